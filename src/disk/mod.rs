@@ -1,0 +1,245 @@
+//! The few verbs that the store needs of a file system. No word of chunks or users.
+//!
+//! [`Disk`] is the one seam of the program: [`Real`] is a directory of the box, and the tests have
+//! one in memory that forgets, at a power cut, whatever was not synced. Time, randomness and pauses
+//! come from here too, so that a test chooses them.
+//!
+//! No verb follows a symlink, at any component of a path.
+
+mod real;
+mod rounds;
+
+pub use real::{Grouping, Real};
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// A path below the root of a [`Disk`], with `/` between its components; empty for the root itself.
+///
+/// Only `store::layout` makes these from names (a test keeps it so).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place(String);
+
+impl Place {
+    /// The place with this path. It has no empty, `.` or `..` component, and does not start with `/`.
+    pub fn new(path: impl Into<String>) -> Self {
+        let path = path.into();
+        debug_assert!(
+            path.is_empty()
+                || path
+                    .split('/')
+                    .all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0')),
+            "not a plain relative path: {path:?}"
+        );
+        Self(path)
+    }
+
+    /// The path, as `openat` takes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The directory that holds the name, and the name.
+    pub fn split(&self) -> (Place, &str) {
+        match self.0.rsplit_once('/') {
+            Some((directory, name)) => (Place(directory.to_owned()), name),
+            None => (Place(String::new()), &self.0),
+        }
+    }
+
+    /// The directory that holds the name.
+    pub fn parent(&self) -> Place {
+        self.split().0
+    }
+
+    /// The last component.
+    pub fn name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(&self.0, |(_, name)| name)
+    }
+
+    /// The place of `name` in this directory.
+    pub fn join(&self, name: &str) -> Place {
+        if self.0.is_empty() {
+            Place::new(name)
+        } else {
+            Place::new(format!("{}/{name}", self.0))
+        }
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A verb that the disk refused: which, where, and what the system said.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} {place:?}: {source}")]
+pub struct Error {
+    pub verb: &'static str,
+    pub place: Place,
+    pub source: io::Error,
+}
+
+impl Error {
+    /// The system's words for it, as a kind.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+
+    /// There is no such name (or a component of the path is no directory).
+    pub fn is_absent(&self) -> bool {
+        matches!(
+            self.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+        )
+    }
+
+    /// The name is taken.
+    pub fn is_taken(&self) -> bool {
+        matches!(
+            self.kind(),
+            io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty
+        )
+    }
+
+    /// No room: the disk, its inodes or a disk quota.
+    pub fn is_no_space(&self) -> bool {
+        matches!(
+            self.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    File,
+    Directory,
+    /// A symlink, a socket, a device: nothing that a store has.
+    Other,
+}
+
+/// What the disk says of a file or directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    pub kind: Kind,
+    pub bytes: u64,
+    pub inode: u64,
+    pub device: u64,
+    pub links: u64,
+    pub modified: SystemTime,
+    pub changed: SystemTime,
+    pub mode: u32,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Lossy where the name is not UTF-8, which no name of a store is.
+    pub name: String,
+    pub kind: Kind,
+}
+
+/// How a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Shared,
+    Exclusive,
+}
+
+/// A lock on a file, given back when this is dropped.
+pub trait Held: Send + Sync {
+    /// The file that is locked, to be compared with the one under its name.
+    fn inode(&self) -> u64;
+}
+
+/// An open regular file.
+pub trait DiskFile: Send + Sync {
+    /// Writes all of it at the end of what this handle wrote so far.
+    fn append(&self, bytes: &[u8]) -> Result<()>;
+    /// Writes all of it at this place in the file.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()>;
+    /// Reads at this place until the buffer is full or the file ends; says how much it read.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize>;
+    /// The same, but only if no I/O has to be waited for: otherwise `None`.
+    fn read_now(&self, offset: u64, buffer: &mut [u8]) -> Option<Result<usize>> {
+        let _ = (offset, buffer);
+        None
+    }
+    /// Cuts the file, or fills it with zeroes, to this length.
+    fn set_len(&self, bytes: u64) -> Result<()>;
+    /// What the disk says of it.
+    fn meta(&self) -> Result<Meta>;
+    /// Its modification time becomes this.
+    fn touch(&self, time: SystemTime) -> Result<()>;
+    /// The system's descriptor, where there is one.
+    fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
+    /// For the disk that opened it to know its own.
+    fn as_any(&self) -> &dyn std::any::Any;
+}
+
+/// An open file that may be shared between threads.
+pub type Handle = Arc<dyn DiskFile>;
+
+/// What a sync makes durable: the contents and times of a file, or the names in a directory.
+pub enum Target {
+    File(Handle),
+    Directory(Place),
+}
+
+/// How much room there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub free_bytes: u64,
+    pub free_files: u64,
+}
+
+/// A file system, as far as the store needs one. See the module for what holds of every verb.
+pub trait Disk: Send + Sync + 'static {
+    /// Opens a regular file for reading. A symlink or anything but a regular file is an error of
+    /// kind `InvalidInput`.
+    fn open(&self, place: &Place) -> Result<Handle>;
+    /// Opens a regular file for reading and writing in place.
+    fn open_to_write(&self, place: &Place) -> Result<Handle>;
+    /// Makes a new, empty file, mode 0600; the name must be free.
+    fn create(&self, place: &Place) -> Result<Handle>;
+    /// What stands under this name. A symlink is reported as [`Kind::Other`].
+    fn meta(&self, place: &Place) -> Result<Meta>;
+    /// Calls `each` for every name in the directory, in no order, until it says `false`.
+    fn list(&self, directory: &Place, each: &mut dyn FnMut(Entry) -> bool) -> Result<()>;
+    /// Makes a directory, mode 0700; the name must be free.
+    fn make_directory(&self, place: &Place) -> Result<()>;
+    /// A second name for a regular file; the name must be free.
+    fn link(&self, from: &Place, to: &Place) -> Result<()>;
+    /// A new name for a file or directory; the new name must be free.
+    fn rename_new(&self, from: &Place, to: &Place) -> Result<()>;
+    /// A new name for a file, in place of what has that name now.
+    fn rename_over(&self, from: &Place, to: &Place) -> Result<()>;
+    fn remove_file(&self, place: &Place) -> Result<()>;
+    /// The directory must be empty.
+    fn remove_directory(&self, place: &Place) -> Result<()>;
+    /// Returns when all of it is durable, in no order. May be shared with others who sync at the
+    /// time. After an error nothing is known of any of it, and trying again would prove nothing.
+    fn sync(&self, targets: &[Target]) -> Result<()>;
+    /// Makes everything on the file system durable.
+    fn sync_everything(&self) -> Result<()>;
+    /// Tries to lock the file; `None` when somebody else holds it in the way.
+    fn try_lock(&self, place: &Place, mode: Mode) -> Result<Option<Box<dyn Held>>>;
+    /// How much room there is.
+    fn room(&self) -> Result<Room>;
+    /// The clock that stamps files.
+    fn now(&self) -> SystemTime;
+    /// Waits.
+    fn pause(&self, time: Duration);
+    /// Any number, for names that nobody else has.
+    fn random(&self) -> u64;
+}

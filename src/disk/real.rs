@@ -1,0 +1,541 @@
+//! A directory of the box.
+//!
+//! Every path is resolved with `openat2(2)` below the root, through no symlink and no mount point;
+//! where the kernel (or a sandbox) has no `openat2`, component by component with `O_NOFOLLOW`.
+
+use std::any::Any;
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, FileType, Mode as Bits, OFlags, RenameFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::rounds::Rounds;
+use super::{Disk, DiskFile, Entry, Error, Handle, Held, Kind, Meta, Mode, Place, Result};
+use super::{Room, Target};
+
+/// Who syncs what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grouping {
+    /// A lone writer syncs its own files; as soon as several write, one `syncfs` serves them all.
+    Auto,
+    /// Every writer syncs its own files and directories: for a box on whose file system others
+    /// write so much that `syncfs`, which waits for theirs too, takes longer.
+    Off,
+}
+
+/// From this many callers at a time on, one `syncfs` for all is quicker than each its own `fsync`.
+const CROWD: usize = 3;
+
+/// From this many targets on, a lone caller is better off with one `syncfs` than with one `fsync`
+/// each: every one of those waits for a journal commit or a cache flush of its own.
+const MANY: usize = 3;
+
+/// A directory of the box, as a [`Disk`].
+pub struct Real {
+    root: OwnedFd,
+    grouping: Grouping,
+    rounds: Rounds,
+    syncing: AtomicUsize,
+    /// There is no `openat2` here.
+    walks: AtomicBool,
+}
+
+impl Real {
+    /// The directory at this path, which must exist. The path itself may lead through symlinks:
+    /// it is the operator's.
+    pub fn new(root: &Path, grouping: Grouping) -> io::Result<Self> {
+        let root = File::open(root)?;
+        if !root.metadata()?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Self {
+            root: root.into(),
+            grouping,
+            rounds: Rounds::default(),
+            syncing: AtomicUsize::new(0),
+            walks: AtomicBool::new(false),
+        })
+    }
+
+    fn resolve(&self, path: &str, flags: OFlags, mode: Bits) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let path = if path.is_empty() { "." } else { path };
+        if !self.walks.load(Ordering::Relaxed) {
+            let beneath =
+                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+            loop {
+                match rustix::fs::openat2(&self.root, path, flags, mode, beneath) {
+                    Err(Errno::NOSYS | Errno::PERM) => {
+                        self.walks.store(true, Ordering::Relaxed);
+                        break;
+                    }
+                    // The kernel could not tell whether a rename elsewhere led the walk astray.
+                    Err(Errno::AGAIN | Errno::INTR) => continue,
+                    other => return Ok(other?),
+                }
+            }
+        }
+        self.walk(path, flags, mode)
+    }
+
+    fn walk(&self, path: &str, flags: OFlags, mode: Bits) -> io::Result<OwnedFd> {
+        let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut parts = path.split('/').peekable();
+        let mut here: Option<OwnedFd> = None;
+        loop {
+            let part = parts.next().expect("a path has a last component");
+            let at = here.as_ref().map_or(self.root.as_fd(), AsFd::as_fd);
+            if parts.peek().is_none() {
+                return Ok(rustix::fs::openat(at, part, flags, mode)?);
+            }
+            here = Some(rustix::fs::openat(at, part, step, Bits::empty())?);
+        }
+    }
+
+    fn directory(&self, place: &Place) -> io::Result<OwnedFd> {
+        self.resolve(
+            place.as_str(),
+            OFlags::PATH | OFlags::DIRECTORY,
+            Bits::empty(),
+        )
+    }
+
+    /// Runs a verb that takes a directory and a name in it.
+    fn at<T>(
+        &self,
+        verb: &'static str,
+        place: &Place,
+        run: impl FnOnce(OwnedFd, &str) -> io::Result<T>,
+    ) -> Result<T> {
+        let (parent, name) = place.split();
+        self.directory(&parent)
+            .and_then(|directory| run(directory, name))
+            .map_err(|source| error(verb, place, source))
+    }
+
+    /// Runs a verb that takes two such pairs.
+    fn at_two(
+        &self,
+        verb: &'static str,
+        from: &Place,
+        to: &Place,
+        run: impl FnOnce(&OwnedFd, &str, &OwnedFd, &str) -> rustix::io::Result<()>,
+    ) -> Result<()> {
+        self.at(verb, from, |source, old| {
+            let (parent, new) = to.split();
+            let target = self.directory(&parent)?;
+            Ok(run(&source, old, &target, new)?)
+        })
+        .map_err(|mut error| {
+            error.place = to.clone();
+            error
+        })
+    }
+
+    fn open_file(&self, place: &Place, flags: OFlags, mode: Bits) -> Result<Handle> {
+        let open = || {
+            // NONBLOCK, or a planted FIFO would hold the thread; it means nothing to a file.
+            let file = File::from(self.resolve(place.as_str(), flags | OFlags::NONBLOCK, mode)?);
+            if !flags.contains(OFlags::CREATE) && !file.metadata()?.is_file() {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "not a regular file",
+                ));
+            }
+            Ok(file)
+        };
+        let file = open().map_err(|source| error("open", place, source))?;
+        Ok(Arc::new(RealFile {
+            file,
+            place: place.clone(),
+        }))
+    }
+
+    fn sync_each(&self, targets: &[Target]) -> Result<()> {
+        for target in targets {
+            match target {
+                Target::File(handle) => {
+                    let file = handle
+                        .as_any()
+                        .downcast_ref::<RealFile>()
+                        .expect("a real disk is given its own files");
+                    (file.file.sync_all()).map_err(|source| error("sync", &file.place, source))?;
+                }
+                Target::Directory(place) => {
+                    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+                    self.resolve(place.as_str(), flags, Bits::empty())
+                        .and_then(|directory| Ok(rustix::fs::fsync(directory)?))
+                        .map_err(|source| error("sync", place, source))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn error(verb: &'static str, place: &Place, source: io::Error) -> Error {
+    Error {
+        verb,
+        place: place.clone(),
+        source,
+    }
+}
+
+struct RealFile {
+    file: File,
+    place: Place,
+}
+
+impl RealFile {
+    fn named<T>(&self, verb: &'static str, result: io::Result<T>) -> Result<T> {
+        result.map_err(|source| error(verb, &self.place, source))
+    }
+}
+
+impl DiskFile for RealFile {
+    fn append(&self, bytes: &[u8]) -> Result<()> {
+        self.named("write", io::Write::write_all(&mut &self.file, bytes))
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.named("write", self.file.write_all_at(bytes, offset))
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match (self.file).read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(interrupted) if interrupted.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(error("read", &self.place, source)),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn read_now(&self, offset: u64, buffer: &mut [u8]) -> Option<Result<usize>> {
+        let wanted = buffer.len();
+        let read = rustix::io::preadv2(
+            &self.file,
+            &mut [IoSliceMut::new(buffer)],
+            offset,
+            rustix::io::ReadWriteFlags::NOWAIT,
+        );
+        match read {
+            Ok(read) if read == wanted => Some(Ok(read)),
+            _ => None,
+        }
+    }
+
+    fn set_len(&self, bytes: u64) -> Result<()> {
+        self.named("cut", self.file.set_len(bytes))
+    }
+
+    fn meta(&self) -> Result<Meta> {
+        self.named("look at", self.file.metadata().map(|meta| from_std(&meta)))
+    }
+
+    fn touch(&self, time: SystemTime) -> Result<()> {
+        let times = std::fs::FileTimes::new().set_modified(time);
+        self.named("touch", self.file.set_times(times))
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+fn from_std(meta: &std::fs::Metadata) -> Meta {
+    let kind = if meta.is_file() {
+        Kind::File
+    } else if meta.is_dir() {
+        Kind::Directory
+    } else {
+        Kind::Other
+    };
+    Meta {
+        kind,
+        bytes: meta.len(),
+        inode: meta.ino(),
+        device: meta.dev(),
+        links: meta.nlink(),
+        modified: since_epoch(meta.mtime(), meta.mtime_nsec()),
+        changed: since_epoch(meta.ctime(), meta.ctime_nsec()),
+        mode: meta.mode() & 0o7777,
+    }
+}
+
+fn since_epoch(seconds: i64, nanoseconds: i64) -> SystemTime {
+    let nanoseconds = Duration::from_nanos(nanoseconds.unsigned_abs());
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    if seconds >= 0 {
+        UNIX_EPOCH + whole + nanoseconds
+    } else {
+        UNIX_EPOCH - whole + nanoseconds
+    }
+}
+
+struct RealLock {
+    file: File,
+    inode: u64,
+}
+
+impl Held for RealLock {
+    fn inode(&self) -> u64 {
+        self.inode
+    }
+}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        // Closing would do; a forked child that still has the descriptor must not keep the lock.
+        let _ = fs2::FileExt::unlock(&self.file);
+    }
+}
+
+impl Disk for Real {
+    fn open(&self, place: &Place) -> Result<Handle> {
+        self.open_file(place, OFlags::RDONLY, Bits::empty())
+    }
+
+    fn open_to_write(&self, place: &Place) -> Result<Handle> {
+        self.open_file(place, OFlags::RDWR, Bits::empty())
+    }
+
+    fn create(&self, place: &Place) -> Result<Handle> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        self.open_file(place, flags, Bits::from_raw_mode(0o600))
+    }
+
+    fn meta(&self, place: &Place) -> Result<Meta> {
+        let look = || {
+            let handle = match self.resolve(place.as_str(), OFlags::PATH, Bits::empty()) {
+                Err(found) if found.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+                    // A symlink, here or on the way here: nothing that a store has.
+                    let (parent, name) = place.split();
+                    let parent = self.directory(&parent)?;
+                    rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW, Bits::empty())?
+                }
+                other => other?,
+            };
+            File::from(handle).metadata()
+        };
+        look()
+            .map(|meta| from_std(&meta))
+            .map_err(|source| error("look at", place, source))
+    }
+
+    fn list(&self, directory: &Place, each: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
+        let mut list = || -> io::Result<()> {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let opened = self.resolve(directory.as_str(), flags, Bits::empty())?;
+            for entry in rustix::fs::Dir::new(opened)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                if matches!(name.to_bytes(), b"." | b"..") {
+                    continue;
+                }
+                let name = name.to_string_lossy().into_owned();
+                let kind = match entry.file_type() {
+                    FileType::RegularFile => Kind::File,
+                    FileType::Directory => Kind::Directory,
+                    // Some file systems do not say in the listing.
+                    FileType::Unknown => self
+                        .meta(&directory.join(&name))
+                        .map_or(Kind::Other, |meta| meta.kind),
+                    _ => Kind::Other,
+                };
+                if !each(Entry { name, kind }) {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        list().map_err(|source| error("list", directory, source))
+    }
+
+    fn make_directory(&self, place: &Place) -> Result<()> {
+        self.at("make", place, |directory, name| {
+            Ok(rustix::fs::mkdirat(
+                directory,
+                name,
+                Bits::from_raw_mode(0o700),
+            )?)
+        })
+    }
+
+    fn link(&self, from: &Place, to: &Place) -> Result<()> {
+        self.at_two("link", from, to, |source, old, target, new| {
+            rustix::fs::linkat(source, old, target, new, AtFlags::empty())
+        })
+    }
+
+    fn rename_new(&self, from: &Place, to: &Place) -> Result<()> {
+        self.at_two("rename", from, to, |source, old, target, new| {
+            match rustix::fs::renameat_with(source, old, target, new, RenameFlags::NOREPLACE) {
+                // A file system that cannot: a file's second name, then not the first one.
+                Err(Errno::INVAL | Errno::NOSYS) => {
+                    rustix::fs::linkat(source, old, target, new, AtFlags::empty())?;
+                    rustix::fs::unlinkat(source, old, AtFlags::empty())
+                }
+                other => other,
+            }
+        })
+    }
+
+    fn rename_over(&self, from: &Place, to: &Place) -> Result<()> {
+        self.at_two("rename", from, to, |source, old, target, new| {
+            rustix::fs::renameat(source, old, target, new)
+        })
+    }
+
+    fn remove_file(&self, place: &Place) -> Result<()> {
+        self.at("remove", place, |directory, name| {
+            Ok(rustix::fs::unlinkat(directory, name, AtFlags::empty())?)
+        })
+    }
+
+    fn remove_directory(&self, place: &Place) -> Result<()> {
+        self.at("remove", place, |directory, name| {
+            Ok(rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)?)
+        })
+    }
+
+    fn sync(&self, targets: &[Target]) -> Result<()> {
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let callers = self.syncing.fetch_add(1, Ordering::Relaxed) + 1;
+        let result = if self.grouping == Grouping::Auto
+            && (callers >= CROWD || targets.len() >= MANY)
+        {
+            self.sync_everything()
+        } else {
+            self.sync_each(targets)
+        };
+        self.syncing.fetch_sub(1, Ordering::Relaxed);
+        result
+    }
+
+    fn sync_everything(&self) -> Result<()> {
+        self.rounds
+            .join(|| Ok(rustix::fs::syncfs(&self.root)?))
+            .map_err(|source| error("sync", &Place::new(""), source))
+    }
+
+    fn try_lock(&self, place: &Place, mode: Mode) -> Result<Option<Box<dyn Held>>> {
+        let lock = || {
+            let file = File::from(self.resolve(place.as_str(), OFlags::RDWR, Bits::empty())?);
+            let inode = file.metadata()?.ino();
+            let tried = match mode {
+                Mode::Shared => fs2::FileExt::try_lock_shared(&file),
+                Mode::Exclusive => fs2::FileExt::try_lock_exclusive(&file),
+            };
+            match tried {
+                Ok(()) => Ok(Some(Box::new(RealLock { file, inode }) as Box<dyn Held>)),
+                Err(held) if held.kind() == fs2::lock_contended_error().kind() => Ok(None),
+                Err(other) => Err(other),
+            }
+        };
+        lock().map_err(|source| error("lock", place, source))
+    }
+
+    fn room(&self) -> Result<Room> {
+        rustix::fs::fstatvfs(&self.root)
+            .map(|room| Room {
+                free_bytes: room.f_bavail.saturating_mul(room.f_frsize),
+                free_files: room.f_favail,
+            })
+            .map_err(|errno| error("look at", &Place::new(""), errno.into()))
+    }
+
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn random(&self) -> u64 {
+        uuid::Uuid::new_v4().as_u64_pair().1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fresh() -> (tempfile::TempDir, Real) {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Real::new(directory.path(), Grouping::Auto).unwrap();
+        (directory, disk)
+    }
+
+    #[test]
+    fn no_symlink_is_followed_with_openat2_or_without() {
+        for walks in [false, true] {
+            let (directory, disk) = fresh();
+            disk.walks.store(walks, Ordering::Relaxed);
+            let outside = tempfile::tempdir().unwrap();
+            std::fs::write(outside.path().join("secret"), "s").unwrap();
+            std::os::unix::fs::symlink(outside.path(), directory.path().join("d")).unwrap();
+            let target = outside.path().join("secret");
+            std::os::unix::fs::symlink(target, directory.path().join("f")).unwrap();
+            let inner = Place::new("d/secret");
+            assert!(disk.open(&inner).is_err());
+            assert!(disk.open(&Place::new("f")).is_err());
+            assert!(disk.create(&Place::new("d/new")).is_err());
+            assert!(disk.make_directory(&Place::new("d/new")).is_err());
+            assert!(disk.remove_file(&inner).is_err());
+            assert!(disk.link(&inner, &Place::new("x")).is_err());
+            assert!(disk.list(&Place::new("d"), &mut |_| true).is_err());
+            assert_eq!(disk.meta(&Place::new("f")).unwrap().kind, Kind::Other);
+            assert!(target_is_whole(&outside));
+        }
+    }
+
+    fn target_is_whole(outside: &tempfile::TempDir) -> bool {
+        std::fs::read_dir(outside.path()).unwrap().count() == 1
+    }
+
+    #[test]
+    fn publishing_never_replaces() {
+        let (_directory, disk) = fresh();
+        let (a, b) = (Place::new("a"), Place::new("b"));
+        disk.create(&a).unwrap().append(b"a").unwrap();
+        disk.create(&b).unwrap().append(b"b").unwrap();
+        assert!(disk.rename_new(&a, &b).unwrap_err().is_taken());
+        assert!(disk.link(&a, &b).unwrap_err().is_taken());
+        assert!(disk.create(&b).err().unwrap().is_taken());
+        disk.rename_over(&a, &b).unwrap();
+        let mut read = [0; 2];
+        assert_eq!(disk.open(&b).unwrap().read_at(0, &mut read).unwrap(), 1);
+        assert_eq!(&read[..1], b"a");
+    }
+
+    #[test]
+    fn a_shared_lock_keeps_an_exclusive_one_out() {
+        let (_directory, disk) = fresh();
+        let lock = Place::new("lock");
+        drop(disk.create(&lock).unwrap());
+        let one = disk.try_lock(&lock, Mode::Shared).unwrap();
+        let two = disk.try_lock(&lock, Mode::Shared).unwrap();
+        assert!(one.is_some() && two.is_some());
+        assert!(disk.try_lock(&lock, Mode::Exclusive).unwrap().is_none());
+        drop((one, two));
+        assert!(disk.try_lock(&lock, Mode::Exclusive).unwrap().is_some());
+    }
+}

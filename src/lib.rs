@@ -1,0 +1,5 @@
+//! The parts of `mentat-sync`, from the ground floor up.
+
+pub mod disk;
+pub mod model;
+pub mod store;

@@ -1,0 +1,68 @@
+//! Every size, count and wait has its name here, with its reason.
+
+use std::time::Duration;
+
+/// One chunk, unless `--max-chunk-bytes` says otherwise: large enough for any one attachment, small
+/// enough that a mistaken upload does not fill a home server's disk.
+pub const CHUNK_BYTES: u64 = 1 << 30;
+
+/// The JSON of one transaction, as sent and as stored.
+pub const TRANSACTION_BYTES: usize = 16 << 20;
+
+/// Chunks named by one transaction: 100,000 digests with their quotes and commas are 6.7 MB of JSON.
+pub const TRANSACTION_CHUNKS: usize = 100_000;
+
+/// Pending transactions a user: what an advance may have to look through.
+pub const PENDING_TRANSACTIONS: usize = 100_000;
+
+/// Transaction ids in one listing, and what `limit` is when a request has none.
+pub const LISTING: u64 = 1_000_000;
+
+/// Transactions in one bundle that is pulled.
+pub const BUNDLE_TRANSACTIONS: u64 = 100_000;
+
+/// Transactions in one bundle that is pushed.
+pub const PUSHED_TRANSACTIONS: usize = 1_000_000;
+
+/// Ids in one `chunks/missing` question.
+pub const MISSING_IDS: usize = 100_000;
+
+/// The body of `PUT head`: one id in JSON, with room for white space.
+pub const HEAD_BODY_BYTES: usize = 4096;
+
+/// How long a request waits for a user's lock before it is answered 503 `busy`.
+pub const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// First and longest pause between two tries for a lock that another process holds.
+pub const LOCK_PAUSE: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(10));
+
+/// How long an uploaded thing that nothing reachable needs is kept, unless `--grace` says otherwise.
+pub const GRACE: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// How old a temporary file is before it counts as left behind.
+pub const TEMPORARY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a request body may stall, unless `--body-timeout` says otherwise.
+pub const BODY_STALL: Duration = Duration::from_secs(30);
+
+/// How long requests in flight may take to end after SIGTERM.
+pub const SHUTDOWN: Duration = Duration::from_secs(30);
+
+/// How much of a refused request's body is read and thrown away, so that the client (or the proxy
+/// between) gets to read the answer instead of a reset connection.
+pub const DRAIN_BYTES: u64 = 16 << 20;
+
+/// How long that may take.
+pub const DRAIN_WAIT: Duration = Duration::from_secs(5);
+
+/// Pieces in which large files go between disk and network.
+pub const PIECE: usize = 256 << 10;
+
+/// Files up to this size are read in one piece.
+pub const SMALL: usize = 64 << 10;
+
+/// Users whose state (what has been synced, what is pending) is kept in memory.
+pub const KNOWN_USERS: usize = 1024;
+
+/// Files that this process remembers to be durable, so that they need not be synced again.
+pub const VOUCHED: usize = 65_536;

@@ -1,0 +1,32 @@
+//! Values: what the protocol and the files talk about, with no I/O, no serde and no clock.
+
+mod ids;
+pub mod limits;
+
+pub use ids::{ChunkDigest, ChunkId, MalformedId, TransactionId, UserId};
+
+/// A transaction: a strictly ordered sequence of chunks after a parent.
+///
+/// `seq` is the parent's plus one; the root has 0. Immutable once accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    pub id: TransactionId,
+    pub seq: u64,
+    pub parent: TransactionId,
+    pub chunks: Vec<ChunkId>,
+}
+
+/// Where a user's chain ends: the id of its newest visible transaction, and that one's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub id: TransactionId,
+    pub seq: u64,
+}
+
+impl Head {
+    /// The head of a user who has no transactions, known or unknown.
+    pub const ROOT: Head = Head {
+        id: TransactionId::ROOT,
+        seq: 0,
+    };
+}
