@@ -68,8 +68,7 @@ impl Real {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let path = if path.is_empty() { "." } else { path };
         if !self.walks.load(Ordering::Relaxed) {
-            let beneath =
-                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+            let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
             loop {
                 match rustix::fs::openat2(&self.root, path, flags, mode, beneath) {
                     Err(Errno::NOSYS | Errno::PERM) => {
@@ -326,7 +325,12 @@ impl Disk for Real {
                     // A symlink, here or on the way here: nothing that a store has.
                     let (parent, name) = place.split();
                     let parent = self.directory(&parent)?;
-                    rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW, Bits::empty())?
+                    rustix::fs::openat(
+                        parent,
+                        name,
+                        OFlags::PATH | OFlags::NOFOLLOW,
+                        Bits::empty(),
+                    )?
                 }
                 other => other?,
             };
@@ -418,13 +422,12 @@ impl Disk for Real {
             return Ok(());
         }
         let callers = self.syncing.fetch_add(1, Ordering::Relaxed) + 1;
-        let result = if self.grouping == Grouping::Auto
-            && (callers >= CROWD || targets.len() >= MANY)
-        {
-            self.sync_everything()
-        } else {
-            self.sync_each(targets)
-        };
+        let result =
+            if self.grouping == Grouping::Auto && (callers >= CROWD || targets.len() >= MANY) {
+                self.sync_everything()
+            } else {
+                self.sync_each(targets)
+            };
         self.syncing.fetch_sub(1, Ordering::Relaxed);
         result
     }
@@ -490,7 +493,8 @@ mod tests {
             let (directory, disk) = fresh();
             disk.walks.store(walks, Ordering::Relaxed);
             let outside = tempfile::tempdir().unwrap();
-            std::fs::write(outside.path().join("secret"), "s").unwrap();
+            let elsewhere = Real::new(outside.path(), Grouping::Auto).unwrap();
+            drop(elsewhere.create(&Place::new("secret")).unwrap());
             std::os::unix::fs::symlink(outside.path(), directory.path().join("d")).unwrap();
             let target = outside.path().join("secret");
             std::os::unix::fs::symlink(target, directory.path().join("f")).unwrap();

@@ -34,7 +34,8 @@ pub const HEAD_BODY_BYTES: usize = 4096;
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// First and longest pause between two tries for a lock that another process holds.
-pub const LOCK_PAUSE: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(10));
+pub const LOCK_PAUSE: (Duration, Duration) =
+    (Duration::from_micros(200), Duration::from_millis(10));
 
 /// How long an uploaded thing that nothing reachable needs is kept, unless `--grace` says otherwise.
 pub const GRACE: Duration = Duration::from_secs(14 * 24 * 3600);

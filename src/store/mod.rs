@@ -3,14 +3,35 @@
 //! Everything here is synchronous and may wait for the disk; an async caller gives it a thread.
 //! `FORMAT.md` beside this file is the document of the files.
 
+mod admin;
+mod advance;
+mod chain;
+mod chunks;
 mod error;
+mod head;
+mod incoming;
+mod json;
+mod layout;
+mod lock;
+mod log;
+mod mistake;
+mod transactions;
+mod user;
+mod vouch;
 
+pub use admin::{RenameUser, Usage};
+pub use advance::Leftovers;
+pub use chain::Listing;
+pub use chunks::{Sealed, Staged};
 pub use error::{Error, Result};
+pub use lock::UserLock;
+pub use mistake::Mistake;
+pub use transactions::{Draft, Proposal};
 
 use std::sync::Arc;
 
-use crate::disk::{Disk, Handle, Mode};
-use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
+use crate::disk::{Disk, Handle};
+use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, limits};
 
 /// What the operator chose.
 #[derive(Clone, Debug)]
@@ -36,50 +57,26 @@ impl Default for Options {
     }
 }
 
-/// An open data directory. Cheap to share; all methods may be called from any thread.
+/// An open data directory. All methods may be called from any thread.
 pub struct Store {
     disk: Arc<dyn Disk>,
     options: Options,
+    mistakes: mistake::Mistakes,
+    users: user::Users,
+    vouched: vouch::Files,
 }
 
-/// A user's lock, held; given back when dropped.
-pub struct UserLock {
-    user: UserId,
-    mode: Mode,
+impl Store {
+    /// What the operator chose.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
 }
 
 /// A file's bytes: a chunk's or a transaction's.
 pub struct Content {
     pub handle: Handle,
     pub bytes: u64,
-}
-
-/// A part of the chain, ready to be read: the ids after `from`, oldest first.
-pub struct Listing {
-    log: Handle,
-    next: u64,
-    last: u64,
-}
-
-/// A chunk on its way in: a temporary file and its digest so far. Dropped, it leaves nothing.
-pub struct Staged {
-    bytes: u64,
-}
-
-/// A chunk that is whole and durable, but has no name yet. Dropped, it leaves nothing.
-pub struct Sealed {
-    pub digest: ChunkDigest,
-    pub bytes: u64,
-}
-
-/// What a client wants a transaction to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proposal {
-    pub id: TransactionId,
-    pub parent: TransactionId,
-    pub chunks: Vec<ChunkId>,
-    /// Sent along: must be the parent's plus one.
-    pub seq: Option<u64>,
 }
 
 /// What became of a chunk.
@@ -104,9 +101,14 @@ pub enum PutTransaction {
     /// The chunks that are not there, each once, in the order they are named.
     MissingChunks(Vec<ChunkId>),
     /// The sequence number sent along is not the parent's plus one.
-    WrongSeq { expected: u64 },
+    WrongSeq {
+        expected: u64,
+    },
     /// There are as many pending transactions as there may be.
-    TooManyPending { limit: usize, used: usize },
+    TooManyPending {
+        limit: usize,
+        used: usize,
+    },
 }
 
 /// What became of an advance of HEAD.
@@ -125,104 +127,74 @@ pub enum AdvanceRefusal {
     MissingChunks(Vec<ChunkId>),
 }
 
-impl Store {
-    /// Opens the data directory, making it a store if it is empty.
-    pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
-        Ok(Self { disk, options })
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Grouping, Mode, Real};
+    use crate::model::UserId;
 
-    /// What the operator chose.
-    pub fn options(&self) -> &Options {
-        &self.options
-    }
+    #[test]
+    fn what_is_uploaded_becomes_visible_when_head_reaches_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Real::new(directory.path(), Grouping::Auto).unwrap());
+        let store = Store::open(disk, Options::default()).unwrap();
+        store.probe().unwrap();
+        let user = UserId::from_bytes([9; 16]);
+        assert_eq!(store.head(&user).unwrap(), Head::ROOT);
+        assert!(store.users().unwrap().is_empty());
 
-    /// The user's head; the root for a user who has no folder.
-    pub fn head(&self, user: &UserId) -> Result<Head> {
-        todo!()
-    }
+        let mut staged = store.stage(&user).unwrap();
+        staged.write(b"hello").unwrap();
+        let sealed = store.seal(staged).unwrap();
+        let chunk = ChunkId::Digest(sealed.digest());
+        let lock = store.lock_blocking(&user, Mode::Shared).unwrap().unwrap();
+        let outcome = store.put_chunk(lock, sealed, &chunk).unwrap();
+        assert_eq!(outcome, PutChunk::Stored);
+        assert_eq!(store.chunk(&user, &chunk).unwrap().unwrap().bytes, 5);
 
-    /// At most `limit` ids after `from` up to HEAD; `None` where `from` is not on the chain.
-    pub fn listing(&self, user: &UserId, from: TransactionId, limit: u64) -> Result<Option<Listing>> {
-        todo!()
-    }
+        let mut parent = TransactionId::ROOT;
+        for n in 1..=3 {
+            let id = TransactionId::from_bytes([n; 16]);
+            let proposal = Proposal {
+                id,
+                parent,
+                chunks: vec![chunk, chunk],
+                seq: None,
+            };
+            let draft = store.draft(&user, proposal).unwrap();
+            let lock = store.lock_blocking(&user, Mode::Shared).unwrap().unwrap();
+            let outcome = store.put_transaction(lock, draft).unwrap();
+            assert_eq!(outcome, PutTransaction::Accepted);
+            assert!(store.transaction(&user, id).unwrap().is_none());
+            if n != 2 {
+                let lock = store
+                    .lock_blocking(&user, Mode::Exclusive)
+                    .unwrap()
+                    .unwrap();
+                let (outcome, leftovers) = store.advance(lock, id).unwrap();
+                leftovers.clear(&store);
+                let seq = u64::from(n);
+                assert_eq!(outcome, Advance::Advanced(Head { id, seq }));
+                assert_eq!(store.head(&user).unwrap(), Head { id, seq });
+                assert!(store.transaction(&user, id).unwrap().is_some());
+            }
+            parent = id;
+        }
+        let mut listing = store
+            .listing(&user, TransactionId::ROOT, 2)
+            .unwrap()
+            .unwrap();
+        let listed = listing.read(10).unwrap();
+        let expected = [1, 2].map(|n| TransactionId::from_bytes([n; 16]));
+        assert_eq!(listed, expected);
+        assert_eq!(store.usage(&user).unwrap().pending, 0);
 
-    /// The JSON of a transaction on the chain (never the root's), newline included; else `None`.
-    pub fn transaction(&self, user: &UserId, id: TransactionId) -> Result<Option<Content>> {
-        todo!()
-    }
-
-    /// The bytes of a chunk that is there, committed or not.
-    pub fn chunk(&self, user: &UserId, id: &ChunkId) -> Result<Option<Content>> {
-        todo!()
-    }
-
-    /// Takes the user's lock, waiting without a thread. Makes the user's folder if there is none.
-    pub async fn lock(&self, user: &UserId, mode: Mode) -> Result<UserLock> {
-        todo!()
-    }
-
-    /// Takes the user's lock, waiting in place.
-    pub fn lock_blocking(&self, user: &UserId, mode: Mode) -> Result<UserLock> {
-        todo!()
-    }
-
-    /// A place for a chunk's bytes. Makes the user's folder if there is none.
-    pub fn stage(&self, user: &UserId) -> Result<Staged> {
-        todo!()
-    }
-
-    /// Gives a chunk its name. Needs the shared lock.
-    pub fn put_chunk(&self, lock: UserLock, sealed: Sealed, id: &ChunkId) -> Result<PutChunk> {
-        todo!()
-    }
-
-    /// Takes a transaction in as pending. Needs the shared lock.
-    pub fn put_transaction(&self, lock: UserLock, proposal: &Proposal) -> Result<PutTransaction> {
-        todo!()
-    }
-
-    /// Advances HEAD by compare-and-swap. Needs the exclusive lock.
-    pub fn advance(&self, lock: UserLock, to: TransactionId) -> Result<Advance> {
-        todo!()
-    }
-
-    /// Removes the user and all that is theirs. Nothing there is fine too.
-    /// Takes the exclusive lock itself, waiting in place.
-    pub fn delete_user(&self, user: &UserId) -> Result<()> {
-        todo!()
-    }
-
-    /// Writes a file to the data directory and takes it away again.
-    pub fn heartbeat(&self) -> Result<()> {
-        todo!()
-    }
-}
-
-impl Staged {
-    /// More of the chunk. The caller watches the limit.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        todo!()
-    }
-
-    /// How much has been written.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// The chunk is whole: makes its bytes durable.
-    pub fn seal(self) -> Result<Sealed> {
-        todo!()
-    }
-}
-
-impl Listing {
-    /// How many ids are left to read.
-    pub fn left(&self) -> u64 {
-        todo!()
-    }
-
-    /// The next ids, at most `count`; empty at the end.
-    pub fn read(&mut self, count: usize) -> Result<Vec<TransactionId>> {
-        todo!()
+        let lock = store
+            .lock_blocking(&user, Mode::Exclusive)
+            .unwrap()
+            .unwrap();
+        store.delete_user(lock).unwrap();
+        assert_eq!(store.head(&user).unwrap(), Head::ROOT);
+        assert!(store.users().unwrap().is_empty());
     }
 }

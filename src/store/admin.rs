@@ -1,0 +1,296 @@
+//! What the operator does to whole users, and to the data directory as a whole.
+
+use std::time::SystemTime;
+
+use super::layout::{self, Area, Dir, Folder, Shelf};
+use super::lock::UserLock;
+use super::mistake::{Mistake, Mistakes};
+use super::user::{Users, taken_is_fine};
+use super::vouch::Files;
+use super::{Error, Options, Result, Store};
+use crate::disk::{Disk, Kind, Mode, Place, Target};
+use crate::model::{UserId, limits};
+use std::sync::Arc;
+
+/// What the file `FORMAT` says.
+const FORMAT: &str = "mentat-sync 1\n";
+
+/// What became of a rename of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenameUser {
+    Renamed,
+    /// There is no folder of the old id.
+    NoSuchUser,
+    /// There is a folder of the new id already.
+    Taken,
+}
+
+/// What a user's folder holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Regular files.
+    pub files: u64,
+    /// What is in them, each file once however many names it has.
+    pub bytes: u64,
+    /// Pending transactions.
+    pub pending: u64,
+}
+
+impl Store {
+    /// Opens the data directory, making it a store if there is nothing in it yet.
+    ///
+    /// Makes everything that is there durable, so that what an earlier process left, or a person
+    /// restored, is as good as if this one had written it. Costs nothing that grows with the store.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`] where `FORMAT` is unknown, or missing beside users.
+    pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
+        Self::new(disk, options, Mistakes::default())
+    }
+
+    /// A store that breaks one rule, for a test that must notice.
+    #[cfg(feature = "mistakes")]
+    pub fn open_with_mistake(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        mistake: Mistake,
+    ) -> Result<Self> {
+        let one = Some(mistake);
+        Self::new(disk, options, Mistakes { one })
+    }
+
+    fn new(disk: Arc<dyn Disk>, options: Options, mistakes: Mistakes) -> Result<Self> {
+        let store = Self {
+            disk,
+            options,
+            mistakes,
+            users: Users::default(),
+            vouched: Files::default(),
+        };
+        store.check_format()?;
+        store.disk.sync_everything()?;
+        Ok(store)
+    }
+
+    fn check_format(&self) -> Result<()> {
+        let place = layout::format();
+        match self.disk.open(&place) {
+            Ok(file) => {
+                let mut buffer = [0; 64];
+                let read = file.read_at(0, &mut buffer)?;
+                if &buffer[..read] == FORMAT.as_bytes() {
+                    return self.make_top();
+                }
+                let found = String::from_utf8_lossy(&buffer[..read]);
+                Err(Error::NotAStore(format!(
+                    "FORMAT says {:?}, and this program reads {:?} only: serve the directory with \
+                     the version of mentat-sync that wrote it, or name another directory with --data",
+                    found.trim_end(),
+                    FORMAT.trim_end(),
+                )))
+            }
+            Err(absent) if absent.is_absent() => {
+                if self.has_users()? {
+                    return Err(Error::NotAStore(format!(
+                        "there are users but no file FORMAT: if this is a mentat-sync store of \
+                         format 1 (a copy that was not finished, say), finish the copy, or make \
+                         the file with `echo {} > FORMAT`; otherwise name another directory with \
+                         --data",
+                        FORMAT.trim_end(),
+                    )));
+                }
+                self.make_top()?;
+                self.write_format(&place)
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    fn has_users(&self) -> Result<bool> {
+        let mut found = false;
+        let listed = self.disk.list(&layout::users(), &mut |_| {
+            found = true;
+            false
+        });
+        match listed {
+            Err(absent) if absent.is_absent() => Ok(false),
+            other => Ok(other.map(|()| found)?),
+        }
+    }
+
+    fn make_top(&self) -> Result<()> {
+        for place in [layout::users(), layout::tmp(), layout::trash()] {
+            self.disk.make_directory(&place).or_else(taken_is_fine)?;
+        }
+        Ok(())
+    }
+
+    fn write_format(&self, place: &Place) -> Result<()> {
+        let temporary = layout::probe(self.disk.random());
+        let file = self.disk.create(&temporary)?;
+        file.append(FORMAT.as_bytes())?;
+        self.disk.sync(&[Target::File(file)])?;
+        match self.disk.rename_new(&temporary, place) {
+            Err(taken) if taken.is_taken() => self.disk.remove_file(&temporary)?,
+            other => other?,
+        }
+        Ok(self.disk.sync(&[Target::Directory(layout::top())])?)
+    }
+
+    /// Tries what the store needs of the directory: write, sync, link, lock.
+    pub fn probe(&self) -> Result<()> {
+        let (one, two) = (self.disk.random(), self.disk.random());
+        let (one, two) = (layout::probe(one), layout::probe(two));
+        let file = self.disk.create(&one)?;
+        let tried = file
+            .append(b"probe\n")
+            .and_then(|()| self.disk.sync(&[Target::File(file)]))
+            .and_then(|()| self.disk.link(&one, &two))
+            .and_then(|()| self.disk.remove_file(&two))
+            .and_then(|()| self.disk.try_lock(&one, Mode::Exclusive).map(drop))
+            .and_then(|()| self.disk.sync(&[Target::Directory(layout::tmp())]));
+        let removed = self.disk.remove_file(&one);
+        Ok(tried.and(removed)?)
+    }
+
+    /// Writes a file to the data directory, durably, and takes it away again.
+    pub fn heartbeat(&self) -> Result<()> {
+        let place = layout::probe(self.disk.random());
+        let file = self.disk.create(&place)?;
+        let tried = file
+            .append(b"heartbeat\n")
+            .and_then(|()| self.disk.sync(&[Target::File(file)]));
+        let removed = self.disk.remove_file(&place);
+        Ok(tried.and(removed)?)
+    }
+
+    /// Removes the user of this lock, which must be the exclusive one, and all that is theirs: out of sight
+    /// at once and durably, then file by file.
+    pub fn delete_user(&self, lock: UserLock) -> Result<()> {
+        let place = layout::aside(&layout::trash(), lock.user(), self.disk.random());
+        self.disk.rename_new(lock.folder.place(), &place)?;
+        if !self.mistakes.made(Mistake::NoDeleteSync) {
+            let directories = [layout::users(), layout::trash()].map(Target::Directory);
+            self.disk.sync(&directories)?;
+        }
+        *lock.state.known() = Default::default();
+        drop(lock);
+        if let Err(error) = self.remove_tree(&place) {
+            log::warn!("a deleted user's files go at the next start or gc: {error}");
+        }
+        Ok(())
+    }
+
+    /// Gives a user's folder another id: a new secret for the same store. Needs the exclusive lock of
+    /// the old one.
+    pub fn rename_user(&self, lock: UserLock, to: &UserId) -> Result<RenameUser> {
+        let new = Folder::of(to);
+        match self.disk.rename_new(lock.folder.place(), new.place()) {
+            Err(taken) if taken.is_taken() => return Ok(RenameUser::Taken),
+            other => other?,
+        }
+        *lock.state.known() = Default::default();
+        (self.disk).sync(&[Target::Directory(layout::users())])?;
+        Ok(RenameUser::Renamed)
+    }
+
+    /// Takes away what crashes left at the top: deleted users, and folders that were being made more
+    /// than a day ago.
+    pub fn clear_top(&self) -> Result<()> {
+        for directory in [layout::trash(), layout::tmp()] {
+            let mut names = Vec::new();
+            self.disk.list(&directory, &mut |entry| {
+                names.push(entry);
+                true
+            })?;
+            for entry in names {
+                let place = directory.join(&entry.name);
+                let old = directory == layout::trash() || self.is_left_behind(&place);
+                let removed = match entry.kind {
+                    _ if !old => continue,
+                    Kind::Directory => self.remove_tree(&place),
+                    _ => self.disk.remove_file(&place).map_err(Error::from),
+                };
+                if let Err(error) = removed {
+                    log::warn!("a leftover stays: {error}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a temporary thing is so old that whoever made it is gone.
+    pub(super) fn is_left_behind(&self, place: &Place) -> bool {
+        let age = |modified: SystemTime| self.disk.now().duration_since(modified).ok();
+        match self.disk.meta(place) {
+            Ok(meta) => age(meta.modified).is_some_and(|age| age > limits::TEMPORARY),
+            Err(_) => false,
+        }
+    }
+
+    /// Counts what a user's folder holds. Reads the whole folder.
+    pub fn usage(&self, user: &UserId) -> Result<Usage> {
+        let folder = Folder::of(user);
+        let mut usage = Usage::default();
+        self.count(folder.place(), &mut usage)?;
+        usage.pending = self.list_pending(&folder)?.len() as u64;
+        // A leftover of an advance is one file with two names.
+        for shelf in [Shelf::Chunks, Shelf::Aliases] {
+            self.uncount_leftovers(&folder, shelf, &mut usage)?;
+        }
+        Ok(usage)
+    }
+
+    fn count(&self, directory: &Place, usage: &mut Usage) -> Result<()> {
+        let mut entries = Vec::new();
+        self.disk.list(directory, &mut |entry| {
+            entries.push(entry);
+            true
+        })?;
+        for entry in entries {
+            let place = directory.join(&entry.name);
+            match entry.kind {
+                Kind::Directory => self.count(&place, usage)?,
+                _ => match self.disk.meta(&place) {
+                    Ok(meta) => {
+                        usage.files += 1;
+                        usage.bytes += meta.bytes;
+                    }
+                    Err(absent) if absent.is_absent() => {}
+                    Err(other) => return Err(other.into()),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn uncount_leftovers(
+        &self,
+        folder: &Folder,
+        shelf: fn(Area) -> Shelf,
+        usage: &mut Usage,
+    ) -> Result<()> {
+        for byte in 0..=255 {
+            let directory = folder.dir(Dir::Fan(shelf(Area::Incoming), byte));
+            let mut names = Vec::new();
+            let listed = self.disk.list(&directory, &mut |entry| {
+                names.push(entry.name);
+                true
+            });
+            match listed {
+                Err(absent) if absent.is_absent() => continue,
+                other => other?,
+            }
+            for name in names {
+                let committed = folder
+                    .dir(Dir::Fan(shelf(Area::Committed), byte))
+                    .join(&name);
+                if let Ok(meta) = self.disk.meta(&committed) {
+                    usage.files -= 1;
+                    usage.bytes -= meta.bytes;
+                }
+            }
+        }
+        Ok(())
+    }
+}

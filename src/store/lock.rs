@@ -1,0 +1,213 @@
+//! Who may do what to a user at once.
+//!
+//! Across processes it is flock(2) on `users/{user}/lock`, opened anew for every operation. Shared
+//! holders can starve an exclusive one for ever, so everybody first takes `gate` exclusively and
+//! lets it go once `lock` is held. Inside the process a fair lock per user stands in front, where
+//! waiting holds no thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
+
+use super::layout::Folder;
+use super::mistake::Mistake;
+use super::user::UserState;
+use super::{Error, Result, Store};
+use crate::disk::{Held, Mode, Place};
+use crate::model::{UserId, limits};
+
+/// A user's lock, held; given back when dropped.
+pub struct UserLock {
+    pub(super) user: UserId,
+    pub(super) mode: Mode,
+    pub(super) state: Arc<UserState>,
+    pub(super) folder: Folder,
+    // In this order, so that the next one in this process finds the file free.
+    _held: Option<Box<dyn Held>>,
+    _front: Front,
+}
+
+impl UserLock {
+    /// Whose lock it is.
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+}
+
+enum Front {
+    Shared { _guard: OwnedRwLockReadGuard<()> },
+    Exclusive { _guard: OwnedRwLockWriteGuard<()> },
+}
+
+impl Front {
+    async fn wait(state: &UserState, mode: Mode) -> Self {
+        let front = Arc::clone(&state.front);
+        match mode {
+            Mode::Shared => Front::Shared {
+                _guard: front.read_owned().await,
+            },
+            Mode::Exclusive => Front::Exclusive {
+                _guard: front.write_owned().await,
+            },
+        }
+    }
+}
+
+/// How a try for the file locks ended.
+enum Tried {
+    Got(Box<dyn Held>),
+    /// Not yet: to be tried again after this pause.
+    Later(Duration),
+    /// The user has no folder.
+    NoFolder,
+}
+
+/// A wait for the file locks, from one try to the next.
+struct Wait {
+    mode: Mode,
+    folder: Folder,
+    gate: Option<Box<dyn Held>>,
+    pause: Duration,
+    waited: Duration,
+}
+
+impl Wait {
+    fn new(folder: Folder, mode: Mode) -> Self {
+        Self {
+            mode,
+            folder,
+            gate: None,
+            pause: limits::LOCK_PAUSE.0,
+            waited: Duration::ZERO,
+        }
+    }
+
+    fn step(&mut self, store: &Store) -> Result<Tried> {
+        if self.gate.is_none() {
+            match store.try_file(&self.folder, &self.folder.gate(), Mode::Exclusive)? {
+                Tried::Got(held) => self.gate = Some(held),
+                Tried::Later(_) => return self.later(),
+                Tried::NoFolder => return Ok(Tried::NoFolder),
+            }
+        }
+        match store.try_file(&self.folder, &self.folder.lock(), self.mode)? {
+            Tried::Later(_) => self.later(),
+            other => Ok(other),
+        }
+    }
+
+    fn later(&mut self) -> Result<Tried> {
+        if self.waited >= limits::LOCK_WAIT {
+            return Err(Error::Busy);
+        }
+        let pause = self.pause;
+        self.waited += pause;
+        self.pause = (pause * 2).min(limits::LOCK_PAUSE.1);
+        Ok(Tried::Later(pause))
+    }
+}
+
+impl Store {
+    /// Takes the user's lock; `None` for a user without a folder. Waiting holds no thread, and ends
+    /// after [`limits::LOCK_WAIT`] with [`Error::Busy`].
+    pub async fn lock(&self, user: &UserId, mode: Mode) -> Result<Option<UserLock>> {
+        let state = self.users.state(user);
+        let front = tokio::time::timeout(limits::LOCK_WAIT, Front::wait(&state, mode))
+            .await
+            .map_err(|_| Error::Busy)?;
+        let mut wait = Wait::new(Folder::of(user), mode);
+        loop {
+            match self.try_lock(user, &state, &mut wait)? {
+                Tried::Got(held) => {
+                    return Ok(Some(self.locked(user, state, wait, Some(held), front)));
+                }
+                Tried::Later(pause) => tokio::time::sleep(pause).await,
+                Tried::NoFolder => return Ok(None),
+            }
+        }
+    }
+
+    /// The same, waiting in place: for work that has a thread of its own.
+    pub fn lock_blocking(&self, user: &UserId, mode: Mode) -> Result<Option<UserLock>> {
+        let state = self.users.state(user);
+        let front = futures_executor::block_on(Front::wait(&state, mode));
+        let mut wait = Wait::new(Folder::of(user), mode);
+        if self.mistakes.made(Mistake::NoLock) {
+            return Ok(Some(self.locked(user, state, wait, None, front)));
+        }
+        loop {
+            match self.try_lock(user, &state, &mut wait)? {
+                Tried::Got(held) => {
+                    return Ok(Some(self.locked(user, state, wait, Some(held), front)));
+                }
+                Tried::Later(pause) => self.disk.pause(pause),
+                Tried::NoFolder => return Ok(None),
+            }
+        }
+    }
+
+    fn locked(
+        &self,
+        user: &UserId,
+        state: Arc<UserState>,
+        wait: Wait,
+        held: Option<Box<dyn Held>>,
+        front: Front,
+    ) -> UserLock {
+        UserLock {
+            user: *user,
+            mode: wait.mode,
+            state,
+            folder: wait.folder,
+            _held: held,
+            _front: front,
+        }
+    }
+
+    /// One try; forgets what is known of the user if the folder is another one than before.
+    fn try_lock(&self, user: &UserId, state: &UserState, wait: &mut Wait) -> Result<Tried> {
+        let tried = wait.step(self)?;
+        if let Tried::Got(held) = &tried {
+            let meta = self.disk.meta(&wait.folder.lock())?;
+            if meta.inode != held.inode() {
+                return wait.later();
+            }
+            let stamp = Some((meta.inode, meta.modified));
+            let mut known = state.known();
+            if known.lock != stamp {
+                log::debug!("user {}: a folder not seen before", user.short());
+                *known = Default::default();
+                known.lock = stamp;
+            }
+        }
+        Ok(tried)
+    }
+
+    /// Tries to lock one file, making it if need be, and sees that it is still the one of its name.
+    fn try_file(&self, folder: &Folder, place: &Place, mode: Mode) -> Result<Tried> {
+        let held = match self.disk.try_lock(place, mode) {
+            Err(absent) if absent.is_absent() => {
+                if !self.is_known(folder)? {
+                    return Ok(Tried::NoFolder);
+                }
+                match self.disk.create(place) {
+                    Err(error) if !error.is_taken() && !error.is_absent() => {
+                        return Err(error.into());
+                    }
+                    _ => return Ok(Tried::Later(Duration::ZERO)),
+                }
+            }
+            other => other?,
+        };
+        let Some(held) = held else {
+            return Ok(Tried::Later(Duration::ZERO));
+        };
+        match self.disk.meta(place) {
+            Ok(meta) if meta.inode == held.inode() => Ok(Tried::Got(held)),
+            Ok(_) => Ok(Tried::Later(Duration::ZERO)),
+            Err(absent) if absent.is_absent() => Ok(Tried::Later(Duration::ZERO)),
+            Err(other) => Err(other.into()),
+        }
+    }
+}

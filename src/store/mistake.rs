@@ -1,0 +1,54 @@
+//! One rule taken away, for tests that must notice. Without the feature `mistakes` none can be
+//! made, and the questions below are constants.
+
+/// A rule of DESIGN (most of them are the model's too) that is broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// What another process put there is answered about without a sync.
+    NoVouch,
+    /// Publishing replaces what has the name.
+    Replace,
+    /// A PUT answers before its last sync.
+    AnswerBeforeSync,
+    /// HEAD is replaced before what it reaches is synced.
+    HeadBeforeObjects,
+    /// HEAD is answered without its sync.
+    NoReadSync,
+    /// `log` is extended without a look at what it says of HEAD.
+    NoLogCheck,
+    /// The advance moves files out of `incoming/` before HEAD, where it should link.
+    RenameInsteadOfLink,
+    /// Locks are not taken.
+    NoLock,
+    /// A replayed transaction is accepted without the checks of a first one.
+    NoReplayCheck,
+    /// A deleted user's folder is emptied before its new place is synced.
+    NoDeleteSync,
+    /// The name of a directory just made or found is not synced.
+    NoParentSync,
+    /// Garbage collection does not look again under the lock.
+    NoSecondLook,
+    /// Garbage collection removes parents before children, chunks before transactions.
+    ParentsFirst,
+}
+
+/// Which mistake this store makes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mistakes {
+    #[cfg(feature = "mistakes")]
+    pub one: Option<Mistake>,
+}
+
+impl Mistakes {
+    /// Whether the store makes this one.
+    #[inline]
+    pub fn made(&self, mistake: Mistake) -> bool {
+        #[cfg(feature = "mistakes")]
+        return self.one == Some(mistake);
+        #[cfg(not(feature = "mistakes"))]
+        {
+            let _ = mistake;
+            false
+        }
+    }
+}

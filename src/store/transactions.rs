@@ -1,0 +1,369 @@
+//! Transactions: read where HEAD reaches them, and taken in as pending.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::chain::Repair;
+use super::chunks::Resolved;
+use super::head::Position;
+use super::incoming::Temporary;
+use super::json::{self, Start};
+use super::layout::{self, Dir, Folder};
+use super::lock::UserLock;
+use super::mistake::Mistake;
+use super::user::{UserState, damaged};
+use super::{Content, Error, PutTransaction, Result, Store};
+use crate::disk::{Mode, Place, Target};
+use crate::model::{ChunkId, Head, Transaction, TransactionId, UserId, limits};
+
+/// What a client wants a transaction to be. The id is never the root's, nor the parent's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    pub id: TransactionId,
+    pub parent: TransactionId,
+    pub chunks: Vec<ChunkId>,
+    /// Sent along: must be the parent's plus one.
+    pub seq: Option<u64>,
+}
+
+/// A proposed transaction, written and durable, but without a name. Dropped, it leaves nothing.
+pub struct Draft {
+    proposal: Proposal,
+    /// The number and the file; none where the parent was not there.
+    written: Option<(u64, Temporary)>,
+}
+
+/// Where a transaction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Where {
+    OnChain(u64),
+    Pending(Start),
+    Nowhere,
+}
+
+impl Store {
+    /// The JSON of a transaction on the chain (never the root's), newline included; else `None`.
+    pub fn transaction(&self, user: &UserId, id: TransactionId) -> Result<Option<Content>> {
+        let state = self.users.state(user);
+        let folder = Folder::of(user);
+        self.mending_log(user, || {
+            let Some(head) = self.vouched_head(&state, &folder)? else {
+                return self.unless_denied(&folder).map_err(Repair::Not);
+            };
+            let place = folder.transaction(id);
+            let Some((handle, start)) = self.open_transaction(&place, id)? else {
+                return Ok(None);
+            };
+            match self.position_at(&folder, head, id, start.seq)? {
+                Position::OnChain(_) => {
+                    let bytes = handle.meta()?.bytes;
+                    Ok(Some(Content { handle, bytes }))
+                }
+                Position::OffChain => Ok(None),
+                Position::LogIsWrong => Err(Repair::Log),
+            }
+        })
+    }
+
+    /// Reads a whole transaction; `None` where there is no file.
+    pub(super) fn read_transaction(
+        &self,
+        place: &Place,
+        id: TransactionId,
+    ) -> Result<Option<Transaction>> {
+        let Some((file, _)) = self.open_transaction(place, id)? else {
+            return Ok(None);
+        };
+        let bytes = file.meta()?.bytes;
+        if bytes > (limits::TRANSACTION_BYTES + json::PREFIX) as u64 {
+            return Err(damaged(place, "larger than any transaction"));
+        }
+        let mut buffer = vec![0; bytes as usize];
+        let read = file.read_at(0, &mut buffer)?;
+        match json::decode(&buffer[..read]) {
+            Some(transaction) => Ok(Some(transaction)),
+            None => Err(damaged(place, "not the transaction of its name")),
+        }
+    }
+
+    /// Looks for a transaction on the chain, among the pending, and on the chain again.
+    fn locate(
+        &self,
+        folder: &Folder,
+        head: Head,
+        id: TransactionId,
+    ) -> std::result::Result<Where, Repair> {
+        match self.position(folder, head, id)? {
+            Position::OnChain(seq) => return Ok(Where::OnChain(seq)),
+            Position::LogIsWrong => return Err(Repair::Log),
+            Position::OffChain => {}
+        }
+        Ok(match self.start_of(&folder.pending(id), id)? {
+            Some(start) => Where::Pending(start),
+            None => Where::Nowhere,
+        })
+    }
+
+    /// Where the parent stands in the count; `None` where it is not there.
+    fn parent_seq(
+        &self,
+        folder: &Folder,
+        head: Head,
+        parent: TransactionId,
+    ) -> std::result::Result<Option<u64>, Repair> {
+        Ok(match self.locate(folder, head, parent)? {
+            Where::OnChain(seq) => Some(seq),
+            Where::Pending(start) => Some(start.seq),
+            Where::Nowhere => None,
+        })
+    }
+
+    /// Writes a proposed transaction to a temporary file, durably. Makes the user's folder if there
+    /// is none. Rebuilds `log` if it must be, so that nobody needs to under the shared lock.
+    pub fn draft(&self, user: &UserId, proposal: Proposal) -> Result<Draft> {
+        let state = self.users.state(user);
+        state.check_writable()?;
+        let folder = Folder::of(user);
+        let seq = self.mending_log(user, || {
+            let head = match self.vouched_head(&state, &folder)? {
+                Some(head) => head,
+                None => {
+                    self.admit(user)?;
+                    self.vouched_head(&state, &folder)?.ok_or(Error::UserGone)?
+                }
+            };
+            let seq = self.parent_seq(&folder, head, proposal.parent)?;
+            if seq.is_none() {
+                // Perhaps it was pending at the first look, and HEAD reached it before the second.
+                let head = self.vouched_head(&state, &folder)?.ok_or(Error::UserGone)?;
+                return self.parent_seq(&folder, head, proposal.parent);
+            }
+            Ok(seq)
+        })?;
+        let Some(seq) = seq else {
+            return Ok(Draft {
+                proposal,
+                written: None,
+            });
+        };
+        let temporary = self.write_transaction(&state, &folder, &proposal, seq + 1)?;
+        Ok(Draft {
+            proposal,
+            written: Some((seq + 1, temporary)),
+        })
+    }
+
+    fn write_transaction(
+        &self,
+        state: &UserState,
+        folder: &Folder,
+        proposal: &Proposal,
+        seq: u64,
+    ) -> Result<Temporary> {
+        let temporary = self.temporary(state, folder)?;
+        temporary.file.append(&json::encode(&Transaction {
+            id: proposal.id,
+            seq,
+            parent: proposal.parent,
+            chunks: proposal.chunks.clone(),
+        }))?;
+        self.disk.sync(&[Target::File(temporary.file.clone())])?;
+        Ok(temporary)
+    }
+
+    /// Takes a drafted transaction in as pending, after the checks in the protocol's order: the
+    /// parent, whether it exists, the chunks. The same one again is checked like a first, and made
+    /// young. Needs the shared lock, and gives it back before it waits for a sync.
+    ///
+    /// # Panics
+    /// If the lock is an exclusive one: whoever holds that has other work.
+    pub fn put_transaction(&self, lock: UserLock, draft: Draft) -> Result<PutTransaction> {
+        assert_eq!(
+            lock.mode,
+            Mode::Shared,
+            "a transaction is put under the shared lock"
+        );
+        lock.state.check_writable()?;
+        let Draft { proposal, written } = draft;
+        let Some((seq, mut temporary)) = written else {
+            return Ok(PutTransaction::UnknownParent);
+        };
+        let folder = lock.folder.clone();
+        let head = self
+            .vouched_head(&lock.state, &folder)?
+            .ok_or(Error::UserGone)?;
+        let mut targets = Vec::new();
+
+        // The parent.
+        let outcome = self.locate(&folder, head, proposal.parent);
+        let parent_seq = match self.log_was_mended(outcome, &folder)? {
+            Where::Nowhere => return Ok(PutTransaction::UnknownParent),
+            Where::OnChain(parent_seq) => parent_seq,
+            Where::Pending(start) => start.seq,
+        };
+        if parent_seq + 1 != seq {
+            // Since the draft the parent was collected as garbage and put anew, elsewhere.
+            return Err(Error::Busy);
+        }
+        if proposal.seq.is_some_and(|sent| sent != seq) {
+            return Ok(PutTransaction::WrongSeq { expected: seq });
+        }
+
+        // Whether it exists.
+        let outcome = self.locate(&folder, head, proposal.id);
+        let pending = match self.log_was_mended(outcome, &folder)? {
+            Where::OnChain(_) => {
+                let there = self.read_transaction(&folder.transaction(proposal.id), proposal.id)?;
+                return Ok(match there {
+                    Some(there) if proposal.is(&there) => PutTransaction::Accepted,
+                    _ => PutTransaction::TransactionExists,
+                });
+            }
+            Where::Pending(_) => true,
+            Where::Nowhere => false,
+        };
+        let place = folder.pending(proposal.id);
+        if pending {
+            match self.read_transaction(&place, proposal.id)? {
+                Some(there) if proposal.is(&there) => {}
+                _ => return self.refuse_id(&lock),
+            }
+        }
+
+        // The chunks.
+        let mut named = Vec::new();
+        let mut missing = Vec::new();
+        let mut seen = HashSet::new();
+        let skip = pending && self.mistakes.made(Mistake::NoReplayCheck);
+        for chunk in proposal.chunks.iter().filter(|_| !skip) {
+            if seen.insert(chunk) {
+                match self.resolve(&folder, chunk)? {
+                    Some(resolved) => named.push(resolved),
+                    None => missing.push(*chunk),
+                }
+            }
+        }
+        if !missing.is_empty() {
+            return Ok(PutTransaction::MissingChunks(missing));
+        }
+
+        // Publish.
+        if pending {
+            let file = self.disk.open(&place)?;
+            file.touch(self.disk.now())?;
+            targets.push(Target::File(file));
+        } else {
+            let used = self.count_pending(&lock)?;
+            let limit = self.options.pending_transactions;
+            if used >= limit {
+                return Ok(PutTransaction::TooManyPending { limit, used });
+            }
+            if self.publish(&lock, &mut temporary, Dir::Pending, &place)? {
+                // Somebody else was quicker with this id: perhaps with the same content.
+                match self.read_transaction(&place, proposal.id)? {
+                    Some(there) if proposal.is(&there) => {}
+                    _ => return self.refuse_id(&lock),
+                }
+            } else if let Some(count) = &mut lock.state.known().pending_count {
+                *count += 1;
+            }
+        }
+        let (user, state, folder) = lock.release();
+        if self.mistakes.made(Mistake::AnswerBeforeSync) {
+            return Ok(PutTransaction::Accepted);
+        }
+        // Its directory holds a pending parent's name too.
+        let mut dirs = vec![Dir::Pending];
+        dirs.extend(named.iter().flat_map(|found| self.unvouched(&user, found)));
+        self.sync_dirs(&state, &folder, dirs, targets)?;
+        named
+            .iter()
+            .for_each(|found: &Resolved| self.vouch(&user, found));
+        Ok(PutTransaction::Accepted)
+    }
+
+    /// "It stands for other content" is a promise too: the name is synced before.
+    fn refuse_id(&self, lock: &UserLock) -> Result<PutTransaction> {
+        self.sync_dirs(&lock.state, &lock.folder, [Dir::Pending], Vec::new())?;
+        Ok(PutTransaction::TransactionExists)
+    }
+
+    /// Under a lock nobody can rebuild `log`; the draft did, so it can only be damage since.
+    fn log_was_mended<T>(
+        &self,
+        outcome: std::result::Result<T, Repair>,
+        folder: &Folder,
+    ) -> Result<T> {
+        outcome.map_err(|repair| match repair {
+            Repair::Not(error) => error,
+            Repair::Log => damaged(&folder.log(), "it does not tell the chain"),
+        })
+    }
+
+    /// How many pending transactions there are: counted once, then kept up.
+    fn count_pending(&self, lock: &UserLock) -> Result<usize> {
+        if let Some(count) = lock.state.known().pending_count {
+            return Ok(count);
+        }
+        let count = self.list_pending(&lock.folder)?.len();
+        lock.state.known().pending_count = Some(count);
+        Ok(count)
+    }
+
+    /// The ids in `incoming/transactions`.
+    pub(super) fn list_pending(&self, folder: &Folder) -> Result<Vec<TransactionId>> {
+        let mut ids = Vec::new();
+        let listed = self.disk.list(&folder.dir(Dir::Pending), &mut |entry| {
+            ids.extend(layout::parse_transaction(&entry.name));
+            true
+        });
+        match listed {
+            Err(absent) if absent.is_absent() => Ok(ids),
+            other => Ok(other.map(|()| ids)?),
+        }
+    }
+
+    /// The pending transactions that name this one as parent. What has been read of a pending
+    /// transaction is remembered by its id, since it never changes.
+    pub(super) fn pending_children(
+        &self,
+        lock: &UserLock,
+        parent: TransactionId,
+    ) -> Result<Vec<TransactionId>> {
+        let listed = self.list_pending(&lock.folder)?;
+        let before = std::mem::take(&mut lock.state.known().pending);
+        let mut now = std::collections::HashMap::with_capacity(listed.len());
+        for id in &listed {
+            let start = match before.get(id) {
+                Some(start) => Some(*start),
+                None => self.start_of(&lock.folder.pending(*id), *id)?,
+            };
+            if let Some(start) = start {
+                now.insert(*id, start);
+            }
+        }
+        let mut children: Vec<_> = now
+            .iter()
+            .filter(|(_, start)| start.parent == parent)
+            .map(|(id, _)| *id)
+            .collect();
+        children.sort_unstable();
+        let mut known = lock.state.known();
+        known.pending_count = Some(now.len());
+        known.pending = now;
+        Ok(children)
+    }
+}
+
+impl Proposal {
+    fn is(&self, there: &Transaction) -> bool {
+        (self.parent, &self.chunks) == (there.parent, &there.chunks)
+    }
+}
+
+impl UserLock {
+    /// Gives the lock back, and keeps what it was about.
+    pub(super) fn release(self) -> (UserId, Arc<UserState>, Folder) {
+        (self.user, Arc::clone(&self.state), self.folder.clone())
+    }
+}

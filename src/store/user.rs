@@ -1,0 +1,263 @@
+//! Users: their folders, and what this process knows of each.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
+
+use super::head::Vouched;
+use super::json::Start;
+use super::layout::{self, Dir, Folder, Shelf};
+use super::mistake::Mistake;
+use super::vouch::Directories;
+use super::{Error, Result, Store};
+use crate::disk::{self, Kind, Place, Target};
+use crate::model::{TransactionId, UserId, limits};
+
+/// What this process knows of a user. Nothing in it is held locked while the disk is asked.
+#[derive(Default)]
+pub(super) struct UserState {
+    /// In-process, in front of the file locks: fair, and waiting holds no thread.
+    pub front: Arc<tokio::sync::RwLock<()>>,
+    /// A sync after HEAD's replacement failed.
+    pub read_only: AtomicBool,
+    known: Mutex<Known>,
+}
+
+/// The part that can be forgotten.
+#[derive(Default)]
+pub(super) struct Known {
+    /// The lock file that the rest belongs to: another one means another folder.
+    pub lock: Option<(u64, SystemTime)>,
+    /// HEAD as last synced.
+    pub head: Option<Vouched>,
+    pub directories: Directories,
+    /// Pending transactions that have been read, as they were listed last.
+    pub pending: HashMap<TransactionId, Start>,
+    /// How many pending transactions there are, once counted.
+    pub pending_count: Option<usize>,
+}
+
+impl UserState {
+    pub fn known(&self) -> MutexGuard<'_, Known> {
+        self.known
+            .lock()
+            .expect("no code panics while it holds this")
+    }
+
+    pub fn check_writable(&self) -> Result<()> {
+        if self.read_only.load(Ordering::Acquire) {
+            return Err(Error::ReadOnly);
+        }
+        Ok(())
+    }
+}
+
+/// The states of the users seen lately.
+#[derive(Default)]
+pub(super) struct Users(Mutex<HashMap<UserId, Arc<UserState>>>);
+
+impl Users {
+    /// The state of this user. Those that nobody uses are forgotten when there are too many.
+    pub fn state(&self, user: &UserId) -> Arc<UserState> {
+        let mut users = self.0.lock().expect("no code panics while it holds this");
+        if let Some(state) = users.get(user) {
+            return Arc::clone(state);
+        }
+        if users.len() >= limits::KNOWN_USERS {
+            users.retain(|_, state| {
+                Arc::strong_count(state) > 1
+                    || Arc::strong_count(&state.front) > 1
+                    || state.read_only.load(Ordering::Acquire)
+            });
+        }
+        Arc::clone(users.entry(*user).or_default())
+    }
+}
+
+impl Store {
+    /// The users who have a folder.
+    pub fn users(&self) -> Result<Vec<UserId>> {
+        let mut users = Vec::new();
+        self.disk.list(&layout::users(), &mut |entry| {
+            if entry.kind == Kind::Directory {
+                users.extend(layout::parse_user(&entry.name));
+            }
+            true
+        })?;
+        users.sort_unstable();
+        Ok(users)
+    }
+
+    /// Whether the user has a folder.
+    pub(super) fn is_known(&self, folder: &Folder) -> Result<bool> {
+        match self.disk.meta(folder.place()) {
+            Ok(meta) if meta.kind == Kind::Directory => Ok(true),
+            Ok(_) => Err(damaged(folder.place(), "not a directory")),
+            Err(absent) if absent.is_absent() => Ok(false),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// Makes the user's folder; says `false` where there is one.
+    ///
+    /// It is made complete in `tmp/`, synced, and renamed in, so that a folder without HEAD can
+    /// only be an unfinished copy.
+    pub fn add_user(&self, user: &UserId) -> Result<bool> {
+        if self.is_known(&Folder::of(user))? {
+            return Ok(false);
+        }
+        let place = layout::aside(&layout::tmp(), user, self.disk.random());
+        let made = Folder::at(place.clone());
+        let result = self.make_folder(&made).and_then(|()| {
+            match self.disk.rename_new(&place, Folder::of(user).place()) {
+                Ok(()) => Ok(true),
+                Err(taken) if taken.is_taken() => Ok(false),
+                Err(other) => Err(other.into()),
+            }
+        });
+        if !matches!(result, Ok(true)) {
+            // Best effort: what stays is swept when it is a day old.
+            let _ = self.remove_tree(&place);
+        }
+        // Also for a folder that somebody else just renamed in: it is answered about.
+        if result.is_ok() {
+            let directories = [layout::users(), layout::tmp()].map(Target::Directory);
+            self.disk.sync(&directories)?;
+        }
+        result
+    }
+
+    fn make_folder(&self, folder: &Folder) -> Result<()> {
+        let mut targets = Vec::new();
+        let dirs = [Dir::User, Dir::Incoming, Dir::Pending, Dir::Tmp];
+        for dir in dirs.into_iter().chain(Shelf::ALL.map(Dir::Shelf)) {
+            // Aliases are made when they are needed: most stores have none.
+            if !matches!(dir, Dir::Shelf(Shelf::Aliases(_))) {
+                self.disk.make_directory(&folder.dir(dir))?;
+                targets.push(Target::Directory(folder.dir(dir)));
+            }
+        }
+        let head = self.disk.create(&folder.head())?;
+        head.append(format!("{}\n", TransactionId::ROOT).as_bytes())?;
+        targets.push(Target::File(head));
+        for place in [folder.lock(), folder.gate(), folder.log()] {
+            targets.push(Target::File(self.disk.create(&place)?));
+        }
+        Ok(self.disk.sync(&targets)?)
+    }
+
+    /// Makes the folder of a user who uploads for the first time, where new users are admitted.
+    pub(super) fn admit(&self, user: &UserId) -> Result<()> {
+        if !self.options.new_users && !self.is_known(&Folder::of(user))? {
+            return Err(Error::UnknownUser);
+        }
+        self.add_user(user).map(drop)
+    }
+
+    /// Makes a directory of the folder, and those above it. One made here is not vouched for.
+    pub(super) fn make_dir(&self, state: &UserState, folder: &Folder, dir: Dir) -> Result<()> {
+        state.known().directories.remove(dir);
+        match self.disk.make_directory(&folder.dir(dir)) {
+            Ok(()) => Ok(()),
+            Err(taken) if taken.is_taken() => Ok(()),
+            Err(absent) if absent.is_absent() => match dir.parent() {
+                Some(Dir::User) | None => Err(Error::UserGone),
+                Some(parent) => {
+                    self.make_dir(state, folder, parent)?;
+                    Ok(self
+                        .disk
+                        .make_directory(&folder.dir(dir))
+                        .or_else(taken_is_fine)?)
+                }
+            },
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// Runs a verb that makes a name in `dir`, making the directory if it is not there.
+    pub(super) fn in_dir<T>(
+        &self,
+        state: &UserState,
+        folder: &Folder,
+        dir: Dir,
+        verb: impl Fn() -> disk::Result<T>,
+    ) -> Result<T> {
+        match verb() {
+            Err(absent) if absent.is_absent() => {
+                self.make_dir(state, folder, dir)?;
+                Ok(verb()?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Syncs these directories, and the parent of any whose own name this process has not synced.
+    pub(super) fn sync_dirs(
+        &self,
+        state: &UserState,
+        folder: &Folder,
+        dirs: impl IntoIterator<Item = Dir>,
+        mut targets: Vec<Target>,
+    ) -> Result<()> {
+        let mut wanted: Vec<Dir> = dirs.into_iter().collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut new = Vec::new();
+        let mut users = false;
+        {
+            let known = state.known();
+            let mut index = 0;
+            while let Some(&dir) = wanted.get(index) {
+                index += 1;
+                if known.directories.has(dir) || self.mistakes.made(Mistake::NoParentSync) {
+                    continue;
+                }
+                new.push(dir);
+                match dir.parent() {
+                    Some(parent) if !wanted.contains(&parent) => wanted.push(parent),
+                    Some(_) => {}
+                    None => users = true,
+                }
+            }
+        }
+        targets.extend(wanted.iter().map(|&dir| Target::Directory(folder.dir(dir))));
+        if users {
+            targets.push(Target::Directory(layout::users()));
+        }
+        self.disk.sync(&targets)?;
+        let mut known = state.known();
+        for dir in new {
+            known.directories.insert(dir);
+        }
+        Ok(())
+    }
+
+    /// Removes a directory and all below it, as far as it goes.
+    pub(super) fn remove_tree(&self, place: &Place) -> Result<()> {
+        let mut entries = Vec::new();
+        self.disk.list(place, &mut |entry| {
+            entries.push(entry);
+            true
+        })?;
+        for entry in entries {
+            let inner = place.join(&entry.name);
+            match entry.kind {
+                Kind::Directory => self.remove_tree(&inner)?,
+                _ => self.disk.remove_file(&inner)?,
+            }
+        }
+        Ok(self.disk.remove_directory(place)?)
+    }
+}
+
+pub(super) fn damaged(place: &Place, what: impl Into<String>) -> Error {
+    Error::Damaged {
+        place: place.clone(),
+        what: what.into(),
+    }
+}
+
+pub(super) fn taken_is_fine(error: disk::Error) -> disk::Result<()> {
+    if error.is_taken() { Ok(()) } else { Err(error) }
+}
