@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -40,6 +40,7 @@ const MANY: usize = 3;
 /// A directory of the box, as a [`Disk`].
 pub struct Real {
     root: OwnedFd,
+    path: PathBuf,
     grouping: Grouping,
     rounds: Rounds,
     syncing: AtomicUsize,
@@ -51,12 +52,14 @@ impl Real {
     /// The directory at this path, which must exist. The path itself may lead through symlinks:
     /// it is the operator's.
     pub fn new(root: &Path, grouping: Grouping) -> io::Result<Self> {
+        let path = root.canonicalize()?;
         let root = File::open(root)?;
         if !root.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
         Ok(Self {
             root: root.into(),
+            path,
             grouping,
             rounds: Rounds::default(),
             syncing: AtomicUsize::new(0),
@@ -462,6 +465,10 @@ impl Disk for Real {
                 free_files: room.f_favail,
             })
             .map_err(|errno| error("look at", &Place::new(""), errno.into()))
+    }
+
+    fn path(&self, place: &Place) -> Option<PathBuf> {
+        Some(self.path.join(place.as_str()))
     }
 
     fn now(&self) -> SystemTime {

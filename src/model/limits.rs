@@ -67,3 +67,15 @@ pub const KNOWN_USERS: usize = 1024;
 
 /// Files that this process remembers to be durable, so that they need not be synced again.
 pub const VOUCHED: usize = 65_536;
+
+/// How long a client may wait for another head in one request: below what proxies cut off at.
+pub const HEAD_WAIT: Duration = Duration::from_secs(300);
+
+/// How often those who wait for another head look for it where the system does not tell.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often a stream of events shows that it is alive.
+pub const EVENT_HEARTBEAT: Duration = Duration::from_secs(20);
+
+/// Clients that wait for another head at a time, over all users, unless `--max-waiters` says otherwise.
+pub const WAITERS: usize = 20_000;

@@ -1,6 +1,7 @@
 //! Users: their folders, and what this process knows of each.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
@@ -87,6 +88,16 @@ impl Store {
         })?;
         users.sort_unstable();
         Ok(users)
+    }
+
+    /// The system's path of the user's folder, whether it is there or not: to be watched.
+    pub fn path_of(&self, user: &UserId) -> Option<PathBuf> {
+        self.disk.path(Folder::of(user).place())
+    }
+
+    /// The system's path of the folder of all users.
+    pub fn path_of_users(&self) -> Option<PathBuf> {
+        self.disk.path(&layout::users())
     }
 
     /// Whether the user has a folder.
