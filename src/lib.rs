@@ -4,4 +4,6 @@ pub mod disk;
 pub mod model;
 pub mod rules;
 pub mod store;
-pub mod http { pub mod watch; }
+pub mod http {
+    pub mod watch;
+}

@@ -139,7 +139,9 @@ impl Watch {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().expect("no code panics while it holds this")
+        self.inner
+            .lock()
+            .expect("no code panics while it holds this")
     }
 
     /// Reads the head of this user, once for all, and tells it.
@@ -257,7 +259,8 @@ fn read_events(mut inotify: Inotify, watch: &std::sync::Weak<Watch>) {
                     if event.mask.contains(EventMask::Q_OVERFLOW) {
                         awake.extend(inner.users.keys());
                     } else if let Some(user) = inner.by_descriptor.get(&event.wd).copied() {
-                        let gone = EventMask::MOVE_SELF | EventMask::DELETE_SELF | EventMask::IGNORED;
+                        let gone =
+                            EventMask::MOVE_SELF | EventMask::DELETE_SELF | EventMask::IGNORED;
                         if event.mask.intersects(gone) {
                             inner.forget(&event.wd);
                             awake.push(user);
