@@ -44,6 +44,8 @@ pub struct Real {
     grouping: Grouping,
     rounds: Rounds,
     syncing: AtomicUsize,
+    /// A `syncfs` failed: see [`Real::sync_group`].
+    lost: AtomicBool,
     /// There is no `openat2` here.
     walks: AtomicBool,
 }
@@ -63,6 +65,7 @@ impl Real {
             grouping,
             rounds: Rounds::default(),
             syncing: AtomicUsize::new(0),
+            lost: AtomicBool::new(false),
             walks: AtomicBool::new(false),
         })
     }
@@ -158,6 +161,32 @@ impl Real {
             file,
             place: place.clone(),
         }))
+    }
+
+    /// Takes part in a `syncfs`.
+    ///
+    /// The system reports a failed write to one `syncfs` only. Whoever wrote before it and comes to
+    /// the next would be told that all is well: so after a failed one nobody relies on another, and
+    /// every file is asked for itself, which reports what was lost to each who has it open.
+    fn sync_group(&self, targets: &[Target], syncfs: impl Fn() -> io::Result<()>) -> Result<()> {
+        if !self.lost.load(Ordering::Acquire) {
+            self.rounds
+                .join(|| self.note_loss(syncfs()))
+                .map_err(|source| error("sync", &Place::new(""), source))?;
+            if !self.lost.load(Ordering::Acquire) {
+                return Ok(());
+            }
+        }
+        self.sync_each(targets)
+    }
+
+    fn note_loss(&self, result: io::Result<()>) -> io::Result<()> {
+        result.inspect_err(|error| {
+            self.lost.store(true, Ordering::Release);
+            log::error!(
+                "a sync of the file system failed ({error}): each file by itself from now on"
+            );
+        })
     }
 
     fn sync_each(&self, targets: &[Target]) -> Result<()> {
@@ -425,19 +454,22 @@ impl Disk for Real {
             return Ok(());
         }
         let callers = self.syncing.fetch_add(1, Ordering::Relaxed) + 1;
-        let result =
-            if self.grouping == Grouping::Auto && (callers >= CROWD || targets.len() >= MANY) {
-                self.sync_everything()
-            } else {
-                self.sync_each(targets)
-            };
+        let together = callers >= CROWD || targets.len() >= MANY;
+        let result = if self.grouping == Grouping::Auto && together {
+            self.sync_group(targets, || Ok(rustix::fs::syncfs(&self.root)?))
+        } else {
+            self.sync_each(targets)
+        };
         self.syncing.fetch_sub(1, Ordering::Relaxed);
         result
     }
 
     fn sync_everything(&self) -> Result<()> {
+        if self.lost.load(Ordering::Acquire) {
+            return Err(error("sync", &Place::new(""), Errno::IO.into()));
+        }
         self.rounds
-            .join(|| Ok(rustix::fs::syncfs(&self.root)?))
+            .join(|| self.note_loss(rustix::fs::syncfs(&self.root).map_err(Into::into)))
             .map_err(|source| error("sync", &Place::new(""), source))
     }
 
@@ -535,6 +567,21 @@ mod tests {
         let mut read = [0; 2];
         assert_eq!(disk.open(&b).unwrap().read_at(0, &mut read).unwrap(), 1);
         assert_eq!(&read[..1], b"a");
+    }
+
+    #[test]
+    fn after_a_failed_syncfs_nobody_relies_on_another() {
+        let (_directory, disk) = fresh();
+        let place = Place::new("f");
+        let file = Target::File(disk.create(&place).unwrap());
+        let failing = || Err(Errno::IO.into());
+        assert!(
+            disk.sync_group(std::slice::from_ref(&file), failing)
+                .is_err()
+        );
+        let never = || panic!("a syncfs after a failed one");
+        disk.sync_group(&[file], never).unwrap();
+        assert!(disk.sync_everything().is_err());
     }
 
     #[test]
