@@ -1,0 +1,43 @@
+//! The way from an async request to the synchronous store.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use super::Site;
+use super::problem::Problem;
+use crate::disk::Mode;
+use crate::model::UserId;
+use crate::store::{self, Store, UserLock};
+
+/// Runs work that may wait for the disk on a thread of its own.
+///
+/// Once started it goes on to its end, even if the client goes away meanwhile: whatever it needs,
+/// locks included, moves into it.
+pub async fn blocking<T: Send + 'static>(
+    site: &Site,
+    work: impl FnOnce(&Store) -> store::Result<T> + Send + 'static,
+) -> Result<T, Problem> {
+    let store = Arc::clone(&site.store);
+    Ok(aside(move || work(&store)).await??)
+}
+
+/// The same for work that needs no store.
+pub async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|broken| {
+        log::error!("work for a request broke off: {broken}");
+        Problem::internal()
+    })
+}
+
+/// Takes the user's lock, waiting without a thread.
+pub async fn lock(site: &Site, user: &UserId, mode: Mode) -> Result<UserLock, Problem> {
+    Ok(site.store.lock(user, mode).await?)
+}
+
+/// Takes the user's lock if that needs no waiting: for work that is on a thread of its own already.
+pub fn lock_now(store: &Store, user: &UserId, mode: Mode) -> Option<store::Result<UserLock>> {
+    store.lock(user, mode).now_or_never()
+}
