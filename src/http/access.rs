@@ -68,7 +68,7 @@ pub fn on_end(
     unread: Option<Payload>,
 ) -> HttpResponse {
     let status = response.status();
-    let (response, body) = response.replace_body(());
+    let (response, body) = response.into_parts();
     let body = match body.try_into_bytes() {
         Ok(bytes) => {
             if let Some(record) = record {

@@ -32,12 +32,21 @@ pub async fn aside<T: Send + 'static>(
     })
 }
 
-/// Takes the user's lock, waiting without a thread.
-pub async fn lock(site: &Site, user: &UserId, mode: Mode) -> Result<UserLock, Problem> {
+/// Takes the user's lock, waiting without a thread; `None` where the user has no folder.
+pub async fn lock(site: &Site, user: &UserId, mode: Mode) -> Result<Option<UserLock>, Problem> {
     Ok(site.store.lock(user, mode).await?)
 }
 
-/// Takes the user's lock if that needs no waiting: for work that is on a thread of its own already.
+/// The same for a user who has just been seen to have one.
+pub async fn lock_known(site: &Site, user: &UserId, mode: Mode) -> Result<UserLock, Problem> {
+    Ok(lock(site, user, mode)
+        .await?
+        .ok_or(store::Error::UserGone)?)
+}
+
+/// Takes the lock of a user who has just been seen to have a folder, if that needs no waiting: for
+/// work that is on a thread of its own already.
 pub fn lock_now(store: &Store, user: &UserId, mode: Mode) -> Option<store::Result<UserLock>> {
-    store.lock(user, mode).now_or_never()
+    let lock = store.lock(user, mode).now_or_never()?;
+    Some(lock.and_then(|lock| lock.ok_or(store::Error::UserGone)))
 }

@@ -149,8 +149,19 @@ mod tests {
     #[test]
     fn a_range_that_is_none_is_ignored() {
         for range in [
-            "", "bytes", "bytes=", "bytes=-", "bytes=5-4", "bytes=1", "bytes=a-b", "bytes=0-1,3-4",
-            "bytes=+0-1", "bytes=0--1", "lines=0-1", "bytes 0-1", "bytes=0 - 1",
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=-",
+            "bytes=5-4",
+            "bytes=1",
+            "bytes=a-b",
+            "bytes=0-1,3-4",
+            "bytes=+0-1",
+            "bytes=0--1",
+            "lines=0-1",
+            "bytes 0-1",
+            "bytes=0 - 1",
         ] {
             assert_eq!(part(range, 10), Wanted::Whole, "{range}");
         }
@@ -169,7 +180,10 @@ mod tests {
         ] {
             assert_eq!(asked(&[(header::IF_NONE_MATCH, list)]), wanted, "{list}");
         }
-        let two = [(header::IF_NONE_MATCH, "\"x\""), (header::IF_NONE_MATCH, TAG)];
+        let two = [
+            (header::IF_NONE_MATCH, "\"x\""),
+            (header::IF_NONE_MATCH, TAG),
+        ];
         assert_eq!(asked(&two), Wanted::NotModified);
     }
 
@@ -196,7 +210,11 @@ mod tests {
             ("\"x\"", Wanted::Whole),
             ("Sat, 29 Oct 1994 19:43:31 GMT", Wanted::Whole),
         ] {
-            assert_eq!(asked(&[range.clone(), (header::IF_RANGE, given)]), wanted, "{given}");
+            assert_eq!(
+                asked(&[range.clone(), (header::IF_RANGE, given)]),
+                wanted,
+                "{given}"
+            );
         }
         let held = [range.clone(), (header::IF_NONE_MATCH, TAG)];
         assert_eq!(asked(&held), Wanted::NotModified);

@@ -108,9 +108,10 @@ pub async fn answer(request: &HttpRequest, resource: Resource) -> Answer {
             let piece = read(&content.handle, first, length as usize).await?;
             response.body(piece)
         }
-        Source::File(content) => {
-            response.body(SizedStream::new(length, pieces(content.handle, first, length)))
-        }
+        Source::File(content) => response.body(SizedStream::new(
+            length,
+            pieces(content.handle, first, length),
+        )),
     })
 }
 

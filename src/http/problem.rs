@@ -91,7 +91,11 @@ impl Problem {
 
     /// A body that is, or is announced to be, longer than it may be.
     pub fn too_large(limit: u64) -> Self {
-        Self::new(Code::TooLarge, format!("at most {limit} bytes are taken here")).limit(limit)
+        Self::new(
+            Code::TooLarge,
+            format!("at most {limit} bytes are taken here"),
+        )
+        .limit(limit)
     }
 
     /// No byte of the range is there; the whole has so many.
@@ -146,9 +150,10 @@ impl From<Miss> for Problem {
         match miss {
             Miss::NotFound => Problem::new(Code::NotFound, "there is nothing by this path"),
             Miss::MalformedId(malformed) => malformed.into(),
-            Miss::PercentEncoded => {
-                Problem::new(Code::MalformedId, "nothing in a path here is percent-encoded")
-            }
+            Miss::PercentEncoded => Problem::new(
+                Code::MalformedId,
+                "nothing in a path here is percent-encoded",
+            ),
         }
     }
 }
@@ -165,7 +170,9 @@ impl From<BadQuery> for Problem {
             BadQuery::Repeated(name) => {
                 Problem::new(Code::BadQuery, format!("{name} stands there twice"))
             }
-            BadQuery::Limit => Problem::new(Code::BadQuery, "limit is a number from 1 to 1,000,000"),
+            BadQuery::Limit => {
+                Problem::new(Code::BadQuery, "limit is a number from 1 to 1,000,000")
+            }
             BadQuery::Id(malformed) => malformed.into(),
         }
     }
@@ -181,9 +188,10 @@ impl From<Malformed> for Problem {
                 let detail = format!("a transaction names at most {limit} chunks");
                 Problem::new(Code::InvalidTransaction, detail).limit(limit)
             }
-            Malformed::OtherId => {
-                Problem::new(Code::InvalidTransaction, "the id is not the one of the path")
-            }
+            Malformed::OtherId => Problem::new(
+                Code::InvalidTransaction,
+                "the id is not the one of the path",
+            ),
         }
     }
 }
@@ -201,20 +209,27 @@ impl From<store::Error> for Problem {
             store::Error::UserGone => {
                 Problem::busy("the user was deleted or renamed while this was under way")
             }
-            store::Error::UnknownUser => {
-                Problem::new(Code::UnknownUser, "no such user here, and new ones are not admitted")
-            }
+            store::Error::UnknownUser => Problem::new(
+                Code::UnknownUser,
+                "no such user here, and new ones are not admitted",
+            ),
             store::Error::Disk(disk) if is_too_many_files(&disk.source) => {
                 log::error!("{error}");
                 Problem::busy("too many files are open on the server just now")
             }
             store::Error::Damaged { .. } => {
                 log::error!("{error}");
-                Problem::new(Code::Damaged, "a file of the store is damaged; the server's log says which")
+                Problem::new(
+                    Code::Damaged,
+                    "a file of the store is damaged; the server's log says which",
+                )
             }
             store::Error::ReadOnly => {
                 log::error!("{error}");
-                Problem::new(Code::Internal, "a sync failed: this user is read-only until a restart")
+                Problem::new(
+                    Code::Internal,
+                    "a sync failed: this user is read-only until a restart",
+                )
             }
             _ => {
                 log::error!("{error}");

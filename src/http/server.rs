@@ -133,9 +133,12 @@ fn bind_socket(path: &Path) -> io::Result<(UnixListener, Socket)> {
 
 /// A socket that nobody listens at: what a killed server leaves.
 fn is_stale(path: &Path) -> bool {
-    let is_socket = path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket());
+    let is_socket = path
+        .symlink_metadata()
+        .is_ok_and(|meta| meta.file_type().is_socket());
     let refused = || {
-        UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
     };
     is_socket && refused()
 }

@@ -45,7 +45,10 @@ mod tests {
         for &code in Code::ALL {
             for of_an_advance in [false, true] {
                 let status = status(code, of_an_advance);
-                assert!(status.is_client_error() || status.is_server_error(), "{code}");
+                assert!(
+                    status.is_client_error() || status.is_server_error(),
+                    "{code}"
+                );
                 assert!(status.canonical_reason().is_some(), "{code}");
             }
         }

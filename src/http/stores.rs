@@ -2,10 +2,11 @@
 
 use actix_web::HttpResponse;
 
-use super::blocking::blocking;
+use super::blocking::{blocking, lock};
 use super::content::json_answer;
 use super::problem::Problem;
 use super::{Answer, Site};
+use crate::disk::Mode;
 use crate::model::{UserId, limits};
 use crate::wire::{API, Code, LimitsMessage, StoreMessage};
 
@@ -33,6 +34,8 @@ pub async fn delete(site: &Site, user: UserId) -> Answer {
         let detail = "this server was not started with --allow-delete";
         return Err(Problem::new(Code::DeleteDisabled, detail));
     }
-    blocking(site, move |store| store.delete_user(&user)).await?;
+    if let Some(lock) = lock(site, &user, Mode::Exclusive).await? {
+        blocking(site, move |store| store.delete_user(lock)).await?;
+    }
     Ok(HttpResponse::NoContent().finish())
 }

@@ -9,14 +9,14 @@ use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use super::blocking::{aside, blocking, lock};
+use super::blocking::{aside, blocking, lock_known, lock_now};
 use super::body::Body;
 use super::content::{self, CHANGING, IMMUTABLE, Resource, Source};
 use super::problem::Problem;
 use super::{Answer, Site};
 use crate::disk::Mode;
 use crate::model::{TransactionId, UserId, limits};
-use crate::store::{self, Listing, Proposal, PutTransaction};
+use crate::store::{self, Draft, Listing, Proposal, PutTransaction};
 use crate::wire::{Code, JSON, ListingQuery, TransactionMessage, parse_transaction};
 
 /// What an id takes in a listing: itself, its quotes and a comma.
@@ -125,11 +125,31 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: TransactionId) 
     let uuids = site.store.options().uuid_chunk_ids;
     let proposal = propose(&text, id, uuids)?;
     drop(text);
-    let lock = lock(site, &user, Mode::Shared).await?;
-    match blocking(site, move |store| store.put_transaction(lock, &proposal)).await? {
+    let drafted = blocking(site, move |store| {
+        let draft = store.draft(&user, proposal)?;
+        Ok(match lock_now(store, &user, Mode::Shared) {
+            Some(lock) => Drafted::Put(store.put_transaction(lock?, draft)?),
+            None => Drafted::Waiting(draft),
+        })
+    });
+    let outcome = match drafted.await? {
+        Drafted::Put(outcome) => outcome,
+        Drafted::Waiting(draft) => {
+            let lock = lock_known(site, &user, Mode::Shared).await?;
+            blocking(site, move |store| store.put_transaction(lock, draft)).await?
+        }
+    };
+    match outcome {
         PutTransaction::Accepted => Ok(HttpResponse::Created().finish()),
         refused => Err(refusal(refused)),
     }
+}
+
+/// How the work that writes a transaction ended.
+enum Drafted {
+    Put(PutTransaction),
+    /// The lock was not to be had without waiting.
+    Waiting(Draft),
 }
 
 fn propose(text: &[u8], id: TransactionId, uuids: bool) -> Result<Proposal, Problem> {
@@ -157,7 +177,9 @@ fn propose(text: &[u8], id: TransactionId, uuids: bool) -> Result<Proposal, Prob
 fn refusal(refused: PutTransaction) -> Problem {
     match refused {
         PutTransaction::Accepted => unreachable!("an acceptance is not a refusal"),
-        PutTransaction::UnknownParent => Problem::new(Code::UnknownParent, "its parent is not here"),
+        PutTransaction::UnknownParent => {
+            Problem::new(Code::UnknownParent, "its parent is not here")
+        }
         PutTransaction::TransactionExists => Problem::new(
             Code::TransactionExists,
             "the id stands for a transaction with another parent or other chunks",
@@ -179,5 +201,8 @@ fn refusal(refused: PutTransaction) -> Problem {
 }
 
 fn unknown() -> Problem {
-    Problem::new(Code::UnknownTransaction, "there is no such transaction on the chain")
+    Problem::new(
+        Code::UnknownTransaction,
+        "there is no such transaction on the chain",
+    )
 }
