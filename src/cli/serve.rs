@@ -21,11 +21,9 @@ use crate::http::{Listener, Server, ServerOptions, Settings, Site};
 use crate::model::limits;
 use crate::store::{Options, Store};
 
-/// Files that are open beside the connections: the store's own, and the program's.
-const OTHER_FILES: u64 = 512;
-
-/// Files that may be open for one connection: itself, and what it reads or writes.
-const FILES_A_CONNECTION: u64 = 2;
+/// Files that are open beside the connections: what requests read and write. A request that finds
+/// none left is answered 503 `busy`.
+const OTHER_FILES: u64 = 2048;
 
 /// Serve a data directory over HTTP.
 ///
@@ -203,7 +201,7 @@ impl Serve {
     /// As many connections as were asked for, if so many files can be open.
     fn connections(&self) -> usize {
         let files = raise_open_files();
-        let possible = files.saturating_sub(OTHER_FILES) / FILES_A_CONNECTION;
+        let possible = files.saturating_sub(OTHER_FILES);
         let possible = usize::try_from(possible).unwrap_or(usize::MAX).max(1);
         if possible < self.max_connections {
             log::warn!(
