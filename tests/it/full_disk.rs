@@ -55,7 +55,7 @@ fn a_full_disk_refuses_writes_and_answers_reads() {
     device.put_transaction(&second, &first, &[]).expect(201);
     let mut stored = Vec::new();
     let refused = loop {
-        let next = chunk(format!("{:0>65536}", stored.len()));
+        let next = chunk(format!("{:0>60000}", stored.len()));
         let answer = device.put_chunk(&next);
         if answer.status != 201 {
             answer.expect_refusal(507, "no-space");

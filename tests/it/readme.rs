@@ -52,7 +52,8 @@ fn section_of<'a>(text: &'a str, headline: &str) -> &'a str {
     let (_, rest) = text
         .split_once(&format!("\n## {headline}\n"))
         .unwrap_or_else(|| panic!("no section {headline}"));
-    rest.split_once("\n## ").map_or(rest, |(section, _)| section)
+    rest.split_once("\n## ")
+        .map_or(rest, |(section, _)| section)
 }
 
 /// Whether these programs are here; says so where one is not.
@@ -79,7 +80,10 @@ fn run_shown(shown: &[Shown], directory: &Path, address: &str) {
         script.push_str(&command.replace(WRITTEN_ADDRESS, address));
         script.push_str(&format!("\necho '{SEAM}'\n"));
     }
-    let own = Path::new(binary().get_program()).parent().unwrap().to_owned();
+    let own = Path::new(binary().get_program())
+        .parent()
+        .unwrap()
+        .to_owned();
     let path = format!("{}:{}", own.display(), std::env::var("PATH").unwrap());
     let ran = run_with_deadline(
         Command::new("bash")
@@ -90,7 +94,8 @@ fn run_shown(shown: &[Shown], directory: &Path, address: &str) {
     );
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let printed = ran.stdout.replace(address, WRITTEN_ADDRESS);
-    let mut outputs = printed.split(&format!("{SEAM}\n"));
+    let seam = format!("{SEAM}\n");
+    let mut outputs = printed.split(&seam);
     for Shown { command, output } in shown {
         let got = outputs.next().expect("as many outputs as commands");
         assert_eq!(got, output, "$ {command}");
@@ -114,7 +119,7 @@ fn the_walk_through_prints_what_the_readme_says() {
 #[test]
 fn the_two_commands_are_the_ones_that_work() {
     let shown = shown_in("Start");
-    let [build, ask] = shown.as_slice() else {
+    let [build, _] = shown.as_slice() else {
         panic!("two commands, not {shown:?}");
     };
     // The first is what `cargo` does with this package; its start-up line is the real one.
@@ -130,7 +135,6 @@ fn the_two_commands_are_the_ones_that_work() {
         let address = server.address().to_string();
         run_shown(&shown[1..], top.path(), &address);
     }
-    drop(ask);
 }
 
 /// The limits that the README names are the ones that the server tells.
@@ -145,7 +149,13 @@ fn the_limits_are_the_real_ones() {
         ("transaction_chunks", "100,000"),
     ] {
         assert!(limits.contains(written), "{written}");
-        let number: u64 = written.split(' ').next().unwrap().replace(',', "").parse().unwrap();
+        let number: u64 = written
+            .split(' ')
+            .next()
+            .unwrap()
+            .replace(',', "")
+            .parse()
+            .unwrap();
         let unit = match written.split(' ').nth(1) {
             Some("GiB") => 1 << 30,
             Some("MiB") => 1 << 20,
@@ -169,7 +179,9 @@ fn the_map_of_the_code_is_of_this_code() {
         .split('`')
         .skip(1)
         .step_by(2)
-        .filter(|name| name.starts_with("src/") || name.starts_with("tests/") || name.starts_with("scripts/"))
+        .filter(|name| {
+            name.starts_with("src/") || name.starts_with("tests/") || name.starts_with("scripts/")
+        })
         .collect();
     assert!(!named.is_empty());
     for name in &named {
@@ -179,7 +191,10 @@ fn the_map_of_the_code_is_of_this_code() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         if name != "main.rs" && name != "lib.rs" {
             let name = name.trim_end_matches(".rs");
-            assert!(map.contains(&format!("src/{name}")), "src/{name} is not on the map");
+            assert!(
+                map.contains(&format!("src/{name}")),
+                "src/{name} is not on the map"
+            );
         }
     }
 }

@@ -162,16 +162,16 @@ fn sigterm_and_ctrl_c_end_it_with_0() {
 #[test]
 fn what_is_in_flight_is_finished_before_the_end() {
     let mut server = Server::start();
-    let chunk = chunk(vec![b'x'; 100_000]);
+    let chunk = chunk(vec![b'x'; 2 << 20]);
     let device = server.device("ada");
     let mut connection = Connection::open(server.address()).unwrap();
     connection
         .send(format!(
-            "PUT {} HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n",
+            "PUT {} HTTP/1.1\r\nhost: x\r\ncontent-length: 2097152\r\n\r\n",
             device.path(&format!("chunks/{}", chunk.id))
         ))
         .unwrap();
-    connection.send(&chunk.bytes[..50_000]).unwrap();
+    connection.send(&chunk.bytes[..1 << 20]).unwrap();
     let temporary = server.folder("ada").join("incoming/tmp");
     let deadline = Instant::now() + Duration::from_secs(10);
     while !temporary.is_dir() || fs::read_dir(&temporary).unwrap().next().is_none() {
@@ -180,7 +180,7 @@ fn what_is_in_flight_is_finished_before_the_end() {
     }
     server.terminate();
     std::thread::sleep(Duration::from_millis(300));
-    connection.send(&chunk.bytes[50_000..]).unwrap();
+    connection.send(&chunk.bytes[1 << 20..]).unwrap();
     connection.answer("PUT").unwrap().expect(201);
     assert_eq!(server.ended().code(), Some(0));
     let server = server.another();

@@ -3,7 +3,7 @@ mod http;
 mod ids;
 mod server;
 
-pub use directory::{Look, look, tree};
+pub use directory::{look, tree};
 pub use http::{Answer, Client, Connection};
 pub use ids::{Chunk, ROOT, chunk, digest, transaction_id, transaction_json, user_id};
-pub use server::{Device, Finished, Server, address_in, binary, run, run_with_deadline};
+pub use server::{Device, Finished, Server, address_in, binary, run_with_deadline};

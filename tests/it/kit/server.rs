@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -33,12 +33,6 @@ pub struct Finished {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
-}
-
-/// Runs the binary with these arguments to its end.
-#[track_caller]
-pub fn run(arguments: &[&str]) -> Finished {
-    run_with_deadline(binary().args(arguments))
 }
 
 /// Runs a command to its end, which must come in time.
