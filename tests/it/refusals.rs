@@ -555,7 +555,7 @@ fn table(ground: &Ground) -> Vec<Row> {
             "something below a transaction",
             ("GET", at(&format!("transactions/{first}/chunks"))),
             "",
-            (404, "not-found"),
+            malformed,
         ),
         row(
             "the user's folder from above",
@@ -567,7 +567,7 @@ fn table(ground: &Ground) -> Vec<Row> {
             "a place upwards, upload",
             ("PUT", at("chunks/../../HEAD")),
             "x",
-            (404, "not-found"),
+            malformed,
         ),
     ];
     // Every verb that a path does not have.
