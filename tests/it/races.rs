@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
@@ -83,18 +83,36 @@ struct Promises {
     heads: Vec<(String, u64)>,
 }
 
+/// What a load of writers is told, and tells.
+#[derive(Default)]
+struct Load {
+    stop: AtomicBool,
+    /// Acknowledged advances so far.
+    advances: AtomicUsize,
+}
+
+impl Load {
+    /// Waits until there were so many advances, however busy the machine is.
+    fn reaches(&self, advances: usize) {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while self.advances.load(Ordering::Relaxed) < advances {
+            assert!(Instant::now() < deadline, "the writers do not get on");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
 /// Writes as fast as it is answered: a chunk, a transaction on HEAD, an advance; until told to stop,
 /// or until the server is gone.
 fn write_on(
     client: &mut Client,
-    user: &str,
     name: &str,
-    stop: &AtomicBool,
+    load: &Load,
     promises: &mut Promises,
 ) -> io::Result<()> {
-    let base = format!("/0.1/{}", user_id(user));
+    let base = format!("/0.1/{}", user_id("ada"));
     for n in 0.. {
-        if stop.load(Ordering::Relaxed) {
+        if load.stop.load(Ordering::Relaxed) {
             break;
         }
         let head = client.attempt("GET", &format!("{base}/head"), &[], None)?;
@@ -121,6 +139,7 @@ fn write_on(
         let answer = client.attempt("PUT", &path, &[], Some(body.as_bytes()))?;
         if answer.status == 204 {
             promises.advances.push(id);
+            load.advances.fetch_add(1, Ordering::Relaxed);
         } else {
             let told = answer.expect_refusal(409, "not-a-descendant").json();
             let seq = told["seq"].as_u64().unwrap();
@@ -175,22 +194,22 @@ fn keep_their_promises(device: &mut Device, promises: &[Promises]) {
 fn clients_of_two_processes_make_one_chain() {
     let first = Server::start();
     let second = first.another();
-    let stop = AtomicBool::new(false);
+    let load = Load::default();
     let promises: Vec<Promises> = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..6)
             .map(|n| {
                 let mut client = [&first, &second][n % 2].client();
-                let stop = &stop;
+                let load = &load;
                 scope.spawn(move || {
                     let mut promises = Promises::default();
                     let name = format!("writer {n}");
-                    write_on(&mut client, "ada", &name, stop, &mut promises).unwrap();
+                    write_on(&mut client, &name, load, &mut promises).unwrap();
                     promises
                 })
             })
             .collect();
-        std::thread::sleep(Duration::from_secs(2));
-        stop.store(true, Ordering::Relaxed);
+        load.reaches(60);
+        load.stop.store(true, Ordering::Relaxed);
         writers.into_iter().map(|w| w.join().unwrap()).collect()
     });
     for server in [&first, &second] {
@@ -199,30 +218,31 @@ fn clients_of_two_processes_make_one_chain() {
     // Nothing is on the chain that nobody was told about: here every answer arrived.
     let acknowledged: usize = promises.iter().map(|p| p.advances.len()).sum();
     assert_eq!(first.device("ada").head().1, acknowledged as u64);
-    assert!(acknowledged > 10, "{acknowledged} advances are no race");
 }
 
 #[test]
 fn what_was_acknowledged_before_a_kill_is_there_after_it() {
     let mut server = Server::start();
     let mut promises: Vec<Promises> = Vec::new();
-    let never = AtomicBool::new(false);
     for round in 0..6 {
+        let load = Load::default();
         let made: Vec<Promises> = std::thread::scope(|scope| {
             let writers: Vec<_> = (0..4)
                 .map(|n| {
                     let mut client = server.client();
-                    let never = &never;
+                    let load = &load;
                     scope.spawn(move || {
                         let mut promises = Promises::default();
                         let name = format!("round {round}, writer {n}");
-                        write_on(&mut client, "ada", &name, never, &mut promises)
+                        write_on(&mut client, &name, load, &mut promises)
                             .expect_err("it writes until the server is gone");
                         promises
                     })
                 })
                 .collect();
-            std::thread::sleep(Duration::from_millis(150 + 70 * round));
+            // Not at the same point of a writer's work each time.
+            load.reaches(10 + round as usize);
+            std::thread::sleep(Duration::from_micros(700 * round));
             server.kill();
             writers.into_iter().map(|w| w.join().unwrap()).collect()
         });
@@ -230,8 +250,6 @@ fn what_was_acknowledged_before_a_kill_is_there_after_it() {
         server = server.another();
         keep_their_promises(&mut server.device("ada"), &promises);
     }
-    let advances: usize = promises.iter().map(|p| p.advances.len()).sum();
-    assert!(advances > 20, "{advances} advances are no load");
     // Nor does a kill leave anything in the way of the next advance.
     let mut device = server.device("ada");
     let head = device.head().0;
@@ -241,35 +259,39 @@ fn what_was_acknowledged_before_a_kill_is_there_after_it() {
 #[test]
 fn a_killed_process_stops_nobody_else() {
     let survivor = Server::start();
-    let stop = AtomicBool::new(false);
+    let load = Load::default();
     let promises = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        let (stop, promises, survivor) = (&stop, &promises, &survivor);
+        let (load, promises, survivor) = (&load, &promises, &survivor);
         for n in 0..2 {
             scope.spawn(move || {
                 let mut made = Promises::default();
                 let name = format!("survivor {n}");
-                write_on(&mut survivor.client(), "ada", &name, stop, &mut made).unwrap();
+                write_on(&mut survivor.client(), &name, load, &mut made).unwrap();
                 promises.lock().unwrap().push(made);
             });
         }
         for round in 0..5 {
             let mut victim = survivor.another();
+            let victims = &Load::default();
             std::thread::scope(|scope| {
                 for n in 0..3 {
                     let mut client = victim.client();
                     scope.spawn(move || {
                         let mut made = Promises::default();
                         let name = format!("victim {round} {n}");
-                        write_on(&mut client, "ada", &name, stop, &mut made).unwrap_err();
+                        write_on(&mut client, &name, victims, &mut made).unwrap_err();
                         promises.lock().unwrap().push(made);
                     });
                 }
-                std::thread::sleep(Duration::from_millis(120 + 40 * round));
+                victims.reaches(3);
+                std::thread::sleep(Duration::from_micros(900 * round));
                 victim.kill();
             });
+            // The others get on, with nobody to give its locks back.
+            load.reaches(load.advances.load(Ordering::Relaxed) + 3);
         }
-        stop.store(true, Ordering::Relaxed);
+        load.stop.store(true, Ordering::Relaxed);
     });
     let promises = promises.into_inner().unwrap();
     keep_their_promises(&mut survivor.device("ada"), &promises);
@@ -309,13 +331,13 @@ fn a_lock_held_too_long_gives_busy_and_not_a_stuck_server() {
         .collect();
     std::thread::sleep(Duration::from_millis(500));
     // Those who wait hold no thread: others are served, and reading needs no lock.
-    let since = Instant::now();
     let mut ben = server.device("ben");
     ben.commit(&first, ROOT, &[]);
     assert_eq!(ada.head(), (first.clone(), 1));
     assert_eq!(ada.chain_after(ROOT), [first.as_str()]);
     ada.get(&format!("transactions/{first}")).expect(200);
-    assert!(since.elapsed() < Duration::from_secs(3));
+    // None of those who wait has given up yet.
+    assert!(asked.elapsed() < Duration::from_secs(9));
     assert!(threads() < before + 40, "{before}, then {}", threads());
 
     for mut connection in waiting {
@@ -328,7 +350,7 @@ fn a_lock_held_too_long_gives_busy_and_not_a_stuck_server() {
     }
     let waited = asked.elapsed();
     assert!(
-        waited > Duration::from_secs(9) && waited < Duration::from_secs(20),
+        waited > Duration::from_secs(9) && waited < Duration::from_secs(40),
         "{waited:?}"
     );
     FileExt::unlock(&lock).unwrap();
@@ -342,7 +364,7 @@ fn a_stream_of_uploads_does_not_keep_an_advance_out() {
     device.put_chunk(&chunk("x")).expect(201);
     let stop = AtomicBool::new(false);
     let second = server.another();
-    let slowest = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         for n in 0..8 {
             let mut uploader = [&server, &second][n % 2].device("ada");
             let stop = &stop;
@@ -355,19 +377,15 @@ fn a_stream_of_uploads_does_not_keep_an_advance_out() {
                 }
             });
         }
+        // One that is kept out for ten seconds is answered 503.
         let mut parent = ROOT.to_owned();
-        let mut slowest = Duration::ZERO;
         for n in 0..20 {
             let id = transaction_id(&format!("{n}"));
-            let since = Instant::now();
             device.commit(&id, &parent, &[]);
-            slowest = slowest.max(since.elapsed());
             parent = id;
         }
         stop.store(true, Ordering::Relaxed);
-        slowest
     });
-    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
 }
 
 #[test]

@@ -861,7 +861,7 @@ fn an_announced_length_over_the_limit_is_not_waited_for() {
     }
     answer.expect_refusal(413, "too-large");
     // At most the time that is given to a body that is thrown away (5 s), and some room.
-    assert!(asked.elapsed() < Duration::from_secs(10));
+    assert!(asked.elapsed() < Duration::from_secs(25));
 }
 
 #[test]
@@ -961,7 +961,7 @@ fn a_body_that_stalls_is_timed_out() {
         let waited = since.elapsed();
         // A second for the stall; up to five are then given to a body that is thrown away.
         assert!(
-            waited > Duration::from_millis(900) && waited < Duration::from_secs(10),
+            waited > Duration::from_millis(900) && waited < Duration::from_secs(25),
             "{waited:?} {request}"
         );
     }

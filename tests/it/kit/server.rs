@@ -318,6 +318,12 @@ impl Drop for Server {
         // It may have ended already: both fail then, and there is nothing left to do.
         self.child.kill().ok();
         self.child.wait().ok();
+        if std::thread::panicking() {
+            let said = self.said();
+            for line in said.iter().filter(|line| !line.contains(" INFO ")) {
+                eprintln!("server {}: {line}", self.address);
+            }
+        }
     }
 }
 
