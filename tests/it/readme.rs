@@ -112,7 +112,15 @@ fn the_walk_through_prints_what_the_readme_says() {
     let address = server.address().to_string();
     // The README's server has `./data`, and so has this one.
     let mut shown = shown_in("A walk-through");
-    shown.extend(shown_in("The files"));
+    for section in ["The files", "The protocol"] {
+        shown.extend(shown_in(section));
+    }
+    // Back to where the server was started.
+    shown.push(Shown {
+        command: "cd ../../..".to_owned(),
+        output: String::new(),
+    });
+    shown.extend(shown_in("Users"));
     run_shown(&shown, top.path(), &address);
 }
 
@@ -129,7 +137,10 @@ fn the_two_commands_are_the_ones_that_work() {
     let line = server.has_said(|line| line.contains(" serves "));
     let line = line
         .replace(&server.address().to_string(), WRITTEN_ADDRESS)
-        .replace(server.data().to_str().unwrap(), "./data");
+        .replace(
+            server.data().to_str().unwrap(),
+            "/home/you/mentat-sync/data",
+        );
     assert_eq!(build.output, format!("{line}\n"));
     if has(&["bash", "curl"]) {
         let address = server.address().to_string();
