@@ -2,3 +2,9 @@
 
 /// The simulated disk: what it keeps and loses, and processes that take turns on it.
 mod sim;
+
+/// What is done to a store on the simulated disk, and what must hold of it whatever happens.
+mod proof;
+
+/// Power cuts: workloads cut at every step, on the simulated disk.
+mod power_cuts;

@@ -7,6 +7,6 @@ mod tests;
 mod world;
 
 pub use disk::{Fault, Killed, Sim, SimDisk, Step};
-pub use schedule::{Bounds, Chooser, Ran, message, run};
+pub use schedule::{Bounds, Chooser, Program, run};
 pub use survive::Random;
-pub use world::{Lie, Reading, World, new_year};
+pub use world::{Lie, Reading, World};

@@ -28,6 +28,8 @@ pub struct Chooser {
     /// Where this schedule parts from the one before.
     parts: usize,
     drawn: Option<Random>,
+    /// How likely a drawn schedule is to stray, out of 64.
+    likely: usize,
 }
 
 impl Chooser {
@@ -38,6 +40,7 @@ impl Chooser {
             depth: 0,
             parts: 0,
             drawn: None,
+            likely: 0,
         }
     }
 
@@ -45,6 +48,7 @@ impl Chooser {
     pub fn draw(seed: u64) -> Self {
         Self {
             drawn: Some(Random(seed)),
+            likely: [1, 2, 4, 16][(seed >> 8) as usize % 4],
             ..Self::walk()
         }
     }
@@ -54,7 +58,7 @@ impl Chooser {
             return 0;
         }
         if let Some(random) = &mut self.drawn {
-            let stray = free || random.chance(1);
+            let stray = free || random.below(64) < self.likely;
             return if stray { random.below(options) } else { 0 };
         }
         if self.depth == self.path.len() {
@@ -253,19 +257,19 @@ impl Schedule {
 /// How a schedule went.
 pub struct Ran {
     pub chooser: Chooser,
+    /// What is left of the bounds.
+    pub left: Bounds,
     /// What processes panicked with; being killed is no panic.
     pub panics: Vec<String>,
     /// Nobody could go on, or nobody ever ended.
     pub deadlock: bool,
 }
 
+/// What a process does.
+pub type Program<'a> = (SimDisk, Box<dyn FnOnce() + Send + 'a>);
+
 /// Runs each of these in a process of its own, taking turns.
-pub fn run(
-    sim: &Sim,
-    programs: Vec<(SimDisk, Box<dyn FnOnce() + Send + '_>)>,
-    chooser: Chooser,
-    bounds: Bounds,
-) -> Ran {
+pub fn run(sim: &Sim, programs: Vec<Program<'_>>, chooser: Chooser, bounds: Bounds) -> Ran {
     let processes: Vec<usize> = programs.iter().map(|(disk, _)| disk.process).collect();
     sim.shared.state().schedule = Some(Schedule::new(&processes, chooser, bounds));
     let mut panics = Vec::new();
@@ -297,6 +301,7 @@ pub fn run(
     let schedule = schedule.expect("nobody else takes it");
     Ran {
         chooser: schedule.chooser,
+        left: schedule.left,
         panics,
         deadlock: schedule.deadlock,
     }

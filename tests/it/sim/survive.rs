@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use mentat_sync::disk::Place;
-
 use super::world::{Directory, File, Node, Object, ROOT, Unit, World};
 
 /// Numbers that look random and follow from a seed (splitmix64).
@@ -175,10 +173,21 @@ impl World {
     /// The same for worlds that look the same to a program that opens them.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        for (place, bytes, modified) in self.files_below(&Place::new("")) {
-            (place.as_str(), bytes, modified).hash(&mut hasher);
-        }
+        self.hash_below(ROOT, &mut hasher);
         hasher.finish()
+    }
+
+    fn hash_below(&self, object: Object, hasher: &mut DefaultHasher) {
+        match &self.inodes[&object].node {
+            Node::File(file) => (&file.bytes, file.modified).hash(hasher),
+            Node::Directory(directory) => {
+                directory.names.len().hash(hasher);
+                for (name, object) in &directory.names {
+                    name.hash(hasher);
+                    self.hash_below(*object, hasher);
+                }
+            }
+        }
     }
 }
 
