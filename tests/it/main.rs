@@ -8,3 +8,9 @@ mod proof;
 
 /// Power cuts: workloads cut at every step, on the simulated disk.
 mod power_cuts;
+
+/// Broken on purpose: lying disks and stores with a rule taken away, each of which must be noticed.
+mod broken;
+
+/// Interleavings: several processes on one user, in every order that small bounds allow.
+mod interleavings;

@@ -33,8 +33,8 @@ fn the_first_chunk_of_a_user() {
     survives(&workload("first chunk", &[], &[Act::PutChunk("a")]));
 }
 
-#[test]
-fn everything_once() {
+/// A little of everything that one client does.
+pub fn everything() -> Scenario {
     let acts = [
         Act::PutChunk("a"),
         Act::PutChunk("b"),
@@ -45,5 +45,10 @@ fn everything_once() {
         Act::PutTransaction("C"),
         Act::Advance("C"),
     ];
-    survives(&workload("everything once", &[], &acts));
+    workload("everything once", &[], &acts)
+}
+
+#[test]
+fn everything_once() {
+    survives(&everything());
 }

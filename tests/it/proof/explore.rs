@@ -94,6 +94,8 @@ struct Exploration<'a> {
     answers: Answers,
     looked: Looked,
     judged: HashSet<(u64, u64, usize)>,
+    /// Moments at which the power was cut already.
+    moments: Arc<Mutex<HashSet<(u64, usize)>>>,
 }
 
 /// Explores a scenario; the error says what went wrong, and how to see it again.
@@ -113,6 +115,7 @@ pub fn explore(
         answers,
         looked: Looked::default(),
         judged: HashSet::new(),
+        moments: Arc::default(),
     };
     exploration.walk()?;
     Ok(exploration.looked)
@@ -226,12 +229,21 @@ impl Exploration<'_> {
         let (mut chooser, mut bounds) = (chooser, bounds);
         for (phase, stores) in phases.iter().enumerate() {
             let (book_seen, seen) = (book.clone(), moments.clone());
+            let known = self.moments.clone();
             sim.watch(move |step, world| {
                 if step.changes {
                     book_seen.watch_head(step, world);
                 }
                 if step.changes && step.fresh && !world.is_durable() {
                     let answers = book_seen.open().clone();
+                    let key = world.volatile_fingerprint() ^ answers.fingerprint();
+                    if !known
+                        .lock()
+                        .expect("nobody panics with it")
+                        .insert((key, phase))
+                    {
+                        return;
+                    }
                     seen.lock().expect("nobody panics with it").push(Moment {
                         world: world.clone(),
                         answers,

@@ -106,7 +106,7 @@ impl Sim {
 
     /// A box, just started, with this on its disk.
     pub fn with_world(world: World) -> Self {
-        let random = Random(world.next);
+        let random = Random(world.ticks);
         let state = State {
             world,
             processes: Vec::new(),

@@ -1,11 +1,13 @@
 //! What a power cut leaves: any subset of the changes of names that were not durable, and of each
 //! file's bytes what was synced and anything at all of the rest.
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::world::{Directory, File, Node, Object, ROOT, Unit, World};
+use super::world::{Directory, File, Inode, Node, Object, ROOT, Unit, World};
 
 /// Numbers that look random and follow from a seed (splitmix64).
 #[derive(Clone, Debug)]
@@ -70,13 +72,13 @@ impl World {
         })
     }
 
-    /// Whether anything could be lost by a cut.
+    /// Whether nothing could be lost by a cut.
     pub fn is_durable(&self) -> bool {
-        let durable = |node: &Node| match node {
-            Node::File(file) => file.writes.is_empty() && file.modified == file.durable_modified,
+        let durable = |inode: &Arc<Inode>| match &inode.node {
+            Node::File(file) => file.is_durable(),
             Node::Directory(_) => true,
         };
-        self.units.is_empty() && self.inodes.values().all(|inode| durable(&inode.node))
+        self.units.is_empty() && self.inodes.iter().all(durable)
     }
 
     fn draw_units(&self, random: &mut Random) -> Vec<Unit> {
@@ -114,80 +116,185 @@ impl World {
     fn rebuilt(
         &self,
         kept: &[Unit],
-        contents: &mut dyn FnMut(&File) -> (Arc<Vec<u8>>, std::time::SystemTime),
+        contents: &mut dyn FnMut(&File) -> (Arc<Vec<u8>>, SystemTime),
     ) -> World {
-        let mut names: BTreeMap<Object, BTreeMap<String, Object>> = BTreeMap::new();
-        for (object, inode) in &self.inodes {
-            if let Node::Directory(directory) = &inode.node {
-                names.insert(*object, directory.durable.clone());
+        let mut world = self.clone();
+        world.units.clear();
+        for (object, inode) in self.inodes.iter().enumerate() {
+            if let Node::Directory(directory) = &inode.node
+                && directory.names != directory.durable
+            {
+                let names = directory.durable.clone();
+                world.set_names(object, names);
             }
         }
         for (parent, name, object) in kept.iter().flat_map(|unit| &unit.assigns) {
-            let names = names.get_mut(parent).expect("units assign in directories");
+            let Node::Directory(directory) = &world.inodes[*parent].node else {
+                unreachable!("units assign in directories");
+            };
+            let mut names = directory.names.clone();
             match object {
                 Some(object) => names.insert(name.clone(), *object),
                 None => names.remove(name),
             };
+            world.set_names(*parent, names);
         }
-        let mut world = World::new(self.reading);
-        world.lies.clone_from(&self.lies);
-        world.doom_names = self.doom_names;
-        world.clock = self.clock;
-        world.ticks = self.ticks;
-        world.next = self.next;
-        let mut links: BTreeMap<Object, u64> = BTreeMap::new();
-        let mut reach = vec![ROOT];
-        while let Some(object) = reach.pop() {
-            let links = links.entry(object).or_default();
-            *links += 1;
-            if *links == 1 {
-                reach.extend(names.get(&object).into_iter().flat_map(BTreeMap::values));
-            } else {
-                assert!(!names.contains_key(&object), "a directory has two names");
+        let links = world.count_links();
+        let nothing = Arc::new(Inode::new(
+            Node::Directory(Directory::default()),
+            0,
+            self.clock,
+        ));
+        let mut numbers = BTreeSet::new();
+        for (object, links) in links.into_iter().enumerate() {
+            if links == 0 {
+                world.inodes[object] = nothing.clone();
+                continue;
             }
-        }
-        for (count, (object, links)) in links.into_iter().enumerate() {
-            let mut inode = self.inodes[&object].clone();
-            inode.number = 2 + count as u64;
-            match &mut inode.node {
-                Node::Directory(directory) => {
-                    let names = names.remove(&object).expect("each has its names");
-                    *directory = Directory {
-                        durable: names.clone(),
-                        names,
-                    };
-                }
-                Node::File(file) => {
-                    (file.bytes, file.modified) = contents(file);
-                    file.durable = file.bytes.clone();
-                    file.durable_modified = file.modified;
-                    file.writes.clear();
-                    (file.links, file.open) = (links, 0);
-                }
+            let inode = &mut world.inodes[object];
+            if let Node::File(file) = &inode.node
+                && !(file.is_durable() && (file.links, file.open) == (links, 0))
+            {
+                let (bytes, modified) = contents(file);
+                let inode = Arc::make_mut(inode);
+                *inode.hash.get_mut() = 0;
+                let Node::File(file) = &mut inode.node else {
+                    unreachable!("it was one just now");
+                };
+                (file.bytes, file.modified) = (bytes, modified);
+                file.durable = file.bytes.clone();
+                file.durable_modified = file.modified;
+                file.writes.clear();
+                (file.links, file.open) = (links, 0);
             }
-            world.inodes.insert(object, inode);
+            if !numbers.insert(inode.number) {
+                // A file that came back, and one that got its number meanwhile.
+                Arc::make_mut(inode).number = 1_000_000 + object as u64;
+            }
         }
         world
     }
 
-    /// The same for worlds that look the same to a program that opens them.
-    pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.hash_below(ROOT, &mut hasher);
-        hasher.finish()
+    fn set_names(&mut self, object: Object, names: BTreeMap<String, Object>) {
+        let inode = Arc::make_mut(&mut self.inodes[object]);
+        let durable = names.clone();
+        inode.node = Node::Directory(Directory { names, durable });
     }
 
-    fn hash_below(&self, object: Object, hasher: &mut DefaultHasher) {
-        match &self.inodes[&object].node {
-            Node::File(file) => (&file.bytes, file.modified).hash(hasher),
-            Node::Directory(directory) => {
-                directory.names.len().hash(hasher);
-                for (name, object) in &directory.names {
-                    name.hash(hasher);
-                    self.hash_below(*object, hasher);
-                }
+    /// How many names each object has, seen from the root.
+    fn count_links(&self) -> Vec<u64> {
+        let mut links = vec![0; self.inodes.len()];
+        let mut reach = vec![ROOT];
+        while let Some(object) = reach.pop() {
+            links[object] += 1;
+            if let Node::Directory(directory) = &self.inodes[object].node {
+                assert_eq!(links[object], 1, "a directory has two names");
+                reach.extend(directory.names.values());
             }
         }
+        links
+    }
+
+    /// The same for worlds that look the same to a program that opens them now: names but those of
+    /// temporary things, bytes, and times by the hour.
+    pub fn fingerprint(&self) -> u64 {
+        self.hash_below(ROOT, false)
+    }
+
+    /// The same for worlds that look the same and of which the same may be lost, as far as a quick look
+    /// tells.
+    pub fn volatile_fingerprint(&self) -> u64 {
+        let mut hash = self.fingerprint();
+        for unit in &self.units {
+            // In any order: the sum.
+            let mut one = Fast(unit.assigns.len() as u64);
+            for (_, name, object) in &unit.assigns {
+                if !is_random(name) {
+                    name.hash(&mut one);
+                }
+                object
+                    .map(|object| self.hash_below(object, true))
+                    .hash(&mut one);
+            }
+            hash = hash.wrapping_add(one.finish());
+        }
+        for inode in &self.inodes {
+            if let Node::File(file) = &inode.node
+                && !file.is_durable()
+            {
+                let mut one = Fast(file.writes.len() as u64);
+                (&file.bytes, &file.durable).hash(&mut one);
+                hash = hash.wrapping_add(one.finish());
+            }
+        }
+        hash
+    }
+
+    fn hash_below(&self, object: Object, shallow: bool) -> u64 {
+        let inode = &self.inodes[object];
+        match &inode.node {
+            Node::File(file) => {
+                let known = inode.hash.load(Ordering::Relaxed);
+                if known != 0 {
+                    return known;
+                }
+                let mut hasher = Fast(1);
+                let since = file.modified.duration_since(UNIX_EPOCH);
+                (&file.bytes, since.map_or(0, |since| since.as_secs() / 3600)).hash(&mut hasher);
+                inode.hash.store(hasher.finish(), Ordering::Relaxed);
+                hasher.finish()
+            }
+            Node::Directory(_) if shallow => 2,
+            Node::Directory(directory) => {
+                let mut hash = directory.names.len() as u64;
+                for (name, object) in &directory.names {
+                    let mut one = Fast(self.hash_below(*object, false));
+                    if !is_random(name) {
+                        name.hash(&mut one);
+                    }
+                    hash = hash.wrapping_add(one.finish());
+                }
+                hash.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            }
+        }
+    }
+}
+
+/// Whether a name ends in a random number: 16 hex digits alone, or after a point.
+fn is_random(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    last.len() == 16 && last.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// A hash that is quick in a debug build (FNV-1a, eight bytes at a time).
+struct Fast(u64);
+
+impl Hasher for Fast {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 29)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..piece.len()].copy_from_slice(piece);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x0100_0000_01b3_0d4f);
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+}
+
+impl File {
+    /// Nothing of it can be lost.
+    fn is_durable(&self) -> bool {
+        self.writes.is_empty() && self.modified == self.durable_modified
     }
 }
 

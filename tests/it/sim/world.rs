@@ -7,16 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mentat_sync::disk::{Entry, Kind, Meta, Mode, Place};
 use rustix::io::Errno;
 
 /// A file or directory, for as long as anything may still name it.
-pub type Object = u64;
+pub type Object = usize;
 
 /// The root directory.
-pub const ROOT: Object = 1;
+pub const ROOT: Object = 0;
 
 /// What a rename from one directory to another is to a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,11 +79,30 @@ pub enum Node {
     Directory(Directory),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Inode {
     pub node: Node,
     pub number: u64,
     pub changed: SystemTime,
+    /// The hash of a file's bytes and time, once asked for; 0 before.
+    pub hash: AtomicU64,
+}
+
+impl Inode {
+    pub fn new(node: Node, number: u64, changed: SystemTime) -> Self {
+        Self {
+            node,
+            number,
+            changed,
+            hash: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Clone for Inode {
+    fn clone(&self) -> Self {
+        Self::new(self.node.clone(), self.number, self.changed)
+    }
 }
 
 /// A name in a directory that comes to stand for something, or for nothing.
@@ -113,7 +133,8 @@ struct Lock {
 
 /// See the module. Cloning one is how a moment is remembered.
 pub struct World {
-    pub inodes: BTreeMap<Object, Inode>,
+    /// By object; those that nothing names any more stay.
+    pub inodes: Vec<Arc<Inode>>,
     pub units: Vec<Unit>,
     pub reading: Reading,
     pub lies: Vec<Lie>,
@@ -123,7 +144,6 @@ pub struct World {
     /// What the tests set; every change adds a tick, so that no two look alike.
     pub clock: SystemTime,
     pub ticks: u64,
-    pub next: Object,
     locks: Vec<Lock>,
 }
 
@@ -138,7 +158,6 @@ impl Clone for World {
             doom_names: self.doom_names,
             clock: self.clock,
             ticks: self.ticks,
-            next: self.next,
             locks: Vec::new(),
         }
     }
@@ -152,20 +171,15 @@ pub fn new_year() -> SystemTime {
 impl World {
     /// An empty directory.
     pub fn new(reading: Reading) -> Self {
-        let root = Inode {
-            node: Node::Directory(Directory::default()),
-            number: 2,
-            changed: new_year(),
-        };
+        let root = Inode::new(Node::Directory(Directory::default()), 2, new_year());
         Self {
-            inodes: BTreeMap::from([(ROOT, root)]),
+            inodes: vec![Arc::new(root)],
             units: Vec::new(),
             reading,
             lies: Vec::new(),
             doom_names: false,
             clock: new_year(),
             ticks: 0,
-            next: ROOT + 1,
             locks: Vec::new(),
         }
     }
@@ -180,26 +194,27 @@ impl World {
     }
 
     fn directory(&self, object: Object) -> io::Result<&Directory> {
-        match &self.inodes[&object].node {
+        match &self.inodes[object].node {
             Node::Directory(directory) => Ok(directory),
             Node::File(_) => Err(Errno::NOTDIR.into()),
         }
     }
 
     pub fn file(&self, object: Object) -> io::Result<&File> {
-        match &self.inodes[&object].node {
+        match &self.inodes[object].node {
             Node::File(file) => Ok(file),
             Node::Directory(_) => Err(Errno::ISDIR.into()),
         }
     }
 
+    fn inode_mut(&mut self, object: Object) -> &mut Inode {
+        let inode = Arc::make_mut(&mut self.inodes[object]);
+        *inode.hash.get_mut() = 0;
+        inode
+    }
+
     fn file_mut(&mut self, object: Object) -> &mut File {
-        match &mut self
-            .inodes
-            .get_mut(&object)
-            .expect("no object is dropped")
-            .node
-        {
+        match &mut self.inode_mut(object).node {
             Node::File(file) => file,
             Node::Directory(_) => panic!("only files are opened"),
         }
@@ -235,7 +250,7 @@ impl World {
         let mut found = Vec::new();
         for name in self.names(place) {
             let inner = place.join(&name);
-            match self.at(&inner).map(|object| &self.inodes[&object].node) {
+            match self.at(&inner).map(|object| &self.inodes[object].node) {
                 Ok(Node::File(file)) => found.push((inner, file.bytes.clone(), file.modified)),
                 _ => found.extend(self.files_below(&inner)),
             }
@@ -245,11 +260,11 @@ impl World {
 
     /// A file that only its maker can know of: what happens to it is nobody else's business.
     pub fn is_private(&self, object: Object) -> bool {
-        matches!(&self.inodes[&object].node, Node::File(file) if !file.published)
+        matches!(&self.inodes[object].node, Node::File(file) if !file.published)
     }
 
     pub fn meta(&self, object: Object) -> Meta {
-        let inode = &self.inodes[&object];
+        let inode = &self.inodes[object];
         let (kind, bytes, links, modified, mode) = match &inode.node {
             Node::File(file) => (
                 Kind::File,
@@ -276,7 +291,7 @@ impl World {
         let directory = self.directory(self.at(place)?)?;
         let entries = directory.names.iter().map(|(name, object)| Entry {
             name: name.clone(),
-            kind: match self.inodes[object].node {
+            kind: match self.inodes[*object].node {
                 Node::File(_) => Kind::File,
                 Node::Directory(_) => Kind::Directory,
             },
@@ -299,7 +314,7 @@ impl World {
 
     /// As ext4 does it: the lowest number that nothing uses, so that numbers come back soon.
     fn free_number(&self) -> u64 {
-        let used: BTreeSet<u64> = (self.inodes.values())
+        let used: BTreeSet<u64> = (self.inodes.iter())
             .filter(|inode| match &inode.node {
                 Node::File(file) => file.links > 0 || file.open > 0,
                 Node::Directory(_) => true,
@@ -321,18 +336,10 @@ impl World {
     }
 
     fn add(&mut self, node: Node) -> Object {
-        let object = self.next;
-        self.next += 1;
         let (number, changed) = (self.free_number(), self.tick());
-        self.inodes.insert(
-            object,
-            Inode {
-                node,
-                number,
-                changed,
-            },
-        );
-        object
+        self.inodes
+            .push(Arc::new(Inode::new(node, number, changed)));
+        self.inodes.len() - 1
     }
 
     pub fn create(&mut self, place: &Place) -> io::Result<Object> {
@@ -403,7 +410,7 @@ impl World {
         let object = self.at(place)?;
         let (parent, name) = place.split();
         let parent = self.at(&parent)?;
-        match (&self.inodes[&object].node, kind) {
+        match (&self.inodes[object].node, kind) {
             (Node::File(_), Kind::File) => {}
             (Node::Directory(directory), Kind::Directory) if directory.names.is_empty() => {}
             (Node::Directory(_), Kind::Directory) => return Err(Errno::NOTEMPTY.into()),
@@ -419,7 +426,7 @@ impl World {
     fn assign(&mut self, assigns: Vec<Assign>, moves: Option<Object>) {
         let now = self.tick();
         for (parent, name, object) in &assigns {
-            let inode = self.inodes.get_mut(parent).expect("it was looked up");
+            let inode = self.inode_mut(*parent);
             inode.changed = now;
             let Node::Directory(directory) = &mut inode.node else {
                 unreachable!("it was looked up as a directory");
@@ -430,7 +437,7 @@ impl World {
             };
             for (object, links) in [(old, -1), (*object, 1)] {
                 let Some(object) = object else { continue };
-                let inode = self.inodes.get_mut(&object).expect("no object is dropped");
+                let inode = self.inode_mut(object);
                 inode.changed = now;
                 if let Node::File(file) = &mut inode.node {
                     file.links = file
@@ -468,10 +475,7 @@ impl World {
     }
 
     fn change(&mut self, object: Object, write: Write, now: SystemTime) {
-        self.inodes
-            .get_mut(&object)
-            .expect("no object is dropped")
-            .changed = now;
+        self.inode_mut(object).changed = now;
         let file = self.file_mut(object);
         write.apply(Arc::make_mut(&mut file.bytes));
         file.modified = now;
@@ -480,10 +484,7 @@ impl World {
 
     pub fn touch(&mut self, object: Object, time: SystemTime) {
         let now = self.tick();
-        self.inodes
-            .get_mut(&object)
-            .expect("no object is dropped")
-            .changed = now;
+        self.inode_mut(object).changed = now;
         self.file_mut(object).modified = time;
     }
 
@@ -525,10 +526,8 @@ impl World {
     }
 
     pub fn sync_everything(&mut self) {
-        let files: Vec<Object> = (self.inodes.iter())
-            .filter(|(_, inode)| matches!(inode.node, Node::File(_)))
-            .map(|(object, _)| *object)
-            .collect();
+        let files = (0..self.inodes.len()).filter(|object| self.file(*object).is_ok());
+        let files: Vec<Object> = files.collect();
         for object in files {
             self.sync(Synced::File(object));
         }
@@ -543,12 +542,7 @@ impl World {
                 continue;
             }
             for (parent, name, object) in &unit.assigns {
-                let Node::Directory(directory) = &mut self
-                    .inodes
-                    .get_mut(parent)
-                    .expect("no object is dropped")
-                    .node
-                else {
+                let Node::Directory(directory) = &mut self.inode_mut(*parent).node else {
                     unreachable!("units assign in directories");
                 };
                 match object {
