@@ -93,6 +93,8 @@ struct Exploration<'a> {
     world: World,
     answers: Answers,
     looked: Looked,
+    /// Ways to go one step off the schedules of this round.
+    departures: usize,
     judged: HashSet<(u64, u64, usize)>,
     /// Moments at which the power was cut already.
     moments: Arc<Mutex<HashSet<(u64, usize)>>>,
@@ -114,6 +116,7 @@ pub fn explore(
         world,
         answers,
         looked: Looked::default(),
+        departures: 0,
         judged: HashSet::new(),
         moments: Arc::default(),
     };
@@ -173,35 +176,33 @@ fn programs<'a>(
 
 impl Exploration<'_> {
     /// All schedules with one departure from the plain course, then with two, and so on, as far as the
-    /// bounds and the effort go; the last round is drawn where it would be too many.
+    /// bounds and the effort go; the rest is drawn where it would be too many.
     fn walk(&mut self) -> Result<(), String> {
-        let mut count = 1;
         for both in 0..=self.scenario.bounds.both {
             let left = self.effort.schedules.saturating_sub(self.looked.schedules);
-            // As many again for each departure as there were for the first.
-            let expected = if both < 2 { count } else { count * count / 2 };
-            if both > 0 && expected > left {
+            // Each pair of departures is met in one order.
+            if both > 0 && self.departures / both > left {
                 return self.draw(left);
             }
-            count = self.walk_all(both)?;
+            self.departures = 0;
+            self.walk_all(both)?;
         }
         self.looked.all = true;
         Ok(())
     }
 
-    fn walk_all(&mut self, both: usize) -> Result<usize, String> {
+    fn walk_all(&mut self, both: usize) -> Result<(), String> {
         let bounds = Bounds {
             both,
             ..self.scenario.bounds
         };
         let mut chooser = Chooser::walk();
-        for count in 1.. {
+        loop {
             chooser = self.one(chooser, bounds)?;
             if !chooser.advance() {
-                return Ok(count);
+                return Ok(());
             }
         }
-        unreachable!("it counts for ever")
     }
 
     fn draw(&mut self, count: usize) -> Result<(), String> {
@@ -254,6 +255,7 @@ impl Exploration<'_> {
             let programs = programs(stores, &self.scenario.phases[phase], &book);
             let ran = run(&sim, programs, chooser, bounds);
             (chooser, bounds) = (ran.chooser, ran.left);
+            self.departures += ran.departures;
             sim.unwatch();
             let trouble = ran.panics.first().cloned();
             let trouble = trouble.or_else(|| ran.deadlock.then(|| "nobody can go on".to_owned()));

@@ -120,6 +120,7 @@ pub struct Schedule {
     left: Bounds,
     deadlock: bool,
     steps: usize,
+    departures: usize,
 }
 
 /// More steps than any schedule has that ends.
@@ -140,6 +141,7 @@ impl Schedule {
             left: bounds,
             deadlock: false,
             steps: 0,
+            departures: 0,
         };
         schedule.pass_on();
         schedule
@@ -189,12 +191,13 @@ impl Schedule {
         if private {
             return Turn::Go;
         }
-        let may = self.left.both > 0;
-        let others = match may && self.left.switches > 0 {
-            true => self.others(index),
-            false => Vec::new(),
-        };
-        let kill = may && self.left.kills > 0 && self.threads[index].changed;
+        let mut others = self.others(index);
+        let mut kill = self.threads[index].changed;
+        self.departures += usize::from(kill) + others.len();
+        if self.left.switches.min(self.left.both) == 0 {
+            others.clear();
+        }
+        kill &= self.left.kills.min(self.left.both) > 0;
         match self
             .chooser
             .choose(1 + others.len() + usize::from(kill), false)
@@ -263,6 +266,8 @@ pub struct Ran {
     pub panics: Vec<String>,
     /// Nobody could go on, or nobody ever ended.
     pub deadlock: bool,
+    /// How many other ways there were to go, one step off this one.
+    pub departures: usize,
 }
 
 /// What a process does.
@@ -304,6 +309,7 @@ pub fn run(sim: &Sim, programs: Vec<Program<'_>>, chooser: Chooser, bounds: Boun
         left: schedule.left,
         panics,
         deadlock: schedule.deadlock,
+        departures: schedule.departures,
     }
 }
 
