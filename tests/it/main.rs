@@ -12,5 +12,8 @@ mod power_cuts;
 /// Broken on purpose: lying disks and stores with a rule taken away, each of which must be noticed.
 mod broken;
 
+/// The scenarios that are cut and interleaved.
+mod stories;
+
 /// Interleavings: several processes on one user, in every order that small bounds allow.
 mod interleavings;

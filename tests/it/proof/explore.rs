@@ -1,6 +1,7 @@
 //! Runs a scenario in many orders, cuts the power at every step of each, and judges what is left.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use mentat_sync::store::{Mistake, Options, Store};
@@ -51,11 +52,18 @@ pub struct Looked {
     pub states: usize,
 }
 
-impl Looked {
-    pub fn add(&mut self, other: Looked) {
-        self.schedules += other.schedules;
-        self.cuts += other.cuts;
-        self.states += other.states;
+impl fmt::Display for Looked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let drawn = if self.all {
+            "all within the bounds"
+        } else {
+            "some drawn"
+        };
+        write!(
+            f,
+            "{} schedules ({drawn}), {} moments cut, {} states judged",
+            self.schedules, self.cuts, self.states
+        )
     }
 }
 

@@ -9,5 +9,4 @@ mod verdict;
 pub use acts::{Act, World as Disks};
 pub use answers::{Answers, Book, Fact};
 pub use cast::folder;
-pub use explore::{Broken, Effort, Looked, Scenario, explore};
-pub use verdict::judge;
+pub use explore::{Broken, Effort, Scenario, explore};

@@ -196,7 +196,7 @@ impl World {
     }
 
     /// The same for worlds that look the same to a program that opens them now: names but those of
-    /// temporary things, bytes, and times by the hour.
+    /// temporary things, bytes, and times by the hour; of `trash/` only whether it is there.
     pub fn fingerprint(&self) -> u64 {
         self.hash_below(ROOT, false)
     }
@@ -248,7 +248,7 @@ impl World {
             Node::Directory(directory) => {
                 let mut hash = directory.names.len() as u64;
                 for (name, object) in &directory.names {
-                    let mut one = Fast(self.hash_below(*object, false));
+                    let mut one = Fast(self.hash_below(*object, name == "trash"));
                     if !is_random(name) {
                         name.hash(&mut one);
                     }
