@@ -302,6 +302,7 @@ impl Store {
 
     /// How many pending transactions there are: counted once, then kept up.
     fn count_pending(&self, lock: &UserLock) -> Result<usize> {
+        self.forget_if_swept(lock)?;
         if let Some(count) = lock.state.known().pending_count {
             return Ok(count);
         }
@@ -330,6 +331,7 @@ impl Store {
         lock: &UserLock,
         parent: TransactionId,
     ) -> Result<Vec<TransactionId>> {
+        self.forget_if_swept(lock)?;
         let listed = self.list_pending(&lock.folder)?;
         let before = std::mem::take(&mut lock.state.known().pending);
         let mut now = std::collections::HashMap::with_capacity(listed.len());
