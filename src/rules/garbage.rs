@@ -102,12 +102,12 @@ impl<'a> Lines<'a> {
         Self { pending, index }
     }
 
-    /// The parent, if it is pending and has a smaller number, as every parent has: so no walk along
-    /// a line goes in a circle, whatever the files say.
+    /// The parent, if it is pending and has the number of a parent: one that went and came again
+    /// with another is not the one that was meant. So no walk along a line goes in a circle either.
     fn parent(&self, index: usize) -> Option<usize> {
         let child = &self.pending[index];
         let parent = *self.index.get(&child.parent)?;
-        (self.pending[parent].seq < child.seq).then_some(parent)
+        (self.pending[parent].seq.checked_add(1) == Some(child.seq)).then_some(parent)
     }
 }
 
@@ -241,6 +241,12 @@ mod tests {
         let mut ahead = pending(3, 2, 3, 0);
         ahead.time = now() + Duration::from_secs(1_000_000);
         assert_eq!(judged(&[ahead]), (vec![], vec![3]));
+    }
+
+    #[test]
+    fn a_parent_that_came_again_with_another_number_is_not_the_one_that_was_meant() {
+        let line = [pending(3, 2, 3, 500), pending(4, 3, 9, 1)];
+        assert_eq!(judged(&line), (vec![3], vec![4]));
     }
 
     #[test]

@@ -225,7 +225,8 @@ impl Store {
         let place = folder.pending(proposal.id);
         if pending {
             match self.read_transaction(&place, proposal.id)? {
-                Some(there) if proposal.is(&there) => {}
+                // One of another number followed a parent that went and came again elsewhere.
+                Some(there) if proposal.is(&there) && there.seq == seq => {}
                 _ => return self.refuse_id(&lock),
             }
         }
