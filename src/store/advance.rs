@@ -64,7 +64,8 @@ impl Store {
         };
 
         // A pending transaction that names it as parent is a descendant.
-        let descendants = self.pending_children(&lock, to)?;
+        let seq = head.seq + line.len() as u64;
+        let descendants = self.pending_children(&lock, Head { id: to, seq })?;
         if !descendants.is_empty() {
             return refuse(lock, head, AdvanceRefusal::HasDescendants(descendants));
         }

@@ -325,12 +325,12 @@ impl Store {
         }
     }
 
-    /// The pending transactions that name this one as parent. What has been read of a pending
+    /// The pending transactions that name this one as parent, and have the number after its. What has been read of a pending
     /// transaction is remembered by its id, since it never changes.
     pub(super) fn pending_children(
         &self,
         lock: &UserLock,
-        parent: TransactionId,
+        parent: Head,
     ) -> Result<Vec<TransactionId>> {
         self.forget_if_swept(lock)?;
         let listed = self.list_pending(&lock.folder)?;
@@ -347,7 +347,7 @@ impl Store {
         }
         let mut children: Vec<_> = now
             .iter()
-            .filter(|(_, start)| start.parent == parent)
+            .filter(|(_, start)| (start.parent, start.seq) == (parent.id, parent.seq + 1))
             .map(|(id, _)| *id)
             .collect();
         children.sort_unstable();

@@ -287,45 +287,35 @@ impl Mark {
         }
     }
 
-    fn transaction(&self, id: TransactionId, why: Why) -> Garbage {
-        // A leftover shares its bytes with the committed file.
-        let bytes = match why {
-            Why::Leftover => 0,
-            _ => self.seen.get(&id).map_or(0, |seen| seen.bytes),
-        };
-        let item = Item::Transaction(id);
-        Garbage { item, why, bytes }
-    }
-
     /// All of it, in the order in which it would go.
     fn tell(&self, each: &mut dyn FnMut(Garbage)) {
         for id in &self.committed {
-            each(self.transaction(*id, Why::Leftover));
+            each(leftover(Item::Transaction(*id)));
         }
         for id in &self.garbage {
-            each(self.transaction(*id, Why::Abandoned));
+            let bytes = self.seen.get(id).map_or(0, |seen| seen.bytes);
+            each(abandoned(Item::Transaction(*id), bytes));
         }
         for old in self.old.iter().filter(|old| !old.spared) {
-            each(abandoned(old));
+            each(abandoned(old.id.into(), old.bytes));
         }
         for id in &self.leftovers {
-            each(leftover(*id));
+            each(leftover((*id).into()));
         }
     }
 }
 
-fn abandoned(old: &Old) -> Garbage {
-    Garbage {
-        item: old.id.into(),
-        why: Why::Abandoned,
-        bytes: old.bytes,
-    }
+fn abandoned(item: Item, bytes: u64) -> Garbage {
+    let why = Why::Abandoned;
+    Garbage { item, why, bytes }
 }
 
-fn leftover(id: ChunkId) -> Garbage {
+/// It shares its bytes with the committed file.
+fn leftover(item: Item) -> Garbage {
+    let why = Why::Leftover;
     Garbage {
-        item: id.into(),
-        why: Why::Leftover,
+        item,
+        why,
         bytes: 0,
     }
 }
@@ -386,7 +376,7 @@ impl Sweep<'_> {
             self.mark.stamp = self.store.note_sweep(&lock)?;
             for id in batch {
                 if self.store.sweep_committed(&lock, *id)? == Swept::Gone {
-                    each(self.mark.transaction(*id, Why::Leftover));
+                    each(leftover(Item::Transaction(*id)));
                 }
             }
         }
@@ -400,17 +390,18 @@ impl Sweep<'_> {
             let lock = self.lock()?;
             self.mark.stamp = self.store.note_sweep(&lock)?;
             for id in batch {
-                let Some(seen) = self.mark.seen.get(id) else {
-                    continue;
-                };
                 if self.mark.spared.contains(id) {
                     continue;
                 }
+                // From here on, whatever comes under this id is new.
+                let Some(seen) = self.mark.seen.remove(id) else {
+                    continue;
+                };
                 // Children were before: none of them is left that could be put again later.
                 match self.store.sweep_transaction(&lock, *id, seen.time)? {
                     Swept::Gone => {
                         gone = true;
-                        each(self.mark.transaction(*id, Why::Abandoned));
+                        each(abandoned(Item::Transaction(*id), seen.bytes));
                     }
                     Swept::Fresher => self.mark.spare(self.store, self.user, *id)?,
                     Swept::NotThere => {}
@@ -448,7 +439,7 @@ impl Sweep<'_> {
                 let is_old = |time| self.mark.is_old(time);
                 if self.store.sweep_chunk(&lock, &old.id, is_old)? == Swept::Gone {
                     bytes += old.bytes;
-                    each(abandoned(old));
+                    each(abandoned(old.id.into(), old.bytes));
                     if let ChunkId::Alias(alias) = old.id {
                         aliases.push(alias);
                     }
@@ -465,7 +456,7 @@ impl Sweep<'_> {
             let swept = self.store.sweep_leftovers(&lock, batch)?;
             for (id, swept) in batch.iter().zip(swept) {
                 if swept == Swept::Gone {
-                    each(leftover(*id));
+                    each(leftover((*id).into()));
                 }
             }
         }

@@ -17,3 +17,6 @@ mod stories;
 
 /// Interleavings: several processes on one user, in every order that small bounds allow.
 mod interleavings;
+
+/// Garbage collection: what goes, what stays, and what may happen meanwhile.
+mod gc;

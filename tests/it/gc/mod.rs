@@ -1,0 +1,9 @@
+//! Garbage collection, on the simulated disk: what goes, what stays, in which order, and whatever
+//! else happens meanwhile.
+
+mod bench;
+mod clock;
+mod kills;
+mod oracle;
+mod rules;
+mod second_look;
