@@ -5,5 +5,6 @@ mod bench;
 mod clock;
 mod kills;
 mod oracle;
+mod property;
 mod rules;
 mod second_look;
