@@ -229,7 +229,8 @@ impl Mark {
             self.take(&file);
             Ok(())
         })?;
-        self.old.sort_unstable_by(|a, b| b.id.cmp(&a.id));
+        self.old
+            .sort_unstable_by_key(|old| std::cmp::Reverse(old.id));
         self.leftovers.sort_unstable();
         for alias in young {
             self.spare_alias(store, user, &alias)?;
