@@ -1,3 +1,25 @@
+
+// The simulated disk: what it keeps and loses, and processes that take turns on it.
+mod sim;
+
+// What is done to a store on the simulated disk, and what must hold of it whatever happens.
+mod proof;
+
+// Power cuts: workloads cut at every step, on the simulated disk.
+mod power_cuts;
+
+// Broken on purpose: lying disks and stores with a rule taken away, each of which must be noticed.
+mod broken;
+
+// The scenarios that are cut and interleaved.
+mod stories;
+
+// Interleavings: several processes on one user, in every order that small bounds allow.
+mod interleavings;
+
+// Garbage collection: what goes, what stays, and what may happen meanwhile.
+mod gc;
+
 //! The one integration binary. Every test here starts from what a person or a client sees: a server
 //! process, its answers, and the files that it leaves.
 
@@ -28,22 +50,21 @@ mod scale;
 mod cli;
 // The README, run.
 mod readme;
-//! Tests of the whole: one binary, so that it links once.
 
-/// The simulated disk: what it keeps and loses, and processes that take turns on it.
+// The simulated disk: what it keeps and loses, and processes that take turns on it.
 mod sim;
 
-/// What is done to a store on the simulated disk, and what must hold of it whatever happens.
+// What is done to a store on the simulated disk, and what must hold of it whatever happens.
 mod proof;
 
-/// Power cuts: workloads cut at every step, on the simulated disk.
+// Power cuts: workloads cut at every step, on the simulated disk.
 mod power_cuts;
 
-/// Broken on purpose: lying disks and stores with a rule taken away, each of which must be noticed.
+// Broken on purpose: lying disks and stores with a rule taken away, each of which must be noticed.
 mod broken;
 
-/// The scenarios that are cut and interleaved.
+// The scenarios that are cut and interleaved.
 mod stories;
 
-/// Interleavings: several processes on one user, in every order that small bounds allow.
+// Interleavings: several processes on one user, in every order that small bounds allow.
 mod interleavings;
