@@ -21,9 +21,9 @@ use crate::http::{Listener, Server, ServerOptions, Settings, Site};
 use crate::model::limits;
 use crate::store::{Options, Store};
 
-/// Files that are open beside the connections: what requests read and write. A request that finds
-/// none left is answered 503 `busy`.
-const OTHER_FILES: u64 = 2048;
+/// One in so many of the files that may be open is not for a connection, but for what those that are
+/// not idle read and write. A request that finds none left is answered 503 `busy`.
+const OTHER_FILES: u64 = 4;
 
 /// Serve a data directory over HTTP.
 ///
@@ -201,13 +201,10 @@ impl Serve {
     /// As many connections as were asked for, if so many files can be open.
     fn connections(&self) -> usize {
         let files = raise_open_files();
-        let possible = files.saturating_sub(OTHER_FILES);
-        let possible = usize::try_from(possible).unwrap_or(usize::MAX).max(1);
+        let possible = usize::try_from(files - files / OTHER_FILES).unwrap_or(usize::MAX).max(1);
         if possible < self.max_connections {
-            log::warn!(
-                "at most {files} files can be open here (ulimit -Hn): {possible} connections at a time, \
-                 not {}",
-                self.max_connections
+            log::info!(
+                "at most {files} files can be open here (ulimit -Hn): {possible} connections at a time"
             );
         }
         self.max_connections.clamp(1, possible)
