@@ -328,16 +328,194 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use actix_web::http::header::{HeaderName, HeaderValue};
+    use futures_util::FutureExt;
+    use std::future::poll_fn;
+    use std::io::{Read, Write};
+    use tokio::net::UnixStream;
+
+    const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    /// What a server sees of a client that is the test.
+    struct Seen {
+        connection: Connection<UnixStream>,
+        client: std::os::unix::net::UnixStream,
+    }
+
+    impl Seen {
+        fn new(head: Duration) -> Self {
+            let (client, server) = std::os::unix::net::UnixStream::pair().unwrap();
+            server.set_nonblocking(true).unwrap();
+            let patience = Patience { head, taking: head };
+            let server = UnixStream::from_std(server).unwrap();
+            Self {
+                connection: Connection::new(server, patience),
+                client,
+            }
+        }
+
+        fn says(&mut self, bytes: &str) {
+            self.client.write_all(bytes.as_bytes()).unwrap();
+        }
+
+        async fn read_once(&mut self) -> io::Result<String> {
+            let mut bytes = [0; 1024];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let connection = &mut self.connection;
+            poll_fn(|context| Pin::new(&mut *connection).poll_read(context, &mut buffer)).await?;
+            Ok(String::from_utf8(buffer.filled().to_vec()).unwrap())
+        }
+
+        /// All that is handed out without more being said.
+        async fn reads(&mut self) -> String {
+            let mut read = String::new();
+            // The runtime has to look at the socket first.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            while let Some(bytes) = self.read_once().now_or_never() {
+                read += &bytes.unwrap();
+            }
+            read
+        }
+
+        fn begin(&self, headers: &[(&'static str, &'static str)]) {
+            let mut head = RequestHead::default();
+            for (name, value) in headers {
+                let value = HeaderValue::from_static(value);
+                head.headers.insert(HeaderName::from_static(name), value);
+            }
+            self.connection.turn().begin(&head);
+        }
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        actix_web::rt::System::new().block_on(test);
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_next_request_comes_when_the_last_has_its_answer() {
+        run(async {
+            let mut seen = Seen::new(LONG);
+            seen.says(&GET.repeat(3));
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            assert_eq!(seen.reads().await, "");
+            seen.connection.turn().end(false);
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            seen.connection.turn().end(true);
+            assert_eq!(seen.reads().await, "");
+        });
+    }
+
+    #[test]
+    fn a_body_belongs_to_its_request() {
+        run(async {
+            for (body, header) in [
+                ("hello", ("content-length", "5")),
+                ("5\r\nhello\r\n0\r\n\r\n", ("transfer-encoding", "chunked")),
+            ] {
+                let mut seen = Seen::new(LONG);
+                seen.says(&format!("{GET}{body}{GET}"));
+                assert_eq!(seen.reads().await, GET);
+                seen.begin(&[header]);
+                assert_eq!(seen.reads().await, body);
+                seen.connection.turn().end(false);
+                assert_eq!(seen.reads().await, GET);
+                // Answered before the body has come.
+                seen.begin(&[header]);
+                seen.connection.turn().end(false);
+                seen.says(&format!("{body}{GET}"));
+                assert_eq!(seen.reads().await, format!("{body}{GET}"));
+            }
+        });
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_when_the_turn_comes() {
+        run(async {
+            let mut seen = Seen::new(LONG);
+            seen.says(&GET.repeat(2));
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            let turn = seen.connection.turn();
+            let waiting = actix_web::rt::spawn(async move { seen.read_once().await.unwrap() });
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(!waiting.is_finished());
+            turn.end(false);
+            assert_eq!(waiting.await.unwrap(), GET);
+        });
+    }
+
+    #[test]
+    fn a_client_that_goes_away_is_noticed_while_it_is_answered() {
+        run(async {
+            let mut seen = Seen::new(LONG);
+            seen.says(GET);
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            seen.client.shutdown(std::net::Shutdown::Write).unwrap();
+            assert_eq!(seen.read_once().await.unwrap(), "");
+        });
+    }
+
+    #[test]
+    fn a_head_comes_to_its_end_in_time_or_not_at_all() {
+        run(async {
+            // The first one.
+            let mut seen = Seen::new(Duration::from_millis(50));
+            seen.says("GET / HT");
+            assert_eq!(seen.read_once().await.unwrap(), "GET / HT");
+            let late = seen.read_once().await.unwrap_err();
+            assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+            drop(seen.connection);
+            let mut answer = Vec::new();
+            seen.client.read_to_end(&mut answer).unwrap();
+            assert_eq!(answer, TOO_SLOW);
+
+            // A later one; but between two requests there is time.
+            let mut seen = Seen::new(Duration::from_millis(50));
+            seen.says(GET);
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            let connection = &mut seen.connection;
+            poll_fn(|context| Pin::new(&mut *connection).poll_write(context, b"answer"))
+                .await
+                .unwrap();
+            seen.connection.turn().end(false);
+            assert_eq!(seen.reads().await, "");
+            let idle = tokio::time::timeout(Duration::from_millis(150), seen.read_once()).await;
+            assert!(idle.is_err());
+            seen.says("GET / HT");
+            assert_eq!(seen.read_once().await.unwrap(), "GET / HT");
+            let late = seen.read_once().await.unwrap_err();
+            assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        });
+    }
+
+    #[test]
+    fn a_client_takes_its_answer_or_is_let_go() {
+        run(async {
+            let mut seen = Seen::new(Duration::from_millis(50));
+            let connection = &mut seen.connection;
+            let late = loop {
+                let write =
+                    poll_fn(|context| Pin::new(&mut *connection).poll_write(context, &[0; 65_536]));
+                if let Err(error) = write.await {
+                    break error;
+                }
+            };
+            assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        });
+    }
 
     #[test]
     fn the_answer_to_a_slow_client_is_as_long_as_it_says() {
         let text = std::str::from_utf8(TOO_SLOW).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(
-            head.contains(&format!("content-length: {}\r\n", body.len())),
-            "{}",
-            body.len()
-        );
+        let length = format!("content-length: {}\r\n", body.len());
+        assert!(head.contains(&length), "{length}");
         let problem: crate::wire::ProblemMessage = serde_json::from_str(body).unwrap();
         assert_eq!(
             (problem.status, problem.code),
