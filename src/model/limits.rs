@@ -94,7 +94,7 @@ pub const BLOCKING_THREADS: usize = 64;
 /// Connections at a time, unless `--max-connections` says otherwise.
 pub const CONNECTIONS: usize = 16_384;
 
-/// How long the head of a connection's first request may take, unless `--head-timeout` says otherwise.
+/// How long the head of a request may take, unless `--head-timeout` says otherwise.
 pub const HEAD_WAIT: Duration = Duration::from_secs(10);
 
 /// How long a connection may be idle between two requests. Proxies keep theirs for a minute; the
@@ -103,3 +103,6 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long a connection that is closed with a body unread is read on, so that the answer arrives.
 pub const LINGER: Duration = Duration::from_secs(2);
+
+/// Connections that wait to be accepted.
+pub const BACKLOG: u32 = 1024;
