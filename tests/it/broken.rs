@@ -101,7 +101,7 @@ fn a_head_that_is_answered_without_its_sync() {
 
 #[test]
 fn a_log_that_is_extended_without_a_look() {
-    mistake_is_noticed(Mistake::NoLogCheck, &stories::model_20());
+    mistake_is_noticed(Mistake::NoLogCheck, &stories::model_20b());
 }
 
 #[test]

@@ -89,6 +89,11 @@ fn model_20_restored_without_log_then_an_advance_beside_listings() {
 }
 
 #[test]
+fn model_20b_restored_with_another_log_then_an_advance_beside_listings() {
+    holds(&stories::model_20b());
+}
+
+#[test]
 fn a_transaction_is_put_again_after_a_cut_that_took_its_chunk() {
     holds(&stories::replay());
 }

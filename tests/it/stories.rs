@@ -3,7 +3,7 @@
 
 use mentat_sync::disk::Kind;
 
-use crate::proof::{Act, Scenario, folder};
+use crate::proof::{Act, Scenario, cast, folder};
 use crate::sim::{Bounds, World};
 
 use Act::{Advance, Delete, GetChunk, GetHead, GetListing, PutChunk, PutTransaction};
@@ -184,6 +184,21 @@ pub fn model_20() -> Scenario {
 pub fn without_log(world: &mut World) {
     let log = folder().join("log");
     world.remove(&log, Kind::File).expect("there was one");
+}
+
+/// The same with a log of another time, which says Z where HEAD is B.
+pub fn model_20b() -> Scenario {
+    Scenario {
+        name: "20b restored with another log, then advance, then list",
+        meddle: another_log,
+        ..model_20()
+    }
+}
+
+pub fn another_log(world: &mut World) {
+    let log = world.at(&folder().join("log")).expect("there is one");
+    let line = format!("{:012} {}\n", 2, cast::id("Z"));
+    world.write(log, 50, line.as_bytes());
 }
 
 /// A transaction was published and not acknowledged, and a cut kept it but not its chunk.

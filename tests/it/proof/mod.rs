@@ -2,7 +2,7 @@
 
 mod acts;
 mod answers;
-mod cast;
+pub mod cast;
 mod explore;
 mod verdict;
 
