@@ -10,3 +10,4 @@ pub use acts::{Act, World as Disks};
 pub use answers::{Answers, Book, Fact};
 pub use cast::folder;
 pub use explore::{Broken, Effort, Scenario, explore};
+pub use verdict::judge;
