@@ -4,7 +4,7 @@ use crate::proof::{Act, Broken, Effort, Scenario, explore, folder};
 use crate::sim::{Reading, World};
 use crate::stories::{alone, another_log, without_log};
 
-use Act::{Advance, Delete, GetListing, PutChunk, PutTransaction};
+use Act::{Advance, Collect, Delete, GetListing, PutChunk, PutTransaction};
 
 fn survives(scenario: &Scenario) {
     for reading in [Reading::Atomic, Reading::Posix] {
@@ -115,6 +115,23 @@ fn a_log_that_is_missing_short_or_wrong_is_rebuilt() {
             survives(&scenario);
         }
     }
+}
+
+#[test]
+fn garbage_is_collected() {
+    let old = [
+        &A_AND_B[..],
+        &[PutChunk("ua"), PutTransaction("U"), PutChunk("c")],
+    ];
+    let scenario = Scenario {
+        old: old.concat(),
+        ..alone(
+            "gc",
+            &[PutTransaction("S")],
+            &[Collect, PutChunk("ua"), PutTransaction("U")],
+        )
+    };
+    survives(&scenario);
 }
 
 /// A little of everything that one client does.
