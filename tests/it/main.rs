@@ -52,3 +52,6 @@ mod interleavings;
 
 // Garbage collection: what goes, what stays, and what may happen meanwhile.
 mod gc;
+
+// A disk that fails or is full, and killed processes, at each step of each request.
+mod failing_disk;
