@@ -1,4 +1,5 @@
-//! Tests of the whole: one binary, so that it links once.
+//! The one integration binary: first the store on a simulated disk, then what a person or a client sees of
+//! a server process, its answers, and the files that it leaves.
 
 /// The simulated disk: what it keeps and loses, and processes that take turns on it.
 mod sim;
@@ -20,9 +21,6 @@ mod interleavings;
 
 /// Garbage collection: what goes, what stays, and what may happen meanwhile.
 mod gc;
-
-//! The one integration binary. Every test here starts from what a person or a client sees: a server
-//! process, its answers, and the files that it leaves.
 
 // What the tests share: server processes on fresh directories, a plain HTTP client, builders of ids and chunks.
 mod kit;
