@@ -1,26 +1,8 @@
-//! The one integration binary: first the store on a simulated disk, then what a person or a client sees of
-//! a server process, its answers, and the files that it leaves.
+//! The one integration binary. Every test here starts from what a person or a client sees: a server
+//! process, its answers, and the files that it leaves.
 
-/// The simulated disk: what it keeps and loses, and processes that take turns on it.
-mod sim;
-
-/// What is done to a store on the simulated disk, and what must hold of it whatever happens.
-mod proof;
-
-/// Power cuts: workloads cut at every step, on the simulated disk.
-mod power_cuts;
-
-/// Broken on purpose: lying disks and stores with a rule taken away, each of which must be noticed.
-mod broken;
-
-/// The scenarios that are cut and interleaved.
-mod stories;
-
-/// Interleavings: several processes on one user, in every order that small bounds allow.
-mod interleavings;
-
-/// Garbage collection: what goes, what stays, and what may happen meanwhile.
-mod gc;
+// Tests look into the directory, and break it, as a person with a shell does.
+#![allow(clippy::disallowed_methods)]
 
 // What the tests share: server processes on fresh directories, a plain HTTP client, builders of ids and chunks.
 mod kit;
@@ -49,3 +31,24 @@ mod scale;
 mod cli;
 // The README, run.
 mod readme;
+
+// The simulated disk: what it keeps and loses, and processes that take turns on it.
+mod sim;
+
+// What is done to a store on the simulated disk, and what must hold of it whatever happens.
+mod proof;
+
+// Power cuts: workloads cut at every step, on the simulated disk.
+mod power_cuts;
+
+// Broken on purpose: lying disks and stores with a rule taken away, each of which must be noticed.
+mod broken;
+
+// The scenarios that are cut and interleaved.
+mod stories;
+
+// Interleavings: several processes on one user, in every order that small bounds allow.
+mod interleavings;
+
+// Garbage collection: what goes, what stays, and what may happen meanwhile.
+mod gc;
