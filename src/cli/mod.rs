@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. It prints, shows progress and sets the exit status.
 
 mod arguments;
+mod gc;
 mod log;
 mod logging;
 mod open;
@@ -27,6 +28,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Gc(gc::Gc),
     Users(users::Users),
     Log(log::Log),
 }
@@ -51,6 +53,7 @@ impl Failure {
 pub fn run() -> ExitCode {
     let outcome = match CommandLine::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::Gc(gc) => gc.run(),
         Command::Users(users) => users.run(),
         Command::Log(log) => log.run(),
     };

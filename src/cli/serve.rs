@@ -13,13 +13,14 @@ use futures_util::future::select;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::arguments::{DataDirectory, duration, is_set, listener, size};
+use super::arguments::{DataDirectory, duration, grace, is_set, listener, size};
 use super::open::{not_usable, open_or_make};
 use super::{Failure, logging};
 use crate::disk::Grouping;
 use crate::http::{Listener, Server, ServerOptions, Settings, Site};
 use crate::model::limits;
 use crate::store::{Options, Store};
+use crate::upkeep::gc;
 
 /// One in so many of the files that may be open is not for a connection, but for what those that are
 /// not idle read and write. A request that finds none left is answered 503 `busy`.
@@ -105,6 +106,15 @@ pub struct Serve {
           hide_default_value = true)]
     uuid_chunk_ids: bool,
 
+    /// Collect garbage so often, inside the server, as `mentat-sync gc` does. Never, without it.
+    #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_GC_EVERY", value_parser = duration)]
+    gc_every: Option<Duration>,
+
+    /// How long --gc-every keeps what nothing reachable needs after it was last uploaded or asked about.
+    #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_GRACE", default_value = "14d",
+          value_parser = grace)]
+    grace: Duration,
+
     /// How writes are made durable. With `auto` a lone writer syncs its own files, and several at a
     /// time share one syncfs(2), which is much quicker but waits for everybody's writes on that file
     /// system; with `each` every writer syncs its own.
@@ -135,6 +145,14 @@ impl Serve {
         let store = Arc::new(self.open()?);
         let connections = self.connections();
         clear_in_background(&store);
+        if let Some(period) = self.gc_every {
+            let options = gc::Options {
+                grace: self.grace,
+                ..gc::Options::default()
+            };
+            gc::every(Arc::clone(&store), period, options)
+                .map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))?;
+        }
         let settings = Settings {
             body_stall: self.body_timeout,
             allow_delete: self.allow_delete,

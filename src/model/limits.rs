@@ -50,6 +50,10 @@ pub const SWEEP_FILES: usize = 512;
 /// How many bytes it removes before it does: freeing a large file takes the file system a while.
 pub const SWEEP_BYTES: u64 = 1 << 30;
 
+/// How often a server that collects garbage looks whether it is time: often enough to notice a
+/// collection by another process, or a clock that was set.
+pub const GC_LOOK: Duration = Duration::from_secs(60);
+
 /// How long a request body may stall, unless `--body-timeout` says otherwise.
 pub const BODY_STALL: Duration = Duration::from_secs(30);
 
