@@ -5,6 +5,7 @@
 
 mod admin;
 mod advance;
+mod bundle;
 mod chain;
 mod chunks;
 mod error;
@@ -21,6 +22,7 @@ mod vouch;
 
 pub use admin::{RenameUser, Usage};
 pub use advance::Leftovers;
+pub use bundle::{BundleReader, Counts, Plan, PullBundle, PushBundle};
 pub use chain::Listing;
 pub use chunks::{Sealed, Staged};
 pub use error::{Error, Result};
