@@ -56,18 +56,4 @@ impl Window {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::ChunkDigest;
-
-    #[test]
-    fn the_window_is_first_in_first_out() {
-        let id = |n| ChunkId::Digest(ChunkDigest::from_bytes([n; 32]));
-        let mut window = Window::of(2);
-        assert!(window.insert(id(1)) && window.insert(id(2)));
-        // Seen again, 1 is not younger for it.
-        assert!(!window.insert(id(1)));
-        assert!(window.insert(id(3)));
-        assert!(!window.has(&id(1)) && window.has(&id(2)) && window.has(&id(3)));
-    }
-}
+mod tests;
