@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::body::Body;
 use super::problem::Problem;
-use super::{Answer, Site, about, access, chunks, events, heads, stores, transactions};
+use super::{Answer, Site, about, access, bundles, chunks, events, heads, stores, transactions};
 use crate::wire::{Code, Miss, Route};
 
 /// The pattern that the access log shows for a path without a route.
@@ -40,11 +40,12 @@ async fn endpoint(site: &Site, route: &Route, request: &HttpRequest, body: &mut 
         return Err(Problem::new(Code::EncodingUnsupported, detail));
     }
     // The names of the methods are values, not patterns.
-    let (get, put, delete) = match *request.method() {
-        Method::GET | Method::HEAD => (true, false, false),
-        Method::PUT => (false, true, false),
-        Method::DELETE => (false, false, true),
-        _ => (false, false, false),
+    let (get, put, post, delete) = match *request.method() {
+        Method::GET | Method::HEAD => (true, false, false, false),
+        Method::PUT => (false, true, false, false),
+        Method::POST => (false, false, true, false),
+        Method::DELETE => (false, false, false, true),
+        _ => (false, false, false, false),
     };
     match *route {
         Route::Index if get => Ok(about::index(site)),
@@ -61,6 +62,9 @@ async fn endpoint(site: &Site, route: &Route, request: &HttpRequest, body: &mut 
         Route::Transaction(user, id) if put => transactions::put(site, body, user, id).await,
         Route::Chunk(user, id) if get => chunks::get(site, request, user, id).await,
         Route::Chunk(user, id) if put => chunks::put(site, body, user, id).await,
+        Route::Missing(user) if post => chunks::missing(site, request, body, user).await,
+        Route::Bundle(user) if get => bundles::get(site, request, user).await,
+        Route::Bundle(user) if post => bundles::post(site, body, user).await,
         _ => Err(Problem::method_not_allowed(route.allow())),
     }
 }

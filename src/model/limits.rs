@@ -39,6 +39,10 @@ pub const PUBLISHED_AT_ONCE: usize = 4096;
 /// Missing chunks that the refusal of a bundle names, of however many there are.
 pub const MISSING_NAMED: usize = 10_000;
 
+/// Bundles that are taken in at a time; others are answered 503 `busy`. Each holds a thread and
+/// some megabytes until its client is done sending.
+pub const PUSHES: usize = 32;
+
 /// Zeroes that may follow a tar's end. Records are 10 KiB unless told otherwise (`tar -b`).
 pub const BUNDLE_TRAILER: usize = 1 << 20;
 
@@ -50,6 +54,9 @@ pub const SYNCED_APART: usize = 64;
 
 /// Ids in one `chunks/missing` question.
 pub const MISSING_IDS: usize = 100_000;
+
+/// The body of `chunks/missing`: as many ids in JSON, with room for white space.
+pub const MISSING_BODY_BYTES: usize = 10 << 20;
 
 /// The body of `PUT head`: one id in JSON, with room for white space.
 pub const HEAD_BODY_BYTES: usize = 4096;

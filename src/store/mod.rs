@@ -15,6 +15,7 @@ mod json;
 mod layout;
 mod lock;
 mod log;
+mod missing;
 mod mistake;
 mod transactions;
 mod user;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::Window;
 use super::staging::{StagedAlias, StagedChunk, StagedTransaction, Staging, Writing};
 use super::tar::{Members, Trouble, bad};
+use crate::disk;
 use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
 use crate::store::layout::{Area, Dir, Folder, Member};
 use crate::store::lock::Stamp;
@@ -21,6 +22,7 @@ use crate::store::user::UserState;
 use crate::store::{AdvanceRefusal, Error, Leftovers, Result, Store, json};
 
 /// What became of a push.
+#[derive(Debug)]
 pub enum PushBundle {
     /// All of it is there and durable, and HEAD is where the bundle's HEAD wants it (or where it was,
     /// if the bundle has none).
@@ -28,14 +30,9 @@ pub enum PushBundle {
         head: Head,
         stored: Counts,
         existing: Counts,
-        leftovers: Option<Leftovers>,
     },
     /// All of it is there and durable, but pending: HEAD may not go there.
-    Refused {
-        head: Head,
-        why: AdvanceRefusal,
-        leftovers: Leftovers,
-    },
+    Refused { head: Head, why: AdvanceRefusal },
     /// It is no bundle, and why.
     Bad(String),
     /// Reading it failed.
@@ -66,22 +63,35 @@ pub struct Counts {
 /// Why a push goes no further.
 pub(super) enum Stop {
     /// What it is answered with.
-    Outcome(PushBundle),
+    Outcome(Box<PushBundle>),
     Error(Error),
 }
 
-impl<E: Into<Error>> From<E> for Stop {
-    fn from(error: E) -> Self {
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Error(error)
+    }
+}
+
+impl From<disk::Error> for Stop {
+    fn from(error: disk::Error) -> Self {
         Stop::Error(error.into())
     }
 }
 
 impl From<Trouble> for Stop {
     fn from(trouble: Trouble) -> Self {
-        Stop::Outcome(match trouble {
+        match trouble {
             Trouble::Bad(why) => PushBundle::Bad(why),
             Trouble::Cut(error) => PushBundle::Cut(error),
-        })
+        }
+        .into()
+    }
+}
+
+impl From<PushBundle> for Stop {
+    fn from(outcome: PushBundle) -> Self {
+        Stop::Outcome(Box::new(outcome))
     }
 }
 
@@ -121,15 +131,23 @@ impl Store {
     /// # Errors
     /// HEAD has not moved (but see [`Store::advance`]); chunks and transactions that were verified
     /// before may have become pending.
-    pub fn push_bundle(&self, user: &UserId, from: &mut dyn Read) -> Result<PushBundle> {
+    pub fn push_bundle(
+        &self,
+        user: &UserId,
+        from: &mut dyn Read,
+    ) -> Result<(PushBundle, Option<Leftovers>)> {
         match self.try_push(user, from) {
             Ok(taken) => Ok(taken),
-            Err(Stop::Outcome(outcome)) => Ok(outcome),
+            Err(Stop::Outcome(outcome)) => Ok((*outcome, None)),
             Err(Stop::Error(error)) => Err(error),
         }
     }
 
-    fn try_push(&self, user: &UserId, from: &mut dyn Read) -> Step<PushBundle> {
+    fn try_push(
+        &self,
+        user: &UserId,
+        from: &mut dyn Read,
+    ) -> Step<(PushBundle, Option<Leftovers>)> {
         let state = self.users.state(user);
         state.check_writable()?;
         let folder = Folder::of(user);
@@ -205,7 +223,7 @@ impl Intake<'_> {
     ) -> Step<()> {
         let limit = self.store.options.chunk_bytes;
         if bytes > limit {
-            return Err(Stop::Outcome(PushBundle::TooLarge { limit }));
+            return Err(PushBundle::TooLarge { limit }.into());
         }
         let id = ChunkId::Digest(digest);
         let place = self.folder.chunk(Area::Committed, &digest);

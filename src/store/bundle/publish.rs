@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::intake::{Intake, PushBundle, Step, Stop};
+use super::intake::{Intake, PushBundle, Step};
 use super::staging::{Number, StagedAlias, StagedChunk, StagedTransaction};
 use super::tar::bad;
 use crate::disk::{Mode, Place};
@@ -15,7 +15,7 @@ use crate::store::json::{self, Start};
 use crate::store::layout::{Area, Dir};
 use crate::store::lock::UserLock;
 use crate::store::transactions::Where;
-use crate::store::{Advance, Error, Result};
+use crate::store::{Advance, Error, Leftovers, Result};
 
 impl Intake<'_> {
     fn lock(&mut self, mode: Mode) -> Result<UserLock> {
@@ -202,7 +202,7 @@ impl Intake<'_> {
         if stands_for != *digest {
             // That too is a promise: the name is synced before.
             self.sync()?;
-            return Err(Stop::Outcome(PushBundle::ChunkExists(*alias)));
+            return Err(PushBundle::ChunkExists(*alias).into());
         }
         if found.area == Area::Incoming {
             let place = self.folder.alias(Area::Incoming, alias);
@@ -307,7 +307,7 @@ impl Intake<'_> {
                 None => self.store.parent_now(&self.user, staged.parent)?,
             };
             match parent {
-                None => return Err(Stop::Outcome(PushBundle::UnknownParent(staged.id))),
+                None => return Err(PushBundle::UnknownParent(staged.id).into()),
                 Some(seq) if seq.checked_add(1) == Some(staged.seq) => {}
                 Some(seq) => {
                     let StagedTransaction {
@@ -349,7 +349,7 @@ impl Intake<'_> {
                 new += usize::from(!there);
             }
             if used + new.min(staying) > limit {
-                return Err(Stop::Outcome(PushBundle::TooManyPending { limit, used }));
+                return Err(PushBundle::TooManyPending { limit, used }.into());
             }
         }
         Ok(())
@@ -404,7 +404,7 @@ impl Intake<'_> {
         self.dirs.insert(dir);
         if ours != theirs {
             self.sync()?;
-            return Err(Stop::Outcome(PushBundle::TransactionExists(id)));
+            return Err(PushBundle::TransactionExists(id).into());
         }
         self.staging.remove(number);
         Ok(())
@@ -431,39 +431,30 @@ impl Intake<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(Stop::Outcome(PushBundle::MissingChunks(missing)))
+        Err(PushBundle::MissingChunks(missing).into())
     }
 
     /// Advances HEAD, where the bundle has one. Otherwise it was a bulk upload.
-    pub fn finish(&mut self, to: Option<TransactionId>) -> Step<PushBundle> {
+    pub fn finish(&mut self, to: Option<TransactionId>) -> Step<(PushBundle, Option<Leftovers>)> {
         let (stored, existing) = (self.stored, self.existing);
+        let taken = |head| PushBundle::Taken {
+            head,
+            stored,
+            existing,
+        };
         let Some(to) = to else {
             self.sync()?;
             let head = self.store.vouched_head(&self.state, &self.folder)?;
-            let head = head.ok_or(Error::UserGone)?;
-            return Ok(PushBundle::Taken {
-                head,
-                stored,
-                existing,
-                leftovers: None,
-            });
+            return Ok((taken(head.ok_or(Error::UserGone)?), None));
         };
         let lock = self.lock(Mode::Exclusive)?;
         let (outcome, leftovers) = self.store.advance(lock, to)?;
         match outcome {
-            Advance::Advanced(head) => Ok(PushBundle::Taken {
-                head,
-                stored,
-                existing,
-                leftovers: Some(leftovers),
-            }),
+            Advance::Advanced(head) => Ok((taken(head), Some(leftovers))),
             Advance::Refused { head, why } => {
+                drop(leftovers);
                 self.sync()?;
-                Ok(PushBundle::Refused {
-                    head,
-                    why,
-                    leftovers,
-                })
+                Ok((PushBundle::Refused { head, why }, None))
             }
         }
     }

@@ -96,26 +96,11 @@ impl Site {
     }
 
     fn push(&self, mut tar: &[u8]) -> PushBundle {
-        let outcome = self.store.push_bundle(&USER, &mut tar).unwrap();
-        match outcome {
-            PushBundle::Taken {
-                head,
-                stored,
-                existing,
-                leftovers,
-            } => {
-                if let Some(leftovers) = leftovers {
-                    leftovers.clear(&self.store);
-                }
-                PushBundle::Taken {
-                    head,
-                    stored,
-                    existing,
-                    leftovers: None,
-                }
-            }
-            other => other,
+        let (outcome, leftovers) = self.store.push_bundle(&USER, &mut tar).unwrap();
+        if let Some(leftovers) = leftovers {
+            leftovers.clear(&self.store);
         }
+        outcome
     }
 
     fn head(&self) -> Head {
