@@ -17,6 +17,7 @@ mod lock;
 mod log;
 mod missing;
 mod mistake;
+mod sweep;
 mod transactions;
 mod user;
 mod vouch;
@@ -29,6 +30,7 @@ pub use chunks::{Sealed, Staged};
 pub use error::{Error, Result};
 pub use lock::UserLock;
 pub use mistake::Mistake;
+pub use sweep::{IncomingFile, Item, Needs, PendingFile, SweepStamp, Swept};
 pub use transactions::{Draft, Proposal};
 
 use std::sync::Arc;
@@ -64,7 +66,7 @@ impl Default for Options {
 pub struct Store {
     disk: Arc<dyn Disk>,
     options: Options,
-    mistakes: mistake::Mistakes,
+    pub(crate) mistakes: mistake::Mistakes,
     users: user::Users,
     vouched: vouch::Files,
 }
