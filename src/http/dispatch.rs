@@ -11,7 +11,7 @@ use actix_web::http::{ConnectionType, Method, StatusCode};
 
 use super::body::{self, Body};
 use super::problem::Problem;
-use super::{Answer, Site, about, access, chunks, events, heads, stores, transactions};
+use super::{Answer, Site, about, access, bundles, chunks, events, heads, stores, transactions};
 use crate::model::limits;
 use crate::wire::{Code, Miss, Route};
 
@@ -92,6 +92,7 @@ fn admit<'a>(
 async fn endpoint(site: &Site, route: &Route, request: &RequestHead, body: &mut Body) -> Answer {
     let get = matches!(request.method, Method::GET | Method::HEAD);
     let put = request.method == Method::PUT;
+    let post = request.method == Method::POST;
     let delete = request.method == Method::DELETE;
     match *route {
         Route::Index if get => Ok(about::index(site)),
@@ -108,6 +109,9 @@ async fn endpoint(site: &Site, route: &Route, request: &RequestHead, body: &mut 
         Route::Transaction(user, id) if put => transactions::put(site, body, user, id).await,
         Route::Chunk(user, id) if get => chunks::get(site, request, user, id).await,
         Route::Chunk(user, id) if put => chunks::put(site, body, user, id).await,
+        Route::Missing(user) if post => chunks::missing(site, request, body, user).await,
+        Route::Bundle(user) if get => bundles::get(site, request, user).await,
+        Route::Bundle(user) if post => bundles::post(site, body, user).await,
         _ => Err(Problem::method_not_allowed(route.allow())),
     }
 }

@@ -122,7 +122,7 @@ async fn unknown_user(site: &Site, user: UserId, to: TransactionId) -> Result<Ad
     Ok(Advance::Refused { head, why })
 }
 
-fn refused(head: Head, why: AdvanceRefusal) -> Problem {
+pub(super) fn refused(head: Head, why: AdvanceRefusal) -> Problem {
     match why {
         AdvanceRefusal::UnknownTransaction => {
             let detail = "it, or an ancestor of it, is not here";

@@ -24,8 +24,39 @@ pub const BUNDLE_TRANSACTIONS: u64 = 100_000;
 /// Transactions in one bundle that is pushed.
 pub const PUSHED_TRANSACTIONS: usize = 1_000_000;
 
+/// Chunks and aliases that a bundle remembers to have sent, so as not to send them twice: with the
+/// ids that are 5 MB for each pull.
+pub const BUNDLE_WINDOW: usize = 65_536;
+
+/// Members of a pushed bundle that are written before they are synced together and get their names:
+/// what is remembered of each is some 50 bytes.
+pub const PUSHED_TOGETHER: usize = 32_768;
+
+/// Names that a pushed bundle makes in one go while it holds the shared lock, so that who waits for
+/// the exclusive one gets its turn.
+pub const PUBLISHED_AT_ONCE: usize = 4096;
+
+/// Missing chunks that the refusal of a bundle names, of however many there are.
+pub const MISSING_NAMED: usize = 10_000;
+
+/// Bundles that are taken in at a time; others are answered 503 `busy`. Each holds a thread and
+/// some megabytes until its client is done sending.
+pub const PUSHES: usize = 32;
+
+/// Zeroes that may follow a tar's end. Records are 10 KiB unless told otherwise (`tar -b`).
+pub const BUNDLE_TRAILER: usize = 1 << 20;
+
+/// A PAX header: what is tolerated there is a few times and names.
+pub const PAX_BYTES: u64 = 64 << 10;
+
+/// Files that are kept open until they are synced by a request that touches many.
+pub const SYNCED_APART: usize = 64;
+
 /// Ids in one `chunks/missing` question.
 pub const MISSING_IDS: usize = 100_000;
+
+/// The body of `chunks/missing`: as many ids in JSON, with room for white space.
+pub const MISSING_BODY_BYTES: usize = 10 << 20;
 
 /// The body of `PUT head`: one id in JSON, with room for white space.
 pub const HEAD_BODY_BYTES: usize = 4096;

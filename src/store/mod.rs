@@ -5,6 +5,7 @@
 
 mod admin;
 mod advance;
+mod bundle;
 mod chain;
 mod chunks;
 mod error;
@@ -14,6 +15,7 @@ mod json;
 mod layout;
 mod lock;
 mod log;
+mod missing;
 mod mistake;
 mod sweep;
 mod transactions;
@@ -22,6 +24,7 @@ mod vouch;
 
 pub use admin::{RenameUser, Usage};
 pub use advance::Leftovers;
+pub use bundle::{BundleReader, Counts, Plan, PullBundle, PushBundle};
 pub use chain::Listing;
 pub use chunks::{Sealed, Staged};
 pub use error::{Error, Result};
