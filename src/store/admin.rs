@@ -13,7 +13,7 @@ use crate::model::{UserId, limits};
 use std::sync::Arc;
 
 /// What the file `FORMAT` says.
-const FORMAT: &str = "mentat-sync 1\n";
+pub(crate) const FORMAT: &str = "mentat-sync 1\n";
 
 /// What became of a rename of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,14 +74,12 @@ impl Store {
 
     fn check_format(&self) -> Result<()> {
         let place = layout::format();
-        match self.disk.open(&place) {
-            Ok(file) => {
-                let mut buffer = [0; 64];
-                let read = file.read_at(0, &mut buffer)?;
-                if &buffer[..read] == FORMAT.as_bytes() {
+        match self.read_format()? {
+            Some(found) => {
+                if found == FORMAT.as_bytes() {
                     return self.make_top();
                 }
-                let found = String::from_utf8_lossy(&buffer[..read]);
+                let found = String::from_utf8_lossy(&found);
                 Err(Error::NotAStore(format!(
                     "FORMAT says {:?}, and this program reads {:?} only: serve the directory with \
                      the version of mentat-sync that wrote it, or name another directory with --data",
@@ -89,7 +87,7 @@ impl Store {
                     FORMAT.trim_end(),
                 )))
             }
-            Err(absent) if absent.is_absent() => {
+            None => {
                 if self.has_users()? {
                     return Err(Error::NotAStore(format!(
                         "there are users but no file FORMAT: if this is a mentat-sync store of \
@@ -102,11 +100,10 @@ impl Store {
                 self.make_top()?;
                 self.write_format(&place)
             }
-            Err(other) => Err(other.into()),
         }
     }
 
-    fn has_users(&self) -> Result<bool> {
+    pub(crate) fn has_users(&self) -> Result<bool> {
         let mut found = false;
         let listed = self.disk.list(&layout::users(), &mut |_| {
             found = true;
@@ -195,14 +192,19 @@ impl Store {
     }
 
     /// Takes away what crashes left at the top: deleted users, and folders that were being made more
-    /// than a day ago.
-    pub fn clear_top(&self) -> Result<()> {
+    /// than a day ago. Says how many of them it removed.
+    pub fn clear_top(&self) -> Result<u64> {
+        let mut cleared = 0;
         for directory in [layout::trash(), layout::tmp()] {
             let mut names = Vec::new();
-            self.disk.list(&directory, &mut |entry| {
+            let listed = self.disk.list(&directory, &mut |entry| {
                 names.push(entry);
                 true
-            })?;
+            });
+            match listed {
+                Err(absent) if absent.is_absent() => continue,
+                other => other?,
+            }
             for entry in names {
                 let place = directory.join(&entry.name);
                 let old = directory == layout::trash() || self.is_left_behind(&place);
@@ -211,16 +213,17 @@ impl Store {
                     Kind::Directory => self.remove_tree(&place),
                     _ => self.disk.remove_file(&place).map_err(Error::from),
                 };
-                if let Err(error) = removed {
-                    log::warn!("a leftover stays: {error}");
+                match removed {
+                    Ok(()) => cleared += 1,
+                    Err(error) => log::warn!("a leftover stays: {error}"),
                 }
             }
         }
-        Ok(())
+        Ok(cleared)
     }
 
     /// Whether a temporary thing is so old that whoever made it is gone.
-    pub(super) fn is_left_behind(&self, place: &Place) -> bool {
+    pub(crate) fn is_left_behind(&self, place: &Place) -> bool {
         let age = |modified: SystemTime| self.disk.now().duration_since(modified).ok();
         match self.disk.meta(place) {
             Ok(meta) => age(meta.modified).is_some_and(|age| age > limits::TEMPORARY),

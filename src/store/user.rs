@@ -90,7 +90,7 @@ impl Store {
     }
 
     /// Whether the user has a folder.
-    pub(super) fn is_known(&self, folder: &Folder) -> Result<bool> {
+    pub(crate) fn is_known(&self, folder: &Folder) -> Result<bool> {
         match self.disk.meta(folder.place()) {
             Ok(meta) if meta.kind == Kind::Directory => Ok(true),
             Ok(_) => Err(damaged(folder.place(), "not a directory")),
@@ -234,7 +234,7 @@ impl Store {
     }
 
     /// Removes a directory and all below it, as far as it goes.
-    pub(super) fn remove_tree(&self, place: &Place) -> Result<()> {
+    pub(crate) fn remove_tree(&self, place: &Place) -> Result<()> {
         let mut entries = Vec::new();
         self.disk.list(place, &mut |entry| {
             entries.push(entry);

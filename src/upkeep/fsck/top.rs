@@ -1,0 +1,140 @@
+//! The top of the data directory: FORMAT, and what lies beside the users.
+
+use super::{Error, Finding, Kind, Mended, Run, Severity};
+use crate::disk::{self, Entry, Place};
+use crate::model::UserId;
+use crate::store::{self, FORMAT, layout};
+
+impl Run<'_> {
+    /// Checks the top, and says whose folders are to be checked.
+    pub(super) fn top(&self) -> Result<Vec<UserId>, Error> {
+        self.format()?;
+        if let Some(user) = self.options.user {
+            return match self.store.is_known(&layout::Folder::of(&user)) {
+                Ok(true) => Ok(vec![user]),
+                Ok(false) => Err(Error::NoSuchUser),
+                Err(other) => Err(other.into()),
+            };
+        }
+        self.strangers(&layout::top(), |entry| layout::is_top(&entry.name))?;
+        self.strangers(&layout::users(), |entry| {
+            entry.kind == disk::Kind::Directory && layout::parse_user(&entry.name).is_some()
+        })?;
+        self.passing(&layout::tmp(), Kind::Temporary)?;
+        self.passing(&layout::trash(), Kind::Trash)?;
+        if self.options.repair {
+            let outcome = match self.store.clear_top() {
+                Ok(0) => return Ok(self.store.users()?),
+                Ok(cleared) => Ok(format!("cleared {cleared} old folders and files")),
+                Err(error) => Err(error.to_string()),
+            };
+            self.watch.mended(&Mended {
+                user: None,
+                place: layout::trash(),
+                outcome,
+            });
+        }
+        Ok(self.store.users()?)
+    }
+
+    fn format(&self) -> Result<(), Error> {
+        let users = self.store.has_users()?;
+        let what = match self.store.read_format()? {
+            Some(found) if found == FORMAT.as_bytes() => return Ok(()),
+            Some(found) if is_of_another_version(&found) => {
+                return Err(Error::NotAStore(format!(
+                    "FORMAT says {:?}, and this program knows {:?} only: use the version of \
+                     mentat-sync that wrote it",
+                    String::from_utf8_lossy(&found).trim_end(),
+                    FORMAT.trim_end(),
+                )));
+            }
+            Some(found) => format!(
+                "it says {:?} where {:?} is expected",
+                String::from_utf8_lossy(&found),
+                FORMAT
+            ),
+            None if users => format!(
+                "missing beside users: if this is a copy, finish it; `echo {} > FORMAT` makes the file",
+                FORMAT.trim_end()
+            ),
+            None => return Err(Error::NotAStore("there is no store here".to_owned())),
+        };
+        self.at_top(Kind::Format, Severity::Damage, layout::format(), what);
+        Ok(())
+    }
+
+    /// Reports the names in a directory that are not known there.
+    fn strangers(&self, directory: &Place, known: impl Fn(&Entry) -> bool) -> Result<(), Error> {
+        let mut strangers = Vec::new();
+        let listed = self.store.disk().list(directory, &mut |entry| {
+            if !known(&entry) {
+                strangers.push(entry);
+            }
+            true
+        });
+        present(listed)?;
+        for entry in strangers {
+            let what = match entry.kind {
+                disk::Kind::File => "no file of a store has this name here",
+                disk::Kind::Directory => "no directory of a store has this name here",
+                disk::Kind::Other => "a symlink or device: never followed",
+            };
+            let place = directory.join(&entry.name);
+            self.at_top(Kind::Stranger, Severity::Harmless, place, what.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Reports what is left in a directory that things only pass through.
+    fn passing(&self, directory: &Place, kind: Kind) -> Result<(), Error> {
+        let mut names = Vec::new();
+        let listed = self.store.disk().list(directory, &mut |entry| {
+            names.push(entry.name);
+            true
+        });
+        present(listed)?;
+        for name in names {
+            let place = directory.join(&name);
+            let what = match kind {
+                Kind::Trash => "a deleted user's files; they go at the next start of a server",
+                _ if self.store.is_left_behind(&place) => {
+                    "older than a day: whoever made it is gone"
+                }
+                _ => continue,
+            };
+            self.at_top(kind, Severity::Harmless, place, what.to_owned());
+        }
+        Ok(())
+    }
+
+    fn at_top(&self, kind: Kind, severity: Severity, place: Place, detail: String) {
+        self.found(&Finding {
+            kind,
+            severity,
+            user: None,
+            place,
+            detail,
+        });
+    }
+}
+
+fn is_of_another_version(found: &[u8]) -> bool {
+    let (name, _) = FORMAT
+        .split_once(' ')
+        .expect("FORMAT is a name and a number");
+    let number = std::str::from_utf8(found).ok().and_then(|text| {
+        text.strip_prefix(name)?
+            .strip_prefix(' ')?
+            .strip_suffix('\n')
+    });
+    number.is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+/// A directory that is not there has nothing in it.
+fn present(listed: disk::Result<()>) -> store::Result<()> {
+    match listed {
+        Err(absent) if absent.is_absent() => Ok(()),
+        other => Ok(other?),
+    }
+}
