@@ -7,9 +7,11 @@
 //! No verb follows a symlink, at any component of a path.
 
 mod real;
+mod root;
 mod rounds;
 
 pub use real::{Grouping, Real};
+pub use root::make_root;
 
 use std::fmt;
 use std::io;
@@ -236,6 +238,11 @@ pub trait Disk: Send + Sync + 'static {
     fn try_lock(&self, place: &Place, mode: Mode) -> Result<Option<Box<dyn Held>>>;
     /// How much room there is.
     fn room(&self) -> Result<Room>;
+    /// The system's path of a place, where it has one: to be watched, not to be opened.
+    fn path(&self, place: &Place) -> Option<std::path::PathBuf> {
+        let _ = place;
+        None
+    }
     /// The clock that stamps files.
     fn now(&self) -> SystemTime;
     /// Waits.

@@ -84,3 +84,32 @@ pub const FSCK_BATCH: usize = 256;
 
 /// Things of one kind that one run of `fsck --repair` mends for a user; a second run goes on.
 pub const FSCK_MENDED: usize = 65_536;
+
+/// How long a client may wait for another head in one request: below what proxies cut off at.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// How often those who wait for another head look for it where the system does not tell.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often a stream of events shows that it is alive.
+pub const EVENT_HEARTBEAT: Duration = Duration::from_secs(20);
+
+/// Clients that wait for another head at a time, over all users, unless `--max-waiters` says otherwise.
+pub const WAITERS: usize = 20_000;
+
+/// Threads for waiting on the disk, for each thread that serves: more writers at a time than a
+/// group commit gains from would only wait for each other.
+pub const BLOCKING_THREADS: usize = 64;
+
+/// Connections at a time, unless `--max-connections` says otherwise.
+pub const CONNECTIONS: usize = 16_384;
+
+/// How long the head of a connection's first request may take, unless `--head-timeout` says otherwise.
+pub const HEAD_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a connection may be idle between two requests. Proxies keep theirs for a minute; the
+/// server is the one that should give up last.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How long a connection that is closed with a body unread is read on, so that the answer arrives.
+pub const LINGER: Duration = Duration::from_secs(2);

@@ -1,6 +1,7 @@
 //! Users: their folders, and what this process knows of each.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
@@ -87,6 +88,16 @@ impl Store {
         })?;
         users.sort_unstable();
         Ok(users)
+    }
+
+    /// The system's path of the user's folder, whether it is there or not: to be watched.
+    pub fn path_of(&self, user: &UserId) -> Option<PathBuf> {
+        self.disk.path(Folder::of(user).place())
+    }
+
+    /// The system's path of the folder of all users.
+    pub fn path_of_users(&self) -> Option<PathBuf> {
+        self.disk.path(&layout::users())
     }
 
     /// Whether the user has a folder.
@@ -205,7 +216,7 @@ impl Store {
         wanted.dedup();
         let mut new = Vec::new();
         let mut users = false;
-        {
+        let folder_then = {
             let known = state.known();
             let mut index = 0;
             while let Some(&dir) = wanted.get(index) {
@@ -220,15 +231,22 @@ impl Store {
                     None => users = true,
                 }
             }
-        }
+            known.lock
+        };
         targets.extend(wanted.iter().map(|&dir| Target::Directory(folder.dir(dir))));
         if users {
             targets.push(Target::Directory(layout::users()));
         }
-        self.disk.sync(&targets)?;
+        match self.disk.sync(&targets) {
+            Err(absent) if absent.is_absent() => return Err(Error::UserGone),
+            other => other?,
+        }
         let mut known = state.known();
-        for dir in new {
-            known.directories.insert(dir);
+        // Not if the user was deleted and came again meanwhile: that is another folder.
+        if known.lock == folder_then {
+            for dir in new {
+                known.directories.insert(dir);
+            }
         }
         Ok(())
     }
