@@ -43,6 +43,13 @@ pub const GRACE: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How old a temporary file is before it counts as left behind.
 pub const TEMPORARY: Duration = Duration::from_secs(24 * 3600);
 
+/// How many files gc removes before it lets the user's lock go, so that nobody waits long for it: some
+/// tens of milliseconds, which leaves each batch's look at what is pending a small part of the cost.
+pub const SWEEP_FILES: usize = 512;
+
+/// How many bytes it removes before it does: freeing a large file takes the file system a while.
+pub const SWEEP_BYTES: u64 = 1 << 30;
+
 /// How long a request body may stall, unless `--body-timeout` says otherwise.
 pub const BODY_STALL: Duration = Duration::from_secs(30);
 

@@ -324,10 +324,7 @@ pub fn recognise(dir: Dir, name: &str) -> Option<Known> {
             Some(Known::Lost)
         }
         (Dir::Tmp, _) => Some(Known::Temporary),
-        (Dir::Shelf(shelf), _) => {
-            let byte = u8::from_str_radix(name, 16).ok()?;
-            (format!("{byte:02x}") == name).then_some(Known::Dir(Dir::Fan(shelf, byte)))
-        }
+        (Dir::Shelf(shelf), _) => parse_fan(name).map(|byte| Known::Dir(Dir::Fan(shelf, byte))),
         (Dir::Pending, _) => {
             let pending = Thing::Transaction(parse_transaction(name)?);
             Some(Known::Thing(Area::Incoming, pending))
@@ -374,6 +371,13 @@ pub fn parse_user(name: &str) -> Option<UserId> {
 /// The transaction whose file has this name.
 pub fn parse_transaction(name: &str) -> Option<TransactionId> {
     name.strip_suffix(".json")?.parse().ok()
+}
+
+/// The first byte of the names in the directory of this name on a shelf.
+pub fn parse_fan(name: &str) -> Option<u8> {
+    let mut byte = [0];
+    hex::decode_to_slice(name, &mut byte).ok()?;
+    (format!("{:02x}", byte[0]) == name).then_some(byte[0])
 }
 
 /// The chunk or alias whose file has this name.

@@ -16,6 +16,7 @@ mod lock;
 pub(crate) mod log;
 pub(crate) mod mend;
 mod mistake;
+mod sweep;
 mod transactions;
 mod user;
 mod vouch;
@@ -29,6 +30,7 @@ pub use error::{Error, Result};
 pub(crate) use head::Position;
 pub use lock::UserLock;
 pub use mistake::Mistake;
+pub use sweep::{IncomingFile, Item, Needs, PendingFile, SweepStamp, Swept};
 pub use transactions::{Draft, Proposal};
 
 use std::sync::Arc;
@@ -64,7 +66,7 @@ impl Default for Options {
 pub struct Store {
     disk: Arc<dyn Disk>,
     options: Options,
-    mistakes: mistake::Mistakes,
+    pub(crate) mistakes: mistake::Mistakes,
     users: user::Users,
     vouched: vouch::Files,
 }

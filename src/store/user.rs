@@ -10,6 +10,7 @@ use super::head::Vouched;
 use super::json::Start;
 use super::layout::{self, Dir, Folder, Shelf};
 use super::mistake::Mistake;
+use super::sweep::SweepStamp;
 use super::vouch::Directories;
 use super::{Error, Result, Store};
 use crate::disk::{self, Kind, Place, Target};
@@ -37,6 +38,8 @@ pub(super) struct Known {
     pub pending: HashMap<TransactionId, Start>,
     /// How many pending transactions there are, once counted.
     pub pending_count: Option<usize>,
+    /// The last sweep of pending transactions that the two before take into account.
+    pub swept: SweepStamp,
 }
 
 impl UserState {
@@ -254,18 +257,20 @@ impl Store {
     /// Removes a directory and all below it, as far as it goes.
     pub(crate) fn remove_tree(&self, place: &Place) -> Result<()> {
         let mut entries = Vec::new();
-        self.disk.list(place, &mut |entry| {
+        let listed = self.disk.list(place, &mut |entry| {
             entries.push(entry);
             true
-        })?;
+        });
+        listed.or_else(absent_is_fine)?;
         for entry in entries {
             let inner = place.join(&entry.name);
             match entry.kind {
                 Kind::Directory => self.remove_tree(&inner)?,
-                _ => self.disk.remove_file(&inner)?,
+                _ => self.disk.remove_file(&inner).or_else(absent_is_fine)?,
             }
         }
-        Ok(self.disk.remove_directory(place)?)
+        // Somebody else may be at it too.
+        Ok(self.disk.remove_directory(place).or_else(absent_is_fine)?)
     }
 }
 
@@ -278,4 +283,12 @@ pub(super) fn damaged(place: &Place, what: impl Into<String>) -> Error {
 
 pub(super) fn taken_is_fine(error: disk::Error) -> disk::Result<()> {
     if error.is_taken() { Ok(()) } else { Err(error) }
+}
+
+fn absent_is_fine(error: disk::Error) -> disk::Result<()> {
+    if error.is_absent() {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }

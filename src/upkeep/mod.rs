@@ -1,5 +1,7 @@
-//! What an operator does in the years after installing: checking and mending a store, copying it.
-//! Findings and outcomes are values; printing them is the command line's.
+//! What an operator does in the years after installing: checking and mending a store, collecting its
+//! garbage, copying it. Findings and outcomes are values; no HTTP, and no paths but those that the layout
+//! builds.
 
 pub mod fsck;
+pub mod gc;
 pub mod snapshot;

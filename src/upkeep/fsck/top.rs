@@ -20,19 +20,29 @@ impl Run<'_> {
         self.strangers(&layout::users(), |entry| {
             entry.kind == disk::Kind::Directory && layout::parse_user(&entry.name).is_some()
         })?;
-        self.passing(&layout::tmp(), Kind::Temporary)?;
-        self.passing(&layout::trash(), Kind::Trash)?;
-        if self.options.repair {
-            let outcome = match self.store.clear_top() {
-                Ok(0) => return Ok(self.store.users()?),
-                Ok(cleared) => Ok(format!("cleared {cleared} old folders and files")),
-                Err(error) => Err(error.to_string()),
+        let left = self.store.left_at_top()?;
+        for place in &left {
+            let (kind, what) = if place.parent() == layout::trash() {
+                let what =
+                    "a deleted user's files, which go at the next start of a server, or by gc";
+                (Kind::Trash, what)
+            } else {
+                let what = "older than a day: whoever made it is gone";
+                (Kind::Temporary, what)
             };
-            self.watch.mended(&Mended {
-                user: None,
-                place: layout::trash(),
-                outcome,
-            });
+            self.at_top(kind, Severity::Harmless, place.clone(), what.to_owned());
+        }
+        if self.options.repair {
+            for place in left {
+                let swept = self.store.sweep_top(&place);
+                self.watch.mended(&Mended {
+                    user: None,
+                    place,
+                    outcome: swept
+                        .map(|()| "removed".to_owned())
+                        .map_err(|error| error.to_string()),
+                });
+            }
         }
         Ok(self.store.users()?)
     }
@@ -82,28 +92,6 @@ impl Run<'_> {
             };
             let place = directory.join(&entry.name);
             self.at_top(Kind::Stranger, Severity::Harmless, place, what.to_owned());
-        }
-        Ok(())
-    }
-
-    /// Reports what is left in a directory that things only pass through.
-    fn passing(&self, directory: &Place, kind: Kind) -> Result<(), Error> {
-        let mut names = Vec::new();
-        let listed = self.store.disk().list(directory, &mut |entry| {
-            names.push(entry.name);
-            true
-        });
-        present(listed)?;
-        for name in names {
-            let place = directory.join(&name);
-            let what = match kind {
-                Kind::Trash => "a deleted user's files; they go at the next start of a server",
-                _ if self.store.is_left_behind(&place) => {
-                    "older than a day: whoever made it is gone"
-                }
-                _ => continue,
-            };
-            self.at_top(kind, Severity::Harmless, place, what.to_owned());
         }
         Ok(())
     }
