@@ -11,7 +11,7 @@ mod root;
 mod rounds;
 
 pub use real::{Grouping, Real};
-pub use root::make_root;
+pub use root::{make_root, remove_root};
 
 use std::fmt;
 use std::io;

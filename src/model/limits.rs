@@ -110,6 +110,23 @@ pub const KNOWN_USERS: usize = 1024;
 /// Files that this process remembers to be durable, so that they need not be synced again.
 pub const VOUCHED: usize = 65_536;
 
+/// What fsck keeps to know which names a chain names: room for ten million of them, twice (one of chunks,
+/// one of transactions).
+pub const FSCK_FILTER_BYTES: usize = 16 << 20;
+
+/// Files that fsck has listed and not yet read.
+pub const FSCK_JOBS: usize = 1024;
+
+/// Transactions that one worker of fsck checks in a row.
+pub const FSCK_STRETCH: u64 = 256;
+
+/// Doubts that fsck gathers before it settles them under the shared lock, and things that a repair does
+/// before it lets the exclusive one go for others.
+pub const FSCK_BATCH: usize = 256;
+
+/// Things of one kind that one run of `fsck --repair` mends for a user; a second run goes on.
+pub const FSCK_MENDED: usize = 65_536;
+
 /// How long a client may wait for another head in one request: below what proxies cut off at.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
 

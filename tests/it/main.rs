@@ -55,3 +55,7 @@ mod gc;
 
 // A disk that fails or is full, and killed processes, at each step of each request.
 mod failing_disk;
+// A store made through the library, to be damaged.
+mod stock;
+// What fsck reports of a store, and what it does not.
+mod fsck;
