@@ -17,10 +17,7 @@ impl Blocks {
             if !self.0.contains_key(&number) && bytes.iter().all(|byte| *byte == 0) {
                 continue;
             }
-            let block = self
-                .0
-                .entry(number)
-                .or_insert_with(|| Arc::new([0; BLOCK]));
+            let block = self.0.entry(number).or_insert_with(|| Arc::new([0; BLOCK]));
             Arc::make_mut(block)[inner..inner + part.len()].copy_from_slice(bytes);
         }
     }
@@ -38,7 +35,10 @@ impl Blocks {
 }
 
 /// The blocks that a span touches: each one's number, where in it, and which part of the span.
-fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
+fn pieces(
+    offset: u64,
+    length: usize,
+) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {
         if done == length {

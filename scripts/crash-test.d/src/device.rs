@@ -22,7 +22,10 @@ use crate::mark::Mark;
 
 /// What happened to the recorded disk.
 pub enum Event {
-    Write { offset: u64, bytes: Vec<u8> },
+    Write {
+        offset: u64,
+        bytes: Vec<u8>,
+    },
     /// Everything before is durable.
     Flush,
     Mark(Mark),
@@ -111,7 +114,10 @@ impl Device<'_> {
     pub fn record(&self) -> Blocks {
         let mut state = self.devices.state();
         state.recording.clear();
-        let disk = state.disks.get_mut(&self.number).expect("it is there until this is dropped");
+        let disk = state
+            .disks
+            .get_mut(&self.number)
+            .expect("it is there until this is dropped");
         disk.recorded = true;
         disk.blocks.clone()
     }

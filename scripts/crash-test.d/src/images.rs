@@ -33,17 +33,21 @@ pub struct Cut {
     pub seed: u64,
 }
 
-/// Chooses so many cuts. First one that keeps nothing at as many marks as possible, which is what a
-/// missing sync shows at; then at and after every mark in turn, in every way.
+/// Chooses so many cuts, in order. A third keep nothing, right at a mark, which is what a missing sync
+/// shows at; the others are at and after any mark, in any way.
 pub fn choose(recording: &[Event], count: usize, rng: &mut Rng) -> Vec<Cut> {
-    let mut marks: Vec<usize> = (0..recording.len())
+    let marks: Vec<usize> = (0..recording.len())
         .filter(|at| matches!(recording[*at], Event::Mark(_)))
         .collect();
-    let ends: Vec<usize> = marks.iter().copied().skip(1).chain([recording.len()]).collect();
-    let mut spans: Vec<Range<usize>> = marks.drain(..).zip(ends).map(|(from, to)| from + 1..to).collect();
+    let ends = marks.iter().copied().skip(1).chain([recording.len()]);
+    let mut spans: Vec<Range<usize>> = marks
+        .iter()
+        .zip(ends)
+        .map(|(from, to)| from + 1..to)
+        .collect();
     rng.shuffle(&mut spans);
-    let mut cuts = Vec::with_capacity(count);
-    let strict = spans.iter().take(count.div_ceil(2)).map(|span| (span.start, Kept::Nothing));
+    let strict = spans.iter().take(count.div_ceil(3));
+    let strict = strict.map(|span| (span.start, Kept::Nothing));
     let ways = [
         Kept::Subset,
         Kept::Torn,
@@ -55,17 +59,29 @@ pub fn choose(recording: &[Event], count: usize, rng: &mut Rng) -> Vec<Cut> {
     for way in ways {
         for span in &spans {
             others.push((span.start, way));
-            others.push((rng.usize(span.start..=span.end), way));
+            // After it: with a write on its way to the disk, and just before a flush.
+            let writes: Vec<usize> = span
+                .clone()
+                .filter(|at| matches!(recording[*at], Event::Write { .. }))
+                .collect();
+            let flushes: Vec<usize> = span
+                .clone()
+                .filter(|at| matches!(recording[*at], Event::Flush))
+                .collect();
+            others.extend(rng.choice(writes).map(|at| (at + 1, way)));
+            others.extend(rng.choice(flushes).map(|at| (at, way)));
         }
     }
     rng.shuffle(&mut others);
-    for (at, kept) in strict.chain(others).take(count) {
-        cuts.push(Cut {
+    let mut cuts: Vec<Cut> = strict
+        .chain(others)
+        .take(count)
+        .map(|(at, kept)| Cut {
             at,
             kept,
             seed: rng.u64(..),
-        });
-    }
+        })
+        .collect();
     cuts.sort_by_key(|cut| cut.at);
     cuts
 }

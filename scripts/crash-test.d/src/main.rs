@@ -48,7 +48,7 @@ struct Arguments {
     /// Fewer answers and fewer images: a minute or so.
     #[arg(long)]
     quick: bool,
-    /// Images for each file system [default: 1000; with --quick 120].
+    /// Images for each file system [default: 1000; with --quick 80].
     #[arg(long)]
     images: Option<usize>,
     /// Only file systems whose name contains this.
@@ -73,14 +73,24 @@ const FILE_SYSTEMS: [FileSystem; 3] = [
     FileSystem {
         name: "ext4",
         megabytes: 64,
-        mkfs: &["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"],
+        mkfs: &[
+            "mkfs.ext4",
+            "-q",
+            "-E",
+            "lazy_itable_init=0,lazy_journal_init=0,nodiscard",
+        ],
         options: "loop",
         recover: "loop",
     },
     FileSystem {
         name: "ext4 noauto_da_alloc",
         megabytes: 64,
-        mkfs: &["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"],
+        mkfs: &[
+            "mkfs.ext4",
+            "-q",
+            "-E",
+            "lazy_itable_init=0,lazy_journal_init=0,nodiscard",
+        ],
         options: "loop,noauto_da_alloc",
         recover: "loop,noauto_da_alloc",
     },
@@ -118,9 +128,13 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> io::Result<bool> {
-    let seed = arguments.seed.unwrap_or_else(|| Rng::new().u64(..1_000_000));
-    let count = arguments.images.unwrap_or(if arguments.quick { 120 } else { 1000 });
-    let answers = if arguments.quick { 80 } else { 250 };
+    let seed = arguments
+        .seed
+        .unwrap_or_else(|| Rng::new().u64(..1_000_000));
+    let count = arguments
+        .images
+        .unwrap_or(if arguments.quick { 80 } else { 1000 });
+    let answers = if arguments.quick { 60 } else { 250 };
     println!("crash-test: seed {seed}");
     let top = tempfile::tempdir()?;
     let folder = top.path().join("devices");
@@ -133,7 +147,10 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
     let mut good = true;
     let mut table = Vec::new();
     let (mut images, mut promises) = (0, 0);
-    for file_system in FILE_SYSTEMS.iter().filter(|fs| fs.name.contains(&arguments.only)) {
+    for file_system in FILE_SYSTEMS
+        .iter()
+        .filter(|fs| fs.name.contains(&arguments.only))
+    {
         for clients in [1, 4] {
             let start = Instant::now();
             let run = Run {
@@ -167,18 +184,22 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
                 mistake: Some(mistake),
                 clients: 1,
                 answers: 30,
-                images: 30,
+                images: 60,
                 seed,
             };
             let tally = test.run(&run)?;
             let caught = !tally.violations.is_empty();
             good &= caught;
             table.push(format!(
-                "{:<22} {mistake}: {}, in {} of {} images",
+                "{:<22} broken build {mistake}: {}",
                 file_system.name,
-                if caught { "caught" } else { "NOT CAUGHT" },
-                tally.violations.len(),
-                tally.images,
+                match tally.violations.first() {
+                    Some(first) => {
+                        let first: String = first.trim_end().chars().take(160).collect();
+                        format!("caught after {} images: {first}", tally.images)
+                    }
+                    None => format!("NOT CAUGHT in {} images", tally.images),
+                },
             ));
         }
     }
@@ -189,10 +210,13 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
     for line in table {
         println!("{line}");
     }
-    println!("crash-test: {images} images, {promises} answers looked for in them, {}", match good {
-        true => "no violation; every broken build caught",
-        false => "FAILED",
-    });
+    println!(
+        "crash-test: {images} images, {promises} answers looked for in them, {}",
+        match good {
+            true => "no violation; every broken build caught",
+            false => "FAILED",
+        }
+    );
     Ok(good)
 }
 
@@ -227,7 +251,11 @@ impl Test<'_> {
                         loop {
                             let (cut, disk, losable) = {
                                 let mut next = next.lock().expect(poisoned);
-                                let Some(&cut) = next.1.next() else {
+                                let caught = || {
+                                    let found = &tally.lock().expect(poisoned).violations;
+                                    run.mistake.is_some() && !found.is_empty()
+                                };
+                                let Some(&cut) = next.1.next().filter(|_| !caught()) else {
                                     return io::Result::Ok(());
                                 };
                                 let (disk, losable) = next.0.cut(cut);
@@ -254,7 +282,9 @@ impl Test<'_> {
     }
 
     fn new_disk(&self, file_system: &FileSystem) -> io::Result<Device<'_>> {
-        let device = self.devices.add(Blocks::default(), file_system.megabytes << 20);
+        let device = self
+            .devices
+            .add(Blocks::default(), file_system.megabytes << 20);
         let (program, flags) = file_system.mkfs.split_first().expect("a program");
         succeed(Command::new(program).args(flags).arg(device.path()))?;
         Ok(device)
@@ -303,8 +333,8 @@ impl Test<'_> {
 
 fn describe(run: &Run, cut: Cut, what: &str) -> String {
     format!(
-        "{}, {} clients, cut before event {} with {:?} (seed {}): {what}",
-        run.file_system.name, run.clients, cut.at, cut.kept, run.seed
+        "cut before event {}, {:?} kept, {} clients, seed {}: {what}",
+        cut.at, cut.kept, run.clients, run.seed
     )
 }
 
@@ -314,7 +344,12 @@ struct Mount(tempfile::TempDir);
 impl Mount {
     fn new(device: &Device, top: &Path, options: &str) -> io::Result<Self> {
         let point = tempfile::Builder::new().prefix("mount").tempdir_in(top)?;
-        succeed(Command::new("mount").args(["-o", options]).arg(device.path()).arg(point.path()))?;
+        succeed(
+            Command::new("mount")
+                .args(["-o", options])
+                .arg(device.path())
+                .arg(point.path()),
+        )?;
         Ok(Self(point))
     }
 
@@ -338,5 +373,8 @@ fn succeed(command: &mut Command) -> io::Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(io::Error::other(format!("{command:?}: {} {said}", output.status)))
+    Err(io::Error::other(format!(
+        "{command:?}: {} {said}",
+        output.status
+    )))
 }

@@ -16,7 +16,13 @@ impl Server {
     pub fn start(binary: &Path, data: &Path, mistake: Option<&str>) -> io::Result<Self> {
         let mut command = Command::new(binary);
         command
-            .args(["serve", "--allow-delete", "--listen", "127.0.0.1:0", "--data"])
+            .args([
+                "serve",
+                "--allow-delete",
+                "--listen",
+                "127.0.0.1:0",
+                "--data",
+            ])
             .arg(data)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -17,7 +17,9 @@ use crate::server::Server;
 pub fn verify(binary: &Path, data: &Path, promises: &Promises) -> Vec<String> {
     let mut wrong = Vec::new();
     // Until the server has one.
-    if has_fsck(binary) && let Err(error) = fsck(binary, data) {
+    if has_fsck(binary)
+        && let Err(error) = fsck(binary, data)
+    {
         wrong.push(format!("fsck: {error}"));
     }
     match Server::start(binary, data, None) {
@@ -49,7 +51,11 @@ fn has_fsck(binary: &Path) -> bool {
 }
 
 fn fsck(binary: &Path, data: &Path) -> io::Result<()> {
-    let run = Command::new(binary).arg("fsck").arg("--data").arg(data).output()?;
+    let run = Command::new(binary)
+        .arg("fsck")
+        .arg("--data")
+        .arg(data)
+        .output()?;
     match run.status.success() {
         true => Ok(()),
         false => Err(io::Error::other(format!(
@@ -126,7 +132,11 @@ impl Check<'_> {
         let listing = self.json("transactions")?;
         let ids: Vec<String> = listing["transactions"]
             .as_array()
-            .map(|ids| ids.iter().filter_map(|id| Some(id.as_str()?.to_owned())).collect())
+            .map(|ids| {
+                ids.iter()
+                    .filter_map(|id| Some(id.as_str()?.to_owned()))
+                    .collect()
+            })
             .unwrap_or_default();
         let last = ids.last().map_or(ROOT, String::as_str);
         if head["head"] != *last || head["seq"] != ids.len() {
@@ -214,7 +224,10 @@ fn names_are_digests(directory: &Path, wrong: &mut Vec<String>) -> io::Result<()
             names_are_digests(&path, wrong)?;
             continue;
         }
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         let is_digest = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         if is_digest && digest(&fs::read(&path)?) != name {
             wrong.push(format!("{} is not what its name says", path.display()));

@@ -93,7 +93,9 @@ impl Servers {
     fn any(&self, rng: &mut Rng) -> SocketAddr {
         let all = self.0.lock().expect("nobody panics with it");
         let which = usize::from(rng.bool());
-        all[which].or(all[0]).expect("the first one is never killed")
+        all[which]
+            .or(all[0])
+            .expect("the first one is never killed")
     }
 }
 
@@ -160,7 +162,11 @@ impl Device<'_> {
                 let sizes = [0..2, 1..100, 1..100, 4000..9000, 60_000..200_000];
                 let size = self.rng.choice(sizes).expect("there are some");
                 let length = self.rng.usize(size);
-                chunk(std::iter::repeat_with(|| self.rng.u8(..)).take(length).collect::<Vec<u8>>())
+                chunk(
+                    std::iter::repeat_with(|| self.rng.u8(..))
+                        .take(length)
+                        .collect::<Vec<u8>>(),
+                )
             }
         };
         let path = format!("/0.1/{user}/chunks/{}", chunk.id);
