@@ -45,7 +45,7 @@ impl Store {
     /// # Errors
     /// [`Error::NotAStore`] where `FORMAT` is unknown, or missing beside users.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
-        Self::new(disk, options, Mistakes::default())
+        Self::new(disk, options, Mistakes::of_environment())
     }
 
     /// A store that breaks one rule, for a test that must notice.
