@@ -7,9 +7,11 @@
 //! No verb follows a symlink, at any component of a path.
 
 mod real;
+mod root;
 mod rounds;
 
 pub use real::{Grouping, Real};
+pub use root::make_root;
 
 use std::fmt;
 use std::io;

@@ -67,3 +67,20 @@ pub const KNOWN_USERS: usize = 1024;
 
 /// Files that this process remembers to be durable, so that they need not be synced again.
 pub const VOUCHED: usize = 65_536;
+
+/// Threads for waiting on the disk, for each thread that serves: more writers at a time than a
+/// group commit gains from would only wait for each other.
+pub const BLOCKING_THREADS: usize = 64;
+
+/// Connections at a time, unless `--max-connections` says otherwise.
+pub const CONNECTIONS: usize = 16_384;
+
+/// How long the head of a connection's first request may take, unless `--head-timeout` says otherwise.
+pub const HEAD_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a connection may be idle between two requests. Proxies keep theirs for a minute; the
+/// server is the one that should give up last.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How long a connection that is closed with a body unread is read on, so that the answer arrives.
+pub const LINGER: Duration = Duration::from_secs(2);

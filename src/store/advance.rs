@@ -19,7 +19,8 @@ use crate::rules::{Descent, Standing, descent};
 /// It is cleared after the answer; what is not cleared, gc drops.
 #[must_use = "clear it once the answer is on its way"]
 pub struct Leftovers {
-    _lock: UserLock,
+    lock: UserLock,
+    line: Vec<TransactionId>,
     places: Vec<Place>,
 }
 
@@ -48,16 +49,7 @@ impl Store {
             "HEAD moves under the exclusive lock"
         );
         lock.state.check_writable()?;
-        let refuse = |lock, head, why| {
-            let places = Vec::new();
-            Ok((
-                Advance::Refused { head, why },
-                Leftovers {
-                    _lock: lock,
-                    places,
-                },
-            ))
-        };
+        let refuse = |lock, head, why| Ok((Advance::Refused { head, why }, Leftovers::none(lock)));
 
         // Read HEAD.
         let head = self
@@ -86,16 +78,9 @@ impl Store {
         let mut linked = Vec::new();
         match self.commit(&lock, head, &line, &chunks, &mut linked) {
             Ok(head) => {
-                let places = linked.into_iter().map(|linked| linked.from);
-                let transactions = line.iter().map(|id| lock.folder.pending(*id));
-                let places = transactions.chain(places).collect();
-                Ok((
-                    Advance::Advanced(head),
-                    Leftovers {
-                        _lock: lock,
-                        places,
-                    },
-                ))
+                let places = linked.into_iter().map(|linked| linked.from).collect();
+                let leftovers = Leftovers { lock, line, places };
+                Ok((Advance::Advanced(head), leftovers))
             }
             Err(error) => {
                 if !lock.state.read_only.load(Ordering::Acquire) {
@@ -305,15 +290,29 @@ impl Store {
 }
 
 impl Leftovers {
+    fn none(lock: UserLock) -> Self {
+        Self {
+            lock,
+            line: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
     /// Unlinks from `incoming/` what HEAD reaches now, and gives the lock back.
     pub fn clear(self, store: &Store) {
-        for place in &self.places {
-            match store.disk.remove_file(place) {
+        let transactions = self.line.iter().map(|id| self.lock.folder.pending(*id));
+        for place in transactions.chain(self.places) {
+            match store.disk.remove_file(&place) {
                 Err(error) if !error.is_absent() => {
                     log::debug!("a leftover stays until gc: {error}");
                 }
                 _ => {}
             }
         }
+        let mut known = self.lock.state.known();
+        for id in &self.line {
+            known.pending.remove(id);
+        }
+        known.pending_count = Some(known.pending.len());
     }
 }

@@ -205,7 +205,7 @@ impl Store {
         wanted.dedup();
         let mut new = Vec::new();
         let mut users = false;
-        {
+        let folder_then = {
             let known = state.known();
             let mut index = 0;
             while let Some(&dir) = wanted.get(index) {
@@ -220,15 +220,22 @@ impl Store {
                     None => users = true,
                 }
             }
-        }
+            known.lock
+        };
         targets.extend(wanted.iter().map(|&dir| Target::Directory(folder.dir(dir))));
         if users {
             targets.push(Target::Directory(layout::users()));
         }
-        self.disk.sync(&targets)?;
+        match self.disk.sync(&targets) {
+            Err(absent) if absent.is_absent() => return Err(Error::UserGone),
+            other => other?,
+        }
         let mut known = state.known();
-        for dir in new {
-            known.directories.insert(dir);
+        // Not if the user was deleted and came again meanwhile: that is another folder.
+        if known.lock == folder_then {
+            for dir in new {
+                known.directories.insert(dir);
+            }
         }
         Ok(())
     }

@@ -1,0 +1,89 @@
+//! How values are spelled on the command line: durations as 30s, 5m, 1d; sizes as KiB, MiB, GiB.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Args;
+
+use crate::http::Listener;
+
+/// The flag that all subcommands have.
+#[derive(Args)]
+pub struct DataDirectory {
+    /// The data directory.
+    #[arg(
+        long = "data",
+        value_name = "DIR",
+        env = "MENTAT_SYNC_DATA",
+        default_value = "./data",
+        global = true
+    )]
+    pub path: PathBuf,
+}
+
+/// A duration that is not zero.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(format!("{error} (such as 30s, 5m, 1d)")),
+    }
+}
+
+/// A number of bytes that is not zero.
+pub fn size(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(ByteSize(0)) => Err("it must be more than nothing".to_owned()),
+        Ok(ByteSize(bytes)) => Ok(bytes),
+        Err(error) => Err(format!("{error} (such as 512KiB, 64MiB, 1GiB)")),
+    }
+}
+
+/// `HOST:PORT`, or `unix:/path`.
+pub fn listener(text: &str) -> Result<Listener, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        if path.is_empty() {
+            return Err("unix: needs a path".to_owned());
+        }
+        return Ok(Listener::Unix(path.into()));
+    }
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok(Listener::Tcp(text.to_owned()))
+        }
+        _ => Err("not HOST:PORT or unix:/path".to_owned()),
+    }
+}
+
+/// A yes or no that can be given as a flag or, with a value, in the environment.
+pub fn is_set(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" | "" => Ok(false),
+        _ => Err("not true or false".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_spelled_as_people_do() {
+        assert_eq!(duration("1d"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(size("1GiB"), Ok(1 << 30));
+        assert_eq!(size("64 KiB"), Ok(64 << 10));
+        assert_eq!(size("10"), Ok(10));
+        for bad in ["", "x", "0", "-1s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+            assert!(size(bad).is_err(), "{bad}");
+        }
+        assert_eq!(listener("[::1]:0"), Ok(Listener::Tcp("[::1]:0".to_owned())));
+        assert_eq!(listener("unix:/run/x"), Ok(Listener::Unix("/run/x".into())));
+        for bad in ["", ":80", "host", "host:", "host:x", "host:70000", "unix:"] {
+            assert!(listener(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The command line: one file a subcommand. It prints, shows progress and sets the exit status.
+
+mod arguments;
+mod log;
+mod logging;
+mod open;
+mod output;
+mod serve;
+mod users;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A sync server for one box: a user is a uuid, and knowing it is the access. Devices upload
+/// immutable chunks, string them into transactions, and advance HEAD by compare-and-swap. All of it
+/// is plain files in one directory.
+///
+/// Exit status: 0; 1 damage found, or failed; 2 wrong usage; 3 could not check.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Users(users::Users),
+    Log(log::Log),
+}
+
+/// What is wrong, for the person at the terminal; and the exit status.
+struct Failure {
+    status: u8,
+    words: String,
+}
+
+impl Failure {
+    /// It was tried, and failed: status 1.
+    fn failed(words: impl Into<String>) -> Self {
+        Self {
+            status: 1,
+            words: words.into(),
+        }
+    }
+}
+
+/// Runs the program with the arguments of the process.
+pub fn run() -> ExitCode {
+    let outcome = match CommandLine::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Users(users) => users.run(),
+        Command::Log(log) => log.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { status, words }) => {
+            eprintln!("mentat-sync: {words}");
+            ExitCode::from(status)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_is_also_an_environment_variable() {
+        for command in CommandLine::command().get_subcommands() {
+            for flag in command.get_arguments() {
+                let Some(long) = flag
+                    .get_long()
+                    .filter(|long| !["help", "version"].contains(long))
+                else {
+                    continue;
+                };
+                let name = format!("MENTAT_SYNC_{}", long.to_uppercase().replace('-', "_"));
+                let env = flag.get_env().and_then(|env| env.to_str());
+                assert_eq!(env, Some(name.as_str()), "{} --{long}", command.get_name());
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Opening the data directory, and saying what is in the way.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Failure;
+use crate::disk::{self, Grouping, Real};
+use crate::store::{self, Options, Store};
+
+/// Opens the store in this directory, making both if they are not there.
+pub fn open_or_make(path: &Path, options: Options, grouping: Grouping) -> Result<Store, Failure> {
+    disk::make_root(path).map_err(|error| in_the_way(path, "make", &error))?;
+    open(path, options, grouping)
+}
+
+/// Opens the store in this directory, which must be there.
+pub fn open(path: &Path, options: Options, grouping: Grouping) -> Result<Store, Failure> {
+    let disk = Real::new(path, grouping).map_err(|error| in_the_way(path, "open", &error))?;
+    Store::open(Arc::new(disk), options).map_err(|error| not_usable(path, &error))
+}
+
+/// What the store says of a directory that it cannot use.
+pub fn not_usable(path: &Path, error: &store::Error) -> Failure {
+    match error {
+        store::Error::Disk(error) => {
+            let place = path.join(error.place.as_str());
+            in_the_way(&place, error.verb, &error.source)
+        }
+        other => Failure::failed(format!("{}: {other}", path.display())),
+    }
+}
+
+/// What the system said, and where it is a matter of who owns what, that.
+fn in_the_way(path: &Path, verb: &str, error: &io::Error) -> Failure {
+    let mut words = format!("cannot {verb} {}: {error}", path.display());
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        words += &format!("\n  this process runs as {}", name_of(effective_user()));
+        // The nearest that can be looked at says most.
+        for above in path
+            .ancestors()
+            .filter(|above| !above.as_os_str().is_empty())
+        {
+            if let Ok(meta) = above.metadata() {
+                words += &format!(
+                    "\n  {} belongs to {}, mode {:04o}",
+                    above.display(),
+                    name_of(meta.uid()),
+                    meta.mode() & 0o7777
+                );
+            }
+        }
+    }
+    Failure::failed(words)
+}
+
+fn effective_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// A user of the box, by name where `/etc/passwd` has one.
+fn name_of(uid: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    });
+    match name {
+        Some(name) => format!("{name} (uid {uid})"),
+        None => format!("uid {uid}"),
+    }
+}

@@ -1,0 +1,274 @@
+//! `mentat-sync serve`.
+
+use std::future::Future;
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use futures_util::future::select;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::arguments::{DataDirectory, duration, is_set, listener, size};
+use super::open::{not_usable, open_or_make};
+use super::{Failure, logging};
+use crate::disk::Grouping;
+use crate::http::{Listener, Server, ServerOptions, Settings, Site};
+use crate::model::limits;
+use crate::store::{Options, Store};
+
+/// Files that are open beside the connections: the store's own, and the program's.
+const OTHER_FILES: u64 = 512;
+
+/// Files that may be open for one connection: itself, and what it reads or writes.
+const FILES_A_CONNECTION: u64 = 2;
+
+/// Serve a data directory over HTTP.
+///
+/// Says on stdout, once it listens: `mentat-sync VERSION serves DIR at http://ADDRESS:PORT`, with
+/// `, ` between several addresses. SIGTERM and Ctrl-C end it when what is in flight is done; a second
+/// one at once. What it logs, on stderr, is chosen by RUST_LOG (`RUST_LOG=warn` is without the access
+/// log).
+#[derive(Args)]
+pub struct Serve {
+    #[command(flatten)]
+    data: DataDirectory,
+
+    /// Where to listen: HOST:PORT, or unix:/path. May be given several times (in the environment
+    /// with commas). Port 0 is one that the system chooses.
+    #[arg(long, value_name = "ADDR", env = "MENTAT_SYNC_LISTEN", value_delimiter = ',',
+          default_value = "127.0.0.1:8000", value_parser = listener)]
+    listen: Vec<Listener>,
+
+    /// The longest chunk that is taken.
+    #[arg(long, value_name = "SIZE", env = "MENTAT_SYNC_MAX_CHUNK_BYTES", default_value = "1GiB",
+          value_parser = size)]
+    max_chunk_bytes: u64,
+
+    /// The most pending transactions a user.
+    #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_MAX_PENDING_TRANSACTIONS",
+          default_value_t = limits::PENDING_TRANSACTIONS)]
+    max_pending_transactions: usize,
+
+    /// How long a request body may stall before it is answered 408.
+    #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_BODY_TIMEOUT", default_value = "30s",
+          value_parser = duration)]
+    body_timeout: Duration,
+
+    /// How long the head of a connection's first request may take.
+    #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_HEAD_TIMEOUT", default_value = "10s",
+          value_parser = duration)]
+    head_timeout: Duration,
+
+    /// How long requests in flight may take to end after SIGTERM.
+    #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_SHUTDOWN_TIMEOUT", default_value = "30s",
+          value_parser = duration)]
+    shutdown_timeout: Duration,
+
+    /// Connections at a time; more wait to be accepted. Fewer where the system allows too few open
+    /// files (`ulimit -Hn`).
+    #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_MAX_CONNECTIONS",
+          default_value_t = limits::CONNECTIONS)]
+    max_connections: usize,
+
+    /// Threads that serve requests [default: one a processor, two at least].
+    #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_WORKERS")]
+    workers: Option<NonZeroUsize>,
+
+    /// Whether a user without a folder gets one at the first upload, or 403.
+    #[arg(
+        long,
+        value_name = "POLICY",
+        env = "MENTAT_SYNC_NEW_USERS",
+        default_value = "allow"
+    )]
+    new_users: NewUsers,
+
+    /// Answer DELETE of a whole user, which removes all that is theirs.
+    #[arg(long, env = "MENTAT_SYNC_ALLOW_DELETE", value_parser = is_set, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", default_value = "false",
+          hide_default_value = true)]
+    allow_delete: bool,
+
+    /// Let a chunk be called by a uuid too, as Mentat's own client does.
+    #[arg(long, env = "MENTAT_SYNC_UUID_CHUNK_IDS", value_parser = is_set, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", default_value = "false",
+          hide_default_value = true)]
+    uuid_chunk_ids: bool,
+
+    /// How writes are made durable. With `auto` a lone writer syncs its own files, and several at a
+    /// time share one syncfs(2), which is much quicker but waits for everybody's writes on that file
+    /// system; with `each` every writer syncs its own.
+    #[arg(
+        long,
+        value_name = "HOW",
+        env = "MENTAT_SYNC_SYNC",
+        default_value = "auto"
+    )]
+    sync: Syncs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum NewUsers {
+    Allow,
+    Deny,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Syncs {
+    Auto,
+    Each,
+}
+
+impl Serve {
+    pub fn run(&self) -> Result<(), Failure> {
+        logging::start();
+        let store = Arc::new(self.open()?);
+        let connections = self.connections();
+        clear_in_background(&store);
+        let settings = Settings {
+            body_stall: self.body_timeout,
+            allow_delete: self.allow_delete,
+        };
+        let options = ServerOptions {
+            workers: self.workers(),
+            connections,
+            head_timeout: self.head_timeout,
+            shutdown: self.shutdown_timeout,
+        };
+        let site = Arc::new(Site::new(store, settings));
+        actix_web::rt::System::new().block_on(self.serve(site, &options))
+    }
+
+    fn open(&self) -> Result<Store, Failure> {
+        let options = Options {
+            new_users: self.new_users == NewUsers::Allow,
+            uuid_chunk_ids: self.uuid_chunk_ids,
+            chunk_bytes: self.max_chunk_bytes,
+            pending_transactions: self.max_pending_transactions,
+        };
+        let grouping = match self.sync {
+            Syncs::Auto => Grouping::Auto,
+            Syncs::Each => Grouping::Off,
+        };
+        let path = &self.data.path;
+        let store = open_or_make(path, options, grouping)?;
+        store.probe().map_err(|error| not_usable(path, &error))?;
+        Ok(store)
+    }
+
+    async fn serve(&self, site: Arc<Site>, options: &ServerOptions) -> Result<(), Failure> {
+        // Before anybody can know that it listens.
+        let stop = stop_signals()
+            .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+        let server = Server::bind(site, &self.listen, options, stop)
+            .map_err(|(listener, error)| cannot_listen(&listener, &error))?;
+        // The format of this line is a promise: scripts wait for it, and read the port from it.
+        let line = format!(
+            "mentat-sync {} serves {} at {}",
+            env!("CARGO_PKG_VERSION"),
+            shown(&self.data.path),
+            server.addresses().join(", "),
+        );
+        // Served is served, whether or not anybody reads it.
+        let _ = writeln!(io::stdout(), "{line}").and_then(|()| io::stdout().flush());
+        let ended = server.run().await;
+        log::info!("stopped");
+        ended.map_err(|error| Failure::failed(format!("the server failed: {error}")))
+    }
+
+    fn workers(&self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+        self.workers
+            .map_or_else(|| processors().max(2), NonZeroUsize::get)
+    }
+
+    /// As many connections as were asked for, if so many files can be open.
+    fn connections(&self) -> usize {
+        let files = raise_open_files();
+        let possible = files.saturating_sub(OTHER_FILES) / FILES_A_CONNECTION;
+        let possible = usize::try_from(possible).unwrap_or(usize::MAX).max(1);
+        if possible < self.max_connections {
+            log::warn!(
+                "at most {files} files can be open here (ulimit -Hn): {possible} connections at a time, \
+                 not {}",
+                self.max_connections
+            );
+        }
+        self.max_connections.clamp(1, possible)
+    }
+}
+
+/// Sweeps what crashes left at the top, beside the serving.
+fn clear_in_background(store: &Arc<Store>) {
+    let store = Arc::clone(store);
+    std::thread::spawn(move || {
+        if let Err(error) = store.clear_top() {
+            log::warn!("leftovers stay: {error}");
+        }
+    });
+}
+
+/// Allows this process as many open files as the system lets it, and says how many.
+fn raise_open_files() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let reached = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        Err(_) => current,
+    };
+    reached.unwrap_or(u64::MAX)
+}
+
+/// Done at the first SIGTERM or SIGINT; a second one ends the process at once.
+fn stop_signals() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        either(&mut terminate, &mut interrupt).await;
+        log::info!("stopping: what is in flight may end");
+        actix_web::rt::spawn(async move {
+            either(&mut terminate, &mut interrupt).await;
+            log::warn!("stopped at once");
+            std::process::exit(1);
+        });
+    })
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    select(pin!(one.recv()), pin!(other.recv())).await;
+}
+
+fn cannot_listen(listener: &Listener, error: &io::Error) -> Failure {
+    let place = match listener {
+        Listener::Tcp(address) => address.clone(),
+        Listener::Unix(path) => format!("unix:{}", path.display()),
+    };
+    let hint = match (error.kind(), listener) {
+        (io::ErrorKind::AddrInUse, Listener::Tcp(_)) => {
+            "\n  another program listens there (`ss -ltnp` says which); choose a port with --listen"
+        }
+        (io::ErrorKind::AddrInUse, Listener::Unix(_)) => {
+            "\n  another program listens there, or it is a file that is no socket"
+        }
+        (io::ErrorKind::PermissionDenied, Listener::Tcp(_)) => {
+            "\n  ports below 1024 are for root; choose another with --listen"
+        }
+        (io::ErrorKind::AddrNotAvailable, _) => "\n  this box has no such address",
+        _ => "",
+    };
+    Failure::failed(format!("cannot listen at {place}: {error}{hint}"))
+}
+
+/// The whole path, so that a log read later says which directory it was.
+fn shown(path: &Path) -> String {
+    let whole = path.canonicalize();
+    whole.as_deref().unwrap_or(path).display().to_string()
+}

@@ -1,0 +1,145 @@
+//! The access log: one line a request, without a path, since a path holds the user's id.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::Payload;
+use actix_web::http::{Method, StatusCode};
+use bytes::Bytes;
+
+/// What `RUST_LOG` calls these lines.
+const TARGET: &str = "access";
+
+/// What a line says. It is written when the answer has been handed over, or has broken off.
+pub struct Record {
+    pub started: Instant,
+    pub method: &'static str,
+    pub pattern: &'static str,
+    /// The first 8 digits of the user's id.
+    pub user: Option<String>,
+    pub received: u64,
+}
+
+/// Whether anybody reads them.
+pub fn is_on() -> bool {
+    log::log_enabled!(target: TARGET, log::Level::Info)
+}
+
+/// The name of a method of HTTP; any other word is the client's own, and not for a log.
+pub fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        Method::TRACE => "TRACE",
+        Method::CONNECT => "CONNECT",
+        _ => "OTHER",
+    }
+}
+
+impl Record {
+    fn write(&self, status: StatusCode, sent: u64, end: &str) {
+        log::info!(
+            target: TARGET,
+            "{} {} {} user={} in={} out={} time={:.3}ms{end}",
+            self.method,
+            self.pattern,
+            status.as_u16(),
+            self.user.as_deref().unwrap_or("-"),
+            self.received,
+            sent,
+            self.started.elapsed().as_secs_f64() * 1000.0,
+        );
+    }
+}
+
+/// Sees to it that the record is written once the answer is out, and that a request body which has
+/// not ended is kept until then.
+pub fn on_end(
+    response: HttpResponse,
+    record: Option<Record>,
+    unread: Option<Payload>,
+) -> HttpResponse {
+    let status = response.status();
+    let (response, body) = response.into_parts();
+    let body = match body.try_into_bytes() {
+        Ok(bytes) => {
+            if let Some(record) = record {
+                record.write(status, bytes.len() as u64, "");
+            }
+            match unread {
+                Some(_) => BoxBody::new(Outgoing::new(BoxBody::new(bytes), status, None, unread)),
+                None => BoxBody::new(bytes),
+            }
+        }
+        Err(body) if record.is_none() && unread.is_none() => body,
+        Err(body) => BoxBody::new(Outgoing::new(body, status, record, unread)),
+    };
+    response.set_body(body)
+}
+
+/// A body on its way out.
+struct Outgoing {
+    body: BoxBody,
+    status: StatusCode,
+    sent: u64,
+    ended: bool,
+    record: Option<Record>,
+    _unread: Option<Payload>,
+}
+
+impl Outgoing {
+    fn new(
+        body: BoxBody,
+        status: StatusCode,
+        record: Option<Record>,
+        unread: Option<Payload>,
+    ) -> Self {
+        Self {
+            ended: matches!(body.size(), BodySize::None | BodySize::Sized(0)),
+            body,
+            status,
+            sent: 0,
+            record,
+            _unread: unread,
+        }
+    }
+}
+
+impl MessageBody for Outgoing {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = self.get_mut();
+        let polled = this.body.as_pin_mut().poll_next(context);
+        match &polled {
+            Poll::Ready(Some(Ok(bytes))) => this.sent += bytes.len() as u64,
+            Poll::Ready(None) => this.ended = true,
+            _ => {}
+        }
+        polled
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take() {
+            let end = if self.ended { "" } else { " (broken off)" };
+            record.write(self.status, self.sent, end);
+        }
+    }
+}

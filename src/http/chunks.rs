@@ -1,0 +1,183 @@
+//! `/0.1/{user}/chunks/{chunk}`: immutable bytes.
+
+use actix_web::{HttpRequest, HttpResponse};
+use tokio::task::JoinHandle;
+
+use super::blocking::{blocking, lock_known, lock_now};
+use super::body::Body;
+use super::content::{self, IMMUTABLE, Resource, Source};
+use super::problem::Problem;
+use super::{Answer, Site};
+use crate::disk::Mode;
+use crate::model::{ChunkId, UserId, limits};
+use crate::store::{self, PutChunk, Sealed, Staged};
+use crate::wire::{Code, OCTETS};
+
+/// `GET`: 200 with the bytes, 206 with some of them, 304 when `If-None-Match` names the chunk. 400
+/// `malformed-id`; 404 `unknown-chunk`; 412 `precondition-failed`; 416 `range`.
+pub async fn get(site: &Site, request: &HttpRequest, user: UserId, id: ChunkId) -> Answer {
+    check(site, &id)?;
+    // In place: a look-up that the kernel has in memory costs less than the way to a thread.
+    let found = site.store.chunk(&user, &id)?;
+    let unknown = || Problem::new(Code::UnknownChunk, "there is no such chunk");
+    let resource = Resource {
+        tag: format!("\"{id}\""),
+        media: OCTETS,
+        caching: IMMUTABLE,
+        ranges: true,
+        source: Source::File(found.ok_or_else(unknown)?),
+    };
+    content::answer(request, resource).await
+}
+
+/// `PUT`: 201, the bytes are there; the same again: 201. 400 `malformed-id`, `digest-mismatch`,
+/// `incomplete-body`; 408 `timeout`; 409 `chunk-exists` (uuids only); 413 `too-large`; 503 `busy`;
+/// 507 `no-space`.
+///
+/// A short body is gathered and stored by one piece of work on a thread; a longer one is written and
+/// hashed while it comes, with two pieces of it in memory at most.
+pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Answer {
+    check(site, &id)?;
+    let limit = site.store.options().chunk_bytes;
+    body.check_announced(limit)?;
+    let mut upload = Upload::new(user);
+    let mut piece = Vec::new();
+    while let Some(bytes) = body.next().await? {
+        if body.received() > limit {
+            return Err(Problem::too_large(limit));
+        }
+        piece.extend_from_slice(&bytes);
+        if piece.len() >= upload.piece() {
+            upload.hand_over(site, std::mem::take(&mut piece)).await?;
+        }
+    }
+    match upload.finish(site, piece, id).await? {
+        PutChunk::Stored => Ok(HttpResponse::Created().finish()),
+        PutChunk::DigestMismatch { actual } => Err(Problem::new(
+            Code::DigestMismatch,
+            format!("the SHA-256 of these bytes is {actual}"),
+        )),
+        PutChunk::ChunkExists => {
+            let detail = "the id stands for other bytes";
+            Err(Problem::new(Code::ChunkExists, detail))
+        }
+    }
+}
+
+fn check(site: &Site, id: &ChunkId) -> Result<(), Problem> {
+    if site.store.options().uuid_chunk_ids {
+        return Ok(());
+    }
+    check_spelling(id)
+}
+
+/// Refuses a uuid, where only digests are chunk ids.
+pub fn check_spelling(id: &ChunkId) -> Result<(), Problem> {
+    match id {
+        ChunkId::Digest(_) => Ok(()),
+        ChunkId::Alias(_) => Err(Problem::new(
+            Code::MalformedId,
+            "not a chunk id (64 hex digits in lower case); uuids are taken with --uuid-chunk-ids",
+        )),
+    }
+}
+
+/// A chunk that is being taken in. Dropped, it leaves nothing: a write that is under way ends, and
+/// what it wrote goes with it.
+struct Upload {
+    user: UserId,
+    writing: Option<JoinHandle<store::Result<Staged>>>,
+}
+
+/// How the last piece of work of an upload ended.
+enum Stored {
+    Put(PutChunk),
+    /// The lock was not to be had without waiting.
+    Waiting(Sealed),
+}
+
+impl Upload {
+    fn new(user: UserId) -> Self {
+        Self {
+            user,
+            writing: None,
+        }
+    }
+
+    /// How much is gathered before it is handed over: little at first, since most chunks are small
+    /// and a thousand slow clients must not hold a thousand large pieces.
+    fn piece(&self) -> usize {
+        match self.writing {
+            None => limits::SMALL + 1,
+            Some(_) => limits::PIECE,
+        }
+    }
+
+    /// Writes and hashes a piece on a thread, and returns when the one before it is done.
+    async fn hand_over(&mut self, site: &Site, piece: Vec<u8>) -> Result<(), Problem> {
+        let staged = self.written().await?;
+        let (store, user) = (site.store.clone(), self.user);
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            let mut staged = or_new(&store, &user, staged)?;
+            staged.write(&piece)?;
+            Ok(staged)
+        }));
+        Ok(())
+    }
+
+    async fn written(&mut self) -> Result<Option<Staged>, Problem> {
+        let Some(writing) = self.writing.take() else {
+            return Ok(None);
+        };
+        let written = writing.await.map_err(|broken| {
+            log::error!("a write broke off: {broken}");
+            Problem::internal()
+        })?;
+        Ok(Some(written?))
+    }
+
+    /// Writes the last piece, makes all of it durable, and gives it its name. The lock is taken only
+    /// then.
+    async fn finish(
+        mut self,
+        site: &Site,
+        piece: Vec<u8>,
+        id: ChunkId,
+    ) -> Result<PutChunk, Problem> {
+        let (staged, user) = (self.written().await?, self.user);
+        let stored = blocking(site, move |store| {
+            let mut staged = or_new(store, &user, staged)?;
+            staged.write(&piece)?;
+            let sealed = store.seal(staged)?;
+            Ok(match lock_now(store, &user, Mode::Shared) {
+                Some(lock) => Stored::Put(store.put_chunk(lock?, sealed, &id)?),
+                None => Stored::Waiting(sealed),
+            })
+        });
+        match stored.await? {
+            Stored::Put(put) => Ok(put),
+            Stored::Waiting(sealed) => {
+                let lock = lock_known(site, &user, Mode::Shared).await?;
+                blocking(site, move |store| store.put_chunk(lock, sealed, &id)).await
+            }
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        // Unlinking a long file takes its time, which is not this thread's.
+        if let Some(writing) = self.writing.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn_blocking(move || drop(writing));
+        }
+    }
+}
+
+fn or_new(store: &store::Store, user: &UserId, staged: Option<Staged>) -> store::Result<Staged> {
+    match staged {
+        Some(staged) => Ok(staged),
+        None => store.stage(user),
+    }
+}

@@ -1,0 +1,154 @@
+//! Answers that carry something: JSON made here, and files of the store, with conditions and ranges.
+
+use std::io;
+
+use actix_web::body::SizedStream;
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use serde::Serialize;
+
+use super::Answer;
+use super::blocking::aside;
+use super::conditions::{Wanted, wanted};
+use super::problem::Problem;
+use crate::disk::Handle;
+use crate::model::limits;
+use crate::store::{self, Content};
+use crate::wire::{Code, JSON};
+
+/// For what never changes under its address: chunks, and transactions on the chain. Private, since
+/// the address holds the user's id.
+pub const IMMUTABLE: &str = "private, max-age=31536000, immutable";
+
+/// For what may be another thing at any time.
+pub const CHANGING: &str = "private, no-cache";
+
+/// Something with an entity tag.
+pub struct Resource {
+    /// The tag, quotes included.
+    pub tag: String,
+    pub media: &'static str,
+    pub caching: &'static str,
+    /// Parts of it may be asked for.
+    pub ranges: bool,
+    pub source: Source,
+}
+
+/// Where its bytes are.
+pub enum Source {
+    Memory(Bytes),
+    File(Content),
+}
+
+impl Source {
+    fn bytes(&self) -> u64 {
+        match self {
+            Source::Memory(bytes) => bytes.len() as u64,
+            Source::File(content) => content.bytes,
+        }
+    }
+}
+
+/// A message as the body of an answer: one line, for a person with curl.
+pub fn json(message: &impl Serialize) -> Bytes {
+    let mut text = serde_json::to_vec(message).expect("our messages have string keys and no I/O");
+    text.push(b'\n');
+    text.into()
+}
+
+/// 200 with a message.
+pub fn json_answer(message: &impl Serialize) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, JSON))
+        .insert_header((header::CACHE_CONTROL, CHANGING))
+        .body(json(message))
+}
+
+/// 200, 206, 304, 412 `precondition-failed` or 416 `range`, as RFC 9110 has it for this request.
+pub async fn answer(request: &HttpRequest, resource: Resource) -> Answer {
+    let bytes = resource.source.bytes();
+    let get = request.method() == Method::GET;
+    let ranges = resource.ranges && get;
+    let (status, first, length) = match wanted(request.headers(), &resource.tag, bytes, ranges) {
+        Wanted::Whole => (StatusCode::OK, 0, bytes),
+        Wanted::Part { first, last } => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
+        Wanted::NotModified => (StatusCode::NOT_MODIFIED, 0, 0),
+        Wanted::Unsatisfiable => return Err(Problem::range(bytes)),
+        Wanted::Failed => {
+            let detail = "it is not the one that If-Match names";
+            return Err(Problem::new(Code::PreconditionFailed, detail));
+        }
+    };
+    let mut response = HttpResponse::build(status);
+    response
+        .insert_header((header::ETAG, resource.tag))
+        .insert_header((header::CACHE_CONTROL, resource.caching));
+    if status == StatusCode::NOT_MODIFIED {
+        return Ok(response.finish());
+    }
+    response.insert_header((header::CONTENT_TYPE, resource.media));
+    if resource.ranges {
+        response.insert_header((header::ACCEPT_RANGES, "bytes"));
+    }
+    if status == StatusCode::PARTIAL_CONTENT {
+        let range = format!("bytes {first}-{}/{bytes}", first + length - 1);
+        response.insert_header((header::CONTENT_RANGE, range));
+    }
+    if !get {
+        return Ok(headers_only(response, length));
+    }
+    Ok(match resource.source {
+        Source::Memory(all) => {
+            let part = first as usize..(first + length) as usize;
+            response.body(all.slice(part))
+        }
+        Source::File(content) if length <= limits::SMALL as u64 => {
+            let piece = read(&content.handle, first, length as usize).await?;
+            response.body(piece)
+        }
+        Source::File(content) => response.body(SizedStream::new(
+            length,
+            pieces(content.handle, first, length),
+        )),
+    })
+}
+
+/// The answer to a HEAD: what a GET would say, without its body.
+pub fn headers_only(mut response: HttpResponseBuilder, length: u64) -> HttpResponse {
+    response.no_chunking(length);
+    response.streaming(stream::empty::<io::Result<Bytes>>())
+}
+
+/// This part of a file, in place if it is in memory and else from a thread.
+async fn read(handle: &Handle, offset: u64, length: usize) -> Result<Bytes, Problem> {
+    let mut buffer = vec![0; length];
+    let (read, buffer) = match handle.read_now(offset, &mut buffer) {
+        Some(read) => (read, buffer),
+        None => {
+            let handle = Handle::clone(handle);
+            aside(move || (handle.read_at(offset, &mut buffer), buffer)).await?
+        }
+    };
+    if read.map_err(store::Error::from)? < length {
+        log::error!("a file is shorter than it was when it was opened");
+        return Err(Problem::internal());
+    }
+    Ok(buffer.into())
+}
+
+/// This part of a file, piece by piece: the next is read when the last has gone into the network. A
+/// failure breaks the connection off, which never looks like an end.
+fn pieces(handle: Handle, first: u64, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
+    let end = first + length;
+    stream::try_unfold((handle, first), move |(handle, offset)| async move {
+        let length = (end - offset).min(limits::PIECE as u64);
+        if length == 0 {
+            return Ok(None);
+        }
+        let piece = read(&handle, offset, length as usize).await;
+        let piece = piece.map_err(|_| io::Error::other("a read failed; see above"))?;
+        Ok(Some((piece, (handle, offset + length))))
+    })
+}

@@ -1,0 +1,101 @@
+//! `/0.1/{user}/head`: where the chain ends.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse};
+use tokio::sync::oneshot;
+
+use super::blocking::{blocking, lock};
+use super::body::Body;
+use super::content::{self, CHANGING, Resource, Source, json};
+use super::problem::Problem;
+use super::{Answer, Site};
+use crate::disk::Mode;
+use crate::model::{Head, TransactionId, UserId, limits};
+use crate::store::{Advance, AdvanceRefusal, UserLock};
+use crate::wire::{Code, HeadMessage, JSON, parse_head};
+
+/// `GET`: 200 with the head and its number, 304 when `If-None-Match` names it; 412
+/// `precondition-failed` when `If-Match` does not.
+pub async fn get(site: &Site, request: &HttpRequest, user: UserId) -> Answer {
+    let head = blocking(site, move |store| store.head(&user)).await?;
+    let resource = Resource {
+        tag: format!("\"{}\"", head.id),
+        media: JSON,
+        caching: CHANGING,
+        ranges: false,
+        source: Source::Memory(json(&HeadMessage::from(head))),
+    };
+    content::answer(request, resource).await
+}
+
+/// `PUT`: 204, HEAD is there. 409, each with the current head: `unknown-transaction`,
+/// `not-a-descendant`, `has-descendants`, `missing-chunks`. 400 `malformed-json`, `malformed-id`;
+/// 413 `too-large`; 503 `busy`; 507 `no-space`.
+pub async fn put(site: &Site, body: &mut Body, user: UserId) -> Answer {
+    let to = parse_head(&body.gather(limits::HEAD_BODY_BYTES).await?)?;
+    let advanced = match lock(site, &user, Mode::Exclusive).await? {
+        Some(lock) => advance(site, lock, to).await?,
+        None => unknown_user(site, user, to).await?,
+    };
+    match advanced {
+        Advance::Advanced(_) => Ok(HttpResponse::NoContent().finish()),
+        Advance::Refused { head, why } => Err(refused(head, why)),
+    }
+}
+
+/// Advances HEAD on a thread, to the end whatever becomes of the client. The answer does not wait
+/// until what the advance leaves in `incoming/` is cleared.
+async fn advance(site: &Site, lock: UserLock, to: TransactionId) -> Result<Advance, Problem> {
+    let (tell, told) = oneshot::channel();
+    let store = Arc::clone(&site.store);
+    tokio::task::spawn_blocking(move || match store.advance(lock, to) {
+        Ok((advance, leftovers)) => {
+            // A client that is gone has nobody listen.
+            let _ = tell.send(Ok(advance));
+            leftovers.clear(&store);
+        }
+        Err(error) => {
+            let _ = tell.send(Err(error));
+        }
+    });
+    match told.await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => {
+            log::error!("an advance broke off");
+            Err(Problem::internal())
+        }
+    }
+}
+
+/// Nothing can be pending for a user without a folder, and none is made to say so.
+async fn unknown_user(site: &Site, user: UserId, to: TransactionId) -> Result<Advance, Problem> {
+    let head = blocking(site, move |store| store.head(&user)).await?;
+    let why = if to == head.id {
+        AdvanceRefusal::NotADescendant
+    } else {
+        AdvanceRefusal::UnknownTransaction
+    };
+    Ok(Advance::Refused { head, why })
+}
+
+fn refused(head: Head, why: AdvanceRefusal) -> Problem {
+    match why {
+        AdvanceRefusal::UnknownTransaction => {
+            let detail = "it, or an ancestor of it, is not here";
+            Problem::of_advance(Code::UnknownTransaction, detail, head)
+        }
+        AdvanceRefusal::NotADescendant => {
+            let detail = "it does not descend from the current head";
+            Problem::of_advance(Code::NotADescendant, detail, head)
+        }
+        AdvanceRefusal::HasDescendants(children) => {
+            let detail = "it is the parent of other transactions";
+            Problem::of_advance(Code::HasDescendants, detail, head).descendants(children)
+        }
+        AdvanceRefusal::MissingChunks(chunks) => {
+            let detail = "chunks that it needs are not here (any more)";
+            Problem::of_advance(Code::MissingChunks, detail, head).missing(chunks)
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The server's side of the wire: parse, call the store, render. No rules of the store are here.
+//!
+//! A request comes in at [`dispatch`], which holds the whole route table; it goes to the file of its
+//! endpoint ([`about`], [`stores`], [`heads`], [`transactions`], [`chunks`]), whose doc names every
+//! status; a refusal is a [`Problem`](problem::Problem), and [`statuses`] alone says with which
+//! status. The store is synchronous, and [`blocking`] is the way there.
+
+pub mod about;
+mod access;
+mod blocking;
+mod body;
+pub mod chunks;
+mod conditions;
+mod content;
+pub mod dispatch;
+pub mod heads;
+pub mod problem;
+mod server;
+pub mod statuses;
+pub mod stores;
+pub mod transactions;
+
+pub use server::{Listener, Server, ServerOptions};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+
+use crate::model::limits;
+use crate::store::Store;
+use problem::Problem;
+
+/// What came of a request: an answer, or a refusal that says why.
+type Answer = Result<HttpResponse, Problem>;
+
+/// What all requests share.
+pub struct Site {
+    pub store: Arc<Store>,
+    pub settings: Settings,
+    heartbeat: about::Pulse,
+}
+
+/// What the operator chose that is not the store's business.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long a request body may stall.
+    pub body_stall: Duration,
+    /// `DELETE` of a whole user is answered.
+    pub allow_delete: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            body_stall: limits::BODY_STALL,
+            allow_delete: false,
+        }
+    }
+}
+
+impl Site {
+    /// A site over this store.
+    pub fn new(store: Arc<Store>, settings: Settings) -> Self {
+        Self {
+            store,
+            settings,
+            heartbeat: about::Pulse::default(),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The one place that says with which status a code is answered.
+
+use actix_web::http::StatusCode;
+
+use crate::wire::Code;
+
+/// The status of a refusal. A refused advance of HEAD is a conflict whatever the reason; the same
+/// word elsewhere (`unknown-transaction`, `missing-chunks`) says that something was not found.
+pub fn status(code: Code, of_an_advance: bool) -> StatusCode {
+    match code {
+        Code::UnknownTransaction | Code::MissingChunks if of_an_advance => StatusCode::CONFLICT,
+        Code::MalformedId
+        | Code::MalformedJson
+        | Code::BadQuery
+        | Code::InvalidTransaction
+        | Code::DigestMismatch
+        | Code::IncompleteBody => StatusCode::BAD_REQUEST,
+        Code::UnknownUser | Code::DeleteDisabled => StatusCode::FORBIDDEN,
+        Code::NotFound | Code::UnknownTransaction | Code::UnknownChunk | Code::MissingChunks => {
+            StatusCode::NOT_FOUND
+        }
+        Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Code::Timeout => StatusCode::REQUEST_TIMEOUT,
+        Code::UnknownParent
+        | Code::TransactionExists
+        | Code::ChunkExists
+        | Code::NotADescendant
+        | Code::HasDescendants => StatusCode::CONFLICT,
+        Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::EncodingUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::Range => StatusCode::RANGE_NOT_SATISFIABLE,
+        Code::Damaged | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Code::NoSpace | Code::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_a_refusal_with_a_title() {
+        for &code in Code::ALL {
+            for of_an_advance in [false, true] {
+                let status = status(code, of_an_advance);
+                assert!(
+                    status.is_client_error() || status.is_server_error(),
+                    "{code}"
+                );
+                assert!(status.canonical_reason().is_some(), "{code}");
+            }
+        }
+    }
+}

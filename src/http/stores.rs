@@ -1,0 +1,41 @@
+//! `/0.1/{user}/`: a user's store as a whole.
+
+use actix_web::HttpResponse;
+
+use super::blocking::{blocking, lock};
+use super::content::json_answer;
+use super::problem::Problem;
+use super::{Answer, Site};
+use crate::disk::Mode;
+use crate::model::{UserId, limits};
+use crate::wire::{API, Code, LimitsMessage, StoreMessage};
+
+/// `GET`: 200 with the head and the limits; an unknown user reads as empty.
+pub async fn get(site: &Site, user: UserId) -> Answer {
+    let head = blocking(site, move |store| store.head(&user)).await?;
+    Ok(json_answer(&StoreMessage {
+        head: head.id,
+        seq: head.seq,
+        api: API.to_owned(),
+        limits: LimitsMessage {
+            chunk_bytes: site.store.options().chunk_bytes,
+            transaction_bytes: limits::TRANSACTION_BYTES as u64,
+            transaction_chunks: limits::TRANSACTION_CHUNKS as u64,
+            bundle_transactions: limits::BUNDLE_TRANSACTIONS,
+            missing_ids: limits::MISSING_IDS as u64,
+        },
+    }))
+}
+
+/// `DELETE`: 204, all of it is gone, also when nothing was there; 403 `delete-disabled` unless the
+/// operator allows it; 503 `busy`.
+pub async fn delete(site: &Site, user: UserId) -> Answer {
+    if !site.settings.allow_delete {
+        let detail = "this server was not started with --allow-delete";
+        return Err(Problem::new(Code::DeleteDisabled, detail));
+    }
+    if let Some(lock) = lock(site, &user, Mode::Exclusive).await? {
+        blocking(site, move |store| store.delete_user(lock)).await?;
+    }
+    Ok(HttpResponse::NoContent().finish())
+}

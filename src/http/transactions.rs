@@ -1,0 +1,208 @@
+//! `/0.1/{user}/transactions`: the chain, and what it is made of.
+
+use std::fmt::Write;
+use std::io;
+
+use actix_web::body::SizedStream;
+use actix_web::http::{Method, header};
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+
+use super::blocking::{aside, blocking, lock_known, lock_now};
+use super::body::Body;
+use super::content::{self, CHANGING, IMMUTABLE, Resource, Source};
+use super::problem::Problem;
+use super::{Answer, Site};
+use crate::disk::Mode;
+use crate::model::{TransactionId, UserId, limits};
+use crate::store::{self, Draft, Listing, Proposal, PutTransaction};
+use crate::wire::{Code, JSON, ListingQuery, TransactionMessage, parse_transaction};
+
+/// What an id takes in a listing: itself, its quotes and a comma.
+const ENTRY: usize = 39;
+
+/// What stands after the last id of a listing.
+const END: &str = "]}\n";
+
+/// `GET …/transactions`: 200 with the ids after `from` up to HEAD, oldest first. 400 `bad-query`,
+/// `malformed-id`; 404 `unknown-transaction` where `from` is not on the chain.
+pub async fn list(site: &Site, request: &HttpRequest, user: UserId) -> Answer {
+    let ListingQuery { from, limit } = ListingQuery::parse(request.uri().query())?;
+    let found = blocking(site, move |store| {
+        let Some(mut listing) = store.listing(&user, from, limit)? else {
+            return Ok(None);
+        };
+        let count = listing.left();
+        let start = ids(&mut listing, true)?;
+        Ok(Some((listing, count, start)))
+    });
+    let Some((listing, count, start)) = found.await? else {
+        return Err(unknown());
+    };
+    let opening = format!(r#"{{"from":"{from}","limit":{limit},"transactions":["#);
+    let commas = count.saturating_sub(1);
+    let length = opening.len() as u64 + count * (ENTRY as u64 - 1) + commas + END.len() as u64;
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CONTENT_TYPE, JSON))
+        .insert_header((header::CACHE_CONTROL, CHANGING));
+    if request.method() == Method::HEAD {
+        return Ok(content::headers_only(response, length));
+    }
+    let start = opening + &start;
+    Ok(if listing.left() == 0 {
+        response.body(start + END)
+    } else {
+        response.body(SizedStream::new(length, rest(start, listing)))
+    })
+}
+
+/// The next ids as they stand in the answer: as many as fit a piece; none at the end.
+fn ids(listing: &mut Listing, first: bool) -> store::Result<String> {
+    let read = listing.read(limits::PIECE / ENTRY)?;
+    let mut text = String::with_capacity(read.len() * ENTRY);
+    for (index, id) in read.iter().enumerate() {
+        let comma = if first && index == 0 { "" } else { "," };
+        write!(text, "{comma}\"{id}\"").expect("a String takes whatever is written");
+    }
+    Ok(text)
+}
+
+/// A listing from here on. A failure breaks the connection off, which never looks like an end.
+fn rest(start: String, listing: Listing) -> impl Stream<Item = io::Result<Bytes>> {
+    let start = stream::iter([Ok(Bytes::from(start))]);
+    let rest = stream::try_unfold(Some(listing), |listing| async {
+        let Some(mut listing) = listing else {
+            return Ok(None);
+        };
+        let read = aside(move || {
+            let text = if listing.left() == 0 {
+                return Ok((END.to_owned(), None));
+            } else {
+                ids(&mut listing, false)?
+            };
+            Ok((text, Some(listing)))
+        });
+        let broken = || io::Error::other("a read failed; see above");
+        let (text, listing) = read.await.map_err(|_| broken())?.map_err(|error| {
+            // Logged as any failure of the store is.
+            let _: Problem = store::Error::into(error);
+            broken()
+        })?;
+        Ok(Some((Bytes::from(text), listing)))
+    });
+    stream::StreamExt::chain(start, rest)
+}
+
+/// `GET …/transactions/{transaction}`: 200 with one that is on the chain, or the root; 206, 304, 412
+/// and 416 as for any file. 404 `unknown-transaction`, also for one that is pending or dead.
+pub async fn get(site: &Site, request: &HttpRequest, user: UserId, id: TransactionId) -> Answer {
+    let source = if id == TransactionId::ROOT {
+        // Nobody stores it; but whether the user is served at all is the store's to say.
+        blocking(site, move |store| store.head(&user)).await?;
+        Source::Memory(content::json(&TransactionMessage::root()))
+    } else {
+        let found = blocking(site, move |store| store.transaction(&user, id)).await?;
+        Source::File(found.ok_or_else(unknown)?)
+    };
+    let resource = Resource {
+        tag: format!("\"{id}\""),
+        media: JSON,
+        caching: IMMUTABLE,
+        ranges: true,
+        source,
+    };
+    content::answer(request, resource).await
+}
+
+/// `PUT …/transactions/{transaction}`: 201, it is there and pending; the same again: 201. 400
+/// `malformed-json`, `malformed-id`, `invalid-transaction`; 404 `missing-chunks`; 409
+/// `unknown-parent`, `transaction-exists`; 413 `too-large`; 503 `busy`; 507 `no-space`,
+/// `quota-exceeded`.
+pub async fn put(site: &Site, body: &mut Body, user: UserId, id: TransactionId) -> Answer {
+    let text = body.gather(limits::TRANSACTION_BYTES).await?;
+    let uuids = site.store.options().uuid_chunk_ids;
+    let proposal = propose(&text, id, uuids)?;
+    drop(text);
+    let drafted = blocking(site, move |store| {
+        let draft = store.draft(&user, proposal)?;
+        Ok(match lock_now(store, &user, Mode::Shared) {
+            Some(lock) => Drafted::Put(store.put_transaction(lock?, draft)?),
+            None => Drafted::Waiting(draft),
+        })
+    });
+    let outcome = match drafted.await? {
+        Drafted::Put(outcome) => outcome,
+        Drafted::Waiting(draft) => {
+            let lock = lock_known(site, &user, Mode::Shared).await?;
+            blocking(site, move |store| store.put_transaction(lock, draft)).await?
+        }
+    };
+    match outcome {
+        PutTransaction::Accepted => Ok(HttpResponse::Created().finish()),
+        refused => Err(refusal(refused)),
+    }
+}
+
+/// How the work that writes a transaction ended.
+enum Drafted {
+    Put(PutTransaction),
+    /// The lock was not to be had without waiting.
+    Waiting(Draft),
+}
+
+fn propose(text: &[u8], id: TransactionId, uuids: bool) -> Result<Proposal, Problem> {
+    let proposed = parse_transaction(text, id)?;
+    if !uuids {
+        for chunk in &proposed.chunks {
+            super::chunks::check_spelling(chunk)?;
+        }
+    }
+    let invalid = |detail| Err(Problem::new(Code::InvalidTransaction, detail));
+    if id == TransactionId::ROOT {
+        return invalid("the root is there from the start");
+    }
+    if id == proposed.parent {
+        return invalid("a transaction is not its own parent");
+    }
+    Ok(Proposal {
+        id,
+        parent: proposed.parent,
+        chunks: proposed.chunks,
+        seq: proposed.seq,
+    })
+}
+
+fn refusal(refused: PutTransaction) -> Problem {
+    match refused {
+        PutTransaction::Accepted => unreachable!("an acceptance is not a refusal"),
+        PutTransaction::UnknownParent => {
+            Problem::new(Code::UnknownParent, "its parent is not here")
+        }
+        PutTransaction::TransactionExists => Problem::new(
+            Code::TransactionExists,
+            "the id stands for a transaction with another parent or other chunks",
+        ),
+        PutTransaction::MissingChunks(chunks) => {
+            Problem::new(Code::MissingChunks, "chunks that it names are not here").missing(chunks)
+        }
+        PutTransaction::WrongSeq { expected } => Problem::new(
+            Code::InvalidTransaction,
+            format!("seq is the parent's plus one, which is {expected}"),
+        ),
+        PutTransaction::TooManyPending { limit, used } => {
+            let detail = "as many transactions are pending as may be; advance HEAD first";
+            Problem::new(Code::QuotaExceeded, detail)
+                .limit(limit as u64)
+                .used(used as u64)
+        }
+    }
+}
+
+fn unknown() -> Problem {
+    Problem::new(
+        Code::UnknownTransaction,
+        "there is no such transaction on the chain",
+    )
+}

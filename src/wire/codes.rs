@@ -1,0 +1,94 @@
+//! Why a request was refused, as a word that a program can act on.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident => $word:literal,)*) => {
+        /// The `code` of a refusal. The words are part of the protocol and do not change.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Code {
+            $($(#[$doc])* #[serde(rename = $word)] $name,)*
+        }
+
+        impl Code {
+            /// All of them, as the design lists them.
+            pub const ALL: &[Code] = &[$(Code::$name,)*];
+
+            /// The word on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Code::$name => $word,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// An id in any spelling but the canonical one.
+    MalformedId => "malformed-id",
+    /// A body that is not the JSON asked for.
+    MalformedJson => "malformed-json",
+    /// A query parameter that says nothing, or says it twice.
+    BadQuery => "bad-query",
+    /// A transaction that can never be one, whatever the store holds.
+    InvalidTransaction => "invalid-transaction",
+    /// It, or an ancestor of it, is not there; or it is not visible (yet).
+    UnknownTransaction => "unknown-transaction",
+    UnknownParent => "unknown-parent",
+    UnknownChunk => "unknown-chunk",
+    /// New users are not admitted, and this one is not known.
+    UnknownUser => "unknown-user",
+    /// The id stands for another transaction.
+    TransactionExists => "transaction-exists",
+    /// The uuid stands for other bytes.
+    ChunkExists => "chunk-exists",
+    MissingChunks => "missing-chunks",
+    NotADescendant => "not-a-descendant",
+    HasDescendants => "has-descendants",
+    /// The bytes are not those of the digest they were called by.
+    DigestMismatch => "digest-mismatch",
+    TooLarge => "too-large",
+    /// A `Content-Encoding` was announced.
+    EncodingUnsupported => "encoding-unsupported",
+    /// No byte of the range asked for is there.
+    Range => "range",
+    /// The `If-Match` of a request does not hold (RFC 9110, 13.1.1).
+    PreconditionFailed => "precondition-failed",
+    /// The body stalled.
+    Timeout => "timeout",
+    /// The body ended before it was whole, or its chunked framing is broken.
+    IncompleteBody => "incomplete-body",
+    NotFound => "not-found",
+    MethodNotAllowed => "method-not-allowed",
+    DeleteDisabled => "delete-disabled",
+    /// Somebody else is at it for too long; worth another try.
+    Busy => "busy",
+    NoSpace => "no-space",
+    QuotaExceeded => "quota-exceeded",
+    /// A file of the store is not what it should be.
+    Damaged => "damaged",
+    Internal => "internal",
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_on_the_wire_is_the_word_in_json() {
+        for &code in Code::ALL {
+            let json = serde_json::to_string(&code).unwrap();
+            assert_eq!(json, format!("\"{code}\""));
+            assert_eq!(serde_json::from_str::<Code>(&json).unwrap(), code);
+        }
+    }
+}

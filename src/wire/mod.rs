@@ -1,0 +1,28 @@
+//! What both sides of the wire share: the routes, the messages, the codes of refusals.
+//!
+//! No rules and no I/O: bytes and text in, values out, and back. The source of all of it is the
+//! protocol table of the design.
+
+mod codes;
+mod messages;
+mod query;
+mod routes;
+mod text;
+
+pub use codes::Code;
+pub use messages::{
+    API, HeadMessage, LimitsMessage, ListingMessage, Malformed, ProblemMessage,
+    ProposedTransaction, StoreMessage, TransactionMessage, VersionMessage, parse_head,
+    parse_transaction,
+};
+pub use query::{BadQuery, ListingQuery};
+pub use routes::{Miss, Route};
+
+/// The media type of every refusal (RFC 9457).
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The media type of every other answer in JSON.
+pub const JSON: &str = "application/json";
+
+/// The media type of a chunk.
+pub const OCTETS: &str = "application/octet-stream";

@@ -1,0 +1,138 @@
+//! What stands after the `?`, read strictly: a parameter that is known is right or refused.
+
+use crate::model::{MalformedId, TransactionId, limits};
+
+/// Why a query was refused. The words are for a person, and quote nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadQuery {
+    /// A parameter stands there twice.
+    Repeated(&'static str),
+    /// `limit` is no number, or out of its bounds.
+    Limit,
+    /// `from` is not spelled as ids are.
+    Id(MalformedId),
+}
+
+/// The parameters of `GET …/transactions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListingQuery {
+    /// The list starts after this one.
+    pub from: TransactionId,
+    /// At most so many.
+    pub limit: u64,
+}
+
+impl ListingQuery {
+    /// Reads a query string, which is never percent-decoded: no value that is right needs it.
+    /// Parameters of other names are somebody else's and ignored.
+    pub fn parse(query: Option<&str>) -> Result<Self, BadQuery> {
+        let query = query.unwrap_or_default();
+        let from = single(query, "from")?;
+        let limit = single(query, "limit")?;
+        Ok(Self {
+            from: from.map_or(Ok(TransactionId::ROOT), |text| {
+                text.parse().map_err(BadQuery::Id)
+            })?,
+            limit: limit.map_or(Ok(limits::LISTING), |text| {
+                number(text)
+                    .filter(|limit| (1..=limits::LISTING).contains(limit))
+                    .ok_or(BadQuery::Limit)
+            })?,
+        })
+    }
+}
+
+/// The value of a parameter that may stand there once.
+fn single<'a>(query: &'a str, name: &'static str) -> Result<Option<&'a str>, BadQuery> {
+    let mut values = query.split('&').filter_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then_some(value)
+    });
+    let value = values.next();
+    if values.next().is_some() {
+        return Err(BadQuery::Repeated(name));
+    }
+    Ok(value)
+}
+
+/// Digits and nothing else; Rust's own parser would also take a `+`.
+pub(super) fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let all = ListingQuery {
+            from: TransactionId::ROOT,
+            limit: limits::LISTING,
+        };
+        for query in [
+            None,
+            Some(""),
+            Some("&&"),
+            Some("x=1&y=%20"),
+            Some("fro=1&limits=0"),
+        ] {
+            assert_eq!(ListingQuery::parse(query), Ok(all), "{query:?}");
+        }
+        let both = ListingQuery::parse(Some(&format!("limit=7&from={ID}"))).unwrap();
+        assert_eq!((both.from.to_string().as_str(), both.limit), (ID, 7));
+        assert_eq!(ListingQuery::parse(Some("limit=1000000")), Ok(all));
+    }
+
+    #[test]
+    fn a_limit_is_a_number_within_its_bounds() {
+        for limit in [
+            "",
+            "0",
+            "1000001",
+            "-1",
+            "+1",
+            " 1",
+            "1.0",
+            "1e3",
+            "x",
+            "%31",
+            "99999999999999999999",
+        ] {
+            let query = format!("limit={limit}");
+            assert_eq!(
+                ListingQuery::parse(Some(&query)),
+                Err(BadQuery::Limit),
+                "{query}"
+            );
+        }
+        assert_eq!(ListingQuery::parse(Some("limit")), Err(BadQuery::Limit));
+    }
+
+    #[test]
+    fn a_parameter_stands_there_once() {
+        for (query, name) in [
+            (format!("from={ID}&from={ID}"), "from"),
+            ("limit=1&x&limit=1".to_owned(), "limit"),
+        ] {
+            assert_eq!(
+                ListingQuery::parse(Some(&query)),
+                Err(BadQuery::Repeated(name))
+            );
+        }
+    }
+
+    #[test]
+    fn from_is_an_id() {
+        for from in ["", "x", &ID.to_uppercase(), &ID.replace('-', "%2d")] {
+            let query = format!("from={from}");
+            assert!(
+                matches!(ListingQuery::parse(Some(&query)), Err(BadQuery::Id(_))),
+                "{query}"
+            );
+        }
+    }
+}

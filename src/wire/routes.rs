@@ -1,0 +1,225 @@
+//! The routes: what a path stands for, and with which methods it may be asked.
+
+use std::fmt;
+
+use crate::model::{ChunkId, MalformedId, TransactionId, UserId};
+
+/// What a path stands for. Nothing unparsed goes past here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    Index,
+    LoadBalancerHeartbeat,
+    Heartbeat,
+    Version,
+    Store(UserId),
+    Head(UserId),
+    Transactions(UserId),
+    Transaction(UserId, TransactionId),
+    Chunk(UserId, ChunkId),
+}
+
+/// A path that stands for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// No route looks like this.
+    NotFound,
+    /// A route does, but not with ids spelled like this.
+    MalformedId(MalformedId),
+    /// Percent-encoded where no id needs to be.
+    PercentEncoded,
+}
+
+impl From<MalformedId> for Miss {
+    fn from(malformed: MalformedId) -> Self {
+        Miss::MalformedId(malformed)
+    }
+}
+
+impl Route {
+    /// Reads the path of a request as it stands on the wire. It is not percent-decoded: no id needs
+    /// it, so below `/0.1/` a `%` makes whatever it stands in malformed.
+    pub fn parse(path: &str) -> Result<Self, Miss> {
+        let Some(rest) = path.strip_prefix("/0.1/") else {
+            return match path {
+                "/" => Ok(Route::Index),
+                "/__lbheartbeat__" => Ok(Route::LoadBalancerHeartbeat),
+                "/__heartbeat__" => Ok(Route::Heartbeat),
+                "/__version__" => Ok(Route::Version),
+                _ => Err(Miss::NotFound),
+            };
+        };
+        if rest.is_empty() {
+            return Err(Miss::NotFound);
+        }
+        let (user, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        let user: UserId = user.parse()?;
+        match rest.split_once('/') {
+            None => match rest {
+                "" => Ok(Route::Store(user)),
+                "head" => Ok(Route::Head(user)),
+                "transactions" => Ok(Route::Transactions(user)),
+                _ => Err(unknown(rest)),
+            },
+            Some(("transactions", id)) => Ok(Route::Transaction(user, id.parse()?)),
+            Some(("chunks", id)) => Ok(Route::Chunk(user, id.parse()?)),
+            Some(_) => Err(unknown(rest)),
+        }
+    }
+
+    /// The route as documents write it: what a log line shows, since a path holds the user's id.
+    pub const fn pattern(&self) -> &'static str {
+        match self {
+            Route::Index => "/",
+            Route::LoadBalancerHeartbeat => "/__lbheartbeat__",
+            Route::Heartbeat => "/__heartbeat__",
+            Route::Version => "/__version__",
+            Route::Store(_) => "/0.1/{user}/",
+            Route::Head(_) => "/0.1/{user}/head",
+            Route::Transactions(_) => "/0.1/{user}/transactions",
+            Route::Transaction(..) => "/0.1/{user}/transactions/{transaction}",
+            Route::Chunk(..) => "/0.1/{user}/chunks/{chunk}",
+        }
+    }
+
+    /// The methods it takes, as the `Allow` header lists them.
+    pub const fn allow(&self) -> &'static str {
+        match self {
+            Route::Index
+            | Route::LoadBalancerHeartbeat
+            | Route::Heartbeat
+            | Route::Version
+            | Route::Transactions(_) => "GET, HEAD",
+            Route::Store(_) => "GET, HEAD, DELETE",
+            Route::Head(_) | Route::Transaction(..) | Route::Chunk(..) => "GET, HEAD, PUT",
+        }
+    }
+
+    /// Whose data it is about.
+    pub const fn user(&self) -> Option<&UserId> {
+        match self {
+            Route::Index | Route::LoadBalancerHeartbeat | Route::Heartbeat | Route::Version => None,
+            Route::Store(user)
+            | Route::Head(user)
+            | Route::Transactions(user)
+            | Route::Transaction(user, _)
+            | Route::Chunk(user, _) => Some(user),
+        }
+    }
+}
+
+/// The path, which [`Route::parse`] reads back.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Route::Index | Route::LoadBalancerHeartbeat | Route::Heartbeat | Route::Version => {
+                f.write_str(self.pattern())
+            }
+            Route::Store(user) => write!(f, "/0.1/{user}/"),
+            Route::Head(user) => write!(f, "/0.1/{user}/head"),
+            Route::Transactions(user) => write!(f, "/0.1/{user}/transactions"),
+            Route::Transaction(user, id) => write!(f, "/0.1/{user}/transactions/{id}"),
+            Route::Chunk(user, id) => write!(f, "/0.1/{user}/chunks/{id}"),
+        }
+    }
+}
+
+fn unknown(rest: &str) -> Miss {
+    if rest.contains('%') {
+        Miss::PercentEncoded
+    } else {
+        Miss::NotFound
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USER: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+    const DIGEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+    #[test]
+    fn every_route_is_read_back_from_its_path() {
+        let (user, id) = (USER.parse().unwrap(), USER.parse().unwrap());
+        let routes = [
+            Route::Index,
+            Route::LoadBalancerHeartbeat,
+            Route::Heartbeat,
+            Route::Version,
+            Route::Store(user),
+            Route::Head(user),
+            Route::Transactions(user),
+            Route::Transaction(user, id),
+            Route::Chunk(user, DIGEST.parse().unwrap()),
+            Route::Chunk(user, USER.parse().unwrap()),
+        ];
+        for route in routes {
+            assert_eq!(Route::parse(&route.to_string()), Ok(route));
+            assert!(!route.pattern().contains(USER));
+        }
+        assert_eq!(
+            Route::parse(&format!("/0.1/{USER}")),
+            Ok(Route::Store(user))
+        );
+    }
+
+    #[test]
+    fn a_path_without_a_route_is_not_found() {
+        for path in [
+            "",
+            "*",
+            "//",
+            "/x",
+            "/0.1",
+            "/0.1/",
+            "/0.2/",
+            "/__version__/",
+            &format!("/0.1/{USER}//"),
+            &format!("/0.1/{USER}/heads"),
+            &format!("/0.1/{USER}/head/"),
+            &format!("/0.1/{USER}/../x"),
+            &format!("/0.1/{USER}/chunks"),
+            &format!("//0.1/{USER}/head"),
+        ] {
+            assert_eq!(Route::parse(path), Err(Miss::NotFound), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let upper = USER.to_uppercase();
+        let encoded = USER.replace('-', "%2d");
+        for path in [
+            format!("/0.1/{upper}/head"),
+            format!("/0.1/{encoded}/head"),
+            format!("/0.1/{{{USER}}}/"),
+            format!("/0.1/urn:uuid:{USER}/"),
+            format!("/0.1/{}/", USER.replace('-', "")),
+            "/0.1/x".to_owned(),
+            "/0.1//head".to_owned(),
+            "/0.1/..%2fx/head".to_owned(),
+            "/0.1/%00".to_owned(),
+            format!("/0.1/{USER}/transactions/"),
+            format!("/0.1/{USER}/transactions/{upper}"),
+            format!("/0.1/{USER}/transactions/{USER}/"),
+            format!("/0.1/{USER}/transactions/{USER}%00"),
+            format!("/0.1/{USER}/transactions/{DIGEST}"),
+            format!("/0.1/{USER}/chunks/"),
+            format!("/0.1/{USER}/chunks/.."),
+            format!("/0.1/{USER}/chunks/../../x"),
+            format!("/0.1/{USER}/chunks/{}", DIGEST.to_uppercase()),
+            format!("/0.1/{USER}/chunks/{}", &DIGEST[1..]),
+            format!("/0.1/{USER}/chunks/{DIGEST}/"),
+            format!("/0.1/{USER}/chunks/{DIGEST}%2f"),
+        ] {
+            assert!(
+                matches!(Route::parse(&path), Err(Miss::MalformedId(_))),
+                "{path}"
+            );
+        }
+        for path in ["%68ead", "x/%2e%2e"] {
+            let path = format!("/0.1/{USER}/{path}");
+            assert_eq!(Route::parse(&path), Err(Miss::PercentEncoded), "{path}");
+        }
+    }
+}
