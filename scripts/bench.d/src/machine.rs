@@ -28,12 +28,18 @@ pub fn describe(disk: &Path, server: &Path, peers: &Peers) -> Map<String, Value>
         say("nginx", first_line(Command::new(nginx).arg("-v")));
     }
     if let Some(rustic) = &peers.rustic {
-        say("rustic_server", first_line(Command::new(rustic).arg("--version")));
+        say(
+            "rustic_server",
+            first_line(Command::new(rustic).arg("--version")),
+        );
     }
     say("git", first_line(Command::new("git").arg("--version")));
     say("wrk", first_line(Command::new("wrk").arg("-v")));
     say("curl", first_line(Command::new("curl").arg("--version")));
-    say("sha256sum", first_line(Command::new("sha256sum").arg("--version")));
+    say(
+        "sha256sum",
+        first_line(Command::new("sha256sum").arg("--version")),
+    );
     facts
 }
 
@@ -44,7 +50,9 @@ pub fn cores() -> usize {
 
 fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("model name"));
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
     let name = line.and_then(|line| line.split_once(": "));
     name.map_or("unknown", |(_, name)| name).to_owned()
 }

@@ -46,7 +46,11 @@ struct Arguments {
     #[arg(long)]
     strict: bool,
     /// The server's program.
-    #[arg(long, value_name = "FILE", default_value = "target/release/mentat-sync")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "target/release/mentat-sync"
+    )]
     server: PathBuf,
     /// Where the stores lie while they are measured: on the disk that is meant.
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
@@ -74,7 +78,11 @@ const MEMORY: f64 = 128.0 * 1024.0;
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let mut sizes = if arguments.quick { Sizes::QUICK } else { Sizes::FULL };
+    let mut sizes = if arguments.quick {
+        Sizes::QUICK
+    } else {
+        Sizes::FULL
+    };
     sizes.runs = arguments.runs.unwrap_or(sizes.runs).max(1);
     let cache = arguments.cache.clone().unwrap_or_else(default_cache);
     let peers = Peers::gather(&cache, !arguments.quick);
@@ -87,17 +95,26 @@ fn main() -> Result<ExitCode> {
         wait_for_calm(&bench.kept);
     }
     let rows = measure(&bench, &arguments.only);
-    print!("{}", table::markdown(&rows, &machine, sizes.runs));
+    print!(
+        "{}",
+        table::markdown(&rows, &machine, sizes.runs, arguments.quick)
+    );
     if arguments.quick {
         println!("\nA quick run: it shows that the rows run, and measures nothing.");
     }
-    let figures = json!({ "runs": sizes.runs, "quick": arguments.quick, "machine": machine, "rows": rows });
+    let figures =
+        json!({ "runs": sizes.runs, "quick": arguments.quick, "machine": machine, "rows": rows });
     if let Some(directory) = arguments.json.parent() {
         fs::create_dir_all(directory)?;
     }
-    fs::write(&arguments.json, serde_json::to_string_pretty(&figures)? + "\n")
-        .with_context(|| format!("cannot write {}", arguments.json.display()))?;
-    let Bench { server, work, kept, .. } = bench;
+    fs::write(
+        &arguments.json,
+        serde_json::to_string_pretty(&figures)? + "\n",
+    )
+    .with_context(|| format!("cannot write {}", arguments.json.display()))?;
+    let Bench {
+        server, work, kept, ..
+    } = bench;
     drop(server);
     fs::remove_dir_all(&work)?;
     fs::write(kept.join("deleted"), "")?;
@@ -123,11 +140,22 @@ fn prepare(arguments: &Arguments, sizes: Sizes, peers: Peers) -> Result<Bench> {
     let kept = fs::canonicalize(&arguments.work)?;
     let work = kept.join(format!("run-{}", std::process::id()));
     let data = work.join("data");
-    DirBuilder::new().recursive(true).mode(0o700).create(&data)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&data)?;
     let binary = fs::canonicalize(&arguments.server)
         .with_context(|| format!("no program at {}", arguments.server.display()))?;
     let server = running::mentat_sync(&binary, &data, work.join("server.log"))?;
-    Ok(Bench { binary, work, kept, server, data, peers, sizes })
+    Ok(Bench {
+        binary,
+        work,
+        kept,
+        server,
+        data,
+        peers,
+        sizes,
+    })
 }
 
 /// Waits until the tree that the last run deleted is long gone.
@@ -135,7 +163,9 @@ fn wait_for_calm(kept: &Path) {
     let Ok(deleted) = fs::metadata(kept.join("deleted")).and_then(|meta| meta.modified()) else {
         return;
     };
-    let since = SystemTime::now().duration_since(deleted).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(deleted)
+        .unwrap_or_default();
     if let Some(left) = CALM.checked_sub(since) {
         eprintln!("waiting {} s: a tree was deleted just now", left.as_secs());
         std::thread::sleep(left);
@@ -143,10 +173,7 @@ fn wait_for_calm(kept: &Path) {
 }
 
 fn measure(bench: &Bench, only: &[Theme]) -> Vec<Row> {
-    let wanted = |theme: Theme| {
-        let wanted = only.is_empty() || only.contains(&theme);
-        wanted
-    };
+    let wanted = |theme: Theme| only.is_empty() || only.contains(&theme);
     let mut rows = Vec::new();
     let mut library = None;
     if wanted(Theme::Get) || wanted(Theme::Fsck) {
@@ -172,7 +199,10 @@ fn measure(bench: &Bench, only: &[Theme]) -> Vec<Row> {
         rows.extend(scaled);
         long = served;
     }
-    rows.push(memory("peak memory of the server under all of this", &bench.server));
+    rows.push(memory(
+        "peak memory of the server under all of this",
+        &bench.server,
+    ));
     rows.extend(long.map(|long| memory("the same of the one on the long chain", &long)));
     rows
 }

@@ -137,16 +137,28 @@ pub fn nginx(binary: &Path, root: &Path, work: &Path) -> Result<Running> {
     fs::write(&path, config)?;
     let mut command = Command::new(binary);
     command.arg("-c").arg(&path);
-    Running::start(command, PathBuf::from(format!("{work}/nginx.log")), Some(address))
+    Running::start(
+        command,
+        PathBuf::from(format!("{work}/nginx.log")),
+        Some(address),
+    )
 }
 
-/// rustic_server with neither users nor TLS, taking appends only.
-pub fn rustic_server(binary: &Path, data: &Path, log: PathBuf) -> Result<Running> {
+/// rustic_server with neither users nor TLS, taking appends only. It wants a list of who may write
+/// where; whoever gives no name may write to this repository.
+pub fn rustic_server(
+    binary: &Path,
+    data: &Path,
+    repository: &str,
+    log: PathBuf,
+) -> Result<Running> {
     let address = free_port()?;
     fs::create_dir_all(data)?;
+    let list = format!("[{repository}]\n\"\" = \"Append\"\n");
+    fs::write(data.join("acl.toml"), list)?;
     let mut command = Command::new(binary);
     command
-        .args(["serve", "--no-auth", "--append-only", "--private-repos=false"])
+        .args(["serve", "--no-auth", "--append-only"])
         .args(["--listen", &address.to_string(), "--path"])
         .arg(data)
         .env_remove("CI");
@@ -158,7 +170,12 @@ pub fn git_daemon(base: &Path, log: PathBuf) -> Result<Running> {
     let address = free_port()?;
     let mut command = Command::new("git");
     command
-        .args(["daemon", "--reuseaddr", "--export-all", "--enable=receive-pack"])
+        .args([
+            "daemon",
+            "--reuseaddr",
+            "--export-all",
+            "--enable=receive-pack",
+        ])
         .arg(format!("--listen={}", address.ip()))
         .arg(format!("--port={}", address.port()))
         .arg(format!("--base-path={}", base.display()))

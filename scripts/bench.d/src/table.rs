@@ -7,11 +7,18 @@ use serde_json::{Map, Value};
 use crate::measure::{Bar, Outcome, Row, Unit, median};
 
 /// The rows as a table in Markdown, with the machine below.
-pub fn markdown(rows: &[Row], machine: &Map<String, Value>, runs: usize) -> String {
+///
+/// A quick run has no figures worth printing: it says which rows ran.
+pub fn markdown(rows: &[Row], machine: &Map<String, Value>, runs: usize, quick: bool) -> String {
     let mut lines = vec![["work", "ours", "peer", "ratio", "bar", ""].map(str::to_owned)];
-    lines.extend(rows.iter().map(line));
-    let widths: [usize; 6] =
-        std::array::from_fn(|column| lines.iter().map(|line| width(&line[column])).max().unwrap_or(0));
+    lines.extend(rows.iter().map(|row| line(row, quick)));
+    let widths: [usize; 6] = std::array::from_fn(|column| {
+        lines
+            .iter()
+            .map(|line| width(&line[column]))
+            .max()
+            .unwrap_or(0)
+    });
     let mut text = String::new();
     for (index, line) in lines.iter().enumerate() {
         for (cell, width) in line.iter().zip(widths) {
@@ -26,6 +33,17 @@ pub fn markdown(rows: &[Row], machine: &Map<String, Value>, runs: usize) -> Stri
             text.push_str("|\n");
         }
     }
+    for row in rows {
+        match &row.outcome {
+            Outcome::Measured(_) => {}
+            Outcome::Skipped(why) => {
+                let _ = writeln!(text, "\nNot run: {}: {why}", row.work);
+            }
+            Outcome::Failed(why) => {
+                let _ = writeln!(text, "\nFailed: {}: {why}", row.work);
+            }
+        }
+    }
     let _ = writeln!(text, "\nMedians of {runs} runs, both sides in turns.");
     for (name, fact) in machine {
         let _ = writeln!(text, "{name}: {}", fact.as_str().unwrap_or_default());
@@ -37,46 +55,49 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-fn line(row: &Row) -> [String; 6] {
+fn line(row: &Row, quick: bool) -> [String; 6] {
     let bar = match row.bar {
         Bar::AtLeast(bar) => format!("≥ {bar}"),
         Bar::AtMost(bar) => format!("≤ {bar}"),
         Bar::None => "–".to_owned(),
     };
-    let empty = String::new;
+    let work = row.work.replace('|', "\\|");
+    let without = |verdict: &str| {
+        let empty = String::new;
+        let work = work.clone();
+        [
+            work,
+            empty(),
+            empty(),
+            empty(),
+            bar.clone(),
+            verdict.to_owned(),
+        ]
+    };
     match &row.outcome {
+        Outcome::Measured(_) if quick => without("it runs"),
         Outcome::Measured(figures) => {
-            let ratio = figures.ratio();
+            let (ratio, unit) = (figures.ratio(), figures.unit);
             let verdict = match row.bar {
                 Bar::None => "",
                 bar if bar.is_met(ratio) => "met",
                 _ => "MISSED",
             };
             [
-                row.work.clone(),
-                figure(median(&figures.ours), figures.unit),
-                format!("{} ({})", figure(median(&figures.theirs), figures.unit), figures.peer),
+                work,
+                figure(median(&figures.ours), unit),
+                format!(
+                    "{} ({})",
+                    figure(median(&figures.theirs), unit),
+                    figures.peer
+                ),
                 format!("{ratio:.2}"),
                 bar,
                 verdict.to_owned(),
             ]
         }
-        Outcome::Skipped(why) => [
-            row.work.clone(),
-            empty(),
-            empty(),
-            empty(),
-            bar,
-            format!("not run: {why}"),
-        ],
-        Outcome::Failed(why) => [
-            row.work.clone(),
-            empty(),
-            empty(),
-            empty(),
-            bar,
-            format!("FAILED: {}", why.replace(['\n', '|'], " ")),
-        ],
+        Outcome::Skipped(_) => without("not run, see below"),
+        Outcome::Failed(_) => without("FAILED, see below"),
     }
 }
 

@@ -40,7 +40,10 @@ impl Reads {
         }
         fs::write(&list, text)?;
         let script = directory.join(format!("{name}.lua"));
-        fs::write(&script, SCRIPT.replace("PATHS", &list.display().to_string()))?;
+        fs::write(
+            &script,
+            SCRIPT.replace("PATHS", &list.display().to_string()),
+        )?;
         Ok(Self { script })
     }
 

@@ -64,11 +64,7 @@ pub fn rows(bench: &Bench) -> Vec<Row> {
 
 /// Whether the server answers for an empty store's bundle.
 fn has_bundles(bench: &Bench) -> bool {
-    let url = format!(
-        "http://{}/0.1/{}/bundle",
-        bench.server.address,
-        new_id()
-    );
+    let url = format!("http://{}/0.1/{}/bundle", bench.server.address, new_id());
     let probe = Command::new("curl")
         .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", &url])
         .output();
@@ -141,7 +137,9 @@ impl<'a> Field<'a> {
                 let (url, path) = (self.url(user), text(&target));
                 let script = if unpack {
                     fs::create_dir(&target)?;
-                    format!("set -e; curl -sSf {url} | tar x -C {path}; sync -f {path}; test -f {path}/HEAD")
+                    format!(
+                        "set -e; curl -sSf {url} | tar x -C {path}; sync -f {path}; test -f {path}/HEAD"
+                    )
                 } else {
                     format!("set -e; curl -sSf -o {path} {url}; sync {path}")
                 };

@@ -19,9 +19,13 @@ const REPOSITORY: &str = "bench";
 pub fn rows(bench: &Bench) -> Vec<Row> {
     let server = bench.peers.rustic.as_ref().map(|binary| {
         let log = bench.place("rustic_server.log");
-        let server = running::rustic_server(binary, &bench.place("rustic"), log)?;
+        let server = running::rustic_server(binary, &bench.place("rustic"), REPOSITORY, log)?;
         let create = format!("/{REPOSITORY}/?create=true");
-        load::run(server.address, 1, &[Request::new("POST", &create, b"", 200)])?;
+        load::run(
+            server.address,
+            1,
+            &[Request::new("POST", &create, b"", 200)],
+        )?;
         Ok(server)
     });
     let user = new_id();
