@@ -28,8 +28,8 @@ struct Field<'a> {
 pub fn rows(bench: &Bench) -> Vec<Row> {
     let count = bench.sizes.history;
     let push = format!("push {count} transactions of one 1 KiB chunk, POST bundle");
-    let pull = format!("pull of the same, GET bundle with curl, synced");
-    let unpack = format!("pull of the same into files, curl | tar x, synced");
+    let pull = "pull of the same, GET bundle with curl, synced".to_owned();
+    let unpack = "pull of the same into files, curl | tar x, synced".to_owned();
     let works = [
         (push, Bar::AtMost(1.5)),
         (pull, Bar::AtMost(1.0)),
