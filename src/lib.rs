@@ -6,4 +6,5 @@ pub mod http;
 pub mod model;
 pub mod rules;
 pub mod store;
+pub mod upkeep;
 pub mod wire;

@@ -1,6 +1,8 @@
 //! Pure decisions. They do no I/O themselves: what they need to know of the store is asked through
 //! a function that is passed in. Outcomes are values, not errors.
 
+pub mod garbage;
+
 use crate::model::{Head, TransactionId};
 
 /// Where a transaction stands, seen from HEAD.

@@ -21,11 +21,9 @@ use crate::http::{Listener, Server, ServerOptions, Settings, Site};
 use crate::model::limits;
 use crate::store::{Options, Store};
 
-/// Files that are open beside the connections: the store's own, and the program's.
-const OTHER_FILES: u64 = 512;
-
-/// Files that may be open for one connection: itself, and what it reads or writes.
-const FILES_A_CONNECTION: u64 = 2;
+/// Files that are open beside the connections: what requests read and write. A request that finds
+/// none left is answered 503 `busy`.
+const OTHER_FILES: u64 = 2048;
 
 /// Serve a data directory over HTTP.
 ///
@@ -74,6 +72,12 @@ pub struct Serve {
     #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_MAX_CONNECTIONS",
           default_value_t = limits::CONNECTIONS)]
     max_connections: usize,
+
+    /// Clients that may wait for another head at a time (`head?wait=` and `events`), over all users;
+    /// more get 503.
+    #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_MAX_WAITERS",
+          default_value_t = limits::WAITERS)]
+    max_waiters: usize,
 
     /// Threads that serve requests [default: one a processor, two at least].
     #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_WORKERS")]
@@ -133,6 +137,7 @@ impl Serve {
         let settings = Settings {
             body_stall: self.body_timeout,
             allow_delete: self.allow_delete,
+            waiters: self.max_waiters,
         };
         let options = ServerOptions {
             workers: self.workers(),
@@ -165,6 +170,12 @@ impl Serve {
         // Before anybody can know that it listens.
         let stop = stop_signals()
             .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+        let watch = Arc::clone(&site.watch);
+        let stop = async move {
+            stop.await;
+            // Those who wait for a head have nothing in flight.
+            watch.close();
+        };
         let server = Server::bind(site, &self.listen, options, stop)
             .map_err(|(listener, error)| cannot_listen(&listener, &error))?;
         // The format of this line is a promise: scripts wait for it, and read the port from it.
@@ -190,7 +201,7 @@ impl Serve {
     /// As many connections as were asked for, if so many files can be open.
     fn connections(&self) -> usize {
         let files = raise_open_files();
-        let possible = files.saturating_sub(OTHER_FILES) / FILES_A_CONNECTION;
+        let possible = files.saturating_sub(OTHER_FILES);
         let possible = usize::try_from(possible).unwrap_or(usize::MAX).max(1);
         if possible < self.max_connections {
             log::warn!(

@@ -238,6 +238,11 @@ pub trait Disk: Send + Sync + 'static {
     fn try_lock(&self, place: &Place, mode: Mode) -> Result<Option<Box<dyn Held>>>;
     /// How much room there is.
     fn room(&self) -> Result<Room>;
+    /// The system's path of a place, where it has one: to be watched, not to be opened.
+    fn path(&self, place: &Place) -> Option<std::path::PathBuf> {
+        let _ = place;
+        None
+    }
     /// The clock that stamps files.
     fn now(&self) -> SystemTime;
     /// Waits.

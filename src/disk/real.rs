@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -40,9 +40,12 @@ const MANY: usize = 3;
 /// A directory of the box, as a [`Disk`].
 pub struct Real {
     root: OwnedFd,
+    path: PathBuf,
     grouping: Grouping,
     rounds: Rounds,
     syncing: AtomicUsize,
+    /// A `syncfs` failed: see [`Real::sync_group`].
+    lost: AtomicBool,
     /// There is no `openat2` here.
     walks: AtomicBool,
 }
@@ -51,15 +54,18 @@ impl Real {
     /// The directory at this path, which must exist. The path itself may lead through symlinks:
     /// it is the operator's.
     pub fn new(root: &Path, grouping: Grouping) -> io::Result<Self> {
+        let path = root.canonicalize()?;
         let root = File::open(root)?;
         if !root.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
         Ok(Self {
             root: root.into(),
+            path,
             grouping,
             rounds: Rounds::default(),
             syncing: AtomicUsize::new(0),
+            lost: AtomicBool::new(false),
             walks: AtomicBool::new(false),
         })
     }
@@ -155,6 +161,32 @@ impl Real {
             file,
             place: place.clone(),
         }))
+    }
+
+    /// Takes part in a `syncfs`.
+    ///
+    /// The system reports a failed write to one `syncfs` only. Whoever wrote before it and comes to
+    /// the next would be told that all is well: so after a failed one nobody relies on another, and
+    /// every file is asked for itself, which reports what was lost to each who has it open.
+    fn sync_group(&self, targets: &[Target], syncfs: impl Fn() -> io::Result<()>) -> Result<()> {
+        if !self.lost.load(Ordering::Acquire) {
+            self.rounds
+                .join(|| self.note_loss(syncfs()))
+                .map_err(|source| error("sync", &Place::new(""), source))?;
+            if !self.lost.load(Ordering::Acquire) {
+                return Ok(());
+            }
+        }
+        self.sync_each(targets)
+    }
+
+    fn note_loss(&self, result: io::Result<()>) -> io::Result<()> {
+        result.inspect_err(|error| {
+            self.lost.store(true, Ordering::Release);
+            log::error!(
+                "a sync of the file system failed ({error}): each file by itself from now on"
+            );
+        })
     }
 
     fn sync_each(&self, targets: &[Target]) -> Result<()> {
@@ -422,19 +454,22 @@ impl Disk for Real {
             return Ok(());
         }
         let callers = self.syncing.fetch_add(1, Ordering::Relaxed) + 1;
-        let result =
-            if self.grouping == Grouping::Auto && (callers >= CROWD || targets.len() >= MANY) {
-                self.sync_everything()
-            } else {
-                self.sync_each(targets)
-            };
+        let together = callers >= CROWD || targets.len() >= MANY;
+        let result = if self.grouping == Grouping::Auto && together {
+            self.sync_group(targets, || Ok(rustix::fs::syncfs(&self.root)?))
+        } else {
+            self.sync_each(targets)
+        };
         self.syncing.fetch_sub(1, Ordering::Relaxed);
         result
     }
 
     fn sync_everything(&self) -> Result<()> {
+        if self.lost.load(Ordering::Acquire) {
+            return Err(error("sync", &Place::new(""), Errno::IO.into()));
+        }
         self.rounds
-            .join(|| Ok(rustix::fs::syncfs(&self.root)?))
+            .join(|| self.note_loss(rustix::fs::syncfs(&self.root).map_err(Into::into)))
             .map_err(|source| error("sync", &Place::new(""), source))
     }
 
@@ -462,6 +497,10 @@ impl Disk for Real {
                 free_files: room.f_favail,
             })
             .map_err(|errno| error("look at", &Place::new(""), errno.into()))
+    }
+
+    fn path(&self, place: &Place) -> Option<PathBuf> {
+        Some(self.path.join(place.as_str()))
     }
 
     fn now(&self) -> SystemTime {
@@ -528,6 +567,21 @@ mod tests {
         let mut read = [0; 2];
         assert_eq!(disk.open(&b).unwrap().read_at(0, &mut read).unwrap(), 1);
         assert_eq!(&read[..1], b"a");
+    }
+
+    #[test]
+    fn after_a_failed_syncfs_nobody_relies_on_another() {
+        let (_directory, disk) = fresh();
+        let place = Place::new("f");
+        let file = Target::File(disk.create(&place).unwrap());
+        let failing = || Err(Errno::IO.into());
+        assert!(
+            disk.sync_group(std::slice::from_ref(&file), failing)
+                .is_err()
+        );
+        let never = || panic!("a syncfs after a failed one");
+        disk.sync_group(&[file], never).unwrap();
+        assert!(disk.sync_everything().is_err());
     }
 
     #[test]

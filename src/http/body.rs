@@ -98,13 +98,19 @@ impl Body {
         }
     }
 
-    /// All of it in memory; 413 `too-large` where it is longer than this.
-    pub async fn gather(&mut self, limit: usize) -> Result<Vec<u8>, Problem> {
-        self.check_announced(limit as u64)?;
+    /// All of it in memory; refused with `over` where it is longer than this.
+    pub async fn gather(
+        &mut self,
+        limit: usize,
+        over: fn(u64) -> Problem,
+    ) -> Result<Vec<u8>, Problem> {
+        if self.announced.is_some_and(|bytes| bytes > limit as u64) {
+            return Err(over(limit as u64));
+        }
         let mut gathered = Vec::new();
         while let Some(bytes) = self.next().await? {
             if gathered.len() + bytes.len() > limit {
-                return Err(Problem::too_large(limit as u64));
+                return Err(over(limit as u64));
             }
             gathered.extend_from_slice(&bytes);
         }

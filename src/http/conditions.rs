@@ -29,7 +29,7 @@ pub fn wanted(headers: &HeaderMap, tag: &str, bytes: u64, ranges: bool) -> Wante
     {
         return Wanted::Failed;
     }
-    if any_of(headers, header::IF_NONE_MATCH, tag, Comparison::Weak) == Some(true) {
+    if holds(headers, tag) {
         return Wanted::NotModified;
     }
     let Some(range) = headers.get(header::RANGE).filter(|_| ranges) else {
@@ -44,6 +44,11 @@ pub fn wanted(headers: &HeaderMap, tag: &str, bytes: u64, ranges: bool) -> Wante
         Ok(range) if unchanged => part(range, bytes),
         _ => Wanted::Whole,
     }
+}
+
+/// Whether `If-None-Match` names this tag: the client has it.
+pub fn holds(headers: &HeaderMap, tag: &str) -> bool {
+    any_of(headers, header::IF_NONE_MATCH, tag, Comparison::Weak) == Some(true)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

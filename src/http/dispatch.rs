@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::body::Body;
 use super::problem::Problem;
-use super::{Answer, Site, about, access, chunks, heads, stores, transactions};
+use super::{Answer, Site, about, access, chunks, events, heads, stores, transactions};
 use crate::wire::{Code, Miss, Route};
 
 /// The pattern that the access log shows for a path without a route.
@@ -55,6 +55,7 @@ async fn endpoint(site: &Site, route: &Route, request: &HttpRequest, body: &mut 
         Route::Store(user) if delete => stores::delete(site, user).await,
         Route::Head(user) if get => heads::get(site, request, user).await,
         Route::Head(user) if put => heads::put(site, body, user).await,
+        Route::Events(user) if get => events::get(site, request, user).await,
         Route::Transactions(user) if get => transactions::list(site, request, user).await,
         Route::Transaction(user, id) if get => transactions::get(site, request, user, id).await,
         Route::Transaction(user, id) if put => transactions::put(site, body, user, id).await,

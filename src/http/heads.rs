@@ -2,25 +2,39 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use super::blocking::{blocking, lock};
 use super::body::Body;
+use super::conditions::holds;
 use super::content::{self, CHANGING, Resource, Source, json};
 use super::problem::Problem;
+use super::watch::Woken;
 use super::{Answer, Site};
 use crate::disk::Mode;
 use crate::model::{Head, TransactionId, UserId, limits};
 use crate::store::{Advance, AdvanceRefusal, UserLock};
-use crate::wire::{Code, HeadMessage, JSON, parse_head};
+use crate::wire::{Code, HeadMessage, JSON, parse_head, parse_wait};
 
 /// `GET`: 200 with the head and its number, 304 when `If-None-Match` names it; 412
-/// `precondition-failed` when `If-Match` does not.
+/// `precondition-failed` when `If-Match` does not. With `wait`, 304 only once the time is up: it is
+/// answered as soon as the head is another one. 400 `bad-query`; 503 `busy` when too many wait.
 pub async fn get(site: &Site, request: &HttpRequest, user: UserId) -> Answer {
-    let head = blocking(site, move |store| store.head(&user)).await?;
+    let wait = parse_wait(request.uri().query())?;
+    let held = request.headers().contains_key(header::IF_NONE_MATCH);
+    let head = if wait.is_zero() || !held {
+        blocking(site, move |store| store.head(&user)).await?
+    } else {
+        let is_new = |head: Head| !holds(request.headers(), &tag(head));
+        another_head(site, user, wait, is_new).await?
+    };
     let resource = Resource {
-        tag: format!("\"{}\"", head.id),
+        tag: tag(head),
         media: JSON,
         caching: CHANGING,
         ranges: false,
@@ -29,11 +43,40 @@ pub async fn get(site: &Site, request: &HttpRequest, user: UserId) -> Answer {
     content::answer(request, resource).await
 }
 
+fn tag(head: Head) -> String {
+    format!("\"{}\"", head.id)
+}
+
+/// The first head that is new, or the last one seen when the time is up or the server ends.
+async fn another_head(
+    site: &Site,
+    user: UserId,
+    wait: Duration,
+    is_new: impl Fn(Head) -> bool,
+) -> Result<Head, Problem> {
+    let end = Instant::now() + wait;
+    let mut waiter = site.watch.wait(user)?;
+    let look = || blocking(site, move |store| store.head(&user));
+    let mut head = look().await?;
+    while !is_new(head) {
+        match timeout_at(end, waiter.woken()).await {
+            Ok(Woken::Head(now)) => head = now,
+            Ok(Woken::Look) => head = look().await?,
+            Ok(Woken::Closed) | Err(_) => break,
+        }
+    }
+    Ok(head)
+}
+
 /// `PUT`: 204, HEAD is there. 409, each with the current head: `unknown-transaction`,
 /// `not-a-descendant`, `has-descendants`, `missing-chunks`. 400 `malformed-json`, `malformed-id`;
 /// 413 `too-large`; 503 `busy`; 507 `no-space`.
 pub async fn put(site: &Site, body: &mut Body, user: UserId) -> Answer {
-    let to = parse_head(&body.gather(limits::HEAD_BODY_BYTES).await?)?;
+    let to = parse_head(
+        &body
+            .gather(limits::HEAD_BODY_BYTES, Problem::too_large)
+            .await?,
+    )?;
     let advanced = match lock(site, &user, Mode::Exclusive).await? {
         Some(lock) => advance(site, lock, to).await?,
         None => unknown_user(site, user, to).await?,

@@ -1,7 +1,8 @@
 //! The server's side of the wire: parse, call the store, render. No rules of the store are here.
 //!
 //! A request comes in at [`dispatch`], which holds the whole route table; it goes to the file of its
-//! endpoint ([`about`], [`stores`], [`heads`], [`transactions`], [`chunks`]), whose doc names every
+//! endpoint ([`about`], [`stores`], [`heads`], [`events`],
+//! [`transactions`], [`chunks`]), whose doc names every
 //! status; a refusal is a [`Problem`](problem::Problem), and [`statuses`] alone says with which
 //! status. The store is synchronous, and [`blocking`] is the way there.
 
@@ -13,12 +14,14 @@ pub mod chunks;
 mod conditions;
 mod content;
 pub mod dispatch;
+pub mod events;
 pub mod heads;
 pub mod problem;
 mod server;
 pub mod statuses;
 pub mod stores;
 pub mod transactions;
+pub mod watch;
 
 pub use server::{Listener, Server, ServerOptions};
 
@@ -30,6 +33,7 @@ use actix_web::HttpResponse;
 use crate::model::limits;
 use crate::store::Store;
 use problem::Problem;
+use watch::Watch;
 
 /// What came of a request: an answer, or a refusal that says why.
 type Answer = Result<HttpResponse, Problem>;
@@ -38,6 +42,7 @@ type Answer = Result<HttpResponse, Problem>;
 pub struct Site {
     pub store: Arc<Store>,
     pub settings: Settings,
+    pub watch: Arc<Watch>,
     heartbeat: about::Pulse,
 }
 
@@ -48,6 +53,8 @@ pub struct Settings {
     pub body_stall: Duration,
     /// `DELETE` of a whole user is answered.
     pub allow_delete: bool,
+    /// How many clients may wait for another head at a time.
+    pub waiters: usize,
 }
 
 impl Default for Settings {
@@ -55,6 +62,7 @@ impl Default for Settings {
         Self {
             body_stall: limits::BODY_STALL,
             allow_delete: false,
+            waiters: limits::WAITERS,
         }
     }
 }
@@ -63,6 +71,7 @@ impl Site {
     /// A site over this store.
     pub fn new(store: Arc<Store>, settings: Settings) -> Self {
         Self {
+            watch: Watch::new(Arc::clone(&store), settings.waiters),
             store,
             settings,
             heartbeat: about::Pulse::default(),

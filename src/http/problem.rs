@@ -6,6 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 
 use super::statuses::status;
+use super::watch::TooManyWaiters;
 use crate::model::{ChunkId, Head, MalformedId, TransactionId};
 use crate::store;
 use crate::wire::{BadQuery, Code, Malformed, Miss, PROBLEM_JSON, ProblemMessage};
@@ -173,8 +174,17 @@ impl From<BadQuery> for Problem {
             BadQuery::Limit => {
                 Problem::new(Code::BadQuery, "limit is a number from 1 to 1,000,000")
             }
+            BadQuery::Wait => {
+                Problem::new(Code::BadQuery, "wait is a number of seconds from 0 to 300")
+            }
             BadQuery::Id(malformed) => malformed.into(),
         }
+    }
+}
+
+impl From<TooManyWaiters> for Problem {
+    fn from(_: TooManyWaiters) -> Self {
+        Problem::busy("as many clients wait for a head as may (--max-waiters)")
     }
 }
 

@@ -117,11 +117,11 @@ pub async fn get(site: &Site, request: &HttpRequest, user: UserId, id: Transacti
 }
 
 /// `PUT …/transactions/{transaction}`: 201, it is there and pending; the same again: 201. 400
-/// `malformed-json`, `malformed-id`, `invalid-transaction`; 404 `missing-chunks`; 409
-/// `unknown-parent`, `transaction-exists`; 413 `too-large`; 503 `busy`; 507 `no-space`,
+/// `malformed-json`, `malformed-id`, `invalid-transaction`, also for one that is too long; 404
+/// `missing-chunks`; 409 `unknown-parent`, `transaction-exists`; 503 `busy`; 507 `no-space`,
 /// `quota-exceeded`.
 pub async fn put(site: &Site, body: &mut Body, user: UserId, id: TransactionId) -> Answer {
-    let text = body.gather(limits::TRANSACTION_BYTES).await?;
+    let text = body.gather(limits::TRANSACTION_BYTES, too_long).await?;
     let uuids = site.store.options().uuid_chunk_ids;
     let proposal = propose(&text, id, uuids)?;
     drop(text);
@@ -172,6 +172,11 @@ fn propose(text: &[u8], id: TransactionId, uuids: bool) -> Result<Proposal, Prob
         chunks: proposed.chunks,
         seq: proposed.seq,
     })
+}
+
+fn too_long(limit: u64) -> Problem {
+    let detail = format!("a transaction is at most {limit} bytes long");
+    Problem::new(Code::InvalidTransaction, detail).limit(limit)
 }
 
 fn refusal(refused: PutTransaction) -> Problem {

@@ -43,6 +43,13 @@ pub const GRACE: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How old a temporary file is before it counts as left behind.
 pub const TEMPORARY: Duration = Duration::from_secs(24 * 3600);
 
+/// How many files gc removes before it lets the user's lock go, so that nobody waits long for it: some
+/// tens of milliseconds, which leaves each batch's look at what is pending a small part of the cost.
+pub const SWEEP_FILES: usize = 512;
+
+/// How many bytes it removes before it does: freeing a large file takes the file system a while.
+pub const SWEEP_BYTES: u64 = 1 << 30;
+
 /// How long a request body may stall, unless `--body-timeout` says otherwise.
 pub const BODY_STALL: Duration = Duration::from_secs(30);
 
@@ -67,6 +74,18 @@ pub const KNOWN_USERS: usize = 1024;
 
 /// Files that this process remembers to be durable, so that they need not be synced again.
 pub const VOUCHED: usize = 65_536;
+
+/// How long a client may wait for another head in one request: below what proxies cut off at.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// How often those who wait for another head look for it where the system does not tell.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often a stream of events shows that it is alive.
+pub const EVENT_HEARTBEAT: Duration = Duration::from_secs(20);
+
+/// Clients that wait for another head at a time, over all users, unless `--max-waiters` says otherwise.
+pub const WAITERS: usize = 20_000;
 
 /// Threads for waiting on the disk, for each thread that serves: more writers at a time than a
 /// group commit gains from would only wait for each other.

@@ -197,26 +197,39 @@ impl Store {
     /// Takes away what crashes left at the top: deleted users, and folders that were being made more
     /// than a day ago.
     pub fn clear_top(&self) -> Result<()> {
-        for directory in [layout::trash(), layout::tmp()] {
-            let mut names = Vec::new();
-            self.disk.list(&directory, &mut |entry| {
-                names.push(entry);
-                true
-            })?;
-            for entry in names {
-                let place = directory.join(&entry.name);
-                let old = directory == layout::trash() || self.is_left_behind(&place);
-                let removed = match entry.kind {
-                    _ if !old => continue,
-                    Kind::Directory => self.remove_tree(&place),
-                    _ => self.disk.remove_file(&place).map_err(Error::from),
-                };
-                if let Err(error) = removed {
-                    log::warn!("a leftover stays: {error}");
-                }
+        for place in self.left_at_top()? {
+            if let Err(error) = self.sweep_top(&place) {
+                log::warn!("a leftover stays: {error}");
             }
         }
         Ok(())
+    }
+
+    /// What [`Store::clear_top`] would take away.
+    pub fn left_at_top(&self) -> Result<Vec<Place>> {
+        let mut places = Vec::new();
+        for directory in [layout::trash(), layout::tmp()] {
+            let mut names = Vec::new();
+            self.disk.list(&directory, &mut |entry| {
+                names.push(entry.name);
+                true
+            })?;
+            names.sort_unstable();
+            let left = names.iter().map(|name| directory.join(name));
+            let is_trash = directory == layout::trash();
+            places.extend(left.filter(|place| is_trash || self.is_left_behind(place)));
+        }
+        Ok(places)
+    }
+
+    /// Takes away one of them, and all below it.
+    pub fn sweep_top(&self, place: &Place) -> Result<()> {
+        match self.disk.meta(place) {
+            Ok(meta) if meta.kind == Kind::Directory => self.remove_tree(place),
+            Ok(_) => Ok(self.disk.remove_file(place)?),
+            Err(absent) if absent.is_absent() => Ok(()),
+            Err(other) => Err(other.into()),
+        }
     }
 
     /// Whether a temporary thing is so old that whoever made it is gone.

@@ -64,7 +64,8 @@ impl Store {
         };
 
         // A pending transaction that names it as parent is a descendant.
-        let descendants = self.pending_children(&lock, to)?;
+        let seq = head.seq + line.len() as u64;
+        let descendants = self.pending_children(&lock, Head { id: to, seq })?;
         if !descendants.is_empty() {
             return refuse(lock, head, AdvanceRefusal::HasDescendants(descendants));
         }
@@ -95,7 +96,10 @@ impl Store {
 
     fn line_to(&self, lock: &UserLock, head: Head, to: TransactionId) -> Result<Descent> {
         let mut rebuilt = false;
-        descent(head, to, |id| {
+        // A dead transaction may outlive its parent, whose id may come again with another number:
+        // what is numbered otherwise is not this one's parent, nor is HEAD.
+        let mut number = None;
+        let line = descent(head, to, |id| {
             loop {
                 match self.position(&lock.folder, head, id)? {
                     Position::OnChain(_) => return Ok(Standing::OnChain),
@@ -110,11 +114,18 @@ impl Store {
                 }
             }
             Ok(match self.start_of(&lock.folder.pending(id), id)? {
-                Some(start) => Standing::Pending {
-                    parent: start.parent,
-                },
-                None => Standing::Nowhere,
+                Some(start) if number.is_none_or(|child| child == start.seq + 1) => {
+                    number = Some(start.seq);
+                    Standing::Pending {
+                        parent: start.parent,
+                    }
+                }
+                _ => Standing::Nowhere,
             })
+        })?;
+        Ok(match line {
+            Descent::Descends(_) if number != Some(head.seq + 1) => Descent::Unknown,
+            other => other,
         })
     }
 

@@ -337,6 +337,9 @@ impl Store {
         match tried {
             Ok(()) => Ok(false),
             Err(taken) if taken.is_taken() => Ok(true),
+            // The directory is there, so it is the temporary file that is not: the folder that it
+            // was made in was deleted, and this is the user's next one.
+            Err(absent) if absent.is_absent() => Err(Error::UserGone),
             Err(other) => Err(other.into()),
         }
     }

@@ -78,6 +78,10 @@ impl Store {
             let place = folder.transaction(id);
             match self.start_of(&place, id)? {
                 Some(start) => start.seq,
+                // Perhaps the user was deleted between the two looks: then HEAD is gone too, or another.
+                None if !matches!(self.read_head(folder)?, Some((_, now)) if now == id) => {
+                    return self.vouched_head(state, folder);
+                }
                 None => return Err(damaged(&place, "HEAD names it, and it is not there")),
             }
         };

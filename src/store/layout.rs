@@ -245,6 +245,13 @@ pub fn parse_transaction(name: &str) -> Option<TransactionId> {
     name.strip_suffix(".json")?.parse().ok()
 }
 
+/// The first byte of the names in the directory of this name on a shelf.
+pub fn parse_fan(name: &str) -> Option<u8> {
+    let mut byte = [0];
+    hex::decode_to_slice(name, &mut byte).ok()?;
+    (format!("{:02x}", byte[0]) == name).then_some(byte[0])
+}
+
 /// The chunk or alias whose file has this name.
 pub fn parse_chunk(name: &str) -> Option<ChunkId> {
     name.parse().ok()

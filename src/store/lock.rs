@@ -6,7 +6,7 @@
 //! waiting holds no thread.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 
@@ -54,9 +54,12 @@ impl Front {
     }
 }
 
+/// Which file a lock is: its inode, and when it was made (nobody ever writes to it).
+type Stamp = (u64, SystemTime);
+
 /// How a try for the file locks ended.
 enum Tried {
-    Got(Box<dyn Held>),
+    Got(Box<dyn Held>, Stamp),
     /// Not yet: to be tried again after this pause.
     Later(Duration),
     /// The user has no folder.
@@ -86,7 +89,7 @@ impl Wait {
     fn step(&mut self, store: &Store) -> Result<Tried> {
         if self.gate.is_none() {
             match store.try_file(&self.folder, &self.folder.gate(), Mode::Exclusive)? {
-                Tried::Got(held) => self.gate = Some(held),
+                Tried::Got(held, _) => self.gate = Some(held),
                 Tried::Later(_) => return self.later(),
                 Tried::NoFolder => return Ok(Tried::NoFolder),
             }
@@ -122,7 +125,7 @@ impl Store {
         }
         loop {
             match self.try_lock(user, &state, &mut wait)? {
-                Tried::Got(held) => {
+                Tried::Got(held, _) => {
                     return Ok(Some(self.locked(user, state, wait, Some(held), front)));
                 }
                 Tried::Later(pause) => tokio::time::sleep(pause).await,
@@ -141,7 +144,7 @@ impl Store {
         }
         loop {
             match self.try_lock(user, &state, &mut wait)? {
-                Tried::Got(held) => {
+                Tried::Got(held, _) => {
                     return Ok(Some(self.locked(user, state, wait, Some(held), front)));
                 }
                 Tried::Later(pause) => self.disk.pause(pause),
@@ -171,17 +174,12 @@ impl Store {
     /// One try; forgets what is known of the user if the folder is another one than before.
     fn try_lock(&self, user: &UserId, state: &UserState, wait: &mut Wait) -> Result<Tried> {
         let tried = wait.step(self)?;
-        if let Tried::Got(held) = &tried {
-            let meta = self.disk.meta(&wait.folder.lock())?;
-            if meta.inode != held.inode() {
-                return wait.later();
-            }
-            let stamp = Some((meta.inode, meta.modified));
+        if let Tried::Got(_, stamp) = tried {
             let mut known = state.known();
-            if known.lock != stamp {
+            if known.lock != Some(stamp) {
                 log::debug!("user {}: a folder not seen before", user.short());
                 *known = Default::default();
-                known.lock = stamp;
+                known.lock = Some(stamp);
             }
         }
         Ok(tried)
@@ -207,7 +205,9 @@ impl Store {
             return Ok(Tried::Later(Duration::ZERO));
         };
         match self.disk.meta(place) {
-            Ok(meta) if meta.inode == held.inode() => Ok(Tried::Got(held)),
+            Ok(meta) if meta.inode == held.inode() => {
+                Ok(Tried::Got(held, (meta.inode, meta.modified)))
+            }
             Ok(_) => Ok(Tried::Later(Duration::ZERO)),
             Err(absent) if absent.is_absent() => Ok(Tried::Later(Duration::ZERO)),
             Err(other) => Err(other.into()),

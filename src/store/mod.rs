@@ -15,6 +15,7 @@ mod layout;
 mod lock;
 mod log;
 mod mistake;
+mod sweep;
 mod transactions;
 mod user;
 mod vouch;
@@ -26,6 +27,7 @@ pub use chunks::{Sealed, Staged};
 pub use error::{Error, Result};
 pub use lock::UserLock;
 pub use mistake::Mistake;
+pub use sweep::{IncomingFile, Item, Needs, PendingFile, SweepStamp, Swept};
 pub use transactions::{Draft, Proposal};
 
 use std::sync::Arc;
@@ -61,7 +63,7 @@ impl Default for Options {
 pub struct Store {
     disk: Arc<dyn Disk>,
     options: Options,
-    mistakes: mistake::Mistakes,
+    pub(crate) mistakes: mistake::Mistakes,
     users: user::Users,
     vouched: vouch::Files,
 }

@@ -225,7 +225,8 @@ impl Store {
         let place = folder.pending(proposal.id);
         if pending {
             match self.read_transaction(&place, proposal.id)? {
-                Some(there) if proposal.is(&there) => {}
+                // One of another number followed a parent that went and came again elsewhere.
+                Some(there) if proposal.is(&there) && there.seq == seq => {}
                 _ => return self.refuse_id(&lock),
             }
         }
@@ -302,6 +303,7 @@ impl Store {
 
     /// How many pending transactions there are: counted once, then kept up.
     fn count_pending(&self, lock: &UserLock) -> Result<usize> {
+        self.forget_if_swept(lock)?;
         if let Some(count) = lock.state.known().pending_count {
             return Ok(count);
         }
@@ -323,13 +325,14 @@ impl Store {
         }
     }
 
-    /// The pending transactions that name this one as parent. What has been read of a pending
+    /// The pending transactions that name this one as parent, and have the number after its. What has been read of a pending
     /// transaction is remembered by its id, since it never changes.
     pub(super) fn pending_children(
         &self,
         lock: &UserLock,
-        parent: TransactionId,
+        parent: Head,
     ) -> Result<Vec<TransactionId>> {
+        self.forget_if_swept(lock)?;
         let listed = self.list_pending(&lock.folder)?;
         let before = std::mem::take(&mut lock.state.known().pending);
         let mut now = std::collections::HashMap::with_capacity(listed.len());
@@ -344,7 +347,7 @@ impl Store {
         }
         let mut children: Vec<_> = now
             .iter()
-            .filter(|(_, start)| start.parent == parent)
+            .filter(|(_, start)| (start.parent, start.seq) == (parent.id, parent.seq + 1))
             .map(|(id, _)| *id)
             .collect();
         children.sort_unstable();

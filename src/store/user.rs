@@ -1,6 +1,7 @@
 //! Users: their folders, and what this process knows of each.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
@@ -9,6 +10,7 @@ use super::head::Vouched;
 use super::json::Start;
 use super::layout::{self, Dir, Folder, Shelf};
 use super::mistake::Mistake;
+use super::sweep::SweepStamp;
 use super::vouch::Directories;
 use super::{Error, Result, Store};
 use crate::disk::{self, Kind, Place, Target};
@@ -36,6 +38,8 @@ pub(super) struct Known {
     pub pending: HashMap<TransactionId, Start>,
     /// How many pending transactions there are, once counted.
     pub pending_count: Option<usize>,
+    /// The last sweep of pending transactions that the two before take into account.
+    pub swept: SweepStamp,
 }
 
 impl UserState {
@@ -87,6 +91,16 @@ impl Store {
         })?;
         users.sort_unstable();
         Ok(users)
+    }
+
+    /// The system's path of the user's folder, whether it is there or not: to be watched.
+    pub fn path_of(&self, user: &UserId) -> Option<PathBuf> {
+        self.disk.path(Folder::of(user).place())
+    }
+
+    /// The system's path of the folder of all users.
+    pub fn path_of_users(&self) -> Option<PathBuf> {
+        self.disk.path(&layout::users())
     }
 
     /// Whether the user has a folder.
@@ -243,18 +257,20 @@ impl Store {
     /// Removes a directory and all below it, as far as it goes.
     pub(super) fn remove_tree(&self, place: &Place) -> Result<()> {
         let mut entries = Vec::new();
-        self.disk.list(place, &mut |entry| {
+        let listed = self.disk.list(place, &mut |entry| {
             entries.push(entry);
             true
-        })?;
+        });
+        listed.or_else(absent_is_fine)?;
         for entry in entries {
             let inner = place.join(&entry.name);
             match entry.kind {
                 Kind::Directory => self.remove_tree(&inner)?,
-                _ => self.disk.remove_file(&inner)?,
+                _ => self.disk.remove_file(&inner).or_else(absent_is_fine)?,
             }
         }
-        Ok(self.disk.remove_directory(place)?)
+        // Somebody else may be at it too.
+        Ok(self.disk.remove_directory(place).or_else(absent_is_fine)?)
     }
 }
 
@@ -267,4 +283,12 @@ pub(super) fn damaged(place: &Place, what: impl Into<String>) -> Error {
 
 pub(super) fn taken_is_fine(error: disk::Error) -> disk::Result<()> {
     if error.is_taken() { Ok(()) } else { Err(error) }
+}
+
+fn absent_is_fine(error: disk::Error) -> disk::Result<()> {
+    if error.is_absent() {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }

@@ -15,7 +15,7 @@ pub use messages::{
     ProposedTransaction, StoreMessage, TransactionMessage, VersionMessage, parse_head,
     parse_transaction,
 };
-pub use query::{BadQuery, ListingQuery};
+pub use query::{BadQuery, ListingQuery, parse_wait};
 pub use routes::{Miss, Route};
 
 /// The media type of every refusal (RFC 9457).

@@ -1,5 +1,7 @@
 //! What stands after the `?`, read strictly: a parameter that is known is right or refused.
 
+use std::time::Duration;
+
 use crate::model::{MalformedId, TransactionId, limits};
 
 /// Why a query was refused. The words are for a person, and quote nothing.
@@ -9,6 +11,8 @@ pub enum BadQuery {
     Repeated(&'static str),
     /// `limit` is no number, or out of its bounds.
     Limit,
+    /// `wait` is no number of seconds, or too many.
+    Wait,
     /// `from` is not spelled as ids are.
     Id(MalformedId),
 }
@@ -40,6 +44,17 @@ impl ListingQuery {
             })?,
         })
     }
+}
+
+/// Reads the `wait` of `GET …/head`: whole seconds, at most [`limits::LONGEST_WAIT`]; none are zero.
+pub fn parse_wait(query: Option<&str>) -> Result<Duration, BadQuery> {
+    let Some(text) = single(query.unwrap_or_default(), "wait")? else {
+        return Ok(Duration::ZERO);
+    };
+    number(text)
+        .map(Duration::from_secs)
+        .filter(|wait| *wait <= limits::LONGEST_WAIT)
+        .ok_or(BadQuery::Wait)
 }
 
 /// The value of a parameter that may stand there once.
@@ -132,6 +147,26 @@ mod tests {
             assert!(
                 matches!(ListingQuery::parse(Some(&query)), Err(BadQuery::Id(_))),
                 "{query}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wait_is_whole_seconds_within_bounds() {
+        for (query, wait) in [
+            (None, Ok(0)),
+            (Some("wait=0"), Ok(0)),
+            (Some("x=1&wait=300"), Ok(300)),
+            (Some("wait=301"), Err(BadQuery::Wait)),
+            (Some("wait="), Err(BadQuery::Wait)),
+            (Some("wait=1.5"), Err(BadQuery::Wait)),
+            (Some("wait=-1"), Err(BadQuery::Wait)),
+            (Some("wait=1&wait=1"), Err(BadQuery::Repeated("wait"))),
+        ] {
+            assert_eq!(
+                parse_wait(query),
+                wait.map(Duration::from_secs),
+                "{query:?}"
             );
         }
     }

@@ -13,6 +13,7 @@ pub enum Route {
     Version,
     Store(UserId),
     Head(UserId),
+    Events(UserId),
     Transactions(UserId),
     Transaction(UserId, TransactionId),
     Chunk(UserId, ChunkId),
@@ -57,6 +58,7 @@ impl Route {
             None => match rest {
                 "" => Ok(Route::Store(user)),
                 "head" => Ok(Route::Head(user)),
+                "events" => Ok(Route::Events(user)),
                 "transactions" => Ok(Route::Transactions(user)),
                 _ => Err(unknown(rest)),
             },
@@ -75,6 +77,7 @@ impl Route {
             Route::Version => "/__version__",
             Route::Store(_) => "/0.1/{user}/",
             Route::Head(_) => "/0.1/{user}/head",
+            Route::Events(_) => "/0.1/{user}/events",
             Route::Transactions(_) => "/0.1/{user}/transactions",
             Route::Transaction(..) => "/0.1/{user}/transactions/{transaction}",
             Route::Chunk(..) => "/0.1/{user}/chunks/{chunk}",
@@ -88,6 +91,7 @@ impl Route {
             | Route::LoadBalancerHeartbeat
             | Route::Heartbeat
             | Route::Version
+            | Route::Events(_)
             | Route::Transactions(_) => "GET, HEAD",
             Route::Store(_) => "GET, HEAD, DELETE",
             Route::Head(_) | Route::Transaction(..) | Route::Chunk(..) => "GET, HEAD, PUT",
@@ -100,6 +104,7 @@ impl Route {
             Route::Index | Route::LoadBalancerHeartbeat | Route::Heartbeat | Route::Version => None,
             Route::Store(user)
             | Route::Head(user)
+            | Route::Events(user)
             | Route::Transactions(user)
             | Route::Transaction(user, _)
             | Route::Chunk(user, _) => Some(user),
@@ -116,6 +121,7 @@ impl fmt::Display for Route {
             }
             Route::Store(user) => write!(f, "/0.1/{user}/"),
             Route::Head(user) => write!(f, "/0.1/{user}/head"),
+            Route::Events(user) => write!(f, "/0.1/{user}/events"),
             Route::Transactions(user) => write!(f, "/0.1/{user}/transactions"),
             Route::Transaction(user, id) => write!(f, "/0.1/{user}/transactions/{id}"),
             Route::Chunk(user, id) => write!(f, "/0.1/{user}/chunks/{id}"),
@@ -148,6 +154,7 @@ mod tests {
             Route::Version,
             Route::Store(user),
             Route::Head(user),
+            Route::Events(user),
             Route::Transactions(user),
             Route::Transaction(user, id),
             Route::Chunk(user, DIGEST.parse().unwrap()),

@@ -1,1 +1,54 @@
-fn main() {}
+//! The one integration binary. Every test here starts from what a person or a client sees: a server
+//! process, its answers, and the files that it leaves.
+
+// Tests look into the directory, and break it, as a person with a shell does.
+#![allow(clippy::disallowed_methods)]
+
+// What the tests share: server processes on fresh directories, a plain HTTP client, builders of ids and chunks.
+mod kit;
+
+// The seed, told as a story of two devices.
+mod story;
+// One row for each way to be refused, and what is left behind by a refused request: nothing.
+mod refusals;
+// What the answers are made of: headers, conditions, ranges, framing, replays.
+mod answers;
+// The data directory as a person with a shell sees it.
+mod files;
+// How `serve` starts and ends: what it makes of a directory, what it says, its exit codes.
+mod starting;
+// A full disk, and a directory that cannot be written: tiny file systems in a mount namespace of their own.
+mod full_disk;
+// Random operations by several clients against a model of the protocol in memory.
+mod property;
+// Who wins when many ask at once: threads, processes, and a kill in the middle.
+mod races;
+// `--uuid-chunk-ids`, with requests as Mentat's own client sends them.
+mod uuid_ids;
+// What must not grow: with the length of the chain, with the size of a chunk.
+mod scale;
+// The subcommands beside `serve`: what they print, and their exit codes.
+mod cli;
+// The README, run.
+mod readme;
+
+// The simulated disk: what it keeps and loses, and processes that take turns on it.
+mod sim;
+
+// What is done to a store on the simulated disk, and what must hold of it whatever happens.
+mod proof;
+
+// Power cuts: workloads cut at every step, on the simulated disk.
+mod power_cuts;
+
+// Broken on purpose: lying disks and stores with a rule taken away, each of which must be noticed.
+mod broken;
+
+// The scenarios that are cut and interleaved.
+mod stories;
+
+// Interleavings: several processes on one user, in every order that small bounds allow.
+mod interleavings;
+
+// Garbage collection: what goes, what stays, and what may happen meanwhile.
+mod gc;

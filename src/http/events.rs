@@ -1,0 +1,99 @@
+//! `/0.1/{user}/events`: the head, as it moves, for as long as the client listens.
+
+use std::io;
+use std::sync::Arc;
+
+use actix_web::http::{Method, header};
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use tokio::time::timeout;
+
+use super::blocking::blocking;
+use super::content::headers_only;
+use super::watch::{Waiter, Woken};
+use super::{Answer, Site};
+use crate::model::{Head, TransactionId, UserId, limits};
+use crate::store::Store;
+use crate::wire::HeadMessage;
+
+/// `GET`: 200, server-sent events (the WHATWG HTML standard, section 9.2): `id` the head, `data` what
+/// `GET …/head` answers. The current one comes first, unless `Last-Event-ID` is it. A comment every
+/// [`limits::EVENT_HEARTBEAT`] shows that the stream is alive. 503 `busy` when too many wait.
+pub async fn get(site: &Site, request: &HttpRequest, user: UserId) -> Answer {
+    let waiter = site.watch.wait(user)?;
+    let head = blocking(site, move |store| store.head(&user)).await?;
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        // nginx would keep events back until its buffer is full.
+        .insert_header(("x-accel-buffering", "no"));
+    if request.method() != Method::GET {
+        return Ok(headers_only(response, 0));
+    }
+    let last: Option<TransactionId> = request
+        .headers()
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let listener = Listener {
+        store: Arc::clone(&site.store),
+        user,
+        waiter,
+        head,
+        told: last == Some(head.id),
+    };
+    Ok(response.streaming(listener.stream()))
+}
+
+struct Listener {
+    store: Arc<Store>,
+    user: UserId,
+    waiter: Waiter,
+    head: Head,
+    /// The client has been told of `head`.
+    told: bool,
+}
+
+impl Listener {
+    fn stream(self) -> impl Stream<Item = io::Result<Bytes>> {
+        stream::unfold(self, |mut listener| async move {
+            let text = listener.next().await?;
+            Some((Ok(Bytes::from(text)), listener))
+        })
+    }
+
+    /// What is sent next; nothing when the server ends.
+    async fn next(&mut self) -> Option<String> {
+        while self.told {
+            let Ok(woken) = timeout(limits::EVENT_HEARTBEAT, self.waiter.woken()).await else {
+                return Some(":\n\n".to_owned());
+            };
+            let head = match woken {
+                Woken::Head(head) => head,
+                Woken::Look => self.look().await?,
+                Woken::Closed => return None,
+            };
+            self.told = head == self.head;
+            self.head = head;
+        }
+        self.told = true;
+        let data = serde_json::to_string(&HeadMessage::from(self.head))
+            .expect("our messages have string keys and no I/O");
+        Some(format!("id: {}\ndata: {data}\n\n", self.head.id))
+    }
+
+    /// Reads the head; a failure, which is logged, ends the stream, and the client comes again.
+    async fn look(&self) -> Option<Head> {
+        let (store, user) = (Arc::clone(&self.store), self.user);
+        let read = tokio::task::spawn_blocking(move || store.head(&user)).await;
+        match read {
+            Ok(Ok(head)) => Some(head),
+            Ok(Err(error)) => {
+                log::error!("user {}: events end: {error}", self.user.short());
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}

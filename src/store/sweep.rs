@@ -1,0 +1,475 @@
+//! What garbage collection asks of the store: what stands in `incoming/`, and its removal.
+//!
+//! Which of it is garbage is decided in [`crate::rules::garbage`], in which order it goes in
+//! [`crate::upkeep::gc`]. Nothing here makes a file, so that it works on a full disk, and nothing
+//! touches the committed area.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use uuid::Uuid;
+
+use super::layout::{self, Area, Dir, Folder, Shelf};
+use super::lock::UserLock;
+use super::mistake::Mistake;
+use super::{Result, Store};
+use crate::disk::{self, Kind, Meta, Mode, Place};
+use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId};
+use crate::rules::garbage::{Ground, Pending};
+
+/// A file of `incoming/`, by what it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Item {
+    Transaction(TransactionId),
+    Alias(Uuid),
+    Chunk(ChunkDigest),
+    /// By its name in `incoming/tmp`.
+    Temporary(String),
+}
+
+impl From<ChunkId> for Item {
+    fn from(id: ChunkId) -> Self {
+        match id {
+            ChunkId::Digest(digest) => Item::Chunk(digest),
+            ChunkId::Alias(alias) => Item::Alias(alias),
+        }
+    }
+}
+
+/// A pending transaction as it was seen: what rules want to know, and its length.
+#[derive(Clone, Copy, Debug)]
+pub struct PendingFile {
+    pub pending: Pending,
+    pub bytes: u64,
+}
+
+/// A chunk or an alias in `incoming/` as it was seen.
+#[derive(Clone, Copy, Debug)]
+pub struct IncomingFile {
+    pub id: ChunkId,
+    pub bytes: u64,
+    pub time: SystemTime,
+    /// The very same file has its committed name too: an advance did not get to drop this one.
+    pub leftover: bool,
+}
+
+/// What a pending transaction needs: its parent, and the chunks that it names, those that its
+/// aliases stand for included.
+#[derive(Clone, Debug)]
+pub struct Needs {
+    pub parent: TransactionId,
+    pub chunks: Vec<ChunkId>,
+}
+
+/// The time of `gate`, which gc changes before it sweeps pending transactions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SweepStamp(Option<(SystemTime, SystemTime)>);
+
+/// What became of a file that was to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swept {
+    Gone,
+    /// Somebody else was quicker, or it is something else now.
+    NotThere,
+    /// It was put again, or asked about, since it was seen.
+    Fresher,
+}
+
+impl Store {
+    /// The clock that stamps this store's files.
+    pub fn now(&self) -> SystemTime {
+        self.disk.now()
+    }
+
+    /// The place of a file in `incoming/`, from the data directory down.
+    pub fn place_of(&self, user: &UserId, item: &Item) -> Place {
+        let folder = Folder::of(user);
+        match item {
+            Item::Transaction(id) => folder.pending(*id),
+            Item::Alias(alias) => folder.alias(Area::Incoming, alias),
+            Item::Chunk(digest) => folder.chunk(Area::Incoming, digest),
+            Item::Temporary(name) => folder.dir(Dir::Tmp).join(name),
+        }
+    }
+
+    /// HEAD, durable; `None` for a user without a folder. What is dead seen from a HEAD that a
+    /// power cut may take back is not dead.
+    pub fn durable_head(&self, user: &UserId) -> Result<Option<Head>> {
+        let state = self.users.state(user);
+        state.check_writable()?;
+        self.vouched_head(&state, &Folder::of(user))
+    }
+
+    /// All that stands in `incoming/transactions`. Reads the start of each file.
+    ///
+    /// # Errors
+    /// [`super::Error::Damaged`] where one cannot be read: what it needs is not known then.
+    pub fn pending_files(&self, user: &UserId) -> Result<Vec<PendingFile>> {
+        let folder = Folder::of(user);
+        let mut files = Vec::new();
+        for id in self.list_pending(&folder)? {
+            let Some((handle, start)) = self.open_transaction(&folder.pending(id), id)? else {
+                continue;
+            };
+            let meta = handle.meta()?;
+            files.push(PendingFile {
+                pending: Pending {
+                    id,
+                    parent: start.parent,
+                    seq: start.seq,
+                    time: meta.modified,
+                },
+                bytes: meta.bytes,
+            });
+        }
+        Ok(files)
+    }
+
+    /// Where a transaction stands on the chain that ends at `head`; `Unknown` where it does not. A
+    /// `log` that is wrong makes it unknown: gc mends nothing.
+    pub fn ground(&self, user: &UserId, head: Head, id: TransactionId) -> Result<Ground> {
+        use super::head::Position;
+        Ok(match self.position(&Folder::of(user), head, id)? {
+            Position::OnChain(_) if id == head.id => Ground::Head,
+            Position::OnChain(_) => Ground::BelowHead,
+            Position::OffChain | Position::LogIsWrong => Ground::Unknown,
+        })
+    }
+
+    /// What a pending transaction needs; `None` where it is not pending.
+    pub fn needs(&self, user: &UserId, id: TransactionId) -> Result<Option<Needs>> {
+        let folder = Folder::of(user);
+        let Some(transaction) = self.read_transaction(&folder.pending(id), id)? else {
+            return Ok(None);
+        };
+        let mut chunks = transaction.chunks;
+        for index in 0..chunks.len() {
+            if let ChunkId::Alias(alias) = chunks[index] {
+                chunks.extend(self.stands_for(user, &alias)?.map(ChunkId::Digest));
+            }
+        }
+        Ok(Some(Needs {
+            parent: transaction.parent,
+            chunks,
+        }))
+    }
+
+    /// The chunk that an alias stands for, if there is such an alias.
+    pub fn stands_for(&self, user: &UserId, alias: &Uuid) -> Result<Option<ChunkDigest>> {
+        let found = self.find_alias(&Folder::of(user), alias)?;
+        Ok(found.map(|(_, digest)| digest))
+    }
+
+    /// Calls `each` for every chunk in `incoming/`.
+    pub fn incoming_chunks(
+        &self,
+        user: &UserId,
+        mut each: impl FnMut(IncomingFile) -> Result<()>,
+    ) -> Result<()> {
+        self.incoming(user, Shelf::Chunks(Area::Incoming), &mut each)
+    }
+
+    /// Calls `each` for every alias in `incoming/`.
+    pub fn incoming_aliases(
+        &self,
+        user: &UserId,
+        mut each: impl FnMut(IncomingFile) -> Result<()>,
+    ) -> Result<()> {
+        self.incoming(user, Shelf::Aliases(Area::Incoming), &mut each)
+    }
+
+    fn incoming(
+        &self,
+        user: &UserId,
+        shelf: Shelf,
+        each: &mut dyn FnMut(IncomingFile) -> Result<()>,
+    ) -> Result<()> {
+        let folder = Folder::of(user);
+        for fan in self.names(&folder.dir(Dir::Shelf(shelf)), Kind::Directory)? {
+            // Through the layout, so that only what it would find under the name is looked at.
+            let Some(byte) = layout::parse_fan(&fan) else {
+                continue;
+            };
+            for name in self.names(&folder.dir(Dir::Fan(shelf, byte)), Kind::File)? {
+                let Some(id) = layout::parse_chunk(&name) else {
+                    continue;
+                };
+                let Some(meta) = self.meta_if_there(&place(&folder, Area::Incoming, &id))? else {
+                    continue;
+                };
+                each(IncomingFile {
+                    id,
+                    bytes: meta.bytes,
+                    time: meta.modified,
+                    leftover: self.is_leftover(&folder, &id, &meta)?,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The temporary files of a user that whoever made them has left behind, with their lengths.
+    pub fn left_behind(&self, user: &UserId) -> Result<Vec<(Item, u64)>> {
+        let dir = Folder::of(user).dir(Dir::Tmp);
+        let mut left = Vec::new();
+        for name in self.names(&dir, Kind::File)? {
+            let place = dir.join(&name);
+            if self.is_left_behind(&place)
+                && let Some(meta) = self.meta_if_there(&place)?
+            {
+                left.push((Item::Temporary(name), meta.bytes));
+            }
+        }
+        left.sort_unstable();
+        Ok(left)
+    }
+
+    /// Removes a temporary file that was left behind.
+    pub fn sweep_temporary(&self, user: &UserId, item: &Item) -> Result<Swept> {
+        let place = self.place_of(user, item);
+        if self.is_left_behind(&place) {
+            self.sweep(&place)
+        } else {
+            Ok(Swept::Fresher)
+        }
+    }
+
+    /// The pending transactions that were not there when these were seen. Needs the exclusive lock.
+    pub fn unseen<T>(
+        &self,
+        lock: &UserLock,
+        seen: &HashMap<TransactionId, T>,
+    ) -> Result<Vec<TransactionId>> {
+        exclusive(lock);
+        if self.mistakes.made(Mistake::NoSecondLook) {
+            return Ok(Vec::new());
+        }
+        let mut ids = self.list_pending(&lock.folder)?;
+        ids.retain(|id| !seen.contains_key(id));
+        Ok(ids)
+    }
+
+    /// Removes a pending transaction, unless it was put again since it was seen with this time.
+    /// Needs the exclusive lock, after [`Store::note_sweep`].
+    pub fn sweep_transaction(
+        &self,
+        lock: &UserLock,
+        id: TransactionId,
+        time: SystemTime,
+    ) -> Result<Swept> {
+        exclusive(lock);
+        let place = lock.folder.pending(id);
+        match self.meta_if_there(&place)? {
+            None => return Ok(Swept::NotThere),
+            Some(meta) if meta.modified != time && !self.mistakes.made(Mistake::NoSecondLook) => {
+                return Ok(Swept::Fresher);
+            }
+            Some(_) => {}
+        }
+        self.drop_pending(lock, id, &place)
+    }
+
+    /// Removes a pending transaction's file that is on the chain by now. Needs the exclusive lock.
+    pub fn sweep_committed(&self, lock: &UserLock, id: TransactionId) -> Result<Swept> {
+        exclusive(lock);
+        lock.state.check_writable()?;
+        let Some(head) = self.vouched_head(&lock.state, &lock.folder)? else {
+            return Ok(Swept::NotThere);
+        };
+        match self.ground(&lock.user, head, id)? {
+            Ground::Unknown => Ok(Swept::NotThere),
+            Ground::Head | Ground::BelowHead => {
+                self.drop_pending(lock, id, &lock.folder.pending(id))
+            }
+        }
+    }
+
+    fn drop_pending(&self, lock: &UserLock, id: TransactionId, place: &Place) -> Result<Swept> {
+        let swept = self.sweep(place)?;
+        let mut known = lock.state.known();
+        known.pending.remove(&id);
+        if swept == Swept::Gone
+            && let Some(count) = &mut known.pending_count
+        {
+            *count = count.saturating_sub(1);
+        }
+        Ok(swept)
+    }
+
+    /// Makes it durable that these pending transactions are gone, before what they named goes.
+    pub fn sync_swept_transactions(&self, user: &UserId) -> Result<()> {
+        let state = self.users.state(user);
+        self.sync_dirs(&state, &Folder::of(user), [Dir::Pending], Vec::new())
+    }
+
+    /// Makes it durable that these aliases are gone, before what they stand for goes.
+    pub fn sync_swept_aliases(&self, user: &UserId, aliases: &[Uuid]) -> Result<()> {
+        let state = self.users.state(user);
+        let dirs = (aliases.iter()).map(|alias| Dir::of_alias(Area::Incoming, alias));
+        self.sync_dirs(&state, &Folder::of(user), dirs, Vec::new())
+    }
+
+    /// Removes a chunk or an alias from `incoming/` if, looked at once more, its time is still one
+    /// that `is_old`. Needs the exclusive lock.
+    pub fn sweep_chunk(
+        &self,
+        lock: &UserLock,
+        id: &ChunkId,
+        is_old: impl Fn(SystemTime) -> bool,
+    ) -> Result<Swept> {
+        exclusive(lock);
+        let place = place(&lock.folder, Area::Incoming, id);
+        match self.meta_if_there(&place)? {
+            None => Ok(Swept::NotThere),
+            Some(meta) if !is_old(meta.modified) && !self.mistakes.made(Mistake::NoSecondLook) => {
+                Ok(Swept::Fresher)
+            }
+            Some(_) => self.sweep(&place),
+        }
+    }
+
+    /// Removes from `incoming/` those that have their committed names too, after making those
+    /// durable: an advance that was killed may have made them. Needs the exclusive lock.
+    pub fn sweep_leftovers(&self, lock: &UserLock, ids: &[ChunkId]) -> Result<Vec<Swept>> {
+        exclusive(lock);
+        let mut committed = Vec::new();
+        let mut leftovers = Vec::new();
+        for id in ids {
+            let meta = self.meta_if_there(&place(&lock.folder, Area::Incoming, id))?;
+            let leftover = match meta {
+                Some(meta) => self.is_leftover(&lock.folder, id, &meta)?,
+                None => false,
+            };
+            if leftover {
+                committed.push(dir_of(Area::Committed, id));
+            }
+            leftovers.push(leftover);
+        }
+        if !committed.is_empty() {
+            self.sync_dirs(&lock.state, &lock.folder, committed, Vec::new())?;
+        }
+        (ids.iter().zip(leftovers))
+            .map(|(id, leftover)| match leftover {
+                true => self.sweep(&place(&lock.folder, Area::Incoming, id)),
+                false => Ok(Swept::NotThere),
+            })
+            .collect()
+    }
+
+    /// Remembers that pending transactions are swept now, so that whoever knows of them forgets it; and,
+    /// with that, when gc last ran. Needs the exclusive lock.
+    pub fn note_sweep(&self, lock: &UserLock) -> Result<SweepStamp> {
+        exclusive(lock);
+        self.forget_if_swept(lock)?;
+        self.remember_gc(&lock.user)?;
+        let stamp = self.sweep_stamp(&lock.user)?;
+        lock.state.known().swept = stamp;
+        Ok(stamp)
+    }
+
+    /// Remembers that gc ran on this user just now: `gate` is one byte long and has that time.
+    /// Takes no room: the byte is a hole.
+    pub fn remember_gc(&self, user: &UserId) -> Result<()> {
+        let place = Folder::of(user).gate();
+        let file = match self.disk.open_to_write(&place) {
+            Err(absent) if absent.is_absent() => return Ok(()),
+            other => other?,
+        };
+        let before = file.meta()?;
+        if before.bytes == 0 {
+            file.set_len(1)?;
+        }
+        // Never the time that it had: others tell one sweep from the next by it.
+        let mut now = self.disk.now();
+        if now == before.modified {
+            now += std::time::Duration::from_nanos(1);
+        }
+        Ok(file.touch(now)?)
+    }
+
+    /// When gc last ran on this user, if ever.
+    pub fn last_gc(&self, user: &UserId) -> Result<Option<SystemTime>> {
+        let meta = self.meta_if_there(&Folder::of(user).gate())?;
+        Ok(meta.and_then(|meta| (meta.bytes > 0).then_some(meta.modified)))
+    }
+
+    /// What changes with every sweep of pending transactions, by whomever.
+    pub fn sweep_stamp(&self, user: &UserId) -> Result<SweepStamp> {
+        let meta = self.meta_if_there(&Folder::of(user).gate())?;
+        Ok(SweepStamp(meta.map(|meta| (meta.modified, meta.changed))))
+    }
+
+    /// Forgets what is known of the pending transactions if somebody has swept since: an id that
+    /// went may have come again with other content. Needs a lock, so that nobody sweeps now.
+    pub(super) fn forget_if_swept(&self, lock: &UserLock) -> Result<()> {
+        let stamp = self.sweep_stamp(&lock.user)?;
+        let mut known = lock.state.known();
+        if known.swept != stamp {
+            known.swept = stamp;
+            known.pending.clear();
+            known.pending_count = None;
+        }
+        Ok(())
+    }
+
+    fn is_leftover(&self, folder: &Folder, id: &ChunkId, meta: &Meta) -> Result<bool> {
+        if meta.links < 2 {
+            return Ok(false);
+        }
+        let committed = self.meta_if_there(&place(folder, Area::Committed, id))?;
+        Ok(committed.is_some_and(|there| there.inode == meta.inode))
+    }
+
+    fn sweep(&self, place: &Place) -> Result<Swept> {
+        match self.disk.remove_file(place) {
+            Ok(()) => Ok(Swept::Gone),
+            Err(absent) if absent.is_absent() => Ok(Swept::NotThere),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    fn meta_if_there(&self, place: &Place) -> Result<Option<Meta>> {
+        match self.disk.meta(place) {
+            Ok(meta) => Ok(Some(meta)),
+            Err(absent) if absent.is_absent() => Ok(None),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// The names of this kind in a directory; none where there is no directory.
+    fn names(&self, directory: &Place, kind: Kind) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let listed: disk::Result<()> = self.disk.list(directory, &mut |entry| {
+            if entry.kind == kind {
+                names.push(entry.name);
+            }
+            true
+        });
+        match listed {
+            Err(absent) if absent.is_absent() => Ok(Vec::new()),
+            other => Ok(other.map(|()| names)?),
+        }
+    }
+}
+
+fn exclusive(lock: &UserLock) {
+    assert_eq!(
+        lock.mode,
+        Mode::Exclusive,
+        "gc sweeps under the exclusive lock"
+    );
+}
+
+fn place(folder: &Folder, area: Area, id: &ChunkId) -> Place {
+    match id {
+        ChunkId::Digest(digest) => folder.chunk(area, digest),
+        ChunkId::Alias(alias) => folder.alias(area, alias),
+    }
+}
+
+fn dir_of(area: Area, id: &ChunkId) -> Dir {
+    match id {
+        ChunkId::Digest(digest) => Dir::of_chunk(area, digest),
+        ChunkId::Alias(alias) => Dir::of_alias(area, alias),
+    }
+}

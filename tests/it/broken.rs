@@ -1,0 +1,126 @@
+//! Broken on purpose: a disk that does not do what it is told, and a store with one rule taken away.
+//! The tests of power cuts and interleavings must notice each.
+
+use mentat_sync::store::Mistake;
+
+use crate::power_cuts::everything;
+use crate::proof::{Act, Broken, Effort, Scenario, explore};
+use crate::sim::{Lie, Reading};
+use crate::stories;
+
+fn is_noticed(broken: &Broken, scenario: &Scenario) {
+    for reading in [Reading::Atomic, Reading::Posix] {
+        if let Err(what) = explore(scenario, reading, broken, Effort::of(1000, 24)) {
+            let first = what.lines().next().unwrap_or_default();
+            println!("{broken:?} is noticed: {first}");
+            return;
+        }
+    }
+    panic!("{broken:?} is not noticed in {}", scenario.name);
+}
+
+/// Both where the user is new and where there is one.
+fn lie_is_noticed(lie: Lie) {
+    let broken = Broken {
+        lie: Some(lie),
+        mistake: None,
+    };
+    is_noticed(&broken, &everything());
+    let before = [Act::PutChunk("a"), Act::PutTransaction("A")];
+    let acts = [
+        Act::PutChunk("b"),
+        Act::PutTransaction("B"),
+        Act::Advance("B"),
+    ];
+    is_noticed(&broken, &stories::alone("lie", &before, &acts));
+}
+
+fn mistake_is_noticed(mistake: Mistake, scenario: &Scenario) {
+    let broken = Broken {
+        lie: None,
+        mistake: Some(mistake),
+    };
+    is_noticed(&broken, scenario);
+}
+
+#[test]
+fn a_disk_that_does_not_sync_bytes() {
+    lie_is_noticed(Lie::Contents);
+}
+
+#[test]
+fn a_disk_that_does_not_sync_names() {
+    lie_is_noticed(Lie::Names);
+}
+
+#[test]
+fn a_disk_that_does_not_sync_the_names_of_new_directories() {
+    lie_is_noticed(Lie::NewDirectories);
+}
+
+#[test]
+fn a_disk_that_does_not_sync_the_name_of_head() {
+    lie_is_noticed(Lie::HeadName);
+}
+
+#[test]
+fn a_disk_that_does_not_sync_the_bytes_of_head() {
+    lie_is_noticed(Lie::HeadContents);
+}
+
+#[test]
+fn an_answer_before_the_sync() {
+    mistake_is_noticed(Mistake::AnswerBeforeSync, &everything());
+}
+
+#[test]
+fn head_before_what_it_reaches() {
+    mistake_is_noticed(Mistake::HeadBeforeObjects, &everything());
+}
+
+#[test]
+fn a_new_directory_whose_name_is_not_synced() {
+    mistake_is_noticed(Mistake::NoParentSync, &stories::model_15());
+}
+
+#[test]
+fn a_chunk_that_another_process_put_and_nobody_vouched_for() {
+    mistake_is_noticed(Mistake::NoVouch, &stories::model_5());
+    mistake_is_noticed(Mistake::NoVouch, &stories::model_5b());
+}
+
+#[test]
+fn a_name_that_is_replaced() {
+    mistake_is_noticed(Mistake::Replace, &stories::model_6());
+}
+
+#[test]
+fn a_head_that_is_answered_without_its_sync() {
+    mistake_is_noticed(Mistake::NoReadSync, &stories::model_8());
+}
+
+#[test]
+fn a_log_that_is_extended_without_a_look() {
+    mistake_is_noticed(Mistake::NoLogCheck, &stories::model_20());
+}
+
+#[test]
+fn files_moved_out_of_incoming_before_head() {
+    mistake_is_noticed(Mistake::RenameInsteadOfLink, &stories::model_1());
+    mistake_is_noticed(Mistake::RenameInsteadOfLink, &stories::model_3());
+}
+
+#[test]
+fn locks_that_are_not_taken() {
+    mistake_is_noticed(Mistake::NoLock, &stories::model_9b());
+}
+
+#[test]
+fn a_transaction_put_again_that_is_not_checked() {
+    mistake_is_noticed(Mistake::NoReplayCheck, &stories::replay());
+}
+
+#[test]
+fn a_deleted_user_emptied_before_the_rename_is_durable() {
+    mistake_is_noticed(Mistake::NoDeleteSync, &stories::model_14());
+}

@@ -1,0 +1,304 @@
+use serde_json::{Value, json};
+
+use crate::kit::{
+    Finished, ROOT, Server, binary, chunk, run_with_deadline, transaction_id, tree, user_id,
+};
+
+/// The binary with these arguments, on the directory of this server, which goes on serving it.
+fn beside(server: &Server, command: &str, arguments: &[&str]) -> Finished {
+    run_with_deadline(
+        binary()
+            .arg(command)
+            .arg("--data")
+            .arg(server.data())
+            .args(arguments),
+    )
+}
+
+#[track_caller]
+fn succeeds(finished: Finished) -> String {
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(finished.stderr, "");
+    finished.stdout
+}
+
+#[track_caller]
+fn fails(finished: Finished, code: i32, words: &str) {
+    assert_eq!(finished.code, Some(code), "{finished:?}");
+    assert!(finished.stderr.contains(words), "{finished:?}");
+    assert!(!finished.stderr.contains("panicked"), "{finished:?}");
+    assert_eq!(finished.stdout, "");
+}
+
+/// The objects of a `--json` output, one a line.
+#[track_caller]
+fn objects(stdout: &str) -> Vec<Value> {
+    stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line is an object"))
+        .collect()
+}
+
+#[test]
+fn users_are_listed_with_what_they_have() {
+    let server = Server::start();
+    assert_eq!(
+        objects(&succeeds(beside(&server, "users", &["--json"]))),
+        [] as [Value; 0]
+    );
+
+    let mut ada = server.device("ada");
+    let [first, second, pending] = ["first", "second", "pending"].map(transaction_id);
+    let one = chunk("twelve bytes");
+    ada.commit(&first, ROOT, &[&one]);
+    ada.commit(&second, &first, &[]);
+    ada.put_transaction(&pending, &second, &[]).expect(201);
+    let mut ben = server.device("ben");
+    ben.put_chunk(&one).expect(201);
+
+    // What was committed leaves incoming/ only after its answer, and is counted as one file then.
+    let folder = |user: &str| {
+        let files: Vec<_> = tree(&server.folder(user))
+            .into_values()
+            .filter(|look| look.kind == 'f')
+            .collect();
+        let names = files.len();
+        let bytes: u64 = files.iter().map(|look| look.bytes).sum();
+        (names, bytes)
+    };
+    while folder("ada").0 > 8 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let mut expected =
+        [("ada", second.as_str(), 2, 1), ("ben", ROOT, 0, 0)].map(|(user, head, seq, pending)| {
+            let (files, bytes) = folder(user);
+            json!({
+                "user": user_id(user), "head": head, "seq": seq,
+                "files": files, "bytes": bytes, "pending": pending,
+            })
+        });
+    expected.sort_by_key(|line| line["user"].to_string());
+    let mut listed = objects(&succeeds(beside(&server, "users", &["--json"])));
+    listed.sort_by_key(|line| line["user"].to_string());
+    assert_eq!(listed, expected);
+
+    // The table for people says the same.
+    let table = succeeds(beside(&server, "users", &[]));
+    let mut lines = table.lines();
+    let headings: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
+    assert_eq!(
+        headings,
+        ["USER", "HEAD", "SEQ", "FILES", "BYTES", "PENDING"]
+    );
+    let mut rows: Vec<Vec<&str>> = lines
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    rows.sort();
+    for (row, object) in rows.iter().zip(&expected) {
+        let cells: Vec<String> = ["user", "head", "seq", "files", "bytes", "pending"]
+            .map(|key| match &object[key] {
+                Value::String(text) => text.clone(),
+                number => number.to_string(),
+            })
+            .into();
+        assert_eq!(*row, cells);
+    }
+    assert_eq!(rows.len(), 2);
+}
+
+#[test]
+fn a_user_who_is_added_is_let_in() {
+    let server = Server::with(&["--new-users", "deny"]);
+    let mut ada = server.device("ada");
+    ada.put_chunk(&chunk("x"))
+        .expect_refusal(403, "unknown-user");
+    let added = succeeds(beside(&server, "users", &["add", &user_id("ada")]));
+    assert_eq!(added, format!("{}\n", user_id("ada")));
+    assert_eq!(ada.head(), (ROOT.to_owned(), 0));
+    ada.commit(&transaction_id("first"), ROOT, &[&chunk("x")]);
+
+    // Without an id, a random one is made and printed.
+    let made = succeeds(beside(&server, "users", &["add"]));
+    let mut made = crate::kit::Device::new(server.address(), made.trim_end());
+    made.commit(&transaction_id("first"), ROOT, &[]);
+
+    // To add one who is there changes nothing.
+    let again = beside(&server, "users", &["add", &user_id("ada")]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert_eq!(ada.head().1, 1);
+}
+
+#[test]
+fn a_user_can_get_a_new_secret_for_the_same_store() {
+    let server = Server::start();
+    let mut old = server.device("old");
+    let mut new = server.device("new");
+    let [first, pending] = ["first", "pending"].map(transaction_id);
+    let kept = chunk("kept");
+    old.commit(&first, ROOT, &[&kept]);
+    old.put_transaction(&pending, &first, &[]).expect(201);
+    succeeds(beside(
+        &server,
+        "users",
+        &["mv", &user_id("old"), &user_id("new")],
+    ));
+
+    // The server, which has not been told, knows it at the next request.
+    assert_eq!(old.head(), (ROOT.to_owned(), 0));
+    old.get(&format!("chunks/{}", kept.id))
+        .expect_refusal(404, "unknown-chunk");
+    assert_eq!(new.head(), (first.clone(), 1));
+    let got = new.get(&format!("chunks/{}", kept.id)).expect(200);
+    assert_eq!(got.body, kept.bytes);
+    new.put_head(&pending).expect(204);
+    assert!(!server.folder("old").exists());
+
+    // The old id begins anew, like any other.
+    old.commit(&transaction_id("other"), ROOT, &[]);
+    fails(
+        beside(&server, "users", &["mv", &user_id("old"), &user_id("new")]),
+        1,
+        &user_id("new"),
+    );
+    fails(
+        beside(
+            &server,
+            "users",
+            &["mv", &user_id("nobody"), &user_id("ben")],
+        ),
+        1,
+        &user_id("nobody"),
+    );
+    assert_eq!(new.head(), (pending, 2));
+    assert_eq!(old.head(), (transaction_id("other"), 1));
+}
+
+#[test]
+fn a_user_can_be_removed_beside_a_running_server() {
+    let server = Server::start();
+    let mut ada = server.device("ada");
+    let first = transaction_id("first");
+    ada.commit(&first, ROOT, &[&chunk("x")]);
+    succeeds(beside(&server, "users", &["rm", &user_id("ada")]));
+    assert!(!server.folder("ada").exists());
+    assert_eq!(tree(&server.data().join("trash")).len(), 0);
+    assert_eq!(ada.head(), (ROOT.to_owned(), 0));
+    ada.get(&format!("chunks/{}", chunk("x").id))
+        .expect_refusal(404, "unknown-chunk");
+    fails(
+        beside(&server, "users", &["rm", &user_id("ada")]),
+        1,
+        &user_id("ada"),
+    );
+    ada.commit(&first, ROOT, &[&chunk("x")]);
+    assert_eq!(ada.head(), (first, 1));
+}
+
+#[test]
+fn the_log_is_the_chain_with_the_newest_last() {
+    let server = Server::start();
+    let mut ada = server.device("ada");
+    let ids: Vec<String> = (1..=3).map(|n| transaction_id(&n.to_string())).collect();
+    let mut parent = ROOT;
+    for id in &ids {
+        ada.commit(id, parent, &[]);
+        parent = id;
+    }
+    ada.put_transaction(&transaction_id("pending"), parent, &[])
+        .expect(201);
+    let user = user_id("ada");
+    let expected: Vec<Value> = (1..)
+        .zip(&ids)
+        .map(|(seq, id)| json!({"seq": seq, "id": id}))
+        .collect();
+    let json = succeeds(beside(&server, "log", &[&user, "--json"]));
+    assert_eq!(objects(&json), expected);
+    let table = succeeds(beside(&server, "log", &[&user]));
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let expected: Vec<Vec<String>> = (1..)
+        .zip(&ids)
+        .map(|(seq, id): (u32, _)| vec![seq.to_string(), id.clone()])
+        .collect();
+    assert_eq!(rows, expected);
+
+    fails(
+        beside(&server, "log", &[&user_id("nobody")]),
+        1,
+        &user_id("nobody"),
+    );
+    fails(beside(&server, "log", &["ada"]), 2, "ada");
+    fails(beside(&server, "log", &[]), 2, "Usage");
+}
+
+#[test]
+fn nothing_is_made_by_looking() {
+    let top = tempfile::tempdir().unwrap();
+    let data = top.path().join("data");
+    for arguments in [
+        &["users"] as &[&str],
+        &["users", "rm", &user_id("ada")],
+        &["log", &user_id("ada")],
+    ] {
+        let looked = run_with_deadline(binary().args(arguments).env("MENTAT_SYNC_DATA", &data));
+        fails(looked, 1, data.to_str().unwrap());
+        assert!(!data.exists(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_data_directory_is_where_one_stands_unless_told() {
+    let server = Server::start();
+    let mut ada = server.device("ada");
+    ada.commit(&transaction_id("first"), ROOT, &[]);
+    let top = server.data().parent().unwrap().to_owned();
+    let logged = run_with_deadline(binary().args(["log", &user_id("ada")]).current_dir(&top));
+    assert!(succeeds(logged).contains(&transaction_id("first")));
+    // The environment says where, and a flag says it louder.
+    let told = run_with_deadline(
+        binary()
+            .args(["log", &user_id("ada"), "--data", "data"])
+            .env("MENTAT_SYNC_DATA", "/nowhere")
+            .current_dir(&top),
+    );
+    assert!(succeeds(told).contains(&transaction_id("first")));
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_failure() {
+    let server = Server::start();
+    let mut ada = server.device("ada");
+    let mut parent = ROOT.to_owned();
+    // More than a pipe holds.
+    for n in 0..1_500 {
+        let id = transaction_id(&n.to_string());
+        ada.put_transaction(&id, &parent, &[]).expect(201);
+        parent = id;
+    }
+    ada.put_head(&parent).expect(204);
+    let piped = run_with_deadline(
+        std::process::Command::new("bash")
+            .args(["-c", "set -o pipefail; \"$0\" \"$@\" | head -n 1"])
+            .arg(binary().get_program())
+            .args(["log", "--json", &user_id("ada"), "--data"])
+            .arg(server.data()),
+    );
+    assert_eq!(succeeds(piped).lines().count(), 1);
+}
+
+#[test]
+fn every_subcommand_has_help() {
+    let all = succeeds(run_with_deadline(binary().arg("--help")));
+    for command in ["serve", "users", "log"] {
+        assert!(all.contains(command), "{all}");
+        succeeds(run_with_deadline(binary().args([command, "--help"])));
+    }
+    let version = succeeds(run_with_deadline(binary().arg("--version")));
+    assert_eq!(
+        version,
+        format!("mentat-sync {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    fails(run_with_deadline(&mut binary()), 2, "Usage");
+}

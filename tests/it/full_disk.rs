@@ -1,0 +1,130 @@
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::kit::{ROOT, Server, binary, chunk, run_with_deadline, transaction_id, tree};
+
+/// A mount namespace in which `script` is run before the binary; it goes when the process does, and
+/// nobody else sees what is mounted there. `None` where the system does not let us have one.
+fn in_own_namespace(script: &str) -> Option<Command> {
+    let enter: &[&str] = if rustix::process::geteuid().is_root() {
+        &["--mount"]
+    } else {
+        &["--mount", "--map-root-user"]
+    };
+    let tried = Command::new("unshare")
+        .args(enter)
+        .args(["sh", "-c", "mount -t tmpfs -o size=1m none /tmp"])
+        .output();
+    if !tried.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: no mount namespace to be had here, so no small or read-only disk");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command
+        .args(enter)
+        .args(["sh", "-c", &format!("{script} && exec \"$0\" \"$@\"")])
+        .arg(binary().get_program());
+    Some(command)
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_answers_reads() {
+    let data = Arc::new(tempfile::tempdir().unwrap());
+    let directory = data.path().join("data");
+    std::fs::create_dir(&directory).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=2m,mode=700 none '{}'",
+        directory.display()
+    );
+    let Some(command) = in_own_namespace(&script) else {
+        return;
+    };
+    let server = Server::launch(command, data, &[]);
+    // The server's own view of its directory: ours has no such mount.
+    let inside = format!("/proc/{}/root{}", server.pid(), directory.display());
+    let inside = std::path::Path::new(&inside);
+    let mut device = server.device("ada");
+    let [first, second] = ["first", "second"].map(transaction_id);
+    let small = chunk("small");
+    device.commit(&first, ROOT, &[&small]);
+
+    // Larger than the disk; and then as many small ones as it takes.
+    let huge = chunk(vec![b'x'; 3 << 20]);
+    device.put_chunk(&huge).expect_refusal(507, "no-space");
+    device.put_transaction(&second, &first, &[]).expect(201);
+    let mut stored = Vec::new();
+    let refused = loop {
+        let next = chunk(format!("{:0>60000}", stored.len()));
+        let answer = device.put_chunk(&next);
+        if answer.status != 201 {
+            answer.expect_refusal(507, "no-space");
+            break next;
+        }
+        stored.push(next);
+        assert!(stored.len() < 100, "a disk of 2 MiB holds more than that");
+    };
+    // To the last page, so that nothing at all fits any more.
+    let filler = inside.join("filler");
+    std::fs::write(&filler, vec![0; 4 << 20]).unwrap_err();
+    device.put_chunk(&refused).expect_refusal(507, "no-space");
+    device
+        .put_transaction(&transaction_id("third"), &second, &[])
+        .expect_refusal(507, "no-space");
+    device.put_head(&second).expect_refusal(507, "no-space");
+
+    // Nothing half-written stays, and what was there is all there.
+    let user = inside.join(server.folder("ada").strip_prefix(&directory).unwrap());
+    assert_eq!(tree(&user.join("incoming/tmp")).len(), 0);
+    assert_eq!(device.head(), (first.clone(), 1));
+    assert_eq!(device.chain_after(ROOT), [first.as_str()]);
+    for chunk in stored.iter().chain([&small]) {
+        let got = device.get(&format!("chunks/{}", chunk.id)).expect(200);
+        assert!(got.body == chunk.bytes);
+    }
+    device
+        .get(&format!("chunks/{}", refused.id))
+        .expect_refusal(404, "unknown-chunk");
+    device
+        .get(&format!("transactions/{second}"))
+        .expect_refusal(404, "unknown-transaction");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while device.client.get("/__heartbeat__").status < 500 {
+        assert!(Instant::now() < deadline, "the heartbeat hides it");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    device.client.get("/__lbheartbeat__").expect(200);
+
+    // With room again, the same requests get through.
+    std::fs::remove_file(&filler).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while device.client.get("/__heartbeat__").status != 200 {
+        assert!(Instant::now() < deadline, "the heartbeat does not recover");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    device.put_head(&second).expect(204);
+    assert_eq!(device.head(), (second, 2));
+}
+
+#[test]
+fn a_read_only_directory_is_said_to_be_one_at_start() {
+    let data = tempfile::tempdir().unwrap();
+    let directory = data.path().join("data");
+    std::fs::create_dir(&directory).unwrap();
+    let path = directory.display();
+    let script = format!("mount --bind '{path}' '{path}' && mount -o remount,ro,bind '{path}'");
+    let Some(mut command) = in_own_namespace(&script) else {
+        return;
+    };
+    let ended = run_with_deadline(
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(&directory),
+    );
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.stderr.contains(directory.to_str().unwrap()) && ended.stderr.contains("ead-only"),
+        "{ended:?}"
+    );
+    assert!(!ended.stderr.contains("panicked"), "{ended:?}");
+}

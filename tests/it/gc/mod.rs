@@ -1,0 +1,10 @@
+//! Garbage collection, on the simulated disk: what goes, what stays, in which order, and whatever
+//! else happens meanwhile.
+
+mod bench;
+mod clock;
+mod kills;
+mod oracle;
+mod property;
+mod rules;
+mod second_look;

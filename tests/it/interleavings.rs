@@ -1,0 +1,111 @@
+//! Interleavings: two or three processes on one user, going on in every order within the bounds, some
+//! of them killed, and the power cut at every step. The numbers are those of the model's scenarios.
+
+use crate::proof::{Broken, Effort, Scenario, explore};
+use crate::sim::Reading;
+use crate::stories;
+
+fn holds(scenario: &Scenario) {
+    for reading in [Reading::Atomic, Reading::Posix] {
+        let looked = explore(scenario, reading, &Broken::default(), Effort::of(200, 2));
+        let looked = looked.unwrap_or_else(|what| panic!("{what}"));
+        println!("{} ({reading:?}): {looked}", scenario.name);
+    }
+}
+
+#[test]
+fn model_1_advance_to_b_crashes_then_advance_to_its_parent() {
+    holds(&stories::model_1());
+}
+
+#[test]
+fn model_1b_advance_to_b_crashes_both_heads_raced_then_readers() {
+    holds(&stories::model_1b());
+}
+
+#[test]
+fn model_3_a_crashes_half_way_and_its_sibling_with_the_same_chunk_wins() {
+    holds(&stories::model_3());
+}
+
+#[test]
+fn model_4_an_advance_is_killed_and_repeated_by_another_process() {
+    holds(&stories::model_4());
+}
+
+#[test]
+fn model_5_put_chunk_races_the_transaction_that_names_it() {
+    holds(&stories::model_5());
+}
+
+#[test]
+fn model_5b_two_puts_of_one_chunk() {
+    holds(&stories::model_5b());
+}
+
+#[test]
+fn model_6_one_id_with_two_contents() {
+    holds(&stories::model_6());
+}
+
+#[test]
+fn model_8_get_head_races_an_advance() {
+    holds(&stories::model_8());
+}
+
+#[test]
+fn model_9_surplus_log_a_sibling_overwrites_beside_readers() {
+    holds(&stories::model_9());
+}
+
+#[test]
+fn model_9b_two_advances_race_beside_a_reader() {
+    holds(&stories::model_9b());
+}
+
+#[test]
+fn model_12_chunk_transaction_and_head_at_once() {
+    holds(&stories::model_12());
+}
+
+#[test]
+fn model_14_a_deletion_cut_in_the_middle() {
+    holds(&stories::model_14());
+}
+
+#[test]
+fn model_15_two_puts_of_which_one_makes_the_directory() {
+    holds(&stories::model_15());
+}
+
+#[test]
+fn model_18_two_advances_and_two_readers() {
+    holds(&stories::model_18());
+}
+
+#[test]
+fn model_20_restored_without_log_then_an_advance_beside_listings() {
+    holds(&stories::model_20());
+}
+
+#[test]
+fn a_transaction_is_put_again_after_a_cut_that_took_its_chunk() {
+    holds(&stories::replay());
+}
+
+#[test]
+fn two_first_uploads_of_a_user() {
+    holds(&stories::first_uploads());
+}
+
+#[test]
+fn a_user_is_deleted_beside_another_request() {
+    for act in stories::BESIDE_DELETION {
+        holds(&stories::deletion_beside(act));
+    }
+}
+
+#[test]
+fn an_alias_beside_the_transactions_that_name_it() {
+    holds(&stories::aliases());
+}

@@ -1,0 +1,9 @@
+mod directory;
+mod http;
+mod ids;
+mod server;
+
+pub use directory::{look, tree};
+pub use http::{Answer, Client, Connection};
+pub use ids::{Chunk, ROOT, chunk, digest, transaction_id, transaction_json, user_id};
+pub use server::{Device, Finished, Server, address_in, binary, run_with_deadline};

@@ -1,0 +1,136 @@
+//! Power cuts: what one process does, cut at every step, and what may be left judged.
+
+use crate::proof::{Act, Broken, Effort, Scenario, explore};
+use crate::sim::Reading;
+use crate::stories::{alone, without_log};
+
+use Act::{Advance, Delete, GetListing, PutChunk, PutTransaction};
+
+fn survives(scenario: &Scenario) {
+    for reading in [Reading::Atomic, Reading::Posix] {
+        let looked = explore(scenario, reading, &Broken::default(), Effort::of(1, 24));
+        let looked = looked.unwrap_or_else(|what| panic!("{what}"));
+        println!("{} ({reading:?}): {looked}", scenario.name);
+        assert!(looked.cuts > 1 && looked.states > 1);
+    }
+}
+
+const A_AND_B: [Act; 4] = [
+    PutChunk("a"),
+    PutChunk("b"),
+    PutTransaction("A"),
+    PutTransaction("B"),
+];
+
+#[test]
+fn the_first_chunk_of_a_user() {
+    survives(&alone("first chunk", &[], &[PutChunk("a")]));
+}
+
+#[test]
+fn a_chunk_that_is_there_already() {
+    let before = [
+        PutChunk("a"),
+        PutTransaction("A"),
+        Advance("A"),
+        PutChunk("b"),
+    ];
+    let acts = [PutChunk("a"), PutChunk("b"), PutChunk("empty")];
+    survives(&alone("chunks again", &before, &acts));
+}
+
+#[test]
+fn a_transaction_and_the_same_again() {
+    let acts = [
+        PutTransaction("A"),
+        PutTransaction("B"),
+        PutTransaction("A"),
+    ];
+    survives(&alone(
+        "transactions",
+        &[PutChunk("a"), PutChunk("b")],
+        &acts,
+    ));
+}
+
+#[test]
+fn several_transactions_under_one_advance() {
+    let before = [
+        &A_AND_B[..],
+        &[PutChunk("c"), PutTransaction("C"), PutTransaction("D")],
+    ];
+    survives(&alone("one advance", &before.concat(), &[Advance("D")]));
+}
+
+#[test]
+fn an_advance_that_another_one_came_before() {
+    let before = [&A_AND_B[..], &[PutTransaction("S")]].concat();
+    survives(&alone(
+        "competing advances",
+        &before,
+        &[Advance("S"), Advance("B")],
+    ));
+}
+
+#[test]
+fn aliases() {
+    let acts = [
+        PutChunk("ua"),
+        PutChunk("b"),
+        PutTransaction("U"),
+        Advance("U"),
+        PutChunk("ub"),
+        PutChunk("ua"),
+        PutTransaction("V"),
+        Advance("V"),
+    ];
+    survives(&alone("aliases", &[], &acts));
+}
+
+#[test]
+fn a_deleted_user_and_a_new_one_of_that_name() {
+    let before = [&A_AND_B[..], &[Advance("B"), PutTransaction("C")]].concat();
+    let acts = [Delete, PutChunk("b"), PutTransaction("N"), Advance("N")];
+    survives(&alone("deletion", &before, &acts));
+}
+
+#[test]
+fn a_log_that_is_missing_short_or_wrong_is_rebuilt() {
+    use mentat_sync::disk::Place;
+    fn log(world: &crate::sim::World) -> usize {
+        let place = crate::proof::folder().join("log");
+        world
+            .at(&Place::new(place.as_str()))
+            .expect("there is a log")
+    }
+    let before = [&A_AND_B[..], &[Advance("B"), PutTransaction("C")]].concat();
+    let meddles: [fn(&mut crate::sim::World); 4] = [
+        without_log,
+        |world| world.set_len(log(world), 50),
+        |world| world.set_len(log(world), 99),
+        |world| world.write(log(world), 13, &[b'0'; 8]),
+    ];
+    for meddle in meddles {
+        for acts in [[GetListing, Advance("C")], [Advance("C"), GetListing]] {
+            let scenario = Scenario {
+                meddle,
+                ..alone("log rebuilt", &before, &acts)
+            };
+            survives(&scenario);
+        }
+    }
+}
+
+/// A little of everything that one client does.
+pub fn everything() -> Scenario {
+    let acts = [
+        &A_AND_B[..],
+        &[Advance("B"), GetListing, PutTransaction("C"), Advance("C")],
+    ];
+    alone("everything once", &[], &acts.concat())
+}
+
+#[test]
+fn everything_once() {
+    survives(&everything());
+}

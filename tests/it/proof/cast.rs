@@ -1,0 +1,202 @@
+//! Who plays in the scenarios: one user, a few chunks, and transactions called as in the model
+//! (`A` on the root, `B` on `A`, `S` a sibling of `A`, …).
+
+use std::sync::OnceLock;
+
+use mentat_sync::disk::Place;
+use mentat_sync::model::{ChunkDigest, ChunkId, TransactionId, UserId};
+use mentat_sync::store::Proposal;
+use sha2::{Digest, Sha256};
+
+/// What a chunk is called here. `ua` is an alias (a uuid) of `a`, and `ub` of `b`.
+pub type Chunk = &'static str;
+
+/// What a transaction's content is called here: `A*` is other content under the id of `A`.
+pub type Content = &'static str;
+
+/// A transaction that the scenarios know.
+#[derive(Debug)]
+pub struct Known {
+    pub name: Content,
+    pub id: TransactionId,
+    pub parent: TransactionId,
+    pub seq: u64,
+    pub chunks: &'static [Chunk],
+}
+
+type Row = (Content, &'static str, u64, &'static [Chunk]);
+
+/// Name, parent, seq, chunks.
+const ROWS: [Row; 12] = [
+    ("A", "root", 1, &["a"]),
+    ("A*", "root", 1, &[]),
+    ("B", "A", 2, &["b"]),
+    ("C", "B", 3, &["a"]),
+    ("N", "root", 1, &["b"]),
+    ("S", "root", 1, &["a"]),
+    ("Z", "A", 2, &["a"]),
+    ("D", "C", 4, &["c", "a", "c"]),
+    ("U", "root", 1, &["ua", "b"]),
+    ("V", "U", 2, &["ua", "ub"]),
+    ("X", "root", 1, &["x"]),
+    ("E", "root", 1, &[]),
+];
+
+/// The user of every scenario.
+pub fn user() -> UserId {
+    UserId::from_bytes([0x11; 16])
+}
+
+/// The user's folder.
+pub fn folder() -> Place {
+    Place::new("users").join(&user().to_string())
+}
+
+/// The id of a transaction. `A`, `B` and `C` share a directory once committed.
+pub fn id(name: Content) -> TransactionId {
+    let letter = name.as_bytes()[0];
+    let first = match letter {
+        _ if name == "root" => return TransactionId::ROOT,
+        b'A'..=b'C' => 0xaa,
+        other => other,
+    };
+    let mut bytes = [letter; 16];
+    bytes[0] = first;
+    TransactionId::from_bytes(bytes)
+}
+
+/// Every transaction that the scenarios know.
+pub fn all() -> &'static [Known] {
+    static ALL: OnceLock<Vec<Known>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let known = |&(name, parent, seq, chunks): &Row| Known {
+            name,
+            id: id(name),
+            parent: id(parent),
+            seq,
+            chunks,
+        };
+        ROWS.iter().map(known).collect()
+    })
+}
+
+/// The transaction with this content.
+pub fn known(name: Content) -> &'static Known {
+    let found = all().iter().find(|known| known.name == name);
+    found.unwrap_or_else(|| panic!("nobody is called {name}"))
+}
+
+/// A transaction of this id, whatever its content: all of them have the same parent.
+fn any_of(id: TransactionId) -> Option<&'static Known> {
+    all().iter().find(|known| known.id == id)
+}
+
+/// From the root (excluded) to this transaction; `None` for one that nobody knows.
+pub fn line(to: TransactionId) -> Option<Vec<TransactionId>> {
+    let (mut line, mut here) = (Vec::new(), to);
+    while here != TransactionId::ROOT {
+        line.push(here);
+        here = any_of(here)?.parent;
+    }
+    line.reverse();
+    Some(line)
+}
+
+/// Whether `below` is `of` or one of its ancestors.
+pub fn is_on_line(below: TransactionId, of: TransactionId) -> bool {
+    below == TransactionId::ROOT || line(of).is_some_and(|line| line.contains(&below))
+}
+
+impl Known {
+    /// What is put.
+    pub fn proposal(&self) -> Proposal {
+        Proposal {
+            id: self.id,
+            parent: self.parent,
+            chunks: self.chunks.iter().map(|name| chunk_id(name)).collect(),
+            seq: None,
+        }
+    }
+
+    /// The file, as DESIGN has it.
+    pub fn json(&self) -> String {
+        let chunks: Vec<_> = (self.chunks.iter())
+            .map(|name| format!("\"{}\"", chunk_id(name)))
+            .collect();
+        format!(
+            "{{\"id\":\"{}\",\"seq\":{},\"parent\":\"{}\",\"chunks\":[{}]}}\n",
+            self.id,
+            self.seq,
+            self.parent,
+            chunks.join(",")
+        )
+    }
+}
+
+/// The transaction that a file holds, if it is one that the scenarios know.
+pub fn read(bytes: &[u8]) -> Option<&'static Known> {
+    static FILES: OnceLock<Vec<String>> = OnceLock::new();
+    let files = FILES.get_or_init(|| all().iter().map(Known::json).collect());
+    let index = files.iter().position(|file| file.as_bytes() == bytes)?;
+    Some(&all()[index])
+}
+
+/// The bytes of a chunk. Those of `a`, `b` and `ub` share a directory.
+pub fn chunk_bytes(name: Chunk) -> Vec<u8> {
+    static BASE: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
+    let [a, b] = BASE.get_or_init(|| {
+        let a = b"chunk a ".repeat(5);
+        let wanted = digest(&a).as_bytes()[0];
+        let b = (0..).map(|n: u32| format!("chunk b {n} ").repeat(7).into_bytes());
+        let b = b.into_iter().find(|b| digest(b).as_bytes()[0] == wanted);
+        [a, b.expect("one in 256 does")]
+    });
+    match name {
+        "a" | "ua" => a.clone(),
+        "b" | "ub" => b.clone(),
+        "empty" => Vec::new(),
+        other => format!("chunk {other} ").repeat(9).into_bytes(),
+    }
+}
+
+/// The SHA-256 of these bytes.
+pub fn digest(bytes: &[u8]) -> ChunkDigest {
+    ChunkDigest::from_bytes(Sha256::digest(bytes).into())
+}
+
+/// What a chunk is called on the wire.
+pub fn chunk_id(name: Chunk) -> ChunkId {
+    match name {
+        "ua" | "ub" => {
+            let uuid = format!("0{}000000-0000-4000-8000-000000000000", &name[1..]);
+            uuid.parse().expect("it is a uuid")
+        }
+        _ => ChunkId::Digest(digest(&chunk_bytes(name))),
+    }
+}
+
+/// The file of a chunk's bytes, and of its alias if it is called by one, in this area.
+pub fn chunk_files(area: &Place, name: Chunk) -> Vec<Place> {
+    let fan = |shelf: &str, id: String| area.join(shelf).join(&id[..2]).join(&id);
+    let mut files = vec![fan("chunks", digest(&chunk_bytes(name)).to_string())];
+    if let ChunkId::Alias(uuid) = chunk_id(name) {
+        files.push(fan("aliases", uuid.to_string()));
+    }
+    files
+}
+
+/// The committed file of a transaction.
+pub fn committed_file(id: TransactionId) -> Place {
+    let id = id.to_string();
+    folder()
+        .join("transactions")
+        .join(&id[..2])
+        .join(&format!("{id}.json"))
+}
+
+/// The pending file of a transaction.
+pub fn pending_file(id: TransactionId) -> Place {
+    folder()
+        .join("incoming/transactions")
+        .join(&format!("{id}.json"))
+}

@@ -1,0 +1,12 @@
+//! What is done to a store on the simulated disk, and what must hold of it whatever happens.
+
+mod acts;
+mod answers;
+mod cast;
+mod explore;
+mod verdict;
+
+pub use acts::{Act, World as Disks};
+pub use answers::{Answers, Book, Fact};
+pub use cast::folder;
+pub use explore::{Broken, Effort, Scenario, explore};

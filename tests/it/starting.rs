@@ -1,0 +1,296 @@
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::kit::{
+    Connection, Finished, ROOT, Server, address_in, binary, chunk, run_with_deadline,
+    transaction_id, user_id,
+};
+
+fn serve(data: &Path, more: &[&str]) -> Command {
+    let mut command = binary();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .args(more);
+    command
+}
+
+/// It does not start, says why in words for a person, and ends with this code.
+#[track_caller]
+fn does_not_start(command: &mut Command, code: i32, words: &[&str]) -> Finished {
+    let ended = run_with_deadline(command);
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    for word in words {
+        assert!(ended.stderr.contains(word), "no {word:?} in {ended:?}");
+    }
+    assert!(!ended.stderr.contains("panicked"), "{ended:?}");
+    ended
+}
+
+#[test]
+fn the_first_line_says_what_is_served_from_where_at_which_address() {
+    let server = Server::start();
+    let line = server.has_said(|line| address_in(line).is_some());
+    assert_eq!(
+        line,
+        format!(
+            "mentat-sync {} serves {} at http://{}",
+            env!("CARGO_PKG_VERSION"),
+            server.data().display(),
+            server.address()
+        )
+    );
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_made() {
+    let top = tempfile::tempdir().unwrap();
+    let server = Server::on(std::sync::Arc::new(top), &[]);
+    let format = fs::read_to_string(server.data().join("FORMAT")).unwrap();
+    assert_eq!(format, "mentat-sync 1\n");
+}
+
+#[test]
+fn an_unknown_format_is_left_alone() {
+    let top = tempfile::tempdir().unwrap();
+    let data = top.path().join("data");
+    for format in ["mentat-sync 2\n", "", "mentat-sync 1", "something else\n"] {
+        fs::create_dir_all(data.join("users")).unwrap();
+        fs::write(data.join("FORMAT"), format).unwrap();
+        does_not_start(
+            &mut serve(&data, &[]),
+            1,
+            &["FORMAT", data.to_str().unwrap()],
+        );
+        assert_eq!(fs::read_to_string(data.join("FORMAT")).unwrap(), format);
+    }
+}
+
+#[test]
+fn users_without_a_format_are_left_alone() {
+    let top = tempfile::tempdir().unwrap();
+    let data = top.path().join("data");
+    let user = data.join("users").join(user_id("ada"));
+    fs::create_dir_all(&user).unwrap();
+    does_not_start(
+        &mut serve(&data, &[]),
+        1,
+        &["FORMAT", data.to_str().unwrap()],
+    );
+    assert!(!data.join("FORMAT").exists());
+
+    // With no users there is nothing that it could be the format of.
+    fs::remove_dir(&user).unwrap();
+    let server = Server::on(std::sync::Arc::new(top), &[]);
+    assert!(server.data().join("FORMAT").exists());
+}
+
+#[test]
+fn a_file_is_no_directory() {
+    let top = tempfile::tempdir().unwrap();
+    let data = top.path().join("data");
+    fs::write(&data, "a file").unwrap();
+    does_not_start(&mut serve(&data, &[]), 1, &[data.to_str().unwrap()]);
+    // Nor is one inside that the server needs.
+    fs::remove_file(&data).unwrap();
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("tmp"), "a file").unwrap();
+    does_not_start(&mut serve(&data, &[]), 1, &["tmp"]);
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap().to_string();
+    let top = tempfile::tempdir().unwrap();
+    does_not_start(
+        binary()
+            .args(["serve", "--listen", &address, "--data"])
+            .arg(top.path().join("data")),
+        1,
+        &[&address],
+    );
+}
+
+#[test]
+fn a_flag_that_makes_no_sense_is_a_usage_error() {
+    let top = tempfile::tempdir().unwrap();
+    let data = top.path().join("data");
+    for flags in [
+        &["--max-chunk-bytes", "many"] as &[_],
+        &["--body-timeout", "soon"],
+        &["--new-users", "perhaps"],
+        &["--listen", "nowhere"],
+        &["--no-such-flag"],
+    ] {
+        does_not_start(&mut serve(&data, flags), 2, &[flags[0]]);
+    }
+    assert!(
+        !data.exists(),
+        "nothing is made for a command that is wrong"
+    );
+}
+
+#[test]
+fn a_flag_may_be_set_through_the_environment() {
+    let mut command = binary();
+    command.env("MENTAT_SYNC_MAX_CHUNK_BYTES", "5B");
+    let top = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let server = Server::launch(command, top, &[]);
+    let mut device = server.device("ada");
+    device.put_chunk(&chunk("12345")).expect(201);
+    device
+        .put_chunk(&chunk("123456"))
+        .expect_refusal(413, "too-large");
+}
+
+#[test]
+fn sigterm_and_ctrl_c_end_it_with_0() {
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+        let mut server = Server::start();
+        server.device("ada").put_chunk(&chunk("x")).expect(201);
+        server.signal(signal);
+        assert_eq!(server.ended().code(), Some(0), "{signal:?}");
+    }
+}
+
+#[test]
+fn what_is_in_flight_is_finished_before_the_end() {
+    let mut server = Server::start();
+    let chunk = chunk(vec![b'x'; 2 << 20]);
+    let device = server.device("ada");
+    let mut connection = Connection::open(server.address()).unwrap();
+    connection
+        .send(format!(
+            "PUT {} HTTP/1.1\r\nhost: x\r\ncontent-length: 2097152\r\n\r\n",
+            device.path(&format!("chunks/{}", chunk.id))
+        ))
+        .unwrap();
+    connection.send(&chunk.bytes[..1 << 20]).unwrap();
+    let temporary = server.folder("ada").join("incoming/tmp");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !temporary.is_dir() || fs::read_dir(&temporary).unwrap().next().is_none() {
+        assert!(Instant::now() < deadline, "the upload is not under way");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    server.terminate();
+    std::thread::sleep(Duration::from_millis(300));
+    connection.send(&chunk.bytes[1 << 20..]).unwrap();
+    connection.answer("PUT").unwrap().expect(201);
+    assert_eq!(server.ended().code(), Some(0));
+    let server = server.another();
+    let mut device = server.device("ada");
+    device.get(&format!("chunks/{}", chunk.id)).expect(200);
+}
+
+#[test]
+fn nobody_can_hold_up_the_end_for_ever() {
+    let mut server = Server::with(&["--shutdown-timeout", "1s"]);
+    let device = server.device("ada");
+    let mut connection = Connection::open(server.address()).unwrap();
+    connection
+        .send(format!(
+            "PUT {} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nx",
+            device.path(&format!("chunks/{}", chunk("x").id))
+        ))
+        .unwrap();
+    let idle = Connection::open(server.address()).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let asked = Instant::now();
+    server.terminate();
+    assert_eq!(server.ended().code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(10));
+    drop((connection, idle));
+}
+
+#[test]
+fn several_addresses_and_a_socket_can_be_listened_at() {
+    let top = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let socket = top.path().join("socket");
+    let listen = format!("unix:{}", socket.display());
+    let server = Server::on(top, &["--listen", "127.0.0.1:0", "--listen", &listen]);
+    server.has_said(|line| line.contains(socket.to_str().unwrap()));
+    let mut stream = UnixStream::connect(&socket).unwrap();
+    stream
+        .write_all(b"GET /__lbheartbeat__ HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    let mut addresses: Vec<_> = server
+        .said()
+        .iter()
+        .flat_map(|line| {
+            line.split("http://")
+                .skip(1)
+                .filter_map(|rest| rest.split([' ', '/', ',']).next()?.parse().ok())
+                .collect::<Vec<std::net::SocketAddr>>()
+        })
+        .collect();
+    addresses.sort();
+    addresses.dedup();
+    assert_eq!(addresses.len(), 2, "{:?}", server.said());
+    for address in addresses {
+        crate::kit::Client::new(address)
+            .get("/__lbheartbeat__")
+            .expect(200);
+    }
+}
+
+#[test]
+fn a_users_id_is_in_no_log_line() {
+    let server = Server::start();
+    let mut device = server.device("ada");
+    let user = user_id("ada");
+    let first = transaction_id("first");
+    device.commit(&first, ROOT, &[&chunk("logged")]);
+    device.get("head").expect(200);
+    device
+        .get(&format!("transactions?from={first}"))
+        .expect(200);
+    device.get("nowhere").expect(404);
+    device.get("chunks/x").expect(400);
+    let upper = format!("/0.1/{}/head", user.to_uppercase());
+    device.client.get(&upper).expect(400);
+    let encoded = format!("/0.1/{}/head", user.replacen('-', "%2d", 1));
+    device.client.get(&encoded).expect(400);
+    fs::remove_file(server.folder("ada").join("HEAD")).unwrap();
+    device.get("head").expect(500);
+
+    // There is an access log, and it knows the user by 8 digits.
+    let line = server.has_said(|line| line.contains("PUT") && line.contains("204"));
+    assert!(line.contains(&user[..8]), "{line}");
+    server.has_said(|line| line.contains("500"));
+    for line in server.said() {
+        let line = line.to_lowercase();
+        assert!(!line.contains(&user[9..]), "{line}");
+        assert!(!line.contains(&user[9..18]), "{line}");
+    }
+}
+
+#[test]
+fn help_tells_every_flag_with_its_default() {
+    let help = run_with_deadline(binary().args(["serve", "--help"]));
+    assert_eq!(help.code, Some(0));
+    for words in [
+        "--data",
+        "--listen",
+        "127.0.0.1:8000",
+        "--max-chunk-bytes",
+        "--body-timeout",
+        "--shutdown-timeout",
+        "--new-users",
+        "--allow-delete",
+        "--uuid-chunk-ids",
+        "connections",
+        "MENTAT_SYNC_",
+    ] {
+        assert!(help.stdout.contains(words), "no {words} in {}", help.stdout);
+    }
+}

@@ -1,0 +1,229 @@
+//! The scenarios: what there was before, and who does what side by side then. Numbers are the model's
+//! (`run.py`); what the model calls a phase is one here.
+
+use mentat_sync::disk::Kind;
+
+use crate::proof::{Act, Scenario, folder};
+use crate::sim::{Bounds, World};
+
+use Act::{Advance, Delete, GetChunk, GetHead, GetListing, PutChunk, PutTransaction};
+
+/// One request a process.
+type Phase<'a> = &'a [Act];
+
+const NOTHING_YET: [Act; 1] = [PutTransaction("E")];
+
+const UPLOADED: [Act; 4] = [
+    PutChunk("a"),
+    PutChunk("b"),
+    PutTransaction("A"),
+    PutTransaction("B"),
+];
+
+const SIBLINGS: [Act; 3] = [PutChunk("a"), PutTransaction("A"), PutTransaction("S")];
+
+fn story(name: &'static str, before: &[Act], phases: &[Phase]) -> Scenario {
+    Scenario {
+        name,
+        before: before.to_vec(),
+        meddle: |_| {},
+        phases: (phases.iter())
+            .map(|phase| phase.iter().map(|act| vec![*act]).collect())
+            .collect(),
+        bounds: Bounds {
+            switches: 2,
+            kills: 1,
+            both: 2,
+        },
+    }
+}
+
+/// One process, which does all of this.
+pub fn alone(name: &'static str, before: &[Act], acts: &[Act]) -> Scenario {
+    Scenario {
+        phases: vec![vec![acts.to_vec()]],
+        bounds: Bounds {
+            switches: 0,
+            kills: 0,
+            both: 0,
+        },
+        ..story(name, before, &[])
+    }
+}
+
+pub fn model_1() -> Scenario {
+    let phases: [Phase; 2] = [&[Advance("B")], &[Advance("A")]];
+    story(
+        "1 advance to B crashes, then advance to its parent A",
+        &UPLOADED,
+        &phases,
+    )
+}
+
+pub fn model_1b() -> Scenario {
+    let phases: [Phase; 3] = [
+        &[Advance("B")],
+        &[Advance("B"), Advance("A")],
+        &[GetListing],
+    ];
+    story(
+        "1b advance to B crashes, both heads raced, readers",
+        &UPLOADED,
+        &phases,
+    )
+}
+
+pub fn model_3() -> Scenario {
+    let phases: [Phase; 2] = [&[Advance("A")], &[Advance("S")]];
+    story(
+        "3 A crashes half-way, sibling S (same chunk) wins",
+        &SIBLINGS,
+        &phases,
+    )
+}
+
+pub fn model_4() -> Scenario {
+    let phases: [Phase; 2] = [&[Advance("A")], &[Advance("A")]];
+    let before = [PutChunk("a"), PutTransaction("A")];
+    story(
+        "4 advance killed, repeated by another process",
+        &before,
+        &phases,
+    )
+}
+
+pub fn model_5() -> Scenario {
+    let phases: [Phase; 2] = [&[PutChunk("a"), PutTransaction("A")], &[Advance("A")]];
+    story(
+        "5 PUT chunk races PUT txn that names it",
+        &NOTHING_YET,
+        &phases,
+    )
+}
+
+pub fn model_5b() -> Scenario {
+    let phases: [Phase; 1] = [&[PutChunk("a"), PutChunk("a")]];
+    story("5b two PUTs of one chunk", &NOTHING_YET, &phases)
+}
+
+pub fn model_6() -> Scenario {
+    let phases: [Phase; 1] = [&[PutTransaction("A"), PutTransaction("A*")]];
+    story(
+        "6 one id, two contents, two processes",
+        &[PutChunk("a")],
+        &phases,
+    )
+}
+
+pub fn model_8() -> Scenario {
+    let before = [PutChunk("a"), PutTransaction("A")];
+    story(
+        "8 GET head races PUT head",
+        &before,
+        &[&[Advance("A"), GetHead]],
+    )
+}
+
+pub fn model_9() -> Scenario {
+    let before = [&UPLOADED[..], &[PutTransaction("S")]].concat();
+    let phases: [Phase; 2] = [&[Advance("B"), GetListing], &[Advance("S"), GetListing]];
+    story(
+        "9 surplus log, sibling overwrites, readers",
+        &before,
+        &phases,
+    )
+}
+
+pub fn model_9b() -> Scenario {
+    let phases: [Phase; 1] = [&[Advance("A"), Advance("S"), GetListing]];
+    story("9b two advances race, readers", &SIBLINGS, &phases)
+}
+
+pub fn model_12() -> Scenario {
+    let before = [PutChunk("a"), PutTransaction("A")];
+    let phases: [Phase; 2] = [
+        &[PutChunk("b"), PutTransaction("B"), Advance("A")],
+        &[Advance("B")],
+    ];
+    story("12 three: PUT chunk, PUT txn, PUT head", &before, &phases)
+}
+
+pub fn model_14() -> Scenario {
+    let before = [&UPLOADED[..], &[Advance("A")]].concat();
+    story("14 DELETE cut in the middle", &before, &[&[Delete]])
+}
+
+pub fn model_15() -> Scenario {
+    let phases: [Phase; 1] = [&[PutChunk("a"), PutChunk("b")]];
+    story(
+        "15 two PUTs, one makes the directory",
+        &NOTHING_YET,
+        &phases,
+    )
+}
+
+pub fn model_18() -> Scenario {
+    let before = [&UPLOADED[..], &[PutTransaction("S")]].concat();
+    let phases: [Phase; 1] = [&[Advance("B"), Advance("S"), GetHead, GetListing]];
+    story("18 advances and two readers", &before, &phases)
+}
+
+pub fn model_20() -> Scenario {
+    let before = [&UPLOADED[..], &[Advance("B"), PutTransaction("C")]].concat();
+    let phases: [Phase; 2] = [&[Advance("C"), GetListing, GetListing], &[GetListing]];
+    Scenario {
+        meddle: without_log,
+        ..story(
+            "20 restored without log, then advance, then list",
+            &before,
+            &phases,
+        )
+    }
+}
+
+pub fn without_log(world: &mut World) {
+    let log = folder().join("log");
+    world.remove(&log, Kind::File).expect("there was one");
+}
+
+/// A transaction was published and not acknowledged, and a cut kept it but not its chunk.
+pub fn replay() -> Scenario {
+    let phases: [Phase; 2] = [
+        &[PutChunk("a"), PutTransaction("A")],
+        &[PutTransaction("A")],
+    ];
+    story(
+        "PUT txn cut, and put again without its chunk",
+        &NOTHING_YET,
+        &phases,
+    )
+}
+
+pub fn first_uploads() -> Scenario {
+    let phases: [Phase; 1] = [&[PutChunk("a"), PutTransaction("E")]];
+    story("two first uploads", &[], &phases)
+}
+
+pub fn deletion_beside(act: Act) -> Scenario {
+    let before = [&UPLOADED[..], &[Advance("A"), PutTransaction("C")]].concat();
+    let phases: [&[Act]; 2] = [&[Delete, act], &[PutChunk("a")]];
+    story("DELETE beside another", &before, &phases)
+}
+
+/// What goes on beside a deletion.
+pub const BESIDE_DELETION: [Act; 5] = [
+    PutChunk("c"),
+    PutTransaction("Z"),
+    Advance("C"),
+    GetListing,
+    GetChunk("b"),
+];
+
+pub fn aliases() -> Scenario {
+    let before = [PutChunk("b"), PutChunk("ub"), PutTransaction("U")];
+    let phases: [Phase; 2] = [
+        &[PutChunk("ua"), PutTransaction("U")],
+        &[PutTransaction("V"), Advance("V")],
+    ];
+    story("alias, and the transactions that name it", &before, &phases)
+}
