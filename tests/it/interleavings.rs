@@ -7,7 +7,7 @@ use crate::stories;
 
 fn holds(scenario: &Scenario) {
     for reading in [Reading::Atomic, Reading::Posix] {
-        let looked = explore(scenario, reading, &Broken::default(), Effort::of(200, 2));
+        let looked = explore(scenario, reading, &Broken::default(), Effort::of(100, 2));
         let looked = looked.unwrap_or_else(|what| panic!("{what}"));
         println!("{} ({reading:?}): {looked}", scenario.name);
     }
@@ -153,4 +153,11 @@ fn an_alias_beside_the_transactions_that_name_it() {
 #[test]
 fn an_old_alias_beside_gc() {
     holds(&stories::aged_aliases());
+}
+
+#[test]
+fn threads_of_one_process() {
+    for story in stories::in_one_process() {
+        holds(&story);
+    }
 }

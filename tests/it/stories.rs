@@ -31,6 +31,7 @@ fn story(name: &'static str, before: &[Act], phases: &[Phase]) -> Scenario {
         phases: (phases.iter())
             .map(|phase| phase.iter().map(|act| vec![*act]).collect())
             .collect(),
+        one_process: false,
         bounds: Bounds {
             switches: 2,
             kills: 1,
@@ -318,4 +319,27 @@ pub fn aged_aliases() -> Scenario {
         &[],
         &phases,
     )
+}
+
+/// Those in which nobody waits for another inside a process, with all of a phase in one.
+pub fn in_one_process() -> Vec<Scenario> {
+    let stories = [
+        model_5(),
+        model_5b(),
+        model_6(),
+        model_8(),
+        model_15(),
+        replay(),
+        first_uploads(),
+        aliases(),
+    ];
+    let one = |mut story: Scenario| {
+        // The last phase of `aliases` has an advance beside an upload, which wait for each other.
+        story
+            .phases
+            .retain(|phase| !phase.contains(&vec![Advance("V")]));
+        story.one_process = true;
+        story
+    };
+    stories.map(one).into()
 }
