@@ -69,7 +69,9 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Ans
 /// lines where the ids came as lines (`text/plain`), unless `Accept` asks for JSON. 400
 /// `malformed-json`, `malformed-id`; 413 `too-large`; 503 `busy`.
 pub async fn missing(site: &Site, request: &HttpRequest, body: &mut Body, user: UserId) -> Answer {
-    let text = body.gather(limits::MISSING_BODY_BYTES, Problem::too_large).await?;
+    let text = body
+        .gather(limits::MISSING_BODY_BYTES, Problem::too_large)
+        .await?;
     let says = |name, media: &str| {
         let value = request.headers().get(name);
         value.is_some_and(|value| value.to_str().is_ok_and(|value| value.starts_with(media)))
