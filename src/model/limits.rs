@@ -36,12 +36,20 @@ pub const PUSHED_TOGETHER: usize = 32_768;
 /// the exclusive one gets its turn.
 pub const PUBLISHED_AT_ONCE: usize = 4096;
 
-/// Missing chunks that the refusal of a bundle names, of however many there are.
-pub const MISSING_NAMED: usize = 10_000;
+/// Missing chunks that a refusal names, of however many there are: 7 MB of them.
+pub const MISSING_NAMED: usize = 100_000;
 
 /// Bundles that are taken in at a time; others are answered 503 `busy`. Each holds a thread and
 /// some megabytes until its client is done sending.
 pub const PUSHES: usize = 32;
+
+/// Chunks that one advance or one question vouches for: a fraction of [`VOUCHED`], so that a large
+/// one does not make all the others forgotten.
+pub const VOUCHED_AT_ONCE: usize = 4096;
+
+/// Names that an advance remembers to have made, so as to take them back when it fails, and to clear
+/// `incoming/` after it: 35 MB. What is beyond that is left to gc.
+pub const LINKED: usize = 1 << 20;
 
 /// Zeroes that may follow a tar's end. Records are 10 KiB unless told otherwise (`tar -b`).
 pub const BUNDLE_TRAILER: usize = 1 << 20;

@@ -34,7 +34,7 @@ impl Store {
                 Some(resolved) => {
                     dirs.extend(self.unvouched(user, &resolved));
                     let resolved = self.make_young(&lock, resolved, &mut touched)?;
-                    if found.len() < limits::VOUCHED / 2 {
+                    if found.len() < limits::VOUCHED_AT_ONCE {
                         found.push(resolved);
                     }
                 }

@@ -374,13 +374,9 @@ impl Store {
         }
     }
 
-    /// The pending transactions that name this one as parent, and have the number after its. What has been read of a pending
-    /// transaction is remembered by its id, since it never changes.
-    pub(super) fn pending_children(
-        &self,
-        lock: &UserLock,
-        parent: Head,
-    ) -> Result<Vec<TransactionId>> {
+    /// Reads the starts of all pending transactions into memory. What has been read of one is
+    /// remembered by its id, since it never changes, for as long as it is listed.
+    pub(super) fn look_at_pending(&self, lock: &UserLock) -> Result<()> {
         self.forget_if_swept(lock)?;
         let listed = self.list_pending(&lock.folder)?;
         let before = std::mem::take(&mut lock.state.known().pending);
@@ -394,16 +390,22 @@ impl Store {
                 now.insert(*id, start);
             }
         }
-        let mut children: Vec<_> = now
-            .iter()
+        let mut known = lock.state.known();
+        known.pending_count = Some(now.len());
+        known.pending = now;
+        Ok(())
+    }
+
+    /// The pending transactions that name this one as parent and have the number after its, as they
+    /// were just looked at.
+    pub(super) fn pending_children(&self, lock: &UserLock, parent: Head) -> Vec<TransactionId> {
+        let known = lock.state.known();
+        let mut children: Vec<_> = (known.pending.iter())
             .filter(|(_, start)| (start.parent, start.seq) == (parent.id, parent.seq + 1))
             .map(|(id, _)| *id)
             .collect();
         children.sort_unstable();
-        let mut known = lock.state.known();
-        known.pending_count = Some(now.len());
-        known.pending = now;
-        Ok(children)
+        children
     }
 }
 

@@ -1,7 +1,7 @@
 //! Interleavings: two or three processes on one user, going on in every order within the bounds, some
 //! of them killed, and the power cut at every step. The numbers are those of the model's scenarios.
 
-use crate::proof::{Broken, Effort, Scenario, explore};
+use crate::proof::{Act, Broken, Effort, Scenario, explore};
 use crate::sim::Reading;
 use crate::stories;
 
@@ -159,5 +159,36 @@ fn an_old_alias_beside_gc() {
 fn threads_of_one_process() {
     for story in stories::in_one_process() {
         holds(&story);
+    }
+}
+
+#[test]
+fn two_bundles_race_beside_a_reader() {
+    holds(&stories::bundles_race());
+}
+
+#[test]
+fn a_bundle_is_killed_and_pushed_again_beside_a_transaction() {
+    holds(&stories::bundle_is_killed());
+}
+
+#[test]
+fn a_bulk_upload_beside_its_parts() {
+    holds(&stories::bundle_beside_its_parts());
+}
+
+#[test]
+fn a_bundle_beside_an_advance_to_its_middle() {
+    holds(&stories::bundle_beside_advance());
+}
+
+#[test]
+fn a_user_is_deleted_beside_a_bundle() {
+    for act in [
+        Act::Push(&["C", "D"]),
+        Act::Upload(&["Z"]),
+        Act::Ask(&["a", "b"]),
+    ] {
+        holds(&stories::deletion_beside(act));
     }
 }

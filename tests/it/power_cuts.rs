@@ -134,6 +134,46 @@ fn garbage_is_collected() {
     survives(&scenario);
 }
 
+#[test]
+fn a_bundle_for_a_new_user_and_one_for_a_known_one() {
+    let acts = [Act::Push(&["A", "B"]), Act::Push(&["C"]), Act::Push(&["C"])];
+    survives(&alone("bundles", &[], &acts));
+}
+
+#[test]
+fn a_bulk_upload_and_the_same_with_head() {
+    let before = [PutChunk("a"), PutTransaction("A")];
+    let acts = [
+        Act::Upload(&["A", "B"]),
+        Act::Push(&["A", "B"]),
+        Act::Ask(&["a", "b", "c"]),
+    ];
+    survives(&alone("bulk upload", &before, &acts));
+}
+
+#[test]
+fn a_bundle_that_lost_the_race() {
+    let before = [&A_AND_B[..], &[Advance("B")]].concat();
+    let acts = [Act::Push(&["S"]), Act::Push(&["B", "C", "D"])];
+    survives(&alone("lost race", &before, &acts));
+}
+
+#[test]
+fn aliases_in_bundles() {
+    let acts = [Act::Push(&["U"]), Act::Push(&["U", "V"])];
+    survives(&alone("aliases in bundles", &[PutChunk("ua")], &acts));
+}
+
+#[test]
+fn chunks_that_are_asked_about() {
+    let acts = [
+        PutChunk("a"),
+        Act::Ask(&["b", "a", "ua"]),
+        PutTransaction("A"),
+    ];
+    survives(&alone("questions", &[PutChunk("b"), PutChunk("ua")], &acts));
+}
+
 /// A little of everything that one client does.
 pub fn everything() -> Scenario {
     let acts = [

@@ -321,6 +321,23 @@ pub fn aged_aliases() -> Scenario {
     )
 }
 
+pub fn bundles_race() -> Scenario {
+    let phases: [Phase; 1] = [&[Act::Push(&["A", "B"]), Act::Push(&["S"]), GetListing]];
+    story("two bundles race, reader", &NOTHING_YET, &phases)
+}
+
+pub fn bundle_is_killed() -> Scenario {
+    let phases: [Phase; 2] = [
+        &[Act::Push(&["A", "B"])],
+        &[Act::Push(&["A", "B"]), PutTransaction("A")],
+    ];
+    story(
+        "a bundle killed, and pushed again beside a PUT",
+        &NOTHING_YET,
+        &phases,
+    )
+}
+
 /// Those in which nobody waits for another inside a process, with all of a phase in one.
 pub fn in_one_process() -> Vec<Scenario> {
     let stories = [
@@ -342,4 +359,25 @@ pub fn in_one_process() -> Vec<Scenario> {
         story
     };
     stories.map(one).into()
+}
+
+pub fn bundle_beside_its_parts() -> Scenario {
+    let phases: [Phase; 2] = [
+        &[
+            Act::Upload(&["A", "B"]),
+            PutTransaction("A*"),
+            PutChunk("a"),
+        ],
+        &[Act::Ask(&["a", "b"]), Advance("B")],
+    ];
+    story("a bulk upload beside its parts", &NOTHING_YET, &phases)
+}
+
+pub fn bundle_beside_advance() -> Scenario {
+    let phases: [Phase; 1] = [&[Act::Push(&["B", "C"]), Advance("B"), GetListing]];
+    story(
+        "a bundle beside an advance to its middle",
+        &UPLOADED,
+        &phases,
+    )
 }

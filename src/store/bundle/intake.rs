@@ -16,6 +16,7 @@ use super::staging::{StagedAlias, StagedChunk, StagedTransaction, Staging, Writi
 use super::tar::{Members, Trouble, bad};
 use crate::disk;
 use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
+use crate::store::head::Position;
 use crate::store::layout::{Area, Dir, Folder, Member};
 use crate::store::lock::Stamp;
 use crate::store::user::UserState;
@@ -325,6 +326,10 @@ impl Intake<'_> {
         {
             return Ok(bad(format!("{id} is not a transaction that can be"))?);
         }
+        if self.is_committed(id, transaction.seq, &contents)? {
+            self.existing.transaction(contents.len() as u32);
+            return Ok(());
+        }
         let writing = Writing::start(self.store, &self.state, &self.staging)?;
         writing.write(&contents)?;
         let number = writing.keep();
@@ -336,8 +341,28 @@ impl Intake<'_> {
             seq: transaction.seq,
             bytes: contents.len() as u32,
             has_chunks: chunks.iter().all(|chunk| self.recent.has(chunk)),
+            on_chain: false,
         });
         Ok(())
+    }
+}
+
+impl Intake<'_> {
+    /// Whether this very transaction was on the chain when the push began: whoever pushes all of its
+    /// history again has nothing written for it.
+    fn is_committed(&mut self, id: TransactionId, seq: u64, contents: &[u8]) -> Result<bool> {
+        let head = self.began_at;
+        if seq > head.seq {
+            return Ok(false);
+        }
+        let place = self.folder.transaction(id);
+        if self.store.read_file(&place, usize::MAX)?.as_deref() != Some(contents) {
+            return Ok(false);
+        }
+        // Where `log` cannot tell, it is looked at again when all has come.
+        let position = self.store.position_at(&self.folder, head, id, seq)?;
+        self.dirs.insert(Dir::of_transaction(id));
+        Ok(position == Position::OnChain(seq))
     }
 }
 

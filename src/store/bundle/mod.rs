@@ -14,7 +14,7 @@ use std::collections::{HashSet, VecDeque};
 use crate::model::{ChunkId, limits};
 
 /// The last chunks and aliases that went by: first in, first out.
-pub(super) struct Window {
+pub(in crate::store) struct Window {
     order: VecDeque<ChunkId>,
     ids: HashSet<ChunkId>,
     size: usize,

@@ -229,12 +229,14 @@ impl Intake<'_> {
         }
         self.sort_transactions()?;
         self.check_parents()?;
+        let looked_at = self.find_on_chain()?;
         self.sync_contents()?;
         let mut next = 0;
         while next < self.staging.transactions.len() {
             let lock = self.lock(Mode::Shared)?;
             let now = self.store.vouched_head(&self.state, &self.folder)?;
             let now = now.ok_or(Error::UserGone)?;
+            self.store.forget_if_swept(&lock)?;
             if next == 0 {
                 self.check_room(&lock, now, head)?;
             }
@@ -242,7 +244,10 @@ impl Intake<'_> {
                 if next == self.staging.transactions.len() {
                     break;
                 }
-                self.publish_transaction(&lock, now, next)?;
+                if now != looked_at {
+                    self.look_again(now, next)?;
+                }
+                self.publish_transaction(&lock, next)?;
                 next += 1;
             }
         }
@@ -355,17 +360,39 @@ impl Intake<'_> {
         Ok(())
     }
 
-    fn publish_transaction(&mut self, lock: &UserLock, now: Head, index: usize) -> Step<()> {
-        let store = self.store;
+    /// Which of them are on the chain; says at which HEAD. Without a lock, as `log` may have to be
+    /// rebuilt for it.
+    fn find_on_chain(&mut self) -> Step<Head> {
+        let (store, folder) = (self.store, &self.folder);
+        // First, so that a HEAD that moves meanwhile is noticed.
+        let head = store.vouched_head(&self.state, folder)?;
+        for staged in &mut self.staging.transactions {
+            let found = store.mending_log(&self.user, || {
+                let head = store.vouched_head(&self.state, folder)?;
+                store.locate_on_chain(folder, head.ok_or(Error::UserGone)?, staged.id)
+            });
+            staged.on_chain = matches!(found?, Where::OnChain(_));
+        }
+        Ok(head.ok_or(Error::UserGone)?)
+    }
+
+    /// HEAD has moved since.
+    fn look_again(&mut self, now: Head, index: usize) -> Step<()> {
+        let staged = &mut self.staging.transactions[index];
+        let found = self.store.locate_on_chain(&self.folder, now, staged.id);
+        let found = self.store.log_was_mended(found, &self.folder)?;
+        staged.on_chain = matches!(found, Where::OnChain(_));
+        Ok(())
+    }
+
+    fn publish_transaction(&mut self, lock: &UserLock, index: usize) -> Step<()> {
         let staged = &self.staging.transactions[index];
         let (id, seq, bytes, number) = (staged.id, staged.seq, staged.bytes, staged.number);
         let (parent, has_chunks) = (staged.parent, staged.has_chunks);
 
         // Whether it exists.
         let place = self.folder.pending(id);
-        let on_chain = store.locate_on_chain(&self.folder, now, id);
-        let on_chain = store.log_was_mended(on_chain, &self.folder)?;
-        if let Where::OnChain(_) = on_chain {
+        if staged.on_chain {
             let there = self.folder.transaction(id);
             self.compare(index, &there, Dir::of_transaction(id))?;
             self.existing.transaction(bytes);

@@ -216,6 +216,39 @@ pub fn digest(bytes: &[u8]) -> ChunkDigest {
     ChunkDigest::from_bytes(Sha256::digest(bytes).into())
 }
 
+/// A bundle of these transactions and their chunks; HEAD, where it has one, is the last.
+pub fn bundle(names: &[Content], with_head: bool) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, contents: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(contents.len() as u64);
+        tar.append_data(&mut header, name, contents)
+            .expect("a Vec takes whatever is written");
+    };
+    for name in names {
+        let known = known(name);
+        for chunk in known.chunks {
+            let bytes = chunk_bytes(chunk);
+            let digest = digest(&bytes).to_string();
+            add(&format!("chunks/{}/{digest}", &digest[..2]), &bytes);
+            if let ChunkId::Alias(alias) = chunk_id(chunk) {
+                let alias = alias.to_string();
+                let line = format!("{digest}\n");
+                add(&format!("aliases/{}/{alias}", &alias[..2]), line.as_bytes());
+            }
+        }
+        let id = known.id.to_string();
+        add(
+            &format!("transactions/{}/{id}.json", &id[..2]),
+            known.json().as_bytes(),
+        );
+    }
+    if let Some(last) = names.last().filter(|_| with_head) {
+        add("HEAD", format!("{}\n", id(last)).as_bytes());
+    }
+    tar.into_inner().expect("a Vec takes whatever is written")
+}
+
 /// The committed file of a transaction.
 pub fn committed_file(id: TransactionId) -> Place {
     let id = id.to_string();
