@@ -57,3 +57,5 @@ mod gc;
 mod stock;
 // What fsck reports of a store, and what it does not.
 mod fsck;
+// Each kind of damage on each kind of file: what fsck says, what the server answers, what a repair makes of it.
+mod damage;
