@@ -65,3 +65,5 @@ mod failing_disk;
 mod stock;
 // What fsck reports of a store, and what it does not.
 mod fsck;
+// Each kind of damage on each kind of file: what fsck says, what the server answers, what a repair makes of it.
+mod damage;
