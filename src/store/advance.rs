@@ -9,6 +9,7 @@ use super::head::{Position, Vouched};
 use super::layout::{Area, Dir};
 use super::lock::UserLock;
 use super::mistake::Mistake;
+use super::quota::Amount;
 use super::user::damaged;
 use super::{Advance, AdvanceRefusal, Error, Result, Store};
 use crate::disk::{Mode, Place, Target};
@@ -252,6 +253,14 @@ impl Store {
             self.sync_dirs(&lock.state, folder, dirs, Vec::new())?;
         }
         lock.state.known().head = Some(Vouched::new(&meta, new));
+        let lines = (super::log::LINE as i64).saturating_mul(line.len() as i64);
+        self.changed(
+            &lock.user,
+            Amount {
+                files: 0,
+                bytes: lines,
+            },
+        );
         for chunk in chunks {
             self.vouch(&lock.user, &chunk.committed());
         }

@@ -52,3 +52,6 @@ mod interleavings;
 
 // Garbage collection: what goes, what stays, and what may happen meanwhile.
 mod gc;
+
+// How much a user may have, and how full the disk may get.
+mod quotas;
