@@ -13,11 +13,14 @@ use super::user::{UserState, damaged};
 use super::vouch::Name;
 use super::{Content, Error, PutChunk, Result, Store};
 use crate::disk::{Kind, Meta, Mode, Place, Target};
-use crate::model::{ChunkDigest, ChunkId, UserId};
+use crate::model::{ChunkDigest, ChunkId, UserId, limits};
 
 /// The areas in the order in which a chunk is looked for: an advance links it into the committed
 /// area before it leaves `incoming/`, so the third look finds what moved between the first two.
 const LOOKS: [Area; 3] = [Area::Committed, Area::Incoming, Area::Committed];
+
+/// The length of an alias's file: a digest and a newline.
+pub(super) const ALIAS_BYTES: u64 = 65;
 
 /// A chunk on its way in: a temporary file and its digest so far. Dropped, it leaves nothing.
 pub struct Staged {
@@ -25,6 +28,9 @@ pub struct Staged {
     temporary: Temporary,
     hasher: Sha256,
     bytes: u64,
+    /// What uploads leave free of the disk, and when it is to be looked at next.
+    min_free: u64,
+    look: u64,
 }
 
 /// A chunk that is whole and durable, but has no name yet. Dropped, it leaves nothing.
@@ -37,6 +43,11 @@ pub struct Sealed {
 impl Staged {
     /// More of the chunk. The caller watches the limit.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.bytes + bytes.len() as u64 > self.look {
+            self.temporary
+                .check_room(self.min_free, bytes.len() as u64)?;
+            self.look = self.bytes + limits::ROOM_STEP;
+        }
         self.temporary.file.append(bytes)?;
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
@@ -81,6 +92,7 @@ impl Store {
     pub fn stage(&self, user: &UserId) -> Result<Staged> {
         let state = self.users.state(user);
         state.check_writable()?;
+        self.check_room(0)?;
         let folder = Folder::of(user);
         let temporary = match self.temporary(&state, &folder) {
             Err(Error::UserGone) => {
@@ -94,6 +106,8 @@ impl Store {
             temporary,
             hasher: Sha256::new(),
             bytes: 0,
+            min_free: self.options.min_free,
+            look: limits::SMALL as u64,
         })
     }
 
@@ -104,6 +118,7 @@ impl Store {
             temporary,
             hasher,
             bytes,
+            ..
         } = staged;
         state.check_writable()?;
         self.disk.sync(&[Target::File(temporary.file.clone())])?;
@@ -307,6 +322,7 @@ impl Store {
             Ok(_) => Area::Committed,
             Err(_) => Area::Incoming,
         };
+        let room = self.reserve(&lock.user, sealed.bytes)?;
         let meta = sealed.temporary.file.meta()?;
         let dir = Dir::of_chunk(area, &digest);
         let taken = self.publish(lock, &mut sealed.temporary, dir, &place(area))?;
@@ -316,6 +332,7 @@ impl Store {
             let found = Found { area, meta };
             return self.refresh(lock, id, found, dir, &place(area), work);
         }
+        room.keep();
         work.dirs.push(dir);
         work.names.push((area, id, meta));
         Ok(())
@@ -390,6 +407,7 @@ impl Store {
     ) -> Result<bool> {
         let id = ChunkId::Alias(*alias);
         if self.find_alias(&lock.folder, alias)?.is_none() {
+            let room = self.reserve(&lock.user, ALIAS_BYTES)?;
             let mut temporary = self.temporary(&lock.state, &lock.folder)?;
             temporary.file.append(format!("{digest}\n").as_bytes())?;
             self.disk.sync(&[Target::File(temporary.file.clone())])?;
@@ -397,6 +415,7 @@ impl Store {
             let dir = Dir::of_alias(Area::Incoming, alias);
             let place = lock.folder.alias(Area::Incoming, alias);
             if !self.publish(lock, &mut temporary, dir, &place)? {
+                room.keep();
                 work.dirs.push(dir);
                 work.names.push((Area::Incoming, id, meta));
                 return Ok(true);

@@ -67,3 +67,5 @@ mod stock;
 mod fsck;
 // Each kind of damage on each kind of file: what fsck says, what the server answers, what a repair makes of it.
 mod damage;
+// How much a user may have, and how full the disk may get.
+mod quotas;
