@@ -31,6 +31,15 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A grace period, which may be nothing: then everything that is not reachable goes.
+pub fn grace(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(grace) if grace <= Duration::from_secs(u32::MAX.into()) => Ok(grace),
+        Ok(_) => Err("longer than a century".to_owned()),
+        Err(error) => Err(format!("{error} (such as 30s, 5m, 1d)")),
+    }
+}
+
 /// A number of bytes that is not zero.
 pub fn size(text: &str) -> Result<u64, String> {
     match text.parse() {

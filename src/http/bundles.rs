@@ -3,9 +3,10 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
+use actix_web::dev::RequestHead;
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::sync::{mpsc, oneshot};
@@ -32,8 +33,8 @@ const PIECES_AHEAD: usize = 8;
 /// where `from` or `to` is not on the chain.
 ///
 /// A part, and a HEAD, need the length of the whole: a look at each of its files.
-pub async fn get(site: &Site, request: &HttpRequest, user: UserId) -> Answer {
-    let query = BundleQuery::parse(request.uri().query())?;
+pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
+    let query = BundleQuery::parse(request.uri.query())?;
     let found = blocking(site, move |store| {
         store.bundle(&user, query.from, query.to, query.limit)
     });
@@ -49,8 +50,8 @@ pub async fn get(site: &Site, request: &HttpRequest, user: UserId) -> Answer {
     let tag = format!("\"{from}-{to}\"");
     let headers = request.headers();
     let pinned = query.to.is_some() || headers.contains_key(header::IF_RANGE);
-    let ranges = pinned && request.method() == Method::GET;
-    let measured = request.method() == Method::HEAD || ranges && asks_for_a_part(headers);
+    let ranges = pinned && request.method == Method::GET;
+    let measured = request.method == Method::HEAD || ranges && asks_for_a_part(headers);
     let bytes = if measured {
         let plan = plan.clone();
         Some(blocking(site, move |store| store.bundle_bytes(&plan)).await?)
@@ -93,7 +94,7 @@ pub async fn get(site: &Site, request: &HttpRequest, user: UserId) -> Answer {
         let range = format!("bytes {first}-{last}/{whole}");
         response.insert_header((header::CONTENT_RANGE, range));
     }
-    if request.method() == Method::HEAD {
+    if request.method == Method::HEAD {
         return Ok(headers_only(response, whole));
     }
     let reader = blocking(site, move |store| start(store, &plan, first)).await?;

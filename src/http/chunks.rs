@@ -1,7 +1,8 @@
 //! `/0.1/{user}/chunks/{chunk}`: immutable bytes.
 
+use actix_web::HttpResponse;
+use actix_web::dev::RequestHead;
 use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse};
 use tokio::task::JoinHandle;
 
 use super::blocking::{blocking, lock, lock_known, lock_now};
@@ -16,7 +17,7 @@ use crate::wire::{Code, JSON, MissingMessage, OCTETS, TEXT, parse_chunk_lines, p
 
 /// `GET`: 200 with the bytes, 206 with some of them, 304 when `If-None-Match` names the chunk. 400
 /// `malformed-id`; 404 `unknown-chunk`; 412 `precondition-failed`; 416 `range`.
-pub async fn get(site: &Site, request: &HttpRequest, user: UserId, id: ChunkId) -> Answer {
+pub async fn get(site: &Site, request: &RequestHead, user: UserId, id: ChunkId) -> Answer {
     check(site, &id)?;
     // In place: a look-up that the kernel has in memory costs less than the way to a thread.
     let found = site.store.chunk(&user, &id)?;
@@ -40,7 +41,6 @@ pub async fn get(site: &Site, request: &HttpRequest, user: UserId, id: ChunkId) 
 pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Answer {
     check(site, &id)?;
     let limit = site.store.options().chunk_bytes;
-    body.check_announced(limit)?;
     let mut upload = Upload::new(user);
     let mut piece = Vec::new();
     while let Some(bytes) = body.next().await? {
@@ -68,7 +68,7 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Ans
 /// `POST …/chunks/missing`: 200 with those of the ids whose chunks are not here, in their order; as
 /// lines where the ids came as lines (`text/plain`), unless `Accept` asks for JSON. 400
 /// `malformed-json`, `malformed-id`; 413 `too-large`; 503 `busy`.
-pub async fn missing(site: &Site, request: &HttpRequest, body: &mut Body, user: UserId) -> Answer {
+pub async fn missing(site: &Site, request: &RequestHead, body: &mut Body, user: UserId) -> Answer {
     let text = body
         .gather(limits::MISSING_BODY_BYTES, Problem::too_large)
         .await?;

@@ -89,6 +89,10 @@ pub const SWEEP_FILES: usize = 512;
 /// How many bytes it removes before it does: freeing a large file takes the file system a while.
 pub const SWEEP_BYTES: u64 = 1 << 30;
 
+/// How often a server that collects garbage looks whether it is time: often enough to notice a
+/// collection by another process, or a clock that was set.
+pub const GC_LOOK: Duration = Duration::from_secs(60);
+
 /// How long a request body may stall, unless `--body-timeout` says otherwise.
 pub const BODY_STALL: Duration = Duration::from_secs(30);
 
@@ -114,6 +118,23 @@ pub const KNOWN_USERS: usize = 1024;
 /// Files that this process remembers to be durable, so that they need not be synced again.
 pub const VOUCHED: usize = 65_536;
 
+/// What fsck keeps to know which names a chain names: room for ten million of them, twice (one of chunks,
+/// one of transactions).
+pub const FSCK_FILTER_BYTES: usize = 16 << 20;
+
+/// Files that fsck has listed and not yet read.
+pub const FSCK_JOBS: usize = 1024;
+
+/// Transactions that one worker of fsck checks in a row.
+pub const FSCK_STRETCH: u64 = 256;
+
+/// Doubts that fsck gathers before it settles them under the shared lock, and things that a repair does
+/// before it lets the exclusive one go for others.
+pub const FSCK_BATCH: usize = 256;
+
+/// Things of one kind that one run of `fsck --repair` mends for a user; a second run goes on.
+pub const FSCK_MENDED: usize = 65_536;
+
 /// How long a client may wait for another head in one request: below what proxies cut off at.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
@@ -133,7 +154,7 @@ pub const BLOCKING_THREADS: usize = 64;
 /// Connections at a time, unless `--max-connections` says otherwise.
 pub const CONNECTIONS: usize = 16_384;
 
-/// How long the head of a connection's first request may take, unless `--head-timeout` says otherwise.
+/// How long the head of a request may take, unless `--head-timeout` says otherwise.
 pub const HEAD_WAIT: Duration = Duration::from_secs(10);
 
 /// How long a connection may be idle between two requests. Proxies keep theirs for a minute; the
@@ -142,3 +163,6 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long a connection that is closed with a body unread is read on, so that the answer arrives.
 pub const LINGER: Duration = Duration::from_secs(2);
+
+/// Connections that wait to be accepted.
+pub const BACKLOG: u32 = 1024;

@@ -148,7 +148,7 @@ impl Store {
 
     /// Rebuilds `log` by walking parents from HEAD: a new file, renamed over the old one. Needs the
     /// exclusive lock. Costs the length of the chain, and no memory.
-    pub(super) fn rebuild_log(&self, lock: &UserLock) -> Result<()> {
+    pub(crate) fn rebuild_log(&self, lock: &UserLock) -> Result<()> {
         let folder = &lock.folder;
         lock.state.check_writable()?;
         let head = self

@@ -173,22 +173,28 @@ impl Store {
         alias: &Uuid,
     ) -> Result<Option<(Found, ChunkDigest)>> {
         for area in LOOKS {
-            let place = folder.alias(area, alias);
-            let file = match self.disk.open(&place) {
-                Ok(file) => file,
-                Err(absent) if absent.is_absent() => continue,
-                Err(other) => return Err(other.into()),
+            let Some((meta, digest)) = self.read_alias(&folder.alias(area, alias))? else {
+                continue;
             };
-            let mut buffer = [0; 66];
-            let read = file.read_at(0, &mut buffer)?;
-            let digest = std::str::from_utf8(&buffer[..read])
-                .ok()
-                .and_then(|text| text.strip_suffix('\n')?.parse().ok())
-                .ok_or_else(|| damaged(&place, "not one digest and a newline"))?;
-            let meta = file.meta()?;
             return Ok(Some((Found { area, meta }, digest)));
         }
         Ok(None)
+    }
+
+    /// Reads which chunk an alias's file stands for; `None` where there is no file.
+    pub(crate) fn read_alias(&self, place: &Place) -> Result<Option<(Meta, ChunkDigest)>> {
+        let file = match self.disk.open(place) {
+            Ok(file) => file,
+            Err(absent) if absent.is_absent() => return Ok(None),
+            Err(other) => return Err(other.into()),
+        };
+        let mut buffer = [0; 66];
+        let read = file.read_at(0, &mut buffer)?;
+        let digest = std::str::from_utf8(&buffer[..read])
+            .ok()
+            .and_then(|text| text.strip_suffix('\n')?.parse().ok())
+            .ok_or_else(|| damaged(place, "not one digest and a newline"))?;
+        Ok(Some((file.meta()?, digest)))
     }
 
     /// Looks a chunk id up to the end: the alias where it is one, and the bytes.

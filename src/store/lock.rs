@@ -22,7 +22,7 @@ pub struct UserLock {
     pub(super) user: UserId,
     pub(super) mode: Mode,
     pub(super) state: Arc<UserState>,
-    pub(super) folder: Folder,
+    pub(crate) folder: Folder,
     // In this order, so that the next one in this process finds the file free.
     _held: Option<Box<dyn Held>>,
     _front: Front,

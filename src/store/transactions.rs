@@ -13,7 +13,7 @@ use super::lock::UserLock;
 use super::mistake::Mistake;
 use super::user::{UserState, damaged};
 use super::{Content, Error, PutTransaction, Result, Store};
-use crate::disk::{Mode, Place, Target};
+use crate::disk::{Meta, Mode, Place, Target};
 use crate::model::{ChunkId, Head, Transaction, TransactionId, UserId, limits};
 
 /// What a client wants a transaction to be. The id is never the root's, nor the parent's.
@@ -71,18 +71,31 @@ impl Store {
         place: &Place,
         id: TransactionId,
     ) -> Result<Option<Transaction>> {
-        let Some((file, _)) = self.open_transaction(place, id)? else {
-            return Ok(None);
+        Ok(self
+            .read_transaction_file(place, id)?
+            .map(|(_, transaction)| transaction))
+    }
+
+    /// The same, and what the disk says of the file.
+    pub(crate) fn read_transaction_file(
+        &self,
+        place: &Place,
+        id: TransactionId,
+    ) -> Result<Option<(Meta, Transaction)>> {
+        let file = match self.disk.open(place) {
+            Ok(file) => file,
+            Err(absent) if absent.is_absent() => return Ok(None),
+            Err(other) => return Err(other.into()),
         };
-        let bytes = file.meta()?.bytes;
-        if bytes > (limits::TRANSACTION_BYTES + json::PREFIX) as u64 {
+        let meta = file.meta()?;
+        if meta.bytes > (limits::TRANSACTION_BYTES + json::PREFIX) as u64 {
             return Err(damaged(place, "larger than any transaction"));
         }
-        let mut buffer = vec![0; bytes as usize];
+        let mut buffer = vec![0; meta.bytes as usize];
         let read = file.read_at(0, &mut buffer)?;
         match json::decode(&buffer[..read]) {
-            Some(transaction) => Ok(Some(transaction)),
-            None => Err(damaged(place, "not the transaction of its name")),
+            Some(there) if there.id == id && there.seq > 0 => Ok(Some((meta, there))),
+            _ => Err(damaged(place, "not the transaction of its name")),
         }
     }
 
@@ -349,7 +362,7 @@ impl Store {
     }
 
     /// The ids in `incoming/transactions`.
-    pub(super) fn list_pending(&self, folder: &Folder) -> Result<Vec<TransactionId>> {
+    pub(crate) fn list_pending(&self, folder: &Folder) -> Result<Vec<TransactionId>> {
         let mut ids = Vec::new();
         let listed = self.disk.list(&folder.dir(Dir::Pending), &mut |entry| {
             ids.extend(layout::parse_transaction(&entry.name));

@@ -6,7 +6,7 @@ use crate::kit::{ROOT, Server, binary, chunk, run_with_deadline, transaction_id,
 
 /// A mount namespace in which `script` is run before the binary; it goes when the process does, and
 /// nobody else sees what is mounted there. `None` where the system does not let us have one.
-fn in_own_namespace(script: &str) -> Option<Command> {
+pub fn in_own_namespace(script: &str) -> Option<Command> {
     let enter: &[&str] = if rustix::process::geteuid().is_root() {
         &["--mount"]
     } else {

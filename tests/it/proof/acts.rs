@@ -6,6 +6,8 @@ use mentat_sync::store::{
     Advance, AdvanceRefusal, Error, PushBundle, PutChunk, PutTransaction, Result, Store, UserLock,
 };
 
+use mentat_sync::upkeep::gc;
+
 use super::answers::{Answers, Book, Fact};
 use super::cast::{self, Chunk, Content, user};
 
@@ -26,6 +28,8 @@ pub enum Act {
     /// Which of these are missing.
     Ask(&'static [Chunk]),
     Delete,
+    /// `mentat-sync gc` on this user.
+    Collect,
 }
 
 /// Whether a request may be refused for reasons of the world.
@@ -53,6 +57,10 @@ impl Act {
             Act::Upload(names) => push(store, book, &before, names, false),
             Act::Ask(names) => ask(store, book, &before, names),
             Act::Delete => delete(store, book),
+            Act::Collect => {
+                let grace = gc::Options::default();
+                gc::collect(store, &user(), &grace, &mut |_| {}).map(drop)
+            }
         };
         if let Some(name) = self.aim() {
             let mut answers = book.open();
