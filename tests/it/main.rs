@@ -69,3 +69,6 @@ mod fsck;
 mod damage;
 // How much a user may have, and how full the disk may get.
 mod quotas;
+
+// Waiting for another head: `head?wait=` and `events`.
+mod waiting;
