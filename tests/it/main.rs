@@ -15,6 +15,8 @@ mod refusals;
 mod answers;
 // The data directory as a person with a shell sees it.
 mod files;
+// Clients that are slow, or gone, or ahead of the answers; and how long the server waits for them.
+mod patience;
 // How `serve` starts and ends: what it makes of a directory, what it says, its exit codes.
 mod starting;
 // A full disk, and a directory that cannot be written: tiny file systems in a mount namespace of their own.
