@@ -185,3 +185,10 @@ fn a_user_is_deleted_beside_a_bundle() {
 fn an_old_alias_beside_gc() {
     holds(&stories::aged_aliases());
 }
+
+#[test]
+fn bundles_beside_gc() {
+    for scenario in stories::bundle_beside_gc() {
+        holds(&scenario);
+    }
+}
