@@ -147,7 +147,7 @@ impl Store {
     }
 
     /// Where the parent stands in the count; `None` where it is not there.
-    fn parent_seq(
+    pub(super) fn parent_seq(
         &self,
         folder: &Folder,
         head: Head,

@@ -192,3 +192,10 @@ fn a_user_is_deleted_beside_a_bundle() {
         holds(&stories::deletion_beside(act));
     }
 }
+
+#[test]
+fn bundles_beside_gc() {
+    for scenario in stories::bundle_beside_gc() {
+        holds(&scenario);
+    }
+}

@@ -35,6 +35,8 @@ mod linear;
 mod uuid_ids;
 // What must not grow: with the length of the chain, with the size of a chunk.
 mod scale;
+// Bundles and `chunks/missing` over HTTP, with the real `tar` and `curl`; and the fuzz target's corpus.
+mod bundles;
 // The subcommands beside `serve`: what they print, and their exit codes.
 mod cli;
 // The README, run.

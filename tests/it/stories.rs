@@ -381,3 +381,13 @@ pub fn bundle_beside_advance() -> Scenario {
         &phases,
     )
 }
+
+pub fn bundle_beside_gc() -> [Scenario; 2] {
+    let old = [PutChunk("a"), PutTransaction("A"), PutChunk("b")];
+    let upload: [Phase; 2] = [&[Collect, Act::Upload(&["B"])], &[GetListing]];
+    let push: [Phase; 2] = [&[Collect, Act::Push(&["A", "B"])], &[Act::Push(&["B"])]];
+    [
+        aged("gc races an upload onto an old parent", &old, &[], &upload),
+        aged("gc races a push of what is old", &old, &[], &push),
+    ]
+}

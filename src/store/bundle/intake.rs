@@ -341,6 +341,7 @@ impl Intake<'_> {
             seq: transaction.seq,
             bytes: contents.len() as u32,
             has_chunks: chunks.iter().all(|chunk| self.recent.has(chunk)),
+            is_outside: false,
             on_chain: false,
         });
         Ok(())

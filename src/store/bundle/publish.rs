@@ -247,7 +247,7 @@ impl Intake<'_> {
                 if now != looked_at {
                     self.look_again(now, next)?;
                 }
-                self.publish_transaction(&lock, next)?;
+                self.publish_transaction(&lock, now, next)?;
                 next += 1;
             }
         }
@@ -299,17 +299,21 @@ impl Intake<'_> {
 
     /// Every parent is there: in the bundle, on the chain or pending; and each number follows the
     /// parent's. Looked at without a lock, since `log` may have to be rebuilt for it.
-    fn check_parents(&self) -> Step<()> {
+    fn check_parents(&mut self) -> Step<()> {
         let by_id = self.by_id();
+        let mut outside = Vec::new();
         let transactions = &self.staging.transactions;
         let number_of = |parent| {
             let found = by_id.binary_search_by_key(&parent, |&i| transactions[i as usize].id);
             found.ok().map(|at| transactions[by_id[at] as usize].seq)
         };
-        for staged in transactions {
+        for (index, staged) in transactions.iter().enumerate() {
             let parent = match number_of(staged.parent) {
                 Some(seq) => Some(seq),
-                None => self.store.parent_now(&self.user, staged.parent)?,
+                None => {
+                    outside.push(index);
+                    self.store.parent_now(&self.user, staged.parent)?
+                }
             };
             match parent {
                 None => return Err(PushBundle::UnknownParent(staged.id).into()),
@@ -323,6 +327,9 @@ impl Intake<'_> {
                     ))?);
                 }
             }
+        }
+        for index in outside {
+            self.staging.transactions[index].is_outside = true;
         }
         Ok(())
     }
@@ -385,10 +392,22 @@ impl Intake<'_> {
         Ok(())
     }
 
-    fn publish_transaction(&mut self, lock: &UserLock, index: usize) -> Step<()> {
+    fn publish_transaction(&mut self, lock: &UserLock, now: Head, index: usize) -> Step<()> {
+        let store = self.store;
         let staged = &self.staging.transactions[index];
         let (id, seq, bytes, number) = (staged.id, staged.seq, staged.bytes, staged.number);
         let (parent, has_chunks) = (staged.parent, staged.has_chunks);
+
+        // The parent, once more: an old one may have been collected as garbage meanwhile.
+        if staged.is_outside {
+            let there = store.parent_seq(&self.folder, now, parent);
+            match store.log_was_mended(there, &self.folder)? {
+                None => return Err(PushBundle::UnknownParent(id).into()),
+                Some(there) if there + 1 == seq => {}
+                // It went, and came again elsewhere.
+                Some(_) => return Err(Error::Busy.into()),
+            }
+        }
 
         // Whether it exists.
         let place = self.folder.pending(id);

@@ -37,6 +37,8 @@ pub struct StagedTransaction {
     pub bytes: u32,
     /// All its chunks are among those that came with the bundle not long before it.
     pub has_chunks: bool,
+    /// Its parent did not come with the bundle.
+    pub is_outside: bool,
     /// It is on the chain, as HEAD was looked at last.
     pub on_chain: bool,
 }
