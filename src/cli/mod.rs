@@ -1,12 +1,15 @@
 //! The command line: one file a subcommand. It prints, shows progress and sets the exit status.
 
 mod arguments;
+mod fsck;
 mod gc;
 mod log;
 mod logging;
 mod open;
 mod output;
+mod progress;
 mod serve;
+mod snapshot;
 mod users;
 
 use std::process::ExitCode;
@@ -29,6 +32,8 @@ struct CommandLine {
 enum Command {
     Serve(serve::Serve),
     Gc(gc::Gc),
+    Fsck(fsck::Fsck),
+    Snapshot(snapshot::Snapshot),
     Users(users::Users),
     Log(log::Log),
 }
@@ -40,6 +45,22 @@ struct Failure {
 }
 
 impl Failure {
+    /// It was asked for wrongly: status 2.
+    fn usage(words: impl Into<String>) -> Self {
+        Self {
+            status: 2,
+            words: words.into(),
+        }
+    }
+
+    /// Nobody knows, because it could not be looked at: status 3.
+    fn could_not_check(words: impl Into<String>) -> Self {
+        Self {
+            status: 3,
+            words: words.into(),
+        }
+    }
+
     /// It was tried, and failed: status 1.
     fn failed(words: impl Into<String>) -> Self {
         Self {
@@ -54,6 +75,8 @@ pub fn run() -> ExitCode {
     let outcome = match CommandLine::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Gc(gc) => gc.run(),
+        Command::Fsck(fsck) => fsck.run(),
+        Command::Snapshot(snapshot) => snapshot.run(),
         Command::Users(users) => users.run(),
         Command::Log(log) => log.run(),
     };

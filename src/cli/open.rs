@@ -33,7 +33,7 @@ pub fn not_usable(path: &Path, error: &store::Error) -> Failure {
 }
 
 /// What the system said, and where it is a matter of who owns what, that.
-fn in_the_way(path: &Path, verb: &str, error: &io::Error) -> Failure {
+pub fn in_the_way(path: &Path, verb: &str, error: &io::Error) -> Failure {
     let mut words = format!("cannot {verb} {}: {error}", path.display());
     if error.kind() == io::ErrorKind::PermissionDenied {
         words += &format!("\n  this process runs as {}", name_of(effective_user()));

@@ -22,9 +22,9 @@ use crate::model::limits;
 use crate::store::{Options, Store};
 use crate::upkeep::gc;
 
-/// Files that are open beside the connections: what requests read and write. A request that finds
-/// none left is answered 503 `busy`.
-const OTHER_FILES: u64 = 2048;
+/// One in so many of the files that may be open is not for a connection, but for what those that are
+/// not idle read and write. A request that finds none left is answered 503 `busy`.
+const OTHER_FILES: u64 = 4;
 
 /// Serve a data directory over HTTP.
 ///
@@ -69,12 +69,13 @@ pub struct Serve {
           value_parser = size_or_none)]
     min_free: u64,
 
-    /// How long a request body may stall before it is answered 408.
+    /// How long a request body may stall before it is answered 408; and how long a client may take
+    /// nothing of an answer before it is let go.
     #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_BODY_TIMEOUT", default_value = "30s",
           value_parser = duration)]
     body_timeout: Duration,
 
-    /// How long the head of a connection's first request may take.
+    /// How long the head of a request may take.
     #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_HEAD_TIMEOUT", default_value = "10s",
           value_parser = duration)]
     head_timeout: Duration,
@@ -177,6 +178,7 @@ impl Serve {
             workers: self.workers(),
             connections,
             head_timeout: self.head_timeout,
+            taking_timeout: self.body_timeout,
             shutdown: self.shutdown_timeout,
         };
         let site = Arc::new(Site::new(store, settings));
@@ -238,13 +240,12 @@ impl Serve {
     /// As many connections as were asked for, if so many files can be open.
     fn connections(&self) -> usize {
         let files = raise_open_files();
-        let possible = files.saturating_sub(OTHER_FILES);
-        let possible = usize::try_from(possible).unwrap_or(usize::MAX).max(1);
+        let possible = usize::try_from(files - files / OTHER_FILES)
+            .unwrap_or(usize::MAX)
+            .max(1);
         if possible < self.max_connections {
-            log::warn!(
-                "at most {files} files can be open here (ulimit -Hn): {possible} connections at a time, \
-                 not {}",
-                self.max_connections
+            log::info!(
+                "at most {files} files can be open here (ulimit -Hn): {possible} connections at a time"
             );
         }
         self.max_connections.clamp(1, possible)

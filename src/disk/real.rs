@@ -48,6 +48,8 @@ pub struct Real {
     lost: AtomicBool,
     /// There is no `openat2` here.
     walks: AtomicBool,
+    #[cfg(feature = "mistakes")]
+    skipped: Option<super::Skipped>,
 }
 
 impl Real {
@@ -67,6 +69,8 @@ impl Real {
             syncing: AtomicUsize::new(0),
             lost: AtomicBool::new(false),
             walks: AtomicBool::new(false),
+            #[cfg(feature = "mistakes")]
+            skipped: super::Skipped::of_environment(),
         })
     }
 
@@ -142,6 +146,23 @@ impl Real {
             error.place = to.clone();
             error
         })
+    }
+
+    /// A second name here for a regular file of another directory on the same file system; the name
+    /// must be free. An error of kind `CrossesDevices` where it is another one.
+    pub fn link_from(&self, other: &Real, from: &Place, to: &Place) -> Result<()> {
+        let link = || {
+            let ((old_parent, old), (new_parent, new)) = (from.split(), to.split());
+            let (source, target) = (other.directory(&old_parent)?, self.directory(&new_parent)?);
+            Ok(rustix::fs::linkat(
+                &source,
+                old,
+                &target,
+                new,
+                AtFlags::empty(),
+            )?)
+        };
+        link().map_err(|source| error("link", from, source))
     }
 
     fn open_file(&self, place: &Place, flags: OFlags, mode: Bits) -> Result<Handle> {
@@ -450,6 +471,10 @@ impl Disk for Real {
     }
 
     fn sync(&self, targets: &[Target]) -> Result<()> {
+        #[cfg(feature = "mistakes")]
+        if let Some(skipped) = self.skipped {
+            return self.sync_each(&skipped.rest(targets));
+        }
         if targets.is_empty() {
             return Ok(());
         }
@@ -567,6 +592,21 @@ mod tests {
         let mut read = [0; 2];
         assert_eq!(disk.open(&b).unwrap().read_at(0, &mut read).unwrap(), 1);
         assert_eq!(&read[..1], b"a");
+    }
+
+    #[test]
+    fn a_link_from_another_directory_is_the_same_file_and_follows_no_symlink() {
+        let (_one, source) = fresh();
+        let (two, target) = fresh();
+        let (a, b) = (Place::new("a"), Place::new("b"));
+        source.create(&a).unwrap().append(b"a").unwrap();
+        target.link_from(&source, &a, &b).unwrap();
+        let inode = |disk: &Real, place| disk.meta(place).unwrap().inode;
+        assert_eq!(inode(&source, &a), inode(&target, &b));
+        assert!(target.link_from(&source, &a, &b).unwrap_err().is_taken());
+        std::os::unix::fs::symlink("/", two.path().join("d")).unwrap();
+        let through = Place::new("d/tmp/never");
+        assert!(target.link_from(&source, &a, &through).is_err());
     }
 
     #[test]

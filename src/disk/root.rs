@@ -32,6 +32,11 @@ pub fn make_root(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Removes the directory, which must be empty.
+pub fn remove_root(path: &Path) -> io::Result<()> {
+    std::fs::remove_dir(path)
+}
+
 fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),

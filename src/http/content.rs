@@ -3,8 +3,9 @@
 use std::io;
 
 use actix_web::body::SizedStream;
+use actix_web::dev::RequestHead;
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use serde::Serialize;
@@ -67,9 +68,9 @@ pub fn json_answer(message: &impl Serialize) -> HttpResponse {
 }
 
 /// 200, 206, 304, 412 `precondition-failed` or 416 `range`, as RFC 9110 has it for this request.
-pub async fn answer(request: &HttpRequest, resource: Resource) -> Answer {
+pub async fn answer(request: &RequestHead, resource: Resource) -> Answer {
     let bytes = resource.source.bytes();
-    let get = request.method() == Method::GET;
+    let get = request.method == Method::GET;
     let ranges = resource.ranges && get;
     let (status, first, length) = match wanted(request.headers(), &resource.tag, bytes, ranges) {
         Wanted::Whole => (StatusCode::OK, 0, bytes),

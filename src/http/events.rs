@@ -3,8 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+use actix_web::HttpResponse;
+use actix_web::dev::RequestHead;
 use actix_web::http::{Method, header};
-use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::time::timeout;
@@ -20,7 +21,7 @@ use crate::wire::HeadMessage;
 /// `GET`: 200, server-sent events (the WHATWG HTML standard, section 9.2): `id` the head, `data` what
 /// `GET …/head` answers. The current one comes first, unless `Last-Event-ID` is it. A comment every
 /// [`limits::EVENT_HEARTBEAT`] shows that the stream is alive. 503 `busy` when too many wait.
-pub async fn get(site: &Site, request: &HttpRequest, user: UserId) -> Answer {
+pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
     let waiter = site.watch.wait(user)?;
     let head = blocking(site, move |store| store.head(&user)).await?;
     let mut response = HttpResponse::Ok();
@@ -29,7 +30,7 @@ pub async fn get(site: &Site, request: &HttpRequest, user: UserId) -> Answer {
         .insert_header((header::CACHE_CONTROL, "no-store"))
         // nginx would keep events back until its buffer is full.
         .insert_header(("x-accel-buffering", "no"));
-    if request.method() != Method::GET {
+    if request.method != Method::GET {
         return Ok(headers_only(response, 0));
     }
     let last: Option<TransactionId> = request

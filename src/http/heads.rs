@@ -1,11 +1,11 @@
 //! `/0.1/{user}/head`: where the chain ends.
 
 use std::sync::Arc;
-
 use std::time::Duration;
 
+use actix_web::HttpResponse;
+use actix_web::dev::RequestHead;
 use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -24,8 +24,8 @@ use crate::wire::{Code, HeadMessage, JSON, parse_head, parse_wait};
 /// `GET`: 200 with the head and its number, 304 when `If-None-Match` names it; 412
 /// `precondition-failed` when `If-Match` does not. With `wait`, 304 only once the time is up: it is
 /// answered as soon as the head is another one. 400 `bad-query`; 503 `busy` when too many wait.
-pub async fn get(site: &Site, request: &HttpRequest, user: UserId) -> Answer {
-    let wait = parse_wait(request.uri().query())?;
+pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
+    let wait = parse_wait(request.uri.query())?;
     let held = request.headers().contains_key(header::IF_NONE_MATCH);
     let head = if wait.is_zero() || !held {
         blocking(site, move |store| store.head(&user)).await?
@@ -122,7 +122,7 @@ async fn unknown_user(site: &Site, user: UserId, to: TransactionId) -> Result<Ad
     Ok(Advance::Refused { head, why })
 }
 
-fn refused(head: Head, why: AdvanceRefusal) -> Problem {
+pub(super) fn refused(head: Head, why: AdvanceRefusal) -> Problem {
     match why {
         AdvanceRefusal::UnknownTransaction => {
             let detail = "it, or an ancestor of it, is not here";

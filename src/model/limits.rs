@@ -24,8 +24,39 @@ pub const BUNDLE_TRANSACTIONS: u64 = 100_000;
 /// Transactions in one bundle that is pushed.
 pub const PUSHED_TRANSACTIONS: usize = 1_000_000;
 
+/// Chunks and aliases that a bundle remembers to have sent, so as not to send them twice: with the
+/// ids that are 5 MB for each pull.
+pub const BUNDLE_WINDOW: usize = 65_536;
+
+/// Members of a pushed bundle that are written before they are synced together and get their names:
+/// what is remembered of each is some 50 bytes.
+pub const PUSHED_TOGETHER: usize = 32_768;
+
+/// Names that a pushed bundle makes in one go while it holds the shared lock, so that who waits for
+/// the exclusive one gets its turn.
+pub const PUBLISHED_AT_ONCE: usize = 4096;
+
+/// Missing chunks that the refusal of a bundle names, of however many there are.
+pub const MISSING_NAMED: usize = 10_000;
+
+/// Bundles that are taken in at a time; others are answered 503 `busy`. Each holds a thread and
+/// some megabytes until its client is done sending.
+pub const PUSHES: usize = 32;
+
+/// Zeroes that may follow a tar's end. Records are 10 KiB unless told otherwise (`tar -b`).
+pub const BUNDLE_TRAILER: usize = 1 << 20;
+
+/// A PAX header: what is tolerated there is a few times and names.
+pub const PAX_BYTES: u64 = 64 << 10;
+
+/// Files that are kept open until they are synced by a request that touches many.
+pub const SYNCED_APART: usize = 64;
+
 /// Ids in one `chunks/missing` question.
 pub const MISSING_IDS: usize = 100_000;
+
+/// The body of `chunks/missing`: as many ids in JSON, with room for white space.
+pub const MISSING_BODY_BYTES: usize = 10 << 20;
 
 /// The body of `PUT head`: one id in JSON, with room for white space.
 pub const HEAD_BODY_BYTES: usize = 4096;
@@ -69,9 +100,6 @@ pub const RECOUNT_PENDING: Duration = Duration::from_secs(1);
 /// hundreds of directories at the most.
 pub const MIN_FREE_FILES: u64 = 1024;
 
-/// How much of an upload is written between two looks at how much of the disk is free.
-pub const ROOM_STEP: u64 = 8 << 20;
-
 /// How often a server that collects garbage looks whether it is time: often enough to notice a
 /// collection by another process, or a clock that was set.
 pub const GC_LOOK: Duration = Duration::from_secs(60);
@@ -101,6 +129,23 @@ pub const KNOWN_USERS: usize = 1024;
 /// Files that this process remembers to be durable, so that they need not be synced again.
 pub const VOUCHED: usize = 65_536;
 
+/// What fsck keeps to know which names a chain names: room for ten million of them, twice (one of chunks,
+/// one of transactions).
+pub const FSCK_FILTER_BYTES: usize = 16 << 20;
+
+/// Files that fsck has listed and not yet read.
+pub const FSCK_JOBS: usize = 1024;
+
+/// Transactions that one worker of fsck checks in a row.
+pub const FSCK_STRETCH: u64 = 256;
+
+/// Doubts that fsck gathers before it settles them under the shared lock, and things that a repair does
+/// before it lets the exclusive one go for others.
+pub const FSCK_BATCH: usize = 256;
+
+/// Things of one kind that one run of `fsck --repair` mends for a user; a second run goes on.
+pub const FSCK_MENDED: usize = 65_536;
+
 /// How long a client may wait for another head in one request: below what proxies cut off at.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
@@ -120,7 +165,7 @@ pub const BLOCKING_THREADS: usize = 64;
 /// Connections at a time, unless `--max-connections` says otherwise.
 pub const CONNECTIONS: usize = 16_384;
 
-/// How long the head of a connection's first request may take, unless `--head-timeout` says otherwise.
+/// How long the head of a request may take, unless `--head-timeout` says otherwise.
 pub const HEAD_WAIT: Duration = Duration::from_secs(10);
 
 /// How long a connection may be idle between two requests. Proxies keep theirs for a minute; the
@@ -129,3 +174,6 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long a connection that is closed with a body unread is read on, so that the answer arrives.
 pub const LINGER: Duration = Duration::from_secs(2);
+
+/// Connections that wait to be accepted.
+pub const BACKLOG: u32 = 1024;

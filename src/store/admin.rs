@@ -14,7 +14,7 @@ use crate::model::{UserId, limits};
 use std::sync::Arc;
 
 /// What the file `FORMAT` says.
-const FORMAT: &str = "mentat-sync 1\n";
+pub(crate) const FORMAT: &str = "mentat-sync 1\n";
 
 /// What became of a rename of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Store {
     /// # Errors
     /// [`Error::NotAStore`] where `FORMAT` is unknown, or missing beside users.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
-        Self::new(disk, options, Mistakes::default())
+        Self::new(disk, options, Mistakes::of_environment())
     }
 
     /// A store that breaks one rule, for a test that must notice.
@@ -65,14 +65,12 @@ impl Store {
 
     fn check_format(&self) -> Result<()> {
         let place = layout::format();
-        match self.disk.open(&place) {
-            Ok(file) => {
-                let mut buffer = [0; 64];
-                let read = file.read_at(0, &mut buffer)?;
-                if &buffer[..read] == FORMAT.as_bytes() {
+        match self.read_format()? {
+            Some(found) => {
+                if found == FORMAT.as_bytes() {
                     return self.make_top();
                 }
-                let found = String::from_utf8_lossy(&buffer[..read]);
+                let found = String::from_utf8_lossy(&found);
                 Err(Error::NotAStore(format!(
                     "FORMAT says {:?}, and this program reads {:?} only: serve the directory with \
                      the version of mentat-sync that wrote it, or name another directory with --data",
@@ -80,7 +78,7 @@ impl Store {
                     FORMAT.trim_end(),
                 )))
             }
-            Err(absent) if absent.is_absent() => {
+            None => {
                 if self.has_users()? {
                     return Err(Error::NotAStore(format!(
                         "there are users but no file FORMAT: if this is a mentat-sync store of \
@@ -93,11 +91,10 @@ impl Store {
                 self.make_top()?;
                 self.write_format(&place)
             }
-            Err(other) => Err(other.into()),
         }
     }
 
-    fn has_users(&self) -> Result<bool> {
+    pub(crate) fn has_users(&self) -> Result<bool> {
         let mut found = false;
         let listed = self.disk.list(&layout::users(), &mut |_| {
             found = true;
@@ -204,10 +201,14 @@ impl Store {
         let mut places = Vec::new();
         for directory in [layout::trash(), layout::tmp()] {
             let mut names = Vec::new();
-            self.disk.list(&directory, &mut |entry| {
+            let listed = self.disk.list(&directory, &mut |entry| {
                 names.push(entry.name);
                 true
-            })?;
+            });
+            match listed {
+                Err(absent) if absent.is_absent() => continue,
+                other => other?,
+            }
             names.sort_unstable();
             let left = names.iter().map(|name| directory.join(name));
             let is_trash = directory == layout::trash();
@@ -227,7 +228,7 @@ impl Store {
     }
 
     /// Whether a temporary thing is so old that whoever made it is gone.
-    pub(super) fn is_left_behind(&self, place: &Place) -> bool {
+    pub(crate) fn is_left_behind(&self, place: &Place) -> bool {
         let age = |modified: SystemTime| self.disk.now().duration_since(modified).ok();
         match self.disk.meta(place) {
             Ok(meta) => age(meta.modified).is_some_and(|age| age > limits::TEMPORARY),

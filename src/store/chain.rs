@@ -83,7 +83,7 @@ impl Store {
     }
 
     /// The part of the chain after this number: every line of it is looked at before it is given.
-    fn part(
+    pub(super) fn part(
         &self,
         folder: &Folder,
         head: Head,
@@ -148,7 +148,7 @@ impl Store {
 
     /// Rebuilds `log` by walking parents from HEAD: a new file, renamed over the old one. Needs the
     /// exclusive lock. Costs the length of the chain, and no memory.
-    pub(super) fn rebuild_log(&self, lock: &UserLock) -> Result<()> {
+    pub(crate) fn rebuild_log(&self, lock: &UserLock) -> Result<()> {
         let folder = &lock.folder;
         lock.state.check_writable()?;
         let head = self

@@ -36,7 +36,7 @@ impl Vouched {
 
 /// Where a transaction stands, as HEAD and `log` tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Position {
+pub(crate) enum Position {
     OnChain(u64),
     /// Not there, or left behind by an advance that did not come to its end.
     OffChain,
@@ -93,7 +93,7 @@ impl Store {
         Ok(Some(head))
     }
 
-    pub(super) fn read_head(&self, folder: &Folder) -> Result<Option<(Handle, TransactionId)>> {
+    pub(crate) fn read_head(&self, folder: &Folder) -> Result<Option<(Handle, TransactionId)>> {
         let place = folder.head();
         // Once more, for a folder that was renamed in between the two looks.
         for _ in 0..2 {
@@ -119,7 +119,7 @@ impl Store {
     }
 
     /// The start of a transaction's file; `None` where there is no file. It must be of this id.
-    pub(super) fn start_of(&self, place: &Place, id: TransactionId) -> Result<Option<Start>> {
+    pub(crate) fn start_of(&self, place: &Place, id: TransactionId) -> Result<Option<Start>> {
         Ok(self.open_transaction(place, id)?.map(|(_, start)| start))
     }
 
@@ -143,7 +143,7 @@ impl Store {
     }
 
     /// Whether the transaction is on the chain that ends at `head`, and where. Costs two looks.
-    pub(super) fn position(
+    pub(crate) fn position(
         &self,
         folder: &Folder,
         head: Head,
@@ -195,7 +195,7 @@ impl Store {
         }
     }
 
-    pub(super) fn open_log(&self, folder: &Folder) -> Result<Option<Handle>> {
+    pub(crate) fn open_log(&self, folder: &Folder) -> Result<Option<Handle>> {
         match self.disk.open(&folder.log()) {
             Ok(log) => Ok(Some(log)),
             Err(absent) if absent.is_absent() => Ok(None),

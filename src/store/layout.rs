@@ -66,6 +66,8 @@ pub enum Dir {
     Fan(Shelf, u8),
     LostFound,
     LostChunks,
+    LostAliases,
+    LostTransactions,
 }
 
 /// A directory whose names are split up by their first byte.
@@ -108,7 +110,7 @@ impl Shelf {
 
 impl Dir {
     /// How many directories a user's folder can have.
-    pub const COUNT: usize = 5 * 256 + 5 + 6;
+    pub const COUNT: usize = 5 * 256 + 5 + 8;
 
     /// A number of its own, below [`Dir::COUNT`].
     pub fn number(self) -> usize {
@@ -121,6 +123,8 @@ impl Dir {
             Dir::Tmp => 5 * 256 + 8,
             Dir::LostFound => 5 * 256 + 9,
             Dir::LostChunks => 5 * 256 + 10,
+            Dir::LostAliases => 5 * 256 + 11,
+            Dir::LostTransactions => 5 * 256 + 12,
         }
     }
 
@@ -130,7 +134,7 @@ impl Dir {
             Dir::User => return None,
             Dir::Incoming | Dir::LostFound => Dir::User,
             Dir::Pending | Dir::Tmp => Dir::Incoming,
-            Dir::LostChunks => Dir::LostFound,
+            Dir::LostChunks | Dir::LostAliases | Dir::LostTransactions => Dir::LostFound,
             Dir::Shelf(Shelf::Chunks(Area::Incoming) | Shelf::Aliases(Area::Incoming)) => {
                 Dir::Incoming
             }
@@ -200,6 +204,8 @@ impl Folder {
             Dir::Fan(shelf, byte) => self.0.join(&format!("{}/{byte:02x}", shelf.path())),
             Dir::LostFound => self.0.join("lost+found"),
             Dir::LostChunks => self.0.join("lost+found/chunks"),
+            Dir::LostAliases => self.0.join("lost+found/aliases"),
+            Dir::LostTransactions => self.0.join("lost+found/transactions"),
         }
     }
 
@@ -229,10 +235,171 @@ impl Folder {
         self.dir(Dir::Tmp).join(&format!("{random:016x}"))
     }
 
+    /// An uploaded thing in this area.
+    pub fn thing(&self, area: Area, thing: &Thing) -> Place {
+        self.dir(thing.dir(area)).join(&thing.name())
+    }
+
     /// Where fsck puts a committed chunk that is damaged (or a mark that it is missing).
     pub fn lost_chunk(&self, digest: &ChunkDigest) -> Place {
         self.dir(Dir::LostChunks).join(&digest.to_string())
     }
+}
+
+/// What a member of a bundle stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member {
+    Chunk(ChunkDigest),
+    Alias(Uuid),
+    Transaction(TransactionId),
+    Head,
+}
+
+impl Member {
+    /// The name in the tar: the path in a user's folder of what is committed.
+    pub fn name(&self) -> String {
+        let folder = Folder::at(top());
+        let place = match self {
+            Member::Chunk(digest) => folder.chunk(Area::Committed, digest),
+            Member::Alias(alias) => folder.alias(Area::Committed, alias),
+            Member::Transaction(id) => folder.transaction(*id),
+            Member::Head => folder.head(),
+        };
+        place.as_str().to_owned()
+    }
+
+    /// What the member of this name stands for; `None` for a name that nothing in a bundle has.
+    pub fn parse(name: &str) -> Option<Self> {
+        let last = name.rsplit('/').next()?;
+        let member = if name == "HEAD" {
+            Member::Head
+        } else if let Some(id) = parse_transaction(last) {
+            Member::Transaction(id)
+        } else {
+            match parse_chunk(last)? {
+                ChunkId::Digest(digest) => Member::Chunk(digest),
+                ChunkId::Alias(alias) => Member::Alias(alias),
+            }
+        };
+        (member.name() == name).then_some(member)
+    }
+}
+
+/// What a name in a user's folder stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    Dir(Dir),
+    Head,
+    Log,
+    /// `lock` or `gate`.
+    Lock,
+    Thing(Area, Thing),
+    /// Anything in `incoming/tmp`.
+    Temporary,
+    /// Anything in `lost+found` that is no directory of ours.
+    Lost,
+}
+
+/// Something that clients upload, as it is named on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Thing {
+    Chunk(ChunkDigest),
+    Alias(Uuid),
+    Transaction(TransactionId),
+}
+
+impl Thing {
+    /// The directory of its file.
+    pub fn dir(&self, area: Area) -> Dir {
+        match self {
+            Thing::Chunk(digest) => Dir::of_chunk(area, digest),
+            Thing::Alias(alias) => Dir::of_alias(area, alias),
+            Thing::Transaction(id) => match area {
+                Area::Committed => Dir::of_transaction(*id),
+                Area::Incoming => Dir::Pending,
+            },
+        }
+    }
+
+    /// The directory in `lost+found` where its like is set aside.
+    pub fn lost_dir(&self) -> Dir {
+        match self {
+            Thing::Chunk(_) => Dir::LostChunks,
+            Thing::Alias(_) => Dir::LostAliases,
+            Thing::Transaction(_) => Dir::LostTransactions,
+        }
+    }
+
+    /// The name of its file.
+    pub fn name(&self) -> String {
+        match self {
+            Thing::Chunk(digest) => digest.to_string(),
+            Thing::Alias(alias) => alias.hyphenated().to_string(),
+            Thing::Transaction(id) => format!("{id}.json"),
+        }
+    }
+}
+
+/// What this name in this directory of a user's folder stands for; `None` for a stranger. Costs no look.
+pub fn recognise(dir: Dir, name: &str) -> Option<Known> {
+    let inner = |dir| Some(Known::Dir(dir));
+    match (dir, name) {
+        (Dir::User, "HEAD") => Some(Known::Head),
+        (Dir::User, "log") => Some(Known::Log),
+        (Dir::User, "lock" | "gate") => Some(Known::Lock),
+        (Dir::User, "incoming") => inner(Dir::Incoming),
+        (Dir::User, "lost+found") => inner(Dir::LostFound),
+        (Dir::User, "chunks") => inner(Dir::Shelf(Shelf::Chunks(Area::Committed))),
+        (Dir::User, "aliases") => inner(Dir::Shelf(Shelf::Aliases(Area::Committed))),
+        (Dir::User, "transactions") => inner(Dir::Shelf(Shelf::Transactions)),
+        (Dir::Incoming, "chunks") => inner(Dir::Shelf(Shelf::Chunks(Area::Incoming))),
+        (Dir::Incoming, "aliases") => inner(Dir::Shelf(Shelf::Aliases(Area::Incoming))),
+        (Dir::Incoming, "transactions") => inner(Dir::Pending),
+        (Dir::Incoming, "tmp") => inner(Dir::Tmp),
+        (Dir::LostFound, "chunks") => inner(Dir::LostChunks),
+        (Dir::LostFound, "aliases") => inner(Dir::LostAliases),
+        (Dir::LostFound, "transactions") => inner(Dir::LostTransactions),
+        (Dir::LostFound | Dir::LostChunks | Dir::LostAliases | Dir::LostTransactions, _) => {
+            Some(Known::Lost)
+        }
+        (Dir::Tmp, _) => Some(Known::Temporary),
+        (Dir::Shelf(shelf), _) => parse_fan(name).map(|byte| Known::Dir(Dir::Fan(shelf, byte))),
+        (Dir::Pending, _) => {
+            let pending = Thing::Transaction(parse_transaction(name)?);
+            Some(Known::Thing(Area::Incoming, pending))
+        }
+        (Dir::Fan(shelf, _), _) => {
+            let (area, thing) = match (shelf, parse_chunk(name)) {
+                (Shelf::Chunks(area), Some(ChunkId::Digest(digest))) => {
+                    (area, Thing::Chunk(digest))
+                }
+                (Shelf::Aliases(area), Some(ChunkId::Alias(alias))) => (area, Thing::Alias(alias)),
+                (Shelf::Transactions, None) => {
+                    let id = parse_transaction(name)?;
+                    (Area::Committed, Thing::Transaction(id))
+                }
+                _ => return None,
+            };
+            // A thing in another one's directory is never looked for there.
+            (thing.dir(area) == dir).then_some(Known::Thing(area, thing))
+        }
+        (Dir::User | Dir::Incoming, _) => None,
+    }
+}
+
+/// Whether the top of the data directory knows this name. `lost+found` there is the file system's own.
+pub fn is_top(name: &str) -> bool {
+    matches!(name, FORMAT | USERS | TMP | TRASH | "lost+found")
+}
+
+/// A name in a directory of `lost+found` that nobody else has, and that is no thing's.
+pub fn spare(directory: &Place, thing: &Thing, random: u64) -> Place {
+    directory.join(&format!("{}.{random:016x}", thing.name()))
+}
+
+/// The chunk whose mark or damaged bytes have this name in `lost+found/chunks`.
+pub fn parse_lost_chunk(name: &str) -> Option<ChunkDigest> {
+    name.parse().ok()
 }
 
 /// The user whose folder has this name in `users/`.
@@ -274,11 +441,81 @@ mod tests {
             Dir::Tmp,
             Dir::LostFound,
             Dir::LostChunks,
+            Dir::LostAliases,
+            Dir::LostTransactions,
         ];
         for dir in fans.chain(Shelf::ALL.map(Dir::Shelf)).chain(others) {
             assert!(!std::mem::replace(&mut seen[dir.number()], true), "{dir:?}");
         }
         assert!(seen.into_iter().all(|seen| seen));
+    }
+
+    #[test]
+    fn only_the_exact_name_is_a_members() {
+        let digest = "ab".repeat(32);
+        let id = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+        let good = [
+            "HEAD".to_owned(),
+            format!("chunks/ab/{digest}"),
+            format!("aliases/67/{id}"),
+            format!("transactions/67/{id}.json"),
+        ];
+        for name in good {
+            assert_eq!(Member::parse(&name).unwrap().name(), name);
+            for (before, after) in [("./", ""), ("/", ""), ("", "/"), ("x/", ""), ("", " ")] {
+                let bad = format!("{before}{name}{after}");
+                assert_eq!(Member::parse(&bad), None, "{bad}");
+            }
+        }
+        for bad in [
+            String::new(),
+            "head".to_owned(),
+            format!("chunks/ac/{digest}"),
+            format!("chunks/AB/{digest}"),
+            format!("chunks/ab/../ab/{digest}"),
+            format!("chunks/{digest}"),
+            format!("incoming/chunks/ab/{digest}"),
+            format!("aliases/67/{id}.json"),
+            format!("transactions/67/{id}"),
+            format!("transactions/67/{}.json", id.to_uppercase()),
+            format!("chunks/67/{id}"),
+        ] {
+            assert_eq!(Member::parse(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_the_layout_builds_it_recognises_and_nothing_else() {
+        let alias: Uuid = "67e55044-10b1-426f-9247-bb680e5fe0c8".parse().unwrap();
+        let things = [
+            Thing::Chunk(ChunkDigest::from_bytes([0xab; 32])),
+            Thing::Alias(alias),
+            Thing::Transaction(TransactionId::from_bytes([0xcd; 16])),
+        ];
+        for thing in things {
+            for area in [Area::Committed, Area::Incoming] {
+                let dir = thing.dir(area);
+                let known = Some(Known::Thing(area, thing));
+                assert_eq!(recognise(dir, &thing.name()), known);
+                for other in things.iter().filter(|other| **other != thing) {
+                    assert_eq!(recognise(dir, &other.name()), None, "{other:?}");
+                }
+                if let Dir::Fan(shelf, byte) = dir {
+                    let elsewhere = Dir::Fan(shelf, byte ^ 1);
+                    assert_eq!(recognise(elsewhere, &thing.name()), None);
+                }
+                let mut dir = dir;
+                while let Some(parent) = dir.parent() {
+                    let place = Folder::at(Place::new("u")).dir(dir);
+                    assert_eq!(recognise(parent, place.name()), Some(Known::Dir(dir)));
+                    dir = parent;
+                }
+            }
+        }
+        let shelf = Dir::Shelf(Shelf::Transactions);
+        for stranger in ["AB", "a", "abc", "+1", "zz"] {
+            assert_eq!(recognise(shelf, stranger), None, "{stranger}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct UserLock {
     pub(super) user: UserId,
     pub(super) mode: Mode,
     pub(super) state: Arc<UserState>,
-    pub(super) folder: Folder,
+    pub(crate) folder: Folder,
     // In this order, so that the next one in this process finds the file free.
     _held: Option<Box<dyn Held>>,
     _front: Front,
@@ -55,7 +55,7 @@ impl Front {
 }
 
 /// Which file a lock is: its inode, and when it was made (nobody ever writes to it).
-type Stamp = (u64, SystemTime);
+pub(super) type Stamp = (u64, SystemTime);
 
 /// How a try for the file locks ended.
 enum Tried {

@@ -13,7 +13,7 @@ pub const LINE: u64 = 50;
 const DIGITS: usize = 12;
 
 /// Lines that are read at a time.
-const BATCH: u64 = 4096;
+pub const BATCH: u64 = 4096;
 
 /// Where the line of this number stands.
 pub fn offset(seq: u64) -> u64 {
@@ -44,12 +44,20 @@ pub fn look_up(log: &Handle, seq: u64) -> Result<Option<TransactionId>> {
 /// line is not as it should be.
 pub fn read(log: &Handle, first: u64, count: u64) -> Result<Option<Vec<TransactionId>>> {
     let count = count.min(BATCH);
-    let mut buffer = vec![0; (count * LINE) as usize];
-    let read = log.read_at(offset(first), &mut buffer)?;
-    if read < buffer.len() {
+    let lines = read_lines(log, first, count)?;
+    if (lines.len() as u64) < count {
         return Ok(None);
     }
-    Ok(buffer
+    Ok(lines.into_iter().collect())
+}
+
+/// The same, line by line: `None` for a line that is not as it should be, and fewer lines where the
+/// file ends.
+pub fn read_lines(log: &Handle, first: u64, count: u64) -> Result<Vec<Option<TransactionId>>> {
+    let count = count.min(BATCH);
+    let mut buffer = vec![0; (count * LINE) as usize];
+    let read = log.read_at(offset(first), &mut buffer)?;
+    Ok(buffer[..read]
         .chunks_exact(LINE as usize)
         .zip(first..)
         .map(|(line, seq)| parse(line, seq))

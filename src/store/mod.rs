@@ -5,15 +5,18 @@
 
 mod admin;
 mod advance;
+mod bundle;
 mod chain;
 mod chunks;
 mod error;
 mod head;
 mod incoming;
-mod json;
-mod layout;
+pub(crate) mod json;
+pub(crate) mod layout;
 mod lock;
-mod log;
+pub(crate) mod log;
+pub(crate) mod mend;
+mod missing;
 mod mistake;
 mod quota;
 mod sweep;
@@ -22,11 +25,14 @@ mod usage;
 mod user;
 mod vouch;
 
+pub(crate) use admin::FORMAT;
 pub use admin::RenameUser;
 pub use advance::Leftovers;
+pub use bundle::{BundleReader, Counts, Plan, PullBundle, PushBundle};
 pub use chain::Listing;
 pub use chunks::{Sealed, Staged};
 pub use error::{Error, Limit, Result};
+pub(crate) use head::Position;
 pub use lock::UserLock;
 pub use mistake::Mistake;
 pub use sweep::{IncomingFile, Item, Needs, PendingFile, SweepStamp, Swept};

@@ -13,7 +13,7 @@ use super::lock::UserLock;
 use super::mistake::Mistake;
 use super::user::{UserState, damaged};
 use super::{Content, Error, PutTransaction, Result, Store};
-use crate::disk::{Mode, Place, Target};
+use crate::disk::{Meta, Mode, Place, Target};
 use crate::model::{ChunkId, Head, Transaction, TransactionId, UserId, limits};
 
 /// What a client wants a transaction to be. The id is never the root's, nor the parent's.
@@ -35,7 +35,7 @@ pub struct Draft {
 
 /// Where a transaction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Where {
+pub(super) enum Where {
     OnChain(u64),
     Pending(Start),
     Nowhere,
@@ -71,32 +71,74 @@ impl Store {
         place: &Place,
         id: TransactionId,
     ) -> Result<Option<Transaction>> {
-        let Some((file, _)) = self.open_transaction(place, id)? else {
-            return Ok(None);
+        Ok(self
+            .read_transaction_file(place, id)?
+            .map(|(_, transaction)| transaction))
+    }
+
+    /// The same, and what the disk says of the file.
+    pub(crate) fn read_transaction_file(
+        &self,
+        place: &Place,
+        id: TransactionId,
+    ) -> Result<Option<(Meta, Transaction)>> {
+        let file = match self.disk.open(place) {
+            Ok(file) => file,
+            Err(absent) if absent.is_absent() => return Ok(None),
+            Err(other) => return Err(other.into()),
         };
-        let bytes = file.meta()?.bytes;
-        if bytes > (limits::TRANSACTION_BYTES + json::PREFIX) as u64 {
+        let meta = file.meta()?;
+        if meta.bytes > (limits::TRANSACTION_BYTES + json::PREFIX) as u64 {
             return Err(damaged(place, "larger than any transaction"));
         }
-        let mut buffer = vec![0; bytes as usize];
+        let mut buffer = vec![0; meta.bytes as usize];
         let read = file.read_at(0, &mut buffer)?;
         match json::decode(&buffer[..read]) {
-            Some(transaction) => Ok(Some(transaction)),
-            None => Err(damaged(place, "not the transaction of its name")),
+            Some(there) if there.id == id && there.seq > 0 => Ok(Some((meta, there))),
+            _ => Err(damaged(place, "not the transaction of its name")),
         }
     }
 
-    /// Looks for a transaction on the chain, among the pending, and on the chain again.
-    fn locate(
+    /// Reads a file of at most so many bytes whole; `None` where there is none.
+    pub(super) fn read_file(&self, place: &Place, limit: usize) -> Result<Option<Vec<u8>>> {
+        let file = match self.disk.open(place) {
+            Ok(file) => file,
+            Err(absent) if absent.is_absent() => return Ok(None),
+            Err(other) => return Err(other.into()),
+        };
+        let bytes = file.meta()?.bytes;
+        if bytes > limit as u64 {
+            return Err(damaged(place, "larger than it can be"));
+        }
+        let mut contents = vec![0; bytes as usize];
+        let read = file.read_at(0, &mut contents)?;
+        contents.truncate(read);
+        Ok(Some(contents))
+    }
+
+    /// Looks for a transaction on the chain only.
+    pub(super) fn locate_on_chain(
         &self,
         folder: &Folder,
         head: Head,
         id: TransactionId,
     ) -> std::result::Result<Where, Repair> {
         match self.position(folder, head, id)? {
-            Position::OnChain(seq) => return Ok(Where::OnChain(seq)),
-            Position::LogIsWrong => return Err(Repair::Log),
-            Position::OffChain => {}
+            Position::OnChain(seq) => Ok(Where::OnChain(seq)),
+            Position::LogIsWrong => Err(Repair::Log),
+            Position::OffChain => Ok(Where::Nowhere),
+        }
+    }
+
+    /// Looks for a transaction on the chain, and then among the pending.
+    fn locate(
+        &self,
+        folder: &Folder,
+        head: Head,
+        id: TransactionId,
+    ) -> std::result::Result<Where, Repair> {
+        if let Where::OnChain(seq) = self.locate_on_chain(folder, head, id)? {
+            return Ok(Where::OnChain(seq));
         }
         Ok(match self.start_of(&folder.pending(id), id)? {
             Some(start) => Where::Pending(start),
@@ -124,23 +166,7 @@ impl Store {
         let state = self.users.state(user);
         state.check_writable()?;
         let folder = Folder::of(user);
-        let seq = self.mending_log(user, || {
-            let head = match self.vouched_head(&state, &folder)? {
-                Some(head) => head,
-                None => {
-                    self.admit(user)?;
-                    self.vouched_head(&state, &folder)?.ok_or(Error::UserGone)?
-                }
-            };
-            let seq = self.parent_seq(&folder, head, proposal.parent)?;
-            if seq.is_none() {
-                // Perhaps it was pending at the first look, and HEAD reached it before the second.
-                let head = self.vouched_head(&state, &folder)?.ok_or(Error::UserGone)?;
-                return self.parent_seq(&folder, head, proposal.parent);
-            }
-            Ok(seq)
-        })?;
-        let Some(seq) = seq else {
+        let Some(seq) = self.parent_now(user, proposal.parent)? else {
             return Ok(Draft {
                 proposal,
                 written: None,
@@ -151,6 +177,29 @@ impl Store {
         Ok(Draft {
             proposal,
             written: Some((seq + 1, temporary)),
+        })
+    }
+
+    /// Where a parent stands in the count, on the chain or pending; `None` where it is not there.
+    /// Makes the user's folder if there is none, and rebuilds `log` if it must be.
+    pub(super) fn parent_now(&self, user: &UserId, parent: TransactionId) -> Result<Option<u64>> {
+        let state = self.users.state(user);
+        let folder = Folder::of(user);
+        self.mending_log(user, || {
+            let head = match self.vouched_head(&state, &folder)? {
+                Some(head) => head,
+                None => {
+                    self.admit(user)?;
+                    self.vouched_head(&state, &folder)?.ok_or(Error::UserGone)?
+                }
+            };
+            let seq = self.parent_seq(&folder, head, parent)?;
+            if seq.is_none() {
+                // Perhaps it was pending at the first look, and HEAD reached it before the second.
+                let head = self.vouched_head(&state, &folder)?.ok_or(Error::UserGone)?;
+                return self.parent_seq(&folder, head, parent);
+            }
+            Ok(seq)
         })
     }
 
@@ -298,7 +347,7 @@ impl Store {
     }
 
     /// Under a lock nobody can rebuild `log`; the draft did, so it can only be damage since.
-    fn log_was_mended<T>(
+    pub(super) fn log_was_mended<T>(
         &self,
         outcome: std::result::Result<T, Repair>,
         folder: &Folder,
@@ -310,7 +359,7 @@ impl Store {
     }
 
     /// How many pending transactions there are: counted once, then kept up.
-    fn count_pending(&self, lock: &UserLock) -> Result<usize> {
+    pub(super) fn count_pending(&self, lock: &UserLock) -> Result<usize> {
         self.forget_if_swept(lock)?;
         if let Some(count) = lock.state.known().pending_count {
             return Ok(count);
@@ -337,7 +386,7 @@ impl Store {
     }
 
     /// The ids in `incoming/transactions`.
-    pub(super) fn list_pending(&self, folder: &Folder) -> Result<Vec<TransactionId>> {
+    pub(crate) fn list_pending(&self, folder: &Folder) -> Result<Vec<TransactionId>> {
         let mut ids = Vec::new();
         let listed = self.disk.list(&folder.dir(Dir::Pending), &mut |entry| {
             ids.extend(layout::parse_transaction(&entry.name));

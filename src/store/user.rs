@@ -106,7 +106,7 @@ impl Store {
     }
 
     /// Whether the user has a folder.
-    pub(super) fn is_known(&self, folder: &Folder) -> Result<bool> {
+    pub(crate) fn is_known(&self, folder: &Folder) -> Result<bool> {
         match self.disk.meta(folder.place()) {
             Ok(meta) if meta.kind == Kind::Directory => Ok(true),
             Ok(_) => Err(damaged(folder.place(), "not a directory")),
@@ -257,7 +257,7 @@ impl Store {
     }
 
     /// Removes a directory and all below it, as far as it goes.
-    pub(super) fn remove_tree(&self, place: &Place) -> Result<()> {
+    pub(crate) fn remove_tree(&self, place: &Place) -> Result<()> {
         let mut entries = Vec::new();
         let listed = self.disk.list(place, &mut |entry| {
             entries.push(entry);

@@ -1,3 +1,7 @@
-//! What an operator does in the years after installing. Findings are values; no paths, no HTTP.
+//! What an operator does in the years after installing: checking and mending a store, collecting its
+//! garbage, copying it. Findings and outcomes are values; no HTTP, and no paths but those that the layout
+//! builds.
 
+pub mod fsck;
 pub mod gc;
+pub mod snapshot;

@@ -23,6 +23,12 @@ mod full_disk;
 mod property;
 // Who wins when many ask at once: threads, processes, and a kill in the middle.
 mod races;
+// Several servers on one directory, killed and started again, and many clients: HEAD stays linearizable.
+mod killed;
+// System calls that fail, are late, or are the last one: through strace, at each call of each operation.
+mod faults;
+// Whether a history of HEAD is linearizable, and that the checker is right.
+mod linear;
 // `--uuid-chunk-ids`, with requests as Mentat's own client sends them.
 mod uuid_ids;
 // What must not grow: with the length of the chain, with the size of a chunk.
@@ -55,3 +61,9 @@ mod gc;
 
 // How much a user may have, and how full the disk may get.
 mod quotas;
+// A disk that fails or is full, and killed processes, at each step of each request.
+mod failing_disk;
+// A store made through the library, to be damaged.
+mod stock;
+// What fsck reports of a store, and what it does not.
+mod fsck;

@@ -244,6 +244,11 @@ impl Server {
         }
     }
 
+    /// How it ends, if it does so by itself in this time.
+    pub fn ended_within(&mut self, patience: Duration) -> Option<ExitStatus> {
+        wait(&mut self.child, patience)
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -6,6 +6,8 @@ use mentat_sync::store::{
     Advance, AdvanceRefusal, Error, PutChunk, PutTransaction, Result, Store, UserLock,
 };
 
+use mentat_sync::upkeep::gc;
+
 use super::answers::{Answers, Book, Fact};
 use super::cast::{self, Chunk, Content, user};
 
@@ -20,6 +22,8 @@ pub enum Act {
     GetChunk(Chunk),
     GetTransaction(Content),
     Delete,
+    /// `mentat-sync gc` on this user.
+    Collect,
 }
 
 /// Whether a request may be refused for reasons of the world.
@@ -44,6 +48,10 @@ impl Act {
             Act::GetChunk(name) => get_chunk(store, book, &before, name),
             Act::GetTransaction(name) => get_transaction(store, book, &before, name),
             Act::Delete => delete(store, book),
+            Act::Collect => {
+                let grace = gc::Options::default();
+                gc::collect(store, &user(), &grace, &mut |_| {}).map(drop)
+            }
         };
         if let Act::Advance(name) = self {
             let mut answers = book.open();

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use mentat_sync::model::limits;
 use mentat_sync::store::{Mistake, Options, Store};
 
 use super::acts::{Act, World as Disks};
@@ -15,7 +16,9 @@ use crate::sim::{Bounds, Chooser, Lie, Program, Random, Reading, Sim, SimDisk, W
 #[derive(Clone)]
 pub struct Scenario {
     pub name: &'static str,
-    /// What was done, and made durable, before.
+    /// What was done so long ago that the grace period is over: it promises nothing any more.
+    pub old: Vec<Act>,
+    /// What was done, and made durable, just before.
     pub before: Vec<Act>,
     /// What was done to the files then, behind the store's back.
     pub meddle: fn(&mut World),
@@ -144,6 +147,11 @@ fn prepare(scenario: &Scenario, reading: Reading) -> (World, Answers) {
     let sim = Sim::new(reading);
     let book = Book::default();
     let store = Store::open(Arc::new(sim.process()), options()).expect("a sound disk");
+    for act in &scenario.old {
+        act.perform(&store, &book, Disks::Sound);
+    }
+    book.open().facts.clear();
+    sim.with(|world| world.clock += 2 * limits::GRACE);
     for act in &scenario.before {
         act.perform(&store, &book, Disks::Sound);
     }

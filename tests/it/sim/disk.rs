@@ -63,6 +63,7 @@ pub struct State {
     pub schedule: Option<Schedule>,
     watch: Option<Watch>,
     trace: Vec<(usize, &'static str, Place)>,
+    refused: Vec<&'static str>,
     random: Random,
 }
 
@@ -113,6 +114,7 @@ impl Sim {
             schedule: None,
             watch: None,
             trace: Vec::new(),
+            refused: Vec::new(),
             random,
         };
         let shared = Shared {
@@ -167,9 +169,16 @@ impl Sim {
         self.shared.state().trace.iter().map(line).collect()
     }
 
+    /// The verbs that were refused by a fault.
+    pub fn refused(&self) -> Vec<&'static str> {
+        self.shared.state().refused.clone()
+    }
+
     /// Forgets what was done so far.
     pub fn clear_trace(&self) {
-        self.shared.state().trace.clear();
+        let mut state = self.shared.state();
+        state.trace.clear();
+        state.refused.clear();
     }
 }
 
@@ -277,6 +286,10 @@ impl SimDisk {
             }
             _ => None,
         };
+        if refused.is_some() {
+            state.refused.push(verb);
+            state.trace.push((self.process, "(refused)", place.clone()));
+        }
         run(&mut state.world, refused).map_err(|source| error(verb, to.unwrap_or(place), source))
     }
 

@@ -4,7 +4,7 @@
 //! is durable once a directory that it touches was synced. What a power cut makes of the rest is
 //! decided in `survive`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -314,16 +314,15 @@ impl World {
 
     /// As ext4 does it: the lowest number that nothing uses, so that numbers come back soon.
     fn free_number(&self) -> u64 {
-        let used: BTreeSet<u64> = (self.inodes.iter())
-            .filter(|inode| match &inode.node {
-                Node::File(file) => file.links > 0 || file.open > 0,
-                Node::Directory(_) => true,
-            })
-            .map(|inode| inode.number)
-            .collect();
-        (3..)
-            .find(|number| !used.contains(number))
-            .expect("numbers do not end")
+        let mut used = vec![false; self.inodes.len() + 4];
+        for inode in &self.inodes {
+            let free = matches!(&inode.node, Node::File(file) if file.links + file.open == 0);
+            if let (false, Some(used)) = (free, used.get_mut(inode.number as usize)) {
+                *used = true;
+            }
+        }
+        let free = (3..).find(|number| !used[*number]);
+        free.expect("there are more numbers than inodes") as u64
     }
 
     fn free_name(&self, place: &Place) -> io::Result<(Object, String)> {

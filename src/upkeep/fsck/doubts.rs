@@ -1,0 +1,160 @@
+//! What an advance under way looks like too: off the chain, left over, past HEAD. Such things are gathered,
+//! and looked at again while no advance can be under way.
+
+use super::Kind;
+use super::user::{Check, remember};
+use crate::disk::Place;
+use crate::model::{ChunkId, Head, TransactionId, limits};
+use crate::store::layout::{Area, Thing};
+use crate::store::{Position, log};
+
+/// Something that may be a leftover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// In the committed area, and the chain does not name it.
+    OffChain(Thing),
+    /// In `incoming/`, and committed.
+    Leftover(Thing),
+    /// `log` goes on after HEAD.
+    LogTail,
+}
+
+impl Check<'_> {
+    /// Takes note of a doubt, and settles them when they are many.
+    pub fn doubt(&self, doubt: Doubt) {
+        let mut doubts = self.doubts.lock().expect("nobody panics with this");
+        doubts.push(doubt);
+        let many = doubts.len() >= limits::FSCK_BATCH;
+        drop(doubts);
+        if many {
+            self.settle();
+        }
+    }
+
+    /// Looks at each doubt again, under the shared lock where it can be had.
+    pub fn settle(&self) {
+        let doubts = std::mem::take(&mut *self.doubts.lock().expect("nobody panics with this"));
+        if doubts.is_empty() || self.is_gone() {
+            return;
+        }
+        let _lock = self.store().lock_if_there(&self.user);
+        let Some(head) = self.catch_up() else {
+            return;
+        };
+        for doubt in doubts {
+            if !self.holds(&doubt, head) {
+                continue;
+            }
+            let (kind, place, what) = self.words(&doubt);
+            self.harmless(kind, place, what);
+            remember(&mut self.todo().doubts, doubt);
+        }
+    }
+
+    /// Brings the filters up to HEAD as it is now; `None` where they cannot tell what is on the chain.
+    pub fn catch_up(&self) -> Option<Head> {
+        let mut reached = self.reached.lock().expect("nobody panics with this");
+        let before = reached.filter(|_| self.chain.whole)?;
+        let (_, id) = self.store().read_head(&self.folder).ok()??;
+        if id == before.id {
+            return Some(before);
+        }
+        let place = self.folder.transaction(id);
+        let head = Head {
+            id,
+            seq: self.store().start_of(&place, id).ok()??.seq,
+        };
+        let log = self.store().open_log(&self.folder).ok()??;
+        let is_at =
+            |head: Head| head.seq == 0 || log::look_up(&log, head.seq).ok() == Some(Some(head.id));
+        if !is_at(before) || !is_at(head) {
+            return None;
+        }
+        for seq in before.seq + 1..=head.seq {
+            let id = log::look_up(&log, seq).ok()??;
+            self.learn(id, seq)?;
+        }
+        *reached = Some(head);
+        Some(head)
+    }
+
+    /// Puts what a transaction names into the filters.
+    fn learn(&self, id: TransactionId, seq: u64) -> Option<()> {
+        let place = self.folder.transaction(id);
+        let (_, transaction) = self.store().read_transaction_file(&place, id).ok()??;
+        (transaction.seq == seq).then_some(())?;
+        self.members.insert(id.as_bytes());
+        for chunk in &transaction.chunks {
+            self.look_for(chunk, false);
+        }
+        Some(())
+    }
+
+    /// Whether the chain may name it. `false` is certain.
+    pub fn may_be_named(&self, thing: &Thing) -> bool {
+        match thing {
+            Thing::Chunk(digest) => self.named.may_have(digest.as_bytes()),
+            Thing::Alias(alias) => self.named.may_have(alias.as_bytes()),
+            Thing::Transaction(id) => self.members.may_have(id.as_bytes()),
+        }
+    }
+
+    pub fn is_there(&self, area: Area, thing: &Thing) -> bool {
+        let place = self.folder.thing(area, thing);
+        self.store().disk().meta(&place).is_ok()
+    }
+
+    /// Whether it is still so. To be asked after [`Check::catch_up`], which gave the head.
+    pub fn holds(&self, doubt: &Doubt, head: Head) -> bool {
+        match doubt {
+            Doubt::OffChain(thing) => {
+                self.is_there(Area::Committed, thing) && !self.may_be_named(thing)
+            }
+            Doubt::Leftover(thing) => {
+                let both = [Area::Committed, Area::Incoming].map(|area| self.is_there(area, thing));
+                both == [true, true]
+                    && match thing {
+                        Thing::Transaction(id) => {
+                            let at = self.store().position(&self.folder, head, *id);
+                            matches!(at, Ok(Position::OnChain(_)))
+                        }
+                        other => self.may_be_named(other),
+                    }
+            }
+            Doubt::LogTail => {
+                let log = self.store().open_log(&self.folder).ok().flatten();
+                let meta = log.and_then(|log| log.meta().ok());
+                meta.is_some_and(|meta| meta.bytes > log::LINE * head.seq)
+            }
+        }
+    }
+
+    fn words(&self, doubt: &Doubt) -> (Kind, Place, &'static str) {
+        let at = |area, thing| self.folder.thing(area, thing);
+        match doubt {
+            Doubt::OffChain(thing) => (
+                Kind::OffChain,
+                at(Area::Committed, thing),
+                "the chain does not name it: left behind by an advance that did not come to its end",
+            ),
+            Doubt::Leftover(thing) => (
+                Kind::Leftover,
+                at(Area::Incoming, thing),
+                "committed already: gc drops it",
+            ),
+            Doubt::LogTail => (
+                Kind::LogTail,
+                self.folder.log(),
+                "it goes on after HEAD; the next advance cuts it",
+            ),
+        }
+    }
+
+    /// The thing that a chunk id is.
+    pub fn thing_of(id: &ChunkId) -> Thing {
+        match id {
+            ChunkId::Digest(digest) => Thing::Chunk(*digest),
+            ChunkId::Alias(alias) => Thing::Alias(*alias),
+        }
+    }
+}

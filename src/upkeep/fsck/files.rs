@@ -1,0 +1,316 @@
+//! The files of a user's folder: every name is looked at, every chunk is read.
+
+use std::sync::atomic::Ordering;
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::Kind;
+use super::crew::share_out;
+use super::doubts::Doubt;
+use super::user::{Check, ENTER, READ, READ_WRITE, remember};
+use crate::disk::{self, Entry, Handle, Place};
+use crate::model::{ChunkDigest, UserId};
+use crate::store::layout::{self, Area, Dir, Folder, Known, Shelf, Thing};
+use crate::store::{self, Store, log};
+
+/// A file for a worker to read.
+enum Job {
+    Chunk(Area, ChunkDigest),
+    Alias(Area, Uuid),
+}
+
+type Give<'a> = &'a mut dyn FnMut(Job);
+
+/// How many chunks and transactions of the chain a user has.
+pub(super) fn count(store: &Store, user: &UserId) -> u64 {
+    let folder = Folder::of(user);
+    let log = store.open_log(&folder).ok().flatten();
+    let mut count = log
+        .and_then(|log| log.meta().ok())
+        .map_or(0, |meta| meta.bytes / log::LINE);
+    for area in [Area::Incoming, Area::Committed] {
+        for byte in 0..=255 {
+            let fan = folder.dir(Dir::Fan(Shelf::Chunks(area), byte));
+            // One that is not there has none in it.
+            let _ = store.disk().list(&fan, &mut |_| {
+                count += 1;
+                true
+            });
+        }
+    }
+    count
+}
+
+/// The SHA-256 of a file's bytes, and how many there are.
+pub(super) fn hash(file: &Handle, buffer: &mut [u8]) -> disk::Result<(ChunkDigest, u64)> {
+    let bytes = file.meta()?.bytes;
+    let mut hasher = Sha256::new();
+    let mut offset = 0;
+    while offset < bytes {
+        let piece = buffer.len().min((bytes - offset) as usize);
+        let read = file.read_at(offset, &mut buffer[..piece])?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+        offset += read as u64;
+    }
+    Ok((ChunkDigest::from_bytes(hasher.finalize().into()), offset))
+}
+
+impl Check<'_> {
+    /// Looks at every name in the folder, and reads the chunks and the aliases.
+    ///
+    /// `incoming/` comes first: what moves to the committed area meanwhile is then seen twice rather
+    /// than never.
+    pub fn read_files(&self) {
+        share_out(
+            self.threads(),
+            |give| self.directory(Dir::User, give),
+            |buffer, job| match job {
+                Job::Chunk(area, digest) => self.chunk(area, digest, buffer),
+                Job::Alias(area, alias) => self.alias(area, alias),
+            },
+        );
+    }
+
+    fn directory(&self, dir: Dir, give: Give) {
+        if self.is_gone() {
+            return;
+        }
+        let place = self.folder.dir(dir);
+        match self.store().disk().meta(&place) {
+            Ok(meta) => self.mode(&place, &meta, ENTER),
+            Err(absent) if absent.is_absent() => return,
+            Err(_) => {}
+        }
+        let mut inner = Vec::new();
+        let listed = self.store().disk().list(&place, &mut |entry| {
+            match layout::recognise(dir, &entry.name) {
+                Some(Known::Dir(dir)) if entry.kind == disk::Kind::Directory => inner.push(dir),
+                Some(known) => self.entry(dir, &entry, known, give),
+                None => self.stranger(&place, &entry),
+            }
+            !self.is_gone()
+        });
+        if let Err(error) = listed {
+            self.trouble_with_directory(&place, error);
+        }
+        inner.sort_unstable();
+        inner.sort_by_key(|dir| *dir != Dir::Incoming);
+        for dir in inner {
+            self.directory(dir, give);
+        }
+    }
+
+    fn trouble_with_directory(&self, place: &Place, error: disk::Error) {
+        match self.store().disk().meta(place) {
+            // It is a directory, so that "not a file" is not what is wrong with it.
+            Ok(_) => self.damage(Kind::Unreadable, place.clone(), error.source.to_string()),
+            Err(_) => self.trouble(place, &error.into(), Kind::Unreadable),
+        }
+    }
+
+    fn stranger(&self, directory: &Place, entry: &Entry) {
+        let what = match entry.kind {
+            disk::Kind::File => "no file of a store has this name here",
+            disk::Kind::Directory => "no directory of a store has this name here",
+            disk::Kind::Other => "a symlink or device: never followed",
+        };
+        let place = directory.join(&entry.name);
+        // A temporary name of somebody's may be gone again by now.
+        if self.store().disk().meta(&place).is_ok() {
+            self.harmless(Kind::Stranger, place, what);
+        }
+    }
+
+    /// A name that the layout knows.
+    fn entry(&self, dir: Dir, entry: &Entry, known: Known, give: Give) {
+        let place = || self.folder.dir(dir).join(&entry.name);
+        if entry.kind != disk::Kind::File && !matches!(known, Known::Temporary | Known::Lost) {
+            let there = self.store().disk().meta(&place());
+            if there.is_ok_and(|meta| meta.kind != disk::Kind::File) {
+                self.not_a_file(place());
+            }
+            return;
+        }
+        match known {
+            Known::Dir(_) => {
+                let what = "a file where a directory should be";
+                self.damage(Kind::NotAFile, place(), what);
+            }
+            // Read with the chain.
+            Known::Head | Known::Log => {}
+            Known::Lock => {
+                if let Ok(meta) = self.store().disk().meta(&place()) {
+                    self.mode(&place(), &meta, READ_WRITE);
+                }
+            }
+            Known::Thing(area, Thing::Chunk(digest)) => give(Job::Chunk(area, digest)),
+            Known::Thing(area, Thing::Alias(alias)) => give(Job::Alias(area, alias)),
+            Known::Thing(Area::Committed, thing @ Thing::Transaction(_)) => {
+                if self.chain.whole && !self.may_be_named(&thing) {
+                    self.doubt(Doubt::OffChain(thing));
+                }
+            }
+            // Read with the pending.
+            Known::Thing(Area::Incoming, Thing::Transaction(_)) => {}
+            Known::Temporary => {
+                if self.store().is_left_behind(&place()) {
+                    let what = "older than a day: whoever made it is gone";
+                    self.harmless(Kind::Temporary, place(), what);
+                    remember(&mut self.todo().temporaries, entry.name.clone());
+                }
+            }
+            Known::Lost => self.lost(dir, entry),
+        }
+    }
+
+    /// What was set aside is the operator's, but for marks that have done their work.
+    fn lost(&self, dir: Dir, entry: &Entry) {
+        let marked = (dir == Dir::LostChunks)
+            .then(|| layout::parse_lost_chunk(&entry.name))
+            .flatten();
+        let Some(digest) = marked else {
+            return;
+        };
+        let chunk = self.folder.chunk(Area::Committed, &digest);
+        if self.store().disk().meta(&chunk).is_ok() {
+            let what = "the chunk is there again";
+            self.harmless(Kind::Mark, self.folder.lost_chunk(&digest), what);
+            remember(&mut self.todo().marks, digest);
+        }
+    }
+
+    /// Opens a file, also where it has moved from `incoming/` to the committed area.
+    fn open(&self, area: Area, thing: &Thing, damaged: Kind) -> Option<(Area, Handle)> {
+        let areas = match area {
+            Area::Incoming => [Area::Incoming, Area::Committed].as_slice(),
+            Area::Committed => &[Area::Committed],
+        };
+        for area in areas {
+            let place = self.folder.thing(*area, thing);
+            match self.store().disk().open(&place) {
+                Ok(file) => return Some((*area, file)),
+                Err(absent) if absent.is_absent() => {}
+                Err(error) => {
+                    self.trouble(&place, &error.into(), damaged);
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    fn chunk(&self, area: Area, digest: ChunkDigest, buffer: &mut [u8]) {
+        let thing = Thing::Chunk(digest);
+        let Some((area, file)) = self.open(area, &thing, Kind::ChunkDamaged) else {
+            return;
+        };
+        let place = self.folder.thing(area, &thing);
+        if let Ok(meta) = file.meta() {
+            self.mode(&place, &meta, READ);
+        }
+        Self::count(&self.run.tally.chunks, 1);
+        let mut bytes = 0;
+        if !self.run.options.quick {
+            bytes = self.read_chunk(area, digest, &place, &file, buffer);
+            self.run.tally.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        self.run.watch.checked(bytes);
+        self.doubt_thing(area, thing);
+    }
+
+    fn read_chunk(
+        &self,
+        area: Area,
+        digest: ChunkDigest,
+        place: &Place,
+        file: &Handle,
+        buffer: &mut [u8],
+    ) -> u64 {
+        // Twice, if need be: what was read first may be what went wrong.
+        let first = hash(file, buffer);
+        let read = match first {
+            Ok((actual, bytes)) if actual == digest => return bytes,
+            _ => hash(file, buffer),
+        };
+        match read {
+            Ok((actual, bytes)) if actual == digest => bytes,
+            Ok((actual, bytes)) => {
+                let what = format!("its {bytes} bytes are those of {actual}");
+                self.damage(Kind::ChunkDamaged, place.clone(), what);
+                self.note_damaged(area, Thing::Chunk(digest));
+                bytes
+            }
+            Err(error) => {
+                self.trouble(place, &error.into(), Kind::ChunkDamaged);
+                if area == Area::Committed {
+                    let mut damaged = self.damaged.lock().expect("nobody panics with this");
+                    damaged.insert(digest);
+                }
+                0
+            }
+        }
+    }
+
+    pub fn note_damaged(&self, area: Area, thing: Thing) {
+        if let (Area::Committed, Thing::Chunk(digest)) = (area, thing) {
+            let mut damaged = self.damaged.lock().expect("nobody panics with this");
+            damaged.insert(digest);
+        }
+        remember(&mut self.todo().damaged, (area, thing));
+    }
+
+    fn alias(&self, area: Area, alias: Uuid) {
+        let thing = Thing::Alias(alias);
+        let Some((area, _)) = self.open(area, &thing, Kind::AliasDamaged) else {
+            return;
+        };
+        let place = self.folder.thing(area, &thing);
+        let (meta, digest) = match self.store().read_alias(&place) {
+            Ok(Some(read)) => read,
+            Ok(None) => return,
+            Err(error) => {
+                self.trouble(&place, &error, Kind::AliasDamaged);
+                if matches!(error, store::Error::Damaged { .. }) && area == Area::Incoming {
+                    self.note_damaged(area, thing);
+                }
+                return;
+            }
+        };
+        self.mode(&place, &meta, READ);
+        let chunk = Thing::Chunk(digest);
+        let there = match area {
+            Area::Committed => self.is_there(Area::Committed, &chunk),
+            Area::Incoming => [Area::Committed, Area::Incoming, Area::Committed]
+                .into_iter()
+                .any(|area| self.is_there(area, &chunk)),
+        };
+        if !there && self.is_there(area, &thing) {
+            let what = format!("it stands for chunk {digest}, which is not there");
+            if area == Area::Committed && (!self.chain.whole || self.may_be_named(&thing)) {
+                self.damage(Kind::AliasDangling, place, what);
+            } else {
+                self.harmless(Kind::AliasDangling, place, what);
+            }
+        }
+        self.doubt_thing(area, thing);
+    }
+
+    /// Takes note where a chunk or alias seems to be in an area where it should not be.
+    fn doubt_thing(&self, area: Area, thing: Thing) {
+        if !self.chain.whole {
+            return;
+        }
+        let named = self.may_be_named(&thing);
+        match area {
+            Area::Committed if !named => self.doubt(Doubt::OffChain(thing)),
+            Area::Incoming if named && self.is_there(Area::Committed, &thing) => {
+                self.doubt(Doubt::Leftover(thing));
+            }
+            _ => {}
+        }
+    }
+}

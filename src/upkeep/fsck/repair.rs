@@ -1,0 +1,294 @@
+//! Mending, without loss: under the exclusive lock, and looking again once it is held.
+//!
+//! HEAD never moves. What is taken out of the way is kept in `lost+found/`.
+
+use super::Mended;
+use super::doubts::Doubt;
+use super::files::hash;
+use super::user::{Check, Todo};
+use crate::disk::{self, Mode, Place};
+use crate::model::{ChunkDigest, limits};
+use crate::store::layout::{Area, Dir, Thing};
+use crate::store::{Error, Position, Result, UserLock};
+
+/// What was done: nothing where nothing was wrong any more, the reason where nothing could be done.
+type Done = Result<Option<String>>;
+
+impl Check<'_> {
+    /// Mends what was found.
+    pub fn repair(&self) {
+        let todo = std::mem::take(&mut *self.todo());
+        let Todo {
+            log,
+            damaged,
+            missing,
+            doubts,
+            marks,
+            temporaries,
+        } = todo;
+        let rebuild: &[()] = if log { &[()] } else { &[] };
+        self.each(
+            rebuild,
+            |()| self.folder.log(),
+            |lock, ()| {
+                self.store().rebuild_log(lock)?;
+                Ok(Some("rebuilt from the transactions".to_owned()))
+            },
+        );
+        self.each(
+            &damaged,
+            |(area, thing)| self.folder.thing(*area, thing),
+            |lock, (area, thing)| self.mend_damaged(lock, *area, thing),
+        );
+        self.each(
+            &missing,
+            |thing| self.folder.thing(Area::Committed, thing),
+            |lock, thing| self.mend_missing(lock, thing),
+        );
+        self.each(
+            &doubts,
+            |doubt| self.place_of(doubt),
+            |lock, doubt| self.clear(lock, doubt),
+        );
+        self.each(
+            &marks,
+            |digest| self.folder.lost_chunk(digest),
+            |lock, digest| self.clear_mark(lock, digest),
+        );
+        let tmp = self.folder.dir(Dir::Tmp);
+        self.each(
+            &temporaries,
+            |name| tmp.join(name),
+            |lock, name| self.clear_temporary(lock, name),
+        );
+    }
+
+    /// Does something about each, a batch at a time under the lock, and says what.
+    fn each<T>(
+        &self,
+        items: &[T],
+        place: impl Fn(&T) -> Place,
+        mend: impl Fn(&UserLock, &T) -> Done,
+    ) {
+        for batch in items.chunks(limits::FSCK_BATCH) {
+            let lock = match self.store().lock_blocking(&self.user, Mode::Exclusive) {
+                Ok(Some(lock)) => Ok(lock),
+                // Deleted or renamed meanwhile.
+                Ok(None) => return,
+                Err(error) => Err(error.to_string()),
+            };
+            for item in batch {
+                let outcome = match &lock {
+                    Ok(lock) => mend(lock, item).map_err(|error| match error {
+                        Error::Damaged { what, .. } => what,
+                        other => other.to_string(),
+                    }),
+                    Err(why) => Err(why.clone()),
+                };
+                let outcome = match outcome {
+                    Ok(None) => continue,
+                    Ok(Some(done)) => Ok(done),
+                    Err(why) => Err(why),
+                };
+                self.run.watch.mended(&Mended {
+                    user: Some(self.user),
+                    place: place(item),
+                    outcome,
+                });
+            }
+        }
+    }
+
+    /// Whether there is such a chunk in this area, and its bytes are those of its name.
+    fn is_sound(&self, area: Area, digest: &ChunkDigest) -> Result<bool> {
+        let place = self.folder.chunk(area, digest);
+        let file = match self.store().disk().open(&place) {
+            Ok(file) => file,
+            Err(absent) if absent.is_absent() => return Ok(false),
+            Err(other) => return Err(other.into()),
+        };
+        let mut buffer = vec![0; limits::PIECE];
+        Ok(hash(&file, &mut buffer)?.0 == *digest)
+    }
+
+    fn mend_damaged(&self, lock: &UserLock, area: Area, thing: &Thing) -> Done {
+        let still = self.is_there(area, thing)
+            && match thing {
+                Thing::Chunk(digest) => !self.is_sound(area, digest)?,
+                Thing::Alias(_) => {
+                    let read = self.store().read_alias(&self.folder.thing(area, thing));
+                    matches!(read, Err(Error::Damaged { .. }))
+                }
+                Thing::Transaction(id) => self.is_wrong(*id),
+            };
+        if !still {
+            return Ok(None);
+        }
+        let Thing::Chunk(digest) = thing else {
+            let to = self.store().set_aside(lock, area, thing, false)?;
+            return Ok(Some(format!(
+                "moved to {to:?}: a client can upload it again"
+            )));
+        };
+        // A mark says that the chain may name it. Where it certainly does not, none is needed.
+        let named = self.catch_up().is_none() || self.may_be_named(thing);
+        let marks = area == Area::Committed && named;
+        let to = self.store().set_aside(lock, area, thing, marks)?;
+        if marks && self.is_sound(Area::Incoming, digest)? {
+            self.store().bring_back(lock, thing)?;
+            self.forget_damaged(digest);
+            return Ok(Some(format!(
+                "moved to {to:?}, and replaced by the one in incoming/"
+            )));
+        }
+        Ok(Some(format!(
+            "moved to {to:?}: a client can upload it again"
+        )))
+    }
+
+    fn forget_damaged(&self, digest: &ChunkDigest) {
+        let mut damaged = self.damaged.lock().expect("nobody panics with this");
+        damaged.remove(digest);
+    }
+
+    fn mend_missing(&self, lock: &UserLock, thing: &Thing) -> Done {
+        let there = self.is_there(Area::Committed, thing);
+        match thing {
+            Thing::Chunk(_) if there => Ok(None),
+            Thing::Chunk(digest) if self.is_sound(Area::Incoming, digest)? => {
+                self.store().bring_back(lock, thing)?;
+                Ok(Some("linked from incoming/ into its place".to_owned()))
+            }
+            Thing::Chunk(digest) => {
+                let mark = self.folder.lost_chunk(digest);
+                if self.store().disk().meta(&mark).is_ok() {
+                    return Ok(None);
+                }
+                let mark = self.store().mark_missing(lock, digest)?;
+                let what = format!("marked as missing by {mark:?}: a client can upload it again");
+                Ok(Some(what))
+            }
+            Thing::Alias(alias) => {
+                let place = self.folder.alias(Area::Incoming, alias);
+                let Some((_, digest)) = self.store().read_alias(&place)? else {
+                    return Err(self.cannot(thing, "which chunk it stands for is lost with it"));
+                };
+                if !there {
+                    self.store().bring_back(lock, thing)?;
+                }
+                self.mend_missing(lock, &Thing::Chunk(digest))?;
+                Ok(Some("linked from incoming/ into its place".to_owned()))
+            }
+            Thing::Transaction(_) => Err(self.cannot(thing, "restore it from a backup")),
+        }
+    }
+
+    fn cannot(&self, thing: &Thing, why: &str) -> Error {
+        Error::Damaged {
+            place: self.folder.thing(Area::Committed, thing),
+            what: why.to_owned(),
+        }
+    }
+
+    fn place_of(&self, doubt: &Doubt) -> Place {
+        match doubt {
+            Doubt::OffChain(thing) => self.folder.thing(Area::Committed, thing),
+            Doubt::Leftover(thing) => self.folder.thing(Area::Incoming, thing),
+            Doubt::LogTail => self.folder.log(),
+        }
+    }
+
+    /// Clears a leftover, if it still is one.
+    fn clear(&self, lock: &UserLock, doubt: &Doubt) -> Done {
+        let Some(head) = self.catch_up() else {
+            return Ok(None);
+        };
+        if !self.holds(doubt, head) {
+            return Ok(None);
+        }
+        let said = |what: &str| Ok(Some(what.to_owned()));
+        match doubt {
+            // The next advance cuts it.
+            Doubt::LogTail => Ok(None),
+            Doubt::OffChain(Thing::Transaction(id)) => {
+                match self.store().position(&self.folder, head, *id)? {
+                    Position::OffChain => {}
+                    _ => return Ok(None),
+                }
+                match self.store().drop_off_chain(lock, *id)? {
+                    Some(to) => Ok(Some(format!("moved to {to:?}"))),
+                    None => said("removed: incoming/ has the same file"),
+                }
+            }
+            Doubt::OffChain(thing) => {
+                if !self.twins_agree(thing)? {
+                    return Err(self.cannot(thing, "the one in incoming/ differs: mend that first"));
+                }
+                self.store().send_back(lock, thing)?;
+                said("moved back to incoming/, where gc decides about it")
+            }
+            Doubt::Leftover(thing) => {
+                if !self.twins_agree(thing)? {
+                    return Err(self.cannot(thing, "the committed one differs: mend that first"));
+                }
+                self.store().drop_leftover(lock, thing)?;
+                said("removed: it is committed")
+            }
+        }
+    }
+
+    /// Whether what the two areas have under this name is the same; also where only one has it.
+    fn twins_agree(&self, thing: &Thing) -> Result<bool> {
+        let places = [Area::Committed, Area::Incoming].map(|area| self.folder.thing(area, thing));
+        let [committed, incoming] = places
+            .each_ref()
+            .map(|place| self.store().disk().meta(place));
+        let incoming = match incoming {
+            Err(absent) if absent.is_absent() => return Ok(true),
+            other => other?,
+        };
+        if committed?.inode == incoming.inode {
+            return Ok(true);
+        }
+        let [committed, incoming] = &places;
+        Ok(match thing {
+            Thing::Chunk(digest) => {
+                self.is_sound(Area::Committed, digest)? && self.is_sound(Area::Incoming, digest)?
+            }
+            Thing::Alias(_) => {
+                let read = |place| Ok::<_, Error>(self.store().read_alias(place)?.map(|(_, d)| d));
+                read(committed)? == read(incoming)?
+            }
+            Thing::Transaction(id) => {
+                let read = |place| {
+                    let read = self.store().read_transaction_file(place, *id)?;
+                    Ok::<_, Error>(read.map(|(_, transaction)| transaction))
+                };
+                read(committed)? == read(incoming)?
+            }
+        })
+    }
+
+    fn clear_mark(&self, lock: &UserLock, digest: &ChunkDigest) -> Done {
+        if !self.is_sound(Area::Committed, digest)? {
+            return Ok(None);
+        }
+        let name = Thing::Chunk(*digest).name();
+        self.store().drop_file(lock, Dir::LostChunks, &name)?;
+        Ok(Some(
+            "removed: the chunk is there again, and sound".to_owned(),
+        ))
+    }
+
+    fn clear_temporary(&self, lock: &UserLock, name: &str) -> Done {
+        let place = self.folder.dir(Dir::Tmp).join(name);
+        if !self.store().is_left_behind(&place) {
+            return Ok(None);
+        }
+        match self.store().disk().meta(&place) {
+            Ok(meta) if meta.kind == disk::Kind::Directory => self.store().remove_tree(&place)?,
+            _ => self.store().drop_file(lock, Dir::Tmp, name)?,
+        }
+        Ok(Some("removed".to_owned()))
+    }
+}

@@ -1,0 +1,128 @@
+//! The top of the data directory: FORMAT, and what lies beside the users.
+
+use super::{Error, Finding, Kind, Mended, Run, Severity};
+use crate::disk::{self, Entry, Place};
+use crate::model::UserId;
+use crate::store::{self, FORMAT, layout};
+
+impl Run<'_> {
+    /// Checks the top, and says whose folders are to be checked.
+    pub(super) fn top(&self) -> Result<Vec<UserId>, Error> {
+        self.format()?;
+        if let Some(user) = self.options.user {
+            return match self.store.is_known(&layout::Folder::of(&user)) {
+                Ok(true) => Ok(vec![user]),
+                Ok(false) => Err(Error::NoSuchUser),
+                Err(other) => Err(other.into()),
+            };
+        }
+        self.strangers(&layout::top(), |entry| layout::is_top(&entry.name))?;
+        self.strangers(&layout::users(), |entry| {
+            entry.kind == disk::Kind::Directory && layout::parse_user(&entry.name).is_some()
+        })?;
+        let left = self.store.left_at_top()?;
+        for place in &left {
+            let (kind, what) = if place.parent() == layout::trash() {
+                let what =
+                    "a deleted user's files, which go at the next start of a server, or by gc";
+                (Kind::Trash, what)
+            } else {
+                let what = "older than a day: whoever made it is gone";
+                (Kind::Temporary, what)
+            };
+            self.at_top(kind, Severity::Harmless, place.clone(), what.to_owned());
+        }
+        if self.options.repair {
+            for place in left {
+                let swept = self.store.sweep_top(&place);
+                self.watch.mended(&Mended {
+                    user: None,
+                    place,
+                    outcome: swept
+                        .map(|()| "removed".to_owned())
+                        .map_err(|error| error.to_string()),
+                });
+            }
+        }
+        Ok(self.store.users()?)
+    }
+
+    fn format(&self) -> Result<(), Error> {
+        let users = self.store.has_users()?;
+        let what = match self.store.read_format()? {
+            Some(found) if found == FORMAT.as_bytes() => return Ok(()),
+            Some(found) if is_of_another_version(&found) => {
+                return Err(Error::NotAStore(format!(
+                    "FORMAT says {:?}, and this program knows {:?} only: use the version of \
+                     mentat-sync that wrote it",
+                    String::from_utf8_lossy(&found).trim_end(),
+                    FORMAT.trim_end(),
+                )));
+            }
+            Some(found) => format!(
+                "it says {:?} where {:?} is expected",
+                String::from_utf8_lossy(&found),
+                FORMAT
+            ),
+            None if users => format!(
+                "missing beside users: if this is a copy, finish it; `echo {} > FORMAT` makes the file",
+                FORMAT.trim_end()
+            ),
+            None => return Err(Error::NotAStore("there is no store here".to_owned())),
+        };
+        self.at_top(Kind::Format, Severity::Damage, layout::format(), what);
+        Ok(())
+    }
+
+    /// Reports the names in a directory that are not known there.
+    fn strangers(&self, directory: &Place, known: impl Fn(&Entry) -> bool) -> Result<(), Error> {
+        let mut strangers = Vec::new();
+        let listed = self.store.disk().list(directory, &mut |entry| {
+            if !known(&entry) {
+                strangers.push(entry);
+            }
+            true
+        });
+        present(listed)?;
+        for entry in strangers {
+            let what = match entry.kind {
+                disk::Kind::File => "no file of a store has this name here",
+                disk::Kind::Directory => "no directory of a store has this name here",
+                disk::Kind::Other => "a symlink or device: never followed",
+            };
+            let place = directory.join(&entry.name);
+            self.at_top(Kind::Stranger, Severity::Harmless, place, what.to_owned());
+        }
+        Ok(())
+    }
+
+    fn at_top(&self, kind: Kind, severity: Severity, place: Place, detail: String) {
+        self.found(&Finding {
+            kind,
+            severity,
+            user: None,
+            place,
+            detail,
+        });
+    }
+}
+
+fn is_of_another_version(found: &[u8]) -> bool {
+    let (name, _) = FORMAT
+        .split_once(' ')
+        .expect("FORMAT is a name and a number");
+    let number = std::str::from_utf8(found).ok().and_then(|text| {
+        text.strip_prefix(name)?
+            .strip_prefix(' ')?
+            .strip_suffix('\n')
+    });
+    number.is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+/// A directory that is not there has nothing in it.
+fn present(listed: disk::Result<()>) -> store::Result<()> {
+    match listed {
+        Err(absent) if absent.is_absent() => Ok(()),
+        other => Ok(other?),
+    }
+}
