@@ -26,7 +26,6 @@ pub fn announced(headers: &HeaderMap) -> Option<u64> {
 /// The body of a request, read at most once.
 pub struct Body {
     payload: Payload,
-    announced: Option<u64>,
     received: u64,
     stall: Duration,
     state: State,
@@ -50,16 +49,10 @@ impl Body {
         let state = if has_one { State::Open } else { State::Ended };
         Self {
             payload,
-            announced: announced(headers),
             received: 0,
             stall,
             state,
         }
-    }
-
-    /// The length that was announced, if one was.
-    pub fn announced(&self) -> Option<u64> {
-        self.announced
     }
 
     /// How much of it has come.

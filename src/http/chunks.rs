@@ -41,7 +41,6 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId, id: ChunkId) 
 pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Answer {
     check(site, &id)?;
     let limit = site.store.options().chunk_bytes;
-    site.store.foresee_chunk(&user, &id, body.announced())?;
     let mut upload = Upload::new(user);
     let mut piece = Vec::new();
     while let Some(bytes) = body.next().await? {

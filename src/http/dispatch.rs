@@ -63,7 +63,8 @@ pub fn before_the_body(site: &Site, mut request: Request) -> Result<Request, Res
 /// What can be told before a byte of the body is read: 404 `not-found` and 400 `malformed-id` for
 /// what is no route, 405 `method-not-allowed`, 415 `encoding-unsupported` for any
 /// `Content-Encoding` (what is stored is what was sent), 413 `too-large` (400
-/// `invalid-transaction` of a transaction) by the announced length.
+/// `invalid-transaction` of a transaction) by the announced length, and 507 `no-space` and
+/// `quota-exceeded` of a chunk.
 fn admit<'a>(
     site: &Site,
     route: &'a Result<Route, Miss>,
@@ -90,7 +91,12 @@ fn admit<'a>(
     };
     match body::announced(request.headers()) {
         Some(bytes) if bytes > most => Err(over(most)),
-        _ => Ok(route),
+        announced => {
+            if let Route::Chunk(user, id) = route {
+                site.store.foresee_chunk(user, id, announced)?;
+            }
+            Ok(route)
+        }
     }
 }
 

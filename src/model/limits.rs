@@ -108,9 +108,6 @@ pub const RECOUNT_PENDING: Duration = Duration::from_secs(1);
 /// hundreds of directories at the most.
 pub const MIN_FREE_FILES: u64 = 1024;
 
-/// How much of an upload is written between two looks at how much of the disk is free.
-pub const ROOM_STEP: u64 = 8 << 20;
-
 /// How often a server that collects garbage looks whether it is time: often enough to notice a
 /// collection by another process, or a clock that was set.
 pub const GC_LOOK: Duration = Duration::from_secs(60);

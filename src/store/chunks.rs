@@ -13,7 +13,7 @@ use super::user::{UserState, damaged};
 use super::vouch::Name;
 use super::{Content, Error, PutChunk, Result, Store};
 use crate::disk::{Kind, Meta, Mode, Place, Target};
-use crate::model::{ChunkDigest, ChunkId, UserId, limits};
+use crate::model::{ChunkDigest, ChunkId, UserId};
 
 /// The areas in the order in which a chunk is looked for: an advance links it into the committed
 /// area before it leaves `incoming/`, so the third look finds what moved between the first two.
@@ -28,9 +28,8 @@ pub struct Staged {
     temporary: Temporary,
     hasher: Sha256,
     bytes: u64,
-    /// What uploads leave free of the disk, and when it is to be looked at next.
+    /// What uploads leave free of the disk.
     min_free: u64,
-    look: u64,
 }
 
 /// A chunk that is whole and durable, but has no name yet. Dropped, it leaves nothing.
@@ -43,11 +42,7 @@ pub struct Sealed {
 impl Staged {
     /// More of the chunk. The caller watches the limit.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        if self.bytes + bytes.len() as u64 > self.look {
-            self.temporary
-                .check_room(self.min_free, bytes.len() as u64)?;
-            self.look = self.bytes + limits::ROOM_STEP;
-        }
+        (self.temporary).check_room(self.min_free, bytes.len() as u64)?;
         self.temporary.file.append(bytes)?;
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
@@ -107,7 +102,6 @@ impl Store {
             hasher: Sha256::new(),
             bytes: 0,
             min_free: self.options.min_free,
-            look: limits::SMALL as u64,
         })
     }
 

@@ -386,7 +386,7 @@ fn a_killed_collection_leaves_a_sound_store() {
         let mut process = binary();
         process.args(["gc", "--data"]).arg(server.data());
         let mut process = process.stdout(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(5 + round * 2));
+        std::thread::sleep(Duration::from_millis(5 + round * 5));
         process.kill().unwrap();
         if process.wait().unwrap().success() {
             break;
