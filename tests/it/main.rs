@@ -29,6 +29,8 @@ mod races;
 mod killed;
 // System calls that fail, are late, or are the last one: through strace, at each call of each operation.
 mod faults;
+// A clock that jumps.
+mod clocks;
 // Whether a history of HEAD is linearizable, and that the checker is right.
 mod linear;
 // `--uuid-chunk-ids`, with requests as Mentat's own client sends them.
