@@ -59,3 +59,5 @@ mod stock;
 mod fsck;
 // Each kind of damage on each kind of file: what fsck says, what the server answers, what a repair makes of it.
 mod damage;
+// Copies of a store that is being written to, by each method, and what they restore to.
+mod backups;
