@@ -10,12 +10,10 @@ use std::time::{Duration, SystemTime};
 use mentat_sync::disk::{
     self, Disk, Entry, Grouping, Handle, Held, Meta, Mode, Place, Real, Room, Target,
 };
-use mentat_sync::model::UserId;
-use mentat_sync::store::RenameUser;
 use mentat_sync::upkeep::fsck::{self, Kind, Severity};
 
 use crate::kit::{Device, Server, binary, chunk, run_with_deadline, transaction_id};
-use crate::stock::{Stock, USER, check, check_disk, transaction};
+use crate::stock::{Stock, StopAtEnd, USER, check, check_disk, renames, transaction};
 
 #[test]
 fn a_sound_store_has_nothing_to_be_said_of_it() {
@@ -253,6 +251,7 @@ fn fsck_beside_a_writer_at_full_speed_finds_nothing_but_what_is_there() {
             }
             count
         });
+        let stop_at_end = StopAtEnd(&stop);
         let mut transactions = 0;
         for round in 0..25 {
             let options = fsck::Options {
@@ -263,7 +262,7 @@ fn fsck_beside_a_writer_at_full_speed_finds_nothing_but_what_is_there() {
             seen.is_spotless();
             transactions = seen.summary.transactions;
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stop_at_end);
         let count = writer.join().unwrap();
         assert!(
             transactions > 3 && count > transactions - 3,
@@ -278,23 +277,13 @@ fn fsck_beside_a_writer_at_full_speed_finds_nothing_but_what_is_there() {
 fn a_user_who_is_deleted_or_renamed_meanwhile_is_no_damage() {
     let stock = Stock::new();
     stock.chain(300);
-    let other = UserId::from_bytes([0x76; 16]);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                for (from, to) in [(USER, other), (other, USER)] {
-                    let lock = stock.store.lock_blocking(&from, Mode::Exclusive);
-                    let renamed = stock.store.rename_user(lock.unwrap().unwrap(), &to);
-                    assert_eq!(renamed.unwrap(), RenameUser::Renamed);
-                    std::thread::sleep(Duration::from_millis(2));
-                }
-            }
-        });
+        scope.spawn(|| renames(&stock, &stop, Duration::from_millis(7)));
+        let _stop = StopAtEnd(&stop);
         for _ in 0..40 {
             check(&stock.data(), &fsck::Options::default()).is_spotless();
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }
 

@@ -78,3 +78,5 @@ mod quotas;
 
 // Waiting for another head: `head?wait=` and `events`.
 mod waiting;
+// Copies of a store that is being written to, by each method, and what they restore to.
+mod backups;

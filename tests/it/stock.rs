@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use mentat_sync::disk::{Disk, Grouping, Mode, Real};
 use mentat_sync::model::{ChunkId, Head, TransactionId, UserId};
-use mentat_sync::store::{Advance, Options, Proposal, PutChunk, PutTransaction, Store};
+use mentat_sync::store::{Advance, Options, Proposal, PutChunk, PutTransaction, RenameUser, Store};
 use mentat_sync::upkeep::fsck::{self, Finding, Kind, Mended, Summary};
 
 /// The user whose store it is.
@@ -167,6 +169,37 @@ impl Stock {
 
 fn real(data: &Path) -> Arc<dyn Disk> {
     Arc::new(Real::new(data, Grouping::Auto).unwrap())
+}
+
+/// Tells others to stop when it goes, also by a panic: or they would be waited for for ever.
+pub struct StopAtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Gives the user one new id after the other, with a pause between.
+pub fn renames(stock: &Stock, stop: &AtomicBool, pause: Duration) {
+    let mut user = USER;
+    for n in 1.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut next = [0x76; 16];
+        next[12..].copy_from_slice(&u32::to_be_bytes(n));
+        let next = UserId::from_bytes(next);
+        let lock = stock
+            .store
+            .lock_blocking(&user, Mode::Exclusive)
+            .unwrap()
+            .unwrap();
+        let renamed = stock.store.rename_user(lock, &next).unwrap();
+        assert_eq!(renamed, RenameUser::Renamed);
+        user = next;
+        std::thread::sleep(pause);
+    }
 }
 
 /// What fsck said.
