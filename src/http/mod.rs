@@ -4,7 +4,7 @@
 //! endpoint ([`about`], [`stores`], [`heads`], [`events`],
 //! [`transactions`], [`chunks`], [`bundles`]), whose doc names every
 //! status; a refusal is a [`Problem`], and [`statuses`] alone says with which
-//! status. The store is synchronous, and [`blocking`] is the way there.
+//! status. The store is synchronous, and `blocking` is the way there.
 
 pub mod about;
 mod access;
