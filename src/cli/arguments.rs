@@ -31,12 +31,29 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A grace period, which may be nothing: then everything that is not reachable goes.
+pub fn grace(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(grace) if grace <= Duration::from_secs(u32::MAX.into()) => Ok(grace),
+        Ok(_) => Err("longer than a century".to_owned()),
+        Err(error) => Err(format!("{error} (such as 30s, 5m, 1d)")),
+    }
+}
+
 /// A number of bytes that is not zero.
 pub fn size(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(ByteSize(0)) => Err("it must be more than nothing".to_owned()),
         Ok(ByteSize(bytes)) => Ok(bytes),
         Err(error) => Err(format!("{error} (such as 512KiB, 64MiB, 1GiB)")),
+    }
+}
+
+/// A number of bytes, which may be zero.
+pub fn size_or_none(text: &str) -> Result<u64, String> {
+    match text {
+        "0" => Ok(0),
+        other => size(other),
     }
 }
 
@@ -76,6 +93,13 @@ mod tests {
         assert_eq!(size("1GiB"), Ok(1 << 30));
         assert_eq!(size("64 KiB"), Ok(64 << 10));
         assert_eq!(size("10"), Ok(10));
+        assert_eq!(grace("0s"), Ok(Duration::ZERO));
+        assert_eq!(size_or_none("0"), Ok(0));
+        assert_eq!(size_or_none("1KiB"), Ok(1024));
+        for bad in ["", "x", "-1s"] {
+            assert!(grace(bad).is_err(), "{bad}");
+            assert!(size_or_none(bad).is_err(), "{bad}");
+        }
         for bad in ["", "x", "0", "-1s"] {
             assert!(duration(bad).is_err(), "{bad}");
             assert!(size(bad).is_err(), "{bad}");

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod fsck;
+mod gc;
 mod log;
 mod logging;
 mod open;
@@ -30,6 +31,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Gc(gc::Gc),
     Fsck(fsck::Fsck),
     Snapshot(snapshot::Snapshot),
     Users(users::Users),
@@ -72,6 +74,7 @@ impl Failure {
 pub fn run() -> ExitCode {
     let outcome = match CommandLine::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::Gc(gc) => gc.run(),
         Command::Fsck(fsck) => fsck.run(),
         Command::Snapshot(snapshot) => snapshot.run(),
         Command::Users(users) => users.run(),

@@ -13,17 +13,18 @@ use futures_util::future::select;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::arguments::{DataDirectory, duration, is_set, listener, size};
+use super::arguments::{DataDirectory, duration, grace, is_set, listener, size, size_or_none};
 use super::open::{not_usable, open_or_make};
 use super::{Failure, logging};
 use crate::disk::Grouping;
 use crate::http::{Listener, Server, ServerOptions, Settings, Site};
 use crate::model::limits;
 use crate::store::{Options, Store};
+use crate::upkeep::gc;
 
-/// Files that are open beside the connections: what requests read and write. A request that finds
-/// none left is answered 503 `busy`.
-const OTHER_FILES: u64 = 2048;
+/// One in so many of the files that may be open is not for a connection, but for what those that are
+/// not idle read and write. A request that finds none left is answered 503 `busy`.
+const OTHER_FILES: u64 = 4;
 
 /// Serve a data directory over HTTP.
 ///
@@ -52,12 +53,29 @@ pub struct Serve {
           default_value_t = limits::PENDING_TRANSACTIONS)]
     max_pending_transactions: usize,
 
-    /// How long a request body may stall before it is answered 408.
+    /// The most bytes a user, committed and pending together; uploads beyond are answered 507
+    /// `quota-exceeded`. No limit, without it.
+    #[arg(long, value_name = "SIZE", env = "MENTAT_SYNC_MAX_USER_BYTES", value_parser = size)]
+    max_user_bytes: Option<u64>,
+
+    /// The most files a user, committed and pending together. No limit, without it.
+    #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_MAX_USER_FILES",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    max_user_files: Option<u64>,
+
+    /// How much of the disk uploads leave free: below that they are answered 507 `no-space`, while HEAD,
+    /// reads, gc and DELETE still work. 0: until nothing is left.
+    #[arg(long, value_name = "SIZE", env = "MENTAT_SYNC_MIN_FREE", default_value = "0",
+          value_parser = size_or_none)]
+    min_free: u64,
+
+    /// How long a request body may stall before it is answered 408; and how long a client may take
+    /// nothing of an answer before it is let go.
     #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_BODY_TIMEOUT", default_value = "30s",
           value_parser = duration)]
     body_timeout: Duration,
 
-    /// How long the head of a connection's first request may take.
+    /// How long the head of a request may take.
     #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_HEAD_TIMEOUT", default_value = "10s",
           value_parser = duration)]
     head_timeout: Duration,
@@ -104,6 +122,15 @@ pub struct Serve {
           hide_default_value = true)]
     uuid_chunk_ids: bool,
 
+    /// Collect garbage so often, inside the server, as `mentat-sync gc` does. Never, without it.
+    #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_GC_EVERY", value_parser = duration)]
+    gc_every: Option<Duration>,
+
+    /// How long --gc-every keeps what nothing reachable needs after it was last uploaded or asked about.
+    #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_GRACE", default_value = "14d",
+          value_parser = grace)]
+    grace: Duration,
+
     /// How writes are made durable. With `auto` a lone writer syncs its own files, and several at a
     /// time share one syncfs(2), which is much quicker but waits for everybody's writes on that file
     /// system; with `each` every writer syncs its own.
@@ -134,6 +161,14 @@ impl Serve {
         let store = Arc::new(self.open()?);
         let connections = self.connections();
         clear_in_background(&store);
+        if let Some(period) = self.gc_every {
+            let options = gc::Options {
+                grace: self.grace,
+                ..gc::Options::default()
+            };
+            gc::every(Arc::clone(&store), period, options)
+                .map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))?;
+        }
         let settings = Settings {
             body_stall: self.body_timeout,
             allow_delete: self.allow_delete,
@@ -143,6 +178,7 @@ impl Serve {
             workers: self.workers(),
             connections,
             head_timeout: self.head_timeout,
+            taking_timeout: self.body_timeout,
             shutdown: self.shutdown_timeout,
         };
         let site = Arc::new(Site::new(store, settings));
@@ -155,6 +191,9 @@ impl Serve {
             uuid_chunk_ids: self.uuid_chunk_ids,
             chunk_bytes: self.max_chunk_bytes,
             pending_transactions: self.max_pending_transactions,
+            user_bytes: self.max_user_bytes,
+            user_files: self.max_user_files,
+            min_free: self.min_free,
         };
         let grouping = match self.sync {
             Syncs::Auto => Grouping::Auto,
@@ -201,13 +240,12 @@ impl Serve {
     /// As many connections as were asked for, if so many files can be open.
     fn connections(&self) -> usize {
         let files = raise_open_files();
-        let possible = files.saturating_sub(OTHER_FILES);
-        let possible = usize::try_from(possible).unwrap_or(usize::MAX).max(1);
+        let possible = usize::try_from(files - files / OTHER_FILES)
+            .unwrap_or(usize::MAX)
+            .max(1);
         if possible < self.max_connections {
-            log::warn!(
-                "at most {files} files can be open here (ulimit -Hn): {possible} connections at a time, \
-                 not {}",
-                self.max_connections
+            log::info!(
+                "at most {files} files can be open here (ulimit -Hn): {possible} connections at a time"
             );
         }
         self.max_connections.clamp(1, possible)

@@ -9,9 +9,13 @@
 mod real;
 mod root;
 mod rounds;
+#[cfg(feature = "mistakes")]
+mod skipped;
 
 pub use real::{Grouping, Real};
 pub use root::{make_root, remove_root};
+#[cfg(feature = "mistakes")]
+pub use skipped::Skipped;
 
 use std::fmt;
 use std::io;

@@ -13,10 +13,19 @@ use super::problem::Problem;
 use crate::model::limits;
 use crate::wire::Code;
 
+/// The length of the body that these headers announce, if they do.
+pub fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
 /// The body of a request, read at most once.
 pub struct Body {
     payload: Payload,
-    announced: Option<u64>,
     received: u64,
     stall: Duration,
     state: State,
@@ -33,36 +42,22 @@ enum State {
 impl Body {
     /// The body that comes with these headers. It may stall for so long.
     pub fn new(payload: Payload, headers: &HeaderMap, stall: Duration) -> Self {
-        let announced = headers.get(header::CONTENT_LENGTH);
-        let state = match payload {
-            Payload::None => State::Ended,
-            _ => State::Open,
-        };
+        // A request says that it has a body (RFC 9112, 6.3); to actix the rest of a connection may
+        // be one too, after a CONNECT or an upgrade.
+        let has_one = announced(headers).is_some_and(|bytes| bytes > 0)
+            || headers.contains_key(header::TRANSFER_ENCODING);
+        let state = if has_one { State::Open } else { State::Ended };
         Self {
             payload,
-            announced: announced.and_then(|value| value.to_str().ok()?.parse().ok()),
             received: 0,
             stall,
             state,
         }
     }
 
-    /// The length that was announced, if one was.
-    pub fn announced(&self) -> Option<u64> {
-        self.announced
-    }
-
     /// How much of it has come.
     pub fn received(&self) -> u64 {
         self.received
-    }
-
-    /// Refuses a body that is announced to be longer than this.
-    pub fn check_announced(&self, limit: u64) -> Result<(), Problem> {
-        match self.announced {
-            Some(bytes) if bytes > limit => Err(Problem::too_large(limit)),
-            _ => Ok(()),
-        }
     }
 
     /// The next bytes, or `None` at the end. 408 `timeout` when they do not come, 400
@@ -104,9 +99,6 @@ impl Body {
         limit: usize,
         over: fn(u64) -> Problem,
     ) -> Result<Vec<u8>, Problem> {
-        if self.announced.is_some_and(|bytes| bytes > limit as u64) {
-            return Err(over(limit as u64));
-        }
         let mut gathered = Vec::new();
         while let Some(bytes) = self.next().await? {
             if gathered.len() + bytes.len() > limit {

@@ -1,21 +1,23 @@
 //! `/0.1/{user}/chunks/{chunk}`: immutable bytes.
 
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
+use actix_web::dev::RequestHead;
+use actix_web::http::header;
 use tokio::task::JoinHandle;
 
-use super::blocking::{blocking, lock_known, lock_now};
+use super::blocking::{blocking, lock, lock_known, lock_now};
 use super::body::Body;
-use super::content::{self, IMMUTABLE, Resource, Source};
+use super::content::{self, CHANGING, IMMUTABLE, Resource, Source, json_answer};
 use super::problem::Problem;
 use super::{Answer, Site};
 use crate::disk::Mode;
 use crate::model::{ChunkId, UserId, limits};
 use crate::store::{self, PutChunk, Sealed, Staged};
-use crate::wire::{Code, OCTETS};
+use crate::wire::{Code, JSON, MissingMessage, OCTETS, TEXT, parse_chunk_lines, parse_chunks};
 
 /// `GET`: 200 with the bytes, 206 with some of them, 304 when `If-None-Match` names the chunk. 400
 /// `malformed-id`; 404 `unknown-chunk`; 412 `precondition-failed`; 416 `range`.
-pub async fn get(site: &Site, request: &HttpRequest, user: UserId, id: ChunkId) -> Answer {
+pub async fn get(site: &Site, request: &RequestHead, user: UserId, id: ChunkId) -> Answer {
     check(site, &id)?;
     // In place: a look-up that the kernel has in memory costs less than the way to a thread.
     let found = site.store.chunk(&user, &id)?;
@@ -32,14 +34,13 @@ pub async fn get(site: &Site, request: &HttpRequest, user: UserId, id: ChunkId) 
 
 /// `PUT`: 201, the bytes are there; the same again: 201. 400 `malformed-id`, `digest-mismatch`,
 /// `incomplete-body`; 408 `timeout`; 409 `chunk-exists` (uuids only); 413 `too-large`; 503 `busy`;
-/// 507 `no-space`.
+/// 507 `no-space`, `quota-exceeded`.
 ///
 /// A short body is gathered and stored by one piece of work on a thread; a longer one is written and
 /// hashed while it comes, with two pieces of it in memory at most.
 pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Answer {
     check(site, &id)?;
     let limit = site.store.options().chunk_bytes;
-    body.check_announced(limit)?;
     let mut upload = Upload::new(user);
     let mut piece = Vec::new();
     while let Some(bytes) = body.next().await? {
@@ -62,6 +63,38 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Ans
             Err(Problem::new(Code::ChunkExists, detail))
         }
     }
+}
+
+/// `POST …/chunks/missing`: 200 with those of the ids whose chunks are not here, in their order; as
+/// lines where the ids came as lines (`text/plain`), unless `Accept` asks for JSON. 400
+/// `malformed-json`, `malformed-id`; 413 `too-large`; 503 `busy`.
+pub async fn missing(site: &Site, request: &RequestHead, body: &mut Body, user: UserId) -> Answer {
+    let text = body
+        .gather(limits::MISSING_BODY_BYTES, Problem::too_large)
+        .await?;
+    let says = |name, media: &str| {
+        let value = request.headers().get(name);
+        value.is_some_and(|value| value.to_str().is_ok_and(|value| value.starts_with(media)))
+    };
+    let lines = says(header::CONTENT_TYPE, "text/plain");
+    let ids = match lines {
+        true => parse_chunk_lines(&text)?,
+        false => parse_chunks(&text)?,
+    };
+    drop(text);
+    for id in &ids {
+        check(site, id)?;
+    }
+    let lock = lock(site, &user, Mode::Shared).await?;
+    let missing = blocking(site, move |store| store.missing(&user, lock, &ids)).await?;
+    if !lines || says(header::ACCEPT, JSON) {
+        return Ok(json_answer(&MissingMessage { missing }));
+    }
+    let lines: String = missing.iter().map(|id| format!("{id}\n")).collect();
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, TEXT))
+        .insert_header((header::CACHE_CONTROL, CHANGING))
+        .body(lines))
 }
 
 fn check(site: &Site, id: &ChunkId) -> Result<(), Problem> {

@@ -2,14 +2,18 @@
 
 use std::time::Instant;
 
-use actix_web::dev::Payload;
+use actix_http::{Request, Response};
+use actix_web::HttpResponse;
+use actix_web::body::BoxBody;
+use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 
-use super::body::Body;
+use super::body::{self, Body};
+use super::connection::Turn;
 use super::problem::Problem;
-use super::{Answer, Site, about, access, chunks, events, heads, stores, transactions};
+use super::{Answer, Site, about, access, bundles, chunks, events, heads, stores, transactions};
+use crate::model::limits;
 use crate::wire::{Code, Miss, Route};
 
 /// The pattern that the access log shows for a path without a route.
@@ -17,35 +21,97 @@ const NO_ROUTE: &str = "-";
 
 /// Answers one request. Whatever comes of it, what is left of the body is drained within a bound
 /// first, and the answer has the headers that all have.
-pub async fn respond(site: &Site, request: &HttpRequest, payload: Payload) -> HttpResponse {
+pub async fn respond(
+    site: &Site,
+    request: &RequestHead,
+    payload: Payload,
+    turn: &Turn,
+) -> HttpResponse {
     let started = Instant::now();
-    let route = Route::parse(request.uri().path());
+    let route = Route::parse(request.uri.path());
     let mut body = Body::new(payload, request.headers(), site.settings.body_stall);
-    let answer = match &route {
-        Ok(route) => endpoint(site, route, request, &mut body).await,
-        Err(miss) => Err(Problem::from(*miss)),
+    let answer = match admit(site, &route, request) {
+        Ok(route) => endpoint(site, route, request, &mut body, turn).await,
+        Err(problem) => Err(problem),
     };
     let mut response = answer.unwrap_or_else(Problem::respond);
-    let record = access::is_on().then(|| record(started, request, &route, &body));
+    let record = access::is_on().then(|| record(started, request, &route, body.received()));
     let unread = body.drain().await;
     finish(request, &mut response);
     access::on_end(response, record, unread)
 }
 
-/// The route table. 405 `method-not-allowed` for a method that is not in it, 415
-/// `encoding-unsupported` for any `Content-Encoding`: what is stored is what was sent.
-async fn endpoint(site: &Site, route: &Route, request: &HttpRequest, body: &mut Body) -> Answer {
+/// Looks at a request whose client waits for `100 Continue` before it sends the body: one that can be
+/// refused already is spared the sending.
+pub fn before_the_body(site: &Site, mut request: Request) -> Result<Request, Response<BoxBody>> {
+    let started = Instant::now();
+    let route = Route::parse(request.uri().path());
+    let Err(problem) = admit(site, &route, request.head()) else {
+        return Ok(request);
+    };
+    let mut response = problem.respond();
+    finish(request.head(), &mut response);
+    // It may send the body even so, and what follows cannot be told from that.
+    response
+        .head_mut()
+        .set_connection_type(ConnectionType::Close);
+    let record = access::is_on().then(|| record(started, request.head(), &route, 0));
+    let unread = request.take_payload();
+    Err(access::on_end(response, record, Some(unread)).into())
+}
+
+/// What can be told before a byte of the body is read: 404 `not-found` and 400 `malformed-id` for
+/// what is no route, 405 `method-not-allowed`, 415 `encoding-unsupported` for any
+/// `Content-Encoding` (what is stored is what was sent), 413 `too-large` (400
+/// `invalid-transaction` of a transaction) by the announced length, and 507 `no-space` and
+/// `quota-exceeded` of a chunk.
+fn admit<'a>(
+    site: &Site,
+    route: &'a Result<Route, Miss>,
+    request: &RequestHead,
+) -> Result<&'a Route, Problem> {
+    let route = route.as_ref().map_err(|miss| Problem::from(*miss))?;
+    let allow = route.allow();
+    if !allow
+        .split(", ")
+        .any(|method| method == request.method.as_str())
+    {
+        return Err(Problem::method_not_allowed(allow));
+    }
     if request.headers().contains_key(header::CONTENT_ENCODING) {
         let detail = "no Content-Encoding is taken; send the bytes as they are";
         return Err(Problem::new(Code::EncodingUnsupported, detail));
     }
-    // The names of the methods are values, not patterns.
-    let (get, put, delete) = match *request.method() {
-        Method::GET | Method::HEAD => (true, false, false),
-        Method::PUT => (false, true, false),
-        Method::DELETE => (false, false, true),
-        _ => (false, false, false),
+    let (most, over): (u64, fn(u64) -> Problem) = match route {
+        _ if request.method != Method::PUT => return Ok(route),
+        Route::Head(_) => (limits::HEAD_BODY_BYTES as u64, Problem::too_large),
+        Route::Transaction(..) => (limits::TRANSACTION_BYTES as u64, transactions::too_long),
+        Route::Chunk(..) => (site.store.options().chunk_bytes, Problem::too_large),
+        _ => return Ok(route),
     };
+    match body::announced(request.headers()) {
+        Some(bytes) if bytes > most => Err(over(most)),
+        announced => {
+            if let Route::Chunk(user, id) = route {
+                site.store.foresee_chunk(user, id, announced)?;
+            }
+            Ok(route)
+        }
+    }
+}
+
+/// The route table, after [`admit`].
+async fn endpoint(
+    site: &Site,
+    route: &Route,
+    request: &RequestHead,
+    body: &mut Body,
+    turn: &Turn,
+) -> Answer {
+    let get = matches!(request.method, Method::GET | Method::HEAD);
+    let put = request.method == Method::PUT;
+    let post = request.method == Method::POST;
+    let delete = request.method == Method::DELETE;
     match *route {
         Route::Index if get => Ok(about::index(site)),
         Route::LoadBalancerHeartbeat if get => Ok(about::load_balancer_heartbeat()),
@@ -53,7 +119,7 @@ async fn endpoint(site: &Site, route: &Route, request: &HttpRequest, body: &mut 
         Route::Version if get => Ok(about::version()),
         Route::Store(user) if get => stores::get(site, user).await,
         Route::Store(user) if delete => stores::delete(site, user).await,
-        Route::Head(user) if get => heads::get(site, request, user).await,
+        Route::Head(user) if get => heads::get(site, request, turn, user).await,
         Route::Head(user) if put => heads::put(site, body, user).await,
         Route::Events(user) if get => events::get(site, request, user).await,
         Route::Transactions(user) if get => transactions::list(site, request, user).await,
@@ -61,38 +127,41 @@ async fn endpoint(site: &Site, route: &Route, request: &HttpRequest, body: &mut 
         Route::Transaction(user, id) if put => transactions::put(site, body, user, id).await,
         Route::Chunk(user, id) if get => chunks::get(site, request, user, id).await,
         Route::Chunk(user, id) if put => chunks::put(site, body, user, id).await,
+        Route::Missing(user) if post => chunks::missing(site, request, body, user).await,
+        Route::Bundle(user) if get => bundles::get(site, request, user).await,
+        Route::Bundle(user) if post => bundles::post(site, body, user).await,
         _ => Err(Problem::method_not_allowed(route.allow())),
     }
 }
 
 fn record(
     started: Instant,
-    request: &HttpRequest,
+    request: &RequestHead,
     route: &Result<Route, Miss>,
-    body: &Body,
+    received: u64,
 ) -> access::Record {
     let route = route.as_ref().ok();
     access::Record {
         started,
-        method: access::method_name(request.method()),
+        method: access::method_name(&request.method),
         pattern: route.map_or(NO_ROUTE, Route::pattern),
         user: route.and_then(Route::user).map(|user| user.short()),
-        received: body.received(),
+        received,
     }
 }
 
 /// What all answers have in common. The address holds the user's id: it goes into no `Referer`, and
 /// no browser takes a chunk for a page.
-fn finish(request: &HttpRequest, response: &mut HttpResponse) {
+fn finish(request: &RequestHead, response: &mut HttpResponse) {
     let headers = response.headers_mut();
     let no_referrer = HeaderValue::from_static("no-referrer");
     headers.insert(header::REFERRER_POLICY, no_referrer);
     let as_it_says = HeaderValue::from_static("nosniff");
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, as_it_says);
-    if request.method() == Method::CONNECT || response.status() == StatusCode::REQUEST_TIMEOUT {
+    if request.method == Method::CONNECT || response.status() == StatusCode::REQUEST_TIMEOUT {
         // Nobody knows what would come next on this connection.
         response
             .head_mut()
-            .set_connection_type(actix_web::http::ConnectionType::Close);
+            .set_connection_type(ConnectionType::Close);
     }
 }

@@ -3,11 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
+use actix_web::HttpResponse;
+use actix_web::dev::RequestHead;
 use actix_web::http::{Method, header};
-use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::blocking::blocking;
 use super::content::headers_only;
@@ -20,7 +21,7 @@ use crate::wire::HeadMessage;
 /// `GET`: 200, server-sent events (the WHATWG HTML standard, section 9.2): `id` the head, `data` what
 /// `GET …/head` answers. The current one comes first, unless `Last-Event-ID` is it. A comment every
 /// [`limits::EVENT_HEARTBEAT`] shows that the stream is alive. 503 `busy` when too many wait.
-pub async fn get(site: &Site, request: &HttpRequest, user: UserId) -> Answer {
+pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
     let waiter = site.watch.wait(user)?;
     let head = blocking(site, move |store| store.head(&user)).await?;
     let mut response = HttpResponse::Ok();
@@ -29,7 +30,7 @@ pub async fn get(site: &Site, request: &HttpRequest, user: UserId) -> Answer {
         .insert_header((header::CACHE_CONTROL, "no-store"))
         // nginx would keep events back until its buffer is full.
         .insert_header(("x-accel-buffering", "no"));
-    if request.method() != Method::GET {
+    if request.method != Method::GET {
         return Ok(headers_only(response, 0));
     }
     let last: Option<TransactionId> = request
@@ -65,8 +66,9 @@ impl Listener {
 
     /// What is sent next; nothing when the server ends.
     async fn next(&mut self) -> Option<String> {
+        let silent = Instant::now() + limits::EVENT_HEARTBEAT;
         while self.told {
-            let Ok(woken) = timeout(limits::EVENT_HEARTBEAT, self.waiter.woken()).await else {
+            let Ok(woken) = timeout_at(silent, self.waiter.woken()).await else {
                 return Some(":\n\n".to_owned());
             };
             let head = match woken {

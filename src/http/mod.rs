@@ -2,7 +2,7 @@
 //!
 //! A request comes in at [`dispatch`], which holds the whole route table; it goes to the file of its
 //! endpoint ([`about`], [`stores`], [`heads`], [`events`],
-//! [`transactions`], [`chunks`]), whose doc names every
+//! [`transactions`], [`chunks`], [`bundles`]), whose doc names every
 //! status; a refusal is a [`Problem`](problem::Problem), and [`statuses`] alone says with which
 //! status. The store is synchronous, and [`blocking`] is the way there.
 
@@ -10,11 +10,14 @@ pub mod about;
 mod access;
 mod blocking;
 mod body;
+pub mod bundles;
 pub mod chunks;
 mod conditions;
+mod connection;
 mod content;
 pub mod dispatch;
 pub mod events;
+mod framing;
 pub mod heads;
 pub mod problem;
 mod server;
@@ -30,6 +33,8 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 
+use tokio::sync::Semaphore;
+
 use crate::model::limits;
 use crate::store::Store;
 use problem::Problem;
@@ -44,6 +49,8 @@ pub struct Site {
     pub settings: Settings,
     pub watch: Arc<Watch>,
     heartbeat: about::Pulse,
+    /// One permit for each push that may be under way: each holds a thread.
+    pushes: Arc<Semaphore>,
 }
 
 /// What the operator chose that is not the store's business.
@@ -75,6 +82,7 @@ impl Site {
             store,
             settings,
             heartbeat: about::Pulse::default(),
+            pushes: Arc::new(Semaphore::new(limits::PUSHES)),
         }
     }
 }

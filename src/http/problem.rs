@@ -174,6 +174,10 @@ impl From<BadQuery> for Problem {
             BadQuery::Limit => {
                 Problem::new(Code::BadQuery, "limit is a number from 1 to 1,000,000")
             }
+            BadQuery::BundleLimit => {
+                Problem::new(Code::BadQuery, "limit is a number from 1 to 100,000")
+            }
+            BadQuery::ToBeforeFrom => Problem::new(Code::BadQuery, "to comes before from"),
             BadQuery::Wait => {
                 Problem::new(Code::BadQuery, "wait is a number of seconds from 0 to 300")
             }
@@ -197,6 +201,11 @@ impl From<Malformed> for Problem {
                 let limit = crate::model::limits::TRANSACTION_CHUNKS as u64;
                 let detail = format!("a transaction names at most {limit} chunks");
                 Problem::new(Code::InvalidTransaction, detail).limit(limit)
+            }
+            Malformed::TooManyIds => {
+                let limit = crate::model::limits::MISSING_IDS as u64;
+                let detail = format!("at most {limit} ids are taken here");
+                Problem::new(Code::TooLarge, detail).limit(limit)
             }
             Malformed::OtherId => Problem::new(
                 Code::InvalidTransaction,
@@ -223,6 +232,12 @@ impl From<store::Error> for Problem {
                 Code::UnknownUser,
                 "no such user here, and new ones are not admitted",
             ),
+            store::Error::QuotaExceeded { of, limit, used } => {
+                let detail = format!("this user has {used} {of}, and may have {limit}");
+                Problem::new(Code::QuotaExceeded, detail)
+                    .limit(*limit)
+                    .used(*used)
+            }
             store::Error::Disk(disk) if is_too_many_files(&disk.source) => {
                 log::error!("{error}");
                 Problem::busy("too many files are open on the server just now")

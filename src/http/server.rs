@@ -1,17 +1,27 @@
 //! Listening, and letting go.
 
+use std::future::ready;
 use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{RequestHead, ServiceRequest, ServiceResponse, fn_service};
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol, Request};
+use actix_server::ServerBuilder;
+use actix_service::boxed::{self, BoxServiceFactory};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::App;
+use actix_web::dev::{AppConfig, RequestHead, ServiceRequest, ServiceResponse};
 use actix_web::http::Uri;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
-use actix_web::{App, HttpServer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream};
 
+use super::connection::{Connection, Patience, Turn, is_last};
 use super::{Site, dispatch};
 use crate::model::limits;
 
@@ -31,15 +41,17 @@ pub struct ServerOptions {
     pub workers: usize,
     /// Connections at a time, over all workers.
     pub connections: usize,
-    /// How long the head of a connection's first request may take.
+    /// How long the head of a request may take.
     pub head_timeout: Duration,
+    /// How long a client may take nothing of its answer.
+    pub taking_timeout: Duration,
     /// How long requests in flight may take to end.
     pub shutdown: Duration,
 }
 
 /// A server that listens and does not serve yet.
 pub struct Server {
-    server: actix_web::dev::Server,
+    server: actix_server::Server,
     addresses: Vec<String>,
     sockets: Vec<Socket>,
 }
@@ -59,45 +71,39 @@ impl Server {
         options: &ServerOptions,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Self, (Listener, io::Error)> {
-        let app = move || {
-            let site = Arc::clone(&site);
-            App::new().default_service(fn_service(move |mut request: ServiceRequest| {
-                let site = Arc::clone(&site);
-                async move {
-                    if request.path().ends_with("/head") && !request.query_string().is_empty() {
-                        own(request.head_mut());
-                    }
-                    let (request, payload) = request.into_parts();
-                    let response = dispatch::respond(&site, &request, payload).await;
-                    Ok(ServiceResponse::new(request, response))
-                }
-            }))
-        };
         let seconds = options.shutdown.as_millis().div_ceil(1000);
-        let mut server = HttpServer::new(app)
+        let mut server = actix_server::Server::build()
             .workers(options.workers)
-            .max_connections(options.connections.div_ceil(options.workers))
+            .max_concurrent_connections(options.connections.div_ceil(options.workers))
             .worker_max_blocking_threads(limits::BLOCKING_THREADS)
-            .client_request_timeout(options.head_timeout)
-            .client_disconnect_timeout(limits::LINGER)
-            .keep_alive(limits::KEEP_ALIVE)
-            .tcp_nodelay(true)
             .shutdown_timeout(u64::try_from(seconds).unwrap_or(u64::MAX))
             .shutdown_signal(stop);
+        let patience = Patience {
+            head: options.head_timeout,
+            taking: options.taking_timeout,
+        };
         let mut addresses = Vec::new();
         let mut sockets = Vec::new();
         for listener in listeners {
             let failed = |error| (listener.clone(), error);
             match listener {
                 Listener::Tcp(address) => {
-                    let before = server.addrs().len();
-                    server = server.bind(address).map_err(failed)?;
-                    let bound = server.addrs().into_iter().skip(before);
-                    addresses.extend(bound.map(|address| format!("http://{address}")));
+                    for listener in bind_all(address).map_err(failed)? {
+                        let bound = listener.local_addr().map_err(failed)?;
+                        let service = service(&site, &server, patience, |stream| {
+                            // Best effort: a small answer would only come later.
+                            let _ = TcpStream::set_nodelay(stream, true);
+                        });
+                        server = server.listen("tcp", listener, service).map_err(failed)?;
+                        addresses.push(format!("http://{bound}"));
+                    }
                 }
                 Listener::Unix(path) => {
                     let (listener, socket) = bind_socket(path).map_err(failed)?;
-                    server = server.listen_uds(listener).map_err(failed)?;
+                    let service = service(&site, &server, patience, |_| {});
+                    server = server
+                        .listen_uds("unix", listener, service)
+                        .map_err(failed)?;
                     addresses.push(format!("unix:{}", path.display()));
                     sockets.push(socket);
                 }
@@ -123,6 +129,64 @@ impl Server {
     }
 }
 
+/// The service of the connections that a listener accepts.
+type ConnectionService<S> = BoxServiceFactory<(), S, (), DispatchError, ()>;
+
+/// What is done with an accepted connection; made anew for each worker.
+fn service<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    site: &Arc<Site>,
+    server: &ServerBuilder,
+    patience: Patience,
+    prepare: fn(&S),
+) -> impl Fn() -> ConnectionService<S> + Clone + Send + 'static {
+    let site = Arc::clone(site);
+    let stopping = server.graceful_shutdown_signal();
+    move || {
+        let accepted = fn_service(move |stream: S| async move {
+            prepare(&stream);
+            Ok((Connection::new(stream, patience), Protocol::Http1, None))
+        });
+        let (app, early) = (Arc::clone(&site), Arc::clone(&site));
+        let app = App::new().default_service(fn_service(move |request: ServiceRequest| {
+            let site = Arc::clone(&app);
+            async move { Ok(answer(&site, request).await) }
+        }));
+        let app = map_config(app.into_factory(), |()| AppConfig::default());
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            // A `Connection` times these, and not only for the first request.
+            .client_request_timeout(Duration::ZERO)
+            .client_disconnect_timeout(limits::LINGER)
+            .keep_alive(limits::KEEP_ALIVE)
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .on_connect_ext(|connection: &Connection<S>, data| {
+                data.insert(connection.turn());
+            })
+            .expect(fn_service(move |request: Request| {
+                ready(dispatch::before_the_body(&early, request))
+            }))
+            .finish(app.map_err(|error| error.error_response()));
+        boxed::factory(accepted.and_then(http))
+    }
+}
+
+/// Answers a request, and then gives the turn to the next on its connection.
+async fn answer(site: &Site, mut request: ServiceRequest) -> ServiceResponse {
+    if request.path().ends_with("/head") && !request.query_string().is_empty() {
+        own(request.head_mut());
+    }
+    let (request, payload) = request.into_parts();
+    let turn = request.conn_data::<Turn>();
+    let turn = turn.expect("every connection has brought its own");
+    turn.begin(request.head());
+    let response = dispatch::respond(site, request.head(), payload, turn).await;
+    turn.end(is_last(request.head()));
+    ServiceResponse::new(request, response)
+}
+
 /// Copies what a request's head borrows from the connection's read buffer. A request that waits
 /// would otherwise keep that buffer, and its connection get a second one: 8 KiB a waiter.
 fn own(head: &mut RequestHead) {
@@ -137,6 +201,33 @@ fn own(head: &mut RequestHead) {
         }
     }
     head.headers = headers;
+}
+
+/// Listens at every address that the name stands for; fails if that is none.
+fn bind_all(address: &str) -> io::Result<Vec<TcpListener>> {
+    let mut bound = Vec::new();
+    let mut failed = None;
+    for address in address.to_socket_addrs()? {
+        match bind(address) {
+            Ok(listener) => bound.push(listener),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if bound.is_empty() => Err(error),
+        _ => Ok(bound),
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // A restart must not wait until the system has forgotten the connections of the last run.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(limits::BACKLOG)?.into_std()
 }
 
 fn bind_socket(path: &Path) -> io::Result<(UnixListener, Socket)> {

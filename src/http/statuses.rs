@@ -11,6 +11,7 @@ pub fn status(code: Code, of_an_advance: bool) -> StatusCode {
         Code::UnknownTransaction | Code::MissingChunks if of_an_advance => StatusCode::CONFLICT,
         Code::MalformedId
         | Code::MalformedJson
+        | Code::BadBundle
         | Code::BadQuery
         | Code::InvalidTransaction
         | Code::DigestMismatch

@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::io;
 
+use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
+use actix_web::dev::RequestHead;
 use actix_web::http::{Method, header};
-use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
@@ -27,8 +28,8 @@ const END: &str = "]}\n";
 
 /// `GET …/transactions`: 200 with the ids after `from` up to HEAD, oldest first. 400 `bad-query`,
 /// `malformed-id`; 404 `unknown-transaction` where `from` is not on the chain.
-pub async fn list(site: &Site, request: &HttpRequest, user: UserId) -> Answer {
-    let ListingQuery { from, limit } = ListingQuery::parse(request.uri().query())?;
+pub async fn list(site: &Site, request: &RequestHead, user: UserId) -> Answer {
+    let ListingQuery { from, limit } = ListingQuery::parse(request.uri.query())?;
     let found = blocking(site, move |store| {
         let Some(mut listing) = store.listing(&user, from, limit)? else {
             return Ok(None);
@@ -47,7 +48,7 @@ pub async fn list(site: &Site, request: &HttpRequest, user: UserId) -> Answer {
     response
         .insert_header((header::CONTENT_TYPE, JSON))
         .insert_header((header::CACHE_CONTROL, CHANGING));
-    if request.method() == Method::HEAD {
+    if request.method == Method::HEAD {
         return Ok(content::headers_only(response, length));
     }
     let start = opening + &start;
@@ -97,7 +98,7 @@ fn rest(start: String, listing: Listing) -> impl Stream<Item = io::Result<Bytes>
 
 /// `GET …/transactions/{transaction}`: 200 with one that is on the chain, or the root; 206, 304, 412
 /// and 416 as for any file. 404 `unknown-transaction`, also for one that is pending or dead.
-pub async fn get(site: &Site, request: &HttpRequest, user: UserId, id: TransactionId) -> Answer {
+pub async fn get(site: &Site, request: &RequestHead, user: UserId, id: TransactionId) -> Answer {
     let source = if id == TransactionId::ROOT {
         // Nobody stores it; but whether the user is served at all is the store's to say.
         blocking(site, move |store| store.head(&user)).await?;
@@ -174,7 +175,7 @@ fn propose(text: &[u8], id: TransactionId, uuids: bool) -> Result<Proposal, Prob
     })
 }
 
-fn too_long(limit: u64) -> Problem {
+pub(super) fn too_long(limit: u64) -> Problem {
     let detail = format!("a transaction is at most {limit} bytes long");
     Problem::new(Code::InvalidTransaction, detail).limit(limit)
 }

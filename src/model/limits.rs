@@ -24,8 +24,47 @@ pub const BUNDLE_TRANSACTIONS: u64 = 100_000;
 /// Transactions in one bundle that is pushed.
 pub const PUSHED_TRANSACTIONS: usize = 1_000_000;
 
+/// Chunks and aliases that a bundle remembers to have sent, so as not to send them twice: with the
+/// ids that are 5 MB for each pull.
+pub const BUNDLE_WINDOW: usize = 65_536;
+
+/// Members of a pushed bundle that are written before they are synced together and get their names:
+/// what is remembered of each is some 50 bytes.
+pub const PUSHED_TOGETHER: usize = 32_768;
+
+/// Names that a pushed bundle makes in one go while it holds the shared lock, so that who waits for
+/// the exclusive one gets its turn.
+pub const PUBLISHED_AT_ONCE: usize = 4096;
+
+/// Missing chunks that a refusal names, of however many there are: 7 MB of them.
+pub const MISSING_NAMED: usize = 100_000;
+
+/// Bundles that are taken in at a time; others are answered 503 `busy`. Each holds a thread and
+/// some megabytes until its client is done sending.
+pub const PUSHES: usize = 32;
+
+/// Chunks that one advance or one question vouches for: a fraction of [`VOUCHED`], so that a large
+/// one does not make all the others forgotten.
+pub const VOUCHED_AT_ONCE: usize = 4096;
+
+/// Names that an advance remembers to have made, so as to take them back when it fails, and to clear
+/// `incoming/` after it: 35 MB. What is beyond that is left to gc.
+pub const LINKED: usize = 1 << 20;
+
+/// Zeroes that may follow a tar's end. Records are 10 KiB unless told otherwise (`tar -b`).
+pub const BUNDLE_TRAILER: usize = 1 << 20;
+
+/// A PAX header: what is tolerated there is a few times and names.
+pub const PAX_BYTES: u64 = 64 << 10;
+
+/// Files that are kept open until they are synced by a request that touches many.
+pub const SYNCED_APART: usize = 64;
+
 /// Ids in one `chunks/missing` question.
 pub const MISSING_IDS: usize = 100_000;
+
+/// The body of `chunks/missing`: as many ids in JSON, with room for white space.
+pub const MISSING_BODY_BYTES: usize = 10 << 20;
 
 /// The body of `PUT head`: one id in JSON, with room for white space.
 pub const HEAD_BODY_BYTES: usize = 4096;
@@ -49,6 +88,29 @@ pub const SWEEP_FILES: usize = 512;
 
 /// How many bytes it removes before it does: freeing a large file takes the file system a while.
 pub const SWEEP_BYTES: u64 = 1 << 30;
+
+/// How old the count of what a user has may be before it is counted anew, while the user uploads: other
+/// processes on the same directory may have stored and removed since.
+pub const RECOUNT: Duration = Duration::from_secs(3600);
+
+/// The same after a refusal: perhaps there is room again, by another process's doing.
+pub const RECOUNT_REFUSED: Duration = Duration::from_secs(10);
+
+/// How often what a user has is counted in the hope that nothing changes meanwhile, which alone makes a
+/// count exact; and the pause between two tries.
+pub const COUNTS: u32 = 4;
+pub const COUNT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The same for the number of pending transactions, which takes a listing of at most that many.
+pub const RECOUNT_PENDING: Duration = Duration::from_secs(1);
+
+/// Fewer free files (inodes) than this are too few, where `--min-free` is given: an advance makes some
+/// hundreds of directories at the most.
+pub const MIN_FREE_FILES: u64 = 1024;
+
+/// How often a server that collects garbage looks whether it is time: often enough to notice a
+/// collection by another process, or a clock that was set.
+pub const GC_LOOK: Duration = Duration::from_secs(60);
 
 /// How long a request body may stall, unless `--body-timeout` says otherwise.
 pub const BODY_STALL: Duration = Duration::from_secs(30);
@@ -111,7 +173,7 @@ pub const BLOCKING_THREADS: usize = 64;
 /// Connections at a time, unless `--max-connections` says otherwise.
 pub const CONNECTIONS: usize = 16_384;
 
-/// How long the head of a connection's first request may take, unless `--head-timeout` says otherwise.
+/// How long the head of a request may take, unless `--head-timeout` says otherwise.
 pub const HEAD_WAIT: Duration = Duration::from_secs(10);
 
 /// How long a connection may be idle between two requests. Proxies keep theirs for a minute; the
@@ -120,3 +182,6 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long a connection that is closed with a body unread is read on, so that the answer arrives.
 pub const LINGER: Duration = Duration::from_secs(2);
+
+/// Connections that wait to be accepted.
+pub const BACKLOG: u32 = 1024;

@@ -1,18 +1,22 @@
 //! The advance of HEAD, in DESIGN's order and words (Order of writes).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 
+use uuid::Uuid;
+
+use super::bundle::Window;
 use super::chain::extend;
 use super::chunks::Resolved;
 use super::head::{Position, Vouched};
-use super::layout::{Area, Dir};
+use super::layout::{Area, Dir, Folder};
 use super::lock::UserLock;
 use super::mistake::Mistake;
+use super::quota::Amount;
 use super::user::damaged;
 use super::{Advance, AdvanceRefusal, Error, Result, Store};
-use crate::disk::{Mode, Place, Target};
-use crate::model::{ChunkId, Head, Transaction, TransactionId};
+use crate::disk::{self, Mode, Place, Target};
+use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, limits};
 use crate::rules::{Descent, Standing, descent};
 
 /// What an advance leaves in `incoming/` once HEAD reaches it, with the lock that it happened under.
@@ -21,13 +25,50 @@ use crate::rules::{Descent, Standing, descent};
 pub struct Leftovers {
     lock: UserLock,
     line: Vec<TransactionId>,
-    places: Vec<Place>,
+    linked: Vec<Linked>,
 }
 
-/// A name in the committed area that this advance makes.
-struct Linked {
-    from: Place,
-    to: Place,
+/// A name in the committed area that an advance makes, of what has the like in `incoming/`.
+#[derive(Clone, Copy)]
+enum Linked {
+    Chunk(ChunkDigest),
+    Alias(Uuid),
+    Transaction(TransactionId),
+}
+
+impl Linked {
+    fn from(self, folder: &Folder) -> Place {
+        match self {
+            Linked::Chunk(digest) => folder.chunk(Area::Incoming, &digest),
+            Linked::Alias(alias) => folder.alias(Area::Incoming, &alias),
+            Linked::Transaction(id) => folder.pending(id),
+        }
+    }
+
+    fn to(self, folder: &Folder) -> Place {
+        match self {
+            Linked::Chunk(digest) => folder.chunk(Area::Committed, &digest),
+            Linked::Alias(alias) => folder.alias(Area::Committed, &alias),
+            Linked::Transaction(id) => folder.transaction(id),
+        }
+    }
+
+    fn dir(self) -> Dir {
+        match self {
+            Linked::Chunk(digest) => Dir::of_chunk(Area::Committed, &digest),
+            Linked::Alias(alias) => Dir::of_alias(Area::Committed, &alias),
+            Linked::Transaction(id) => Dir::of_transaction(id),
+        }
+    }
+}
+
+/// What HEAD is to reach, oldest first, and what the transactions name: kept for some of them, since
+/// they are looked through twice, and read again for the others.
+struct Line {
+    ids: Vec<TransactionId>,
+    chunks: Vec<Option<Vec<ChunkId>>>,
+    /// Some of the chunks as they were found, to be vouched for.
+    found: Vec<Resolved>,
 }
 
 impl Store {
@@ -57,6 +98,7 @@ impl Store {
             .ok_or(Error::UserGone)?;
 
         // Find the new transaction in `incoming/`; walk parents there until HEAD is met.
+        self.look_at_pending(&lock)?;
         let line = match self.line_to(&lock, head, to)? {
             Descent::Descends(line) => line,
             Descent::NotADescendant => return refuse(lock, head, AdvanceRefusal::NotADescendant),
@@ -65,28 +107,28 @@ impl Store {
 
         // A pending transaction that names it as parent is a descendant.
         let seq = head.seq + line.len() as u64;
-        let descendants = self.pending_children(&lock, Head { id: to, seq })?;
+        let descendants = self.pending_children(&lock, Head { id: to, seq });
         if !descendants.is_empty() {
             return refuse(lock, head, AdvanceRefusal::HasDescendants(descendants));
         }
 
         // Every chunk named must be there, committed or incoming.
-        let (chunks, missing) = self.chunks_of(&lock, &line)?;
+        let (line, missing) = self.check_chunks(&lock, line)?;
         if !missing.is_empty() {
             return refuse(lock, head, AdvanceRefusal::MissingChunks(missing));
         }
 
         let mut linked = Vec::new();
-        match self.commit(&lock, head, &line, &chunks, &mut linked) {
+        match self.commit(&lock, head, &line, &mut linked) {
             Ok(head) => {
-                let places = linked.into_iter().map(|linked| linked.from).collect();
-                let leftovers = Leftovers { lock, line, places };
+                let line = line.ids;
+                let leftovers = Leftovers { lock, line, linked };
                 Ok((Advance::Advanced(head), leftovers))
             }
             Err(error) => {
                 if !lock.state.read_only.load(Ordering::Acquire) {
-                    for Linked { to, .. } in linked.iter().rev() {
-                        let _ = self.disk.remove_file(to);
+                    for linked in linked.iter().rev() {
+                        let _ = self.disk.remove_file(&linked.to(&lock.folder));
                     }
                 }
                 Err(error)
@@ -100,7 +142,10 @@ impl Store {
         // what is numbered otherwise is not this one's parent, nor is HEAD.
         let mut number = None;
         let line = descent(head, to, |id| {
-            loop {
+            // What is numbered beyond HEAD is not on the chain.
+            let known = lock.state.known().pending.get(&id).copied();
+            let known = known.filter(|start| start.seq > head.seq);
+            while known.is_none() {
                 match self.position(&lock.folder, head, id)? {
                     Position::OnChain(_) => return Ok(Standing::OnChain),
                     Position::LogIsWrong if rebuilt => {
@@ -113,7 +158,11 @@ impl Store {
                     Position::OffChain => break,
                 }
             }
-            Ok(match self.start_of(&lock.folder.pending(id), id)? {
+            let start = match known {
+                Some(start) => Some(start),
+                None => self.start_of(&lock.folder.pending(id), id)?,
+            };
+            Ok(match start {
                 Some(start) if number.is_none_or(|child| child == start.seq + 1) => {
                     number = Some(start.seq);
                     Standing::Pending {
@@ -129,31 +178,93 @@ impl Store {
         })
     }
 
-    fn pending_transaction(&self, lock: &UserLock, id: TransactionId) -> Result<Transaction> {
+    /// What a transaction of the line names.
+    fn chunks_of(&self, lock: &UserLock, id: TransactionId) -> Result<Vec<ChunkId>> {
         let place = lock.folder.pending(id);
-        self.read_transaction(&place, id)?
-            .ok_or_else(|| damaged(&place, "gone, though the lock is held"))
+        let there = self.read_transaction(&place, id)?;
+        let there = there.ok_or_else(|| damaged(&place, "gone, though the lock is held"))?;
+        Ok(there.chunks)
     }
 
-    /// The chunks that these transactions name, each once, and the names that stand for nothing.
-    fn chunks_of(
+    /// Looks for every chunk that these transactions name; says which are not there, each once.
+    fn check_chunks(
         &self,
         lock: &UserLock,
-        line: &[TransactionId],
-    ) -> Result<(Vec<Resolved>, Vec<ChunkId>)> {
-        let (mut chunks, mut missing) = (Vec::new(), Vec::new());
-        let mut seen = HashSet::new();
-        for id in line {
-            for chunk in self.pending_transaction(lock, *id)?.chunks {
-                if seen.insert(chunk) {
-                    match self.resolve(&lock.folder, &chunk)? {
-                        Some(resolved) => chunks.push(resolved),
-                        None => missing.push(chunk),
+        ids: Vec<TransactionId>,
+    ) -> Result<(Line, Vec<ChunkId>)> {
+        let (mut missing, mut named) = (Vec::new(), HashSet::new());
+        let mut checked = Window::default();
+        let mut line = Line {
+            chunks: Vec::with_capacity(ids.len()),
+            found: Vec::new(),
+            ids,
+        };
+        let mut kept = 0;
+        for id in &line.ids {
+            let chunks = self.chunks_of(lock, *id)?;
+            for chunk in &chunks {
+                if !checked.insert(*chunk) {
+                    continue;
+                }
+                match self.resolve(&lock.folder, chunk)? {
+                    Some(found) if line.found.len() < limits::VOUCHED_AT_ONCE => {
+                        line.found.push(found);
                     }
+                    Some(_) => {}
+                    None if missing.len() == limits::MISSING_NAMED => {}
+                    None => missing.extend(named.insert(*chunk).then_some(*chunk)),
                 }
             }
+            kept += chunks.len();
+            line.chunks
+                .push((kept <= limits::TRANSACTION_CHUNKS).then_some(chunks));
         }
-        Ok((chunks, missing))
+        Ok((line, missing))
+    }
+
+    /// Links chunks and aliases, then transactions, into the committed area, replacing an off-chain
+    /// file of that transaction's name. Says which directories hold them.
+    fn link_line(
+        &self,
+        lock: &UserLock,
+        line: &Line,
+        linked: &mut Vec<Linked>,
+    ) -> Result<BTreeSet<Dir>> {
+        let mut dirs = BTreeSet::new();
+        let mut done = Window::default();
+        for (id, chunks) in line.ids.iter().zip(&line.chunks) {
+            let read;
+            let chunks = match chunks {
+                Some(chunks) => chunks,
+                None => {
+                    read = self.chunks_of(lock, *id)?;
+                    &read
+                }
+            };
+            for chunk in chunks {
+                if !done.insert(*chunk) {
+                    continue;
+                }
+                let digest = match chunk {
+                    ChunkId::Digest(digest) => *digest,
+                    ChunkId::Alias(alias) => {
+                        let found = self.find_alias(&lock.folder, alias)?;
+                        let place = lock.folder.alias(Area::Incoming, alias);
+                        let (_, digest) = found
+                            .ok_or_else(|| damaged(&place, "gone, though the lock is held"))?;
+                        // The bytes first, so that no alias ever stands for nothing.
+                        dirs.insert(self.link(lock, Linked::Chunk(digest), linked)?);
+                        dirs.insert(self.link(lock, Linked::Alias(*alias), linked)?);
+                        continue;
+                    }
+                };
+                dirs.insert(self.link(lock, Linked::Chunk(digest), linked)?);
+            }
+        }
+        for id in &line.ids {
+            dirs.insert(self.link(lock, Linked::Transaction(*id), linked)?);
+        }
+        Ok(dirs)
     }
 
     /// The second half: from here on names are made. `linked` tells which, also after an error.
@@ -161,66 +272,26 @@ impl Store {
         &self,
         lock: &UserLock,
         head: Head,
-        line: &[TransactionId],
-        chunks: &[Resolved],
+        line: &Line,
         linked: &mut Vec<Linked>,
     ) -> Result<Head> {
         let folder = &lock.folder;
-        let mut dirs = Vec::new();
-
-        // Link chunks and aliases, then transactions, into the committed area, replacing an
-        // off-chain file of that transaction's name.
-        for chunk in chunks {
-            let digest = &chunk.digest;
-            dirs.push(Dir::of_chunk(Area::Committed, digest));
-            if chunk.chunk.area == Area::Incoming {
-                let place = |area| folder.chunk(area, digest);
-                let dir = Dir::of_chunk(Area::Committed, digest);
-                self.link(
-                    lock,
-                    dir,
-                    place(Area::Incoming),
-                    place(Area::Committed),
-                    linked,
-                )?;
-            }
-            if let Some((alias, found)) = &chunk.alias {
-                let dir = Dir::of_alias(Area::Committed, alias);
-                dirs.push(dir);
-                if found.area == Area::Incoming {
-                    let place = |area| folder.alias(area, alias);
-                    self.link(
-                        lock,
-                        dir,
-                        place(Area::Incoming),
-                        place(Area::Committed),
-                        linked,
-                    )?;
-                }
-            }
-        }
-        for id in line {
-            let dir = Dir::of_transaction(*id);
-            let (from, to) = (folder.pending(*id), folder.transaction(*id));
-            dirs.push(dir);
-            self.clear_off_chain(lock, &from, &to)?;
-            self.link(lock, dir, from, to, linked)?;
-        }
+        let mut dirs = self.link_line(lock, line, linked)?;
 
         // Make `log` right up to HEAD, cut it there, extend it.
         let (log, made) = self.log_to_extend(lock, head)?;
-        extend(&log, head, line)?;
+        extend(&log, head, &line.ids)?;
         if made {
-            dirs.push(Dir::User);
+            dirs.insert(Dir::User);
         }
 
         // Sync every directory and file relied on, whether or not this advance wrote it. The file
         // that will be HEAD is among them.
         let new = Head {
-            id: *line
+            id: *(line.ids)
                 .last()
                 .expect("a line has at least the transaction itself"),
-            seq: head.seq + line.len() as u64,
+            seq: head.seq + line.ids.len() as u64,
         };
         let mut temporary = self.temporary(&lock.state, folder)?;
         (temporary.file).append(format!("{}\n", new.id).as_bytes())?;
@@ -252,51 +323,62 @@ impl Store {
             self.sync_dirs(&lock.state, folder, dirs, Vec::new())?;
         }
         lock.state.known().head = Some(Vouched::new(&meta, new));
-        for chunk in chunks {
+        let lines = (super::log::LINE as i64).saturating_mul(line.ids.len() as i64);
+        self.changed(
+            &lock.user,
+            Amount {
+                files: 0,
+                bytes: lines,
+            },
+        );
+        for chunk in &line.found {
             self.vouch(&lock.user, &chunk.committed());
         }
         Ok(new)
     }
 
-    fn link(
-        &self,
-        lock: &UserLock,
-        dir: Dir,
-        from: Place,
-        to: Place,
-        linked: &mut Vec<Linked>,
-    ) -> Result<()> {
+    /// Makes one name in the committed area; says in which directory. What is there already stays,
+    /// if it is a chunk or an alias: it is the same then. A transaction's file that is not the pending
+    /// one is off the chain, left behind by an advance of other content, and does not exist for any
+    /// purpose: it goes.
+    fn link(&self, lock: &UserLock, name: Linked, linked: &mut Vec<Linked>) -> Result<Dir> {
         let moves = self.mistakes.made(Mistake::RenameInsteadOfLink);
-        let made = self.in_dir(&lock.state, &lock.folder, dir, || {
-            let link = if moves {
-                self.disk.rename_new(&from, &to)
-            } else {
-                self.disk.link(&from, &to)
-            };
-            match link {
-                Ok(()) => Ok(true),
-                Err(taken) if taken.is_taken() => Ok(false),
-                Err(other) => Err(other),
-            }
-        })?;
-        if made {
-            linked.push(Linked { from, to });
+        let (from, to, dir) = (name.from(&lock.folder), name.to(&lock.folder), name.dir());
+        let make = || {
+            self.in_dir(&lock.state, &lock.folder, dir, || {
+                let link = match moves {
+                    true => self.disk.rename_new(&from, &to),
+                    false => self.disk.link(&from, &to),
+                };
+                match link {
+                    Ok(()) => Ok(true),
+                    Err(taken) if taken.is_taken() => Ok(false),
+                    // Committed before, and not in `incoming/` any more; or the directory is not there.
+                    Err(absent) if absent.is_absent() && self.is_at(&to)? => Ok(false),
+                    Err(other) => Err(other),
+                }
+            })
+        };
+        let mut made = make()?;
+        if !made
+            && matches!(name, Linked::Transaction(_))
+            && self.disk.meta(&to)?.inode != self.disk.meta(&from)?.inode
+        {
+            self.disk.remove_file(&to)?;
+            made = make()?;
         }
-        Ok(())
+        if made && linked.len() < limits::LINKED {
+            linked.push(name);
+        }
+        Ok(dir)
     }
 
-    /// Removes a committed file of this name that is not the pending one: it is off the chain, left
-    /// behind by an advance of other content, and does not exist for any purpose.
-    fn clear_off_chain(&self, _lock: &UserLock, pending: &Place, committed: &Place) -> Result<()> {
-        let there = match self.disk.meta(committed) {
-            Ok(meta) => meta,
-            Err(absent) if absent.is_absent() => return Ok(()),
-            Err(other) => return Err(other.into()),
-        };
-        if there.inode != self.disk.meta(pending)?.inode {
-            self.disk.remove_file(committed)?;
+    fn is_at(&self, place: &Place) -> disk::Result<bool> {
+        match self.disk.meta(place) {
+            Ok(_) => Ok(true),
+            Err(absent) if absent.is_absent() => Ok(false),
+            Err(other) => Err(other),
         }
-        Ok(())
     }
 }
 
@@ -305,14 +387,17 @@ impl Leftovers {
         Self {
             lock,
             line: Vec::new(),
-            places: Vec::new(),
+            linked: Vec::new(),
         }
     }
 
     /// Unlinks from `incoming/` what HEAD reaches now, and gives the lock back.
     pub fn clear(self, store: &Store) {
-        let transactions = self.line.iter().map(|id| self.lock.folder.pending(*id));
-        for place in transactions.chain(self.places) {
+        let folder = &self.lock.folder;
+        let others = |linked: &&Linked| !matches!(linked, Linked::Transaction(_));
+        let others = self.linked.iter().filter(others);
+        let transactions = self.line.iter().map(|id| folder.pending(*id));
+        for place in transactions.chain(others.map(|linked| linked.from(folder))) {
             match store.disk.remove_file(&place) {
                 Err(error) if !error.is_absent() => {
                     log::debug!("a leftover stays until gc: {error}");

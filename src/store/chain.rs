@@ -83,7 +83,7 @@ impl Store {
     }
 
     /// The part of the chain after this number: every line of it is looked at before it is given.
-    fn part(
+    pub(super) fn part(
         &self,
         folder: &Folder,
         head: Head,

@@ -246,6 +246,45 @@ impl Folder {
     }
 }
 
+/// What a member of a bundle stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member {
+    Chunk(ChunkDigest),
+    Alias(Uuid),
+    Transaction(TransactionId),
+    Head,
+}
+
+impl Member {
+    /// The name in the tar: the path in a user's folder of what is committed.
+    pub fn name(&self) -> String {
+        let folder = Folder::at(top());
+        let place = match self {
+            Member::Chunk(digest) => folder.chunk(Area::Committed, digest),
+            Member::Alias(alias) => folder.alias(Area::Committed, alias),
+            Member::Transaction(id) => folder.transaction(*id),
+            Member::Head => folder.head(),
+        };
+        place.as_str().to_owned()
+    }
+
+    /// What the member of this name stands for; `None` for a name that nothing in a bundle has.
+    pub fn parse(name: &str) -> Option<Self> {
+        let last = name.rsplit('/').next()?;
+        let member = if name == "HEAD" {
+            Member::Head
+        } else if let Some(id) = parse_transaction(last) {
+            Member::Transaction(id)
+        } else {
+            match parse_chunk(last)? {
+                ChunkId::Digest(digest) => Member::Chunk(digest),
+                ChunkId::Alias(alias) => Member::Alias(alias),
+            }
+        };
+        (member.name() == name).then_some(member)
+    }
+}
+
 /// What a name in a user's folder stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
@@ -409,6 +448,40 @@ mod tests {
             assert!(!std::mem::replace(&mut seen[dir.number()], true), "{dir:?}");
         }
         assert!(seen.into_iter().all(|seen| seen));
+    }
+
+    #[test]
+    fn only_the_exact_name_is_a_members() {
+        let digest = "ab".repeat(32);
+        let id = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+        let good = [
+            "HEAD".to_owned(),
+            format!("chunks/ab/{digest}"),
+            format!("aliases/67/{id}"),
+            format!("transactions/67/{id}.json"),
+        ];
+        for name in good {
+            assert_eq!(Member::parse(&name).unwrap().name(), name);
+            for (before, after) in [("./", ""), ("/", ""), ("", "/"), ("x/", ""), ("", " ")] {
+                let bad = format!("{before}{name}{after}");
+                assert_eq!(Member::parse(&bad), None, "{bad}");
+            }
+        }
+        for bad in [
+            String::new(),
+            "head".to_owned(),
+            format!("chunks/ac/{digest}"),
+            format!("chunks/AB/{digest}"),
+            format!("chunks/ab/../ab/{digest}"),
+            format!("chunks/{digest}"),
+            format!("incoming/chunks/ab/{digest}"),
+            format!("aliases/67/{id}.json"),
+            format!("transactions/67/{id}"),
+            format!("transactions/67/{}.json", id.to_uppercase()),
+            format!("chunks/67/{id}"),
+        ] {
+            assert_eq!(Member::parse(&bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Front {
 }
 
 /// Which file a lock is: its inode, and when it was made (nobody ever writes to it).
-type Stamp = (u64, SystemTime);
+pub(super) type Stamp = (u64, SystemTime);
 
 /// How a try for the file locks ended.
 enum Tried {

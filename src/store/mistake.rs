@@ -32,6 +32,26 @@ pub enum Mistake {
     ParentsFirst,
 }
 
+#[cfg(feature = "mistakes")]
+impl Mistake {
+    /// Each of them once.
+    pub const ALL: [Mistake; 13] = [
+        Mistake::NoVouch,
+        Mistake::Replace,
+        Mistake::AnswerBeforeSync,
+        Mistake::HeadBeforeObjects,
+        Mistake::NoReadSync,
+        Mistake::NoLogCheck,
+        Mistake::RenameInsteadOfLink,
+        Mistake::NoLock,
+        Mistake::NoReplayCheck,
+        Mistake::NoDeleteSync,
+        Mistake::NoParentSync,
+        Mistake::NoSecondLook,
+        Mistake::ParentsFirst,
+    ];
+}
+
 /// Which mistake this store makes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mistakes {
@@ -40,6 +60,30 @@ pub struct Mistakes {
 }
 
 impl Mistakes {
+    /// The mistake that `MENTAT_SYNC_MISTAKE` names, as in `NoLock`: for a server process that a test
+    /// starts. Nothing reads it without the feature `mistakes`.
+    ///
+    /// # Panics
+    /// If there is none of that name: a test would believe that it was made.
+    #[cfg(feature = "mistakes")]
+    pub fn of_environment() -> Self {
+        let name = std::env::var("MENTAT_SYNC_MISTAKE").unwrap_or_default();
+        if name.is_empty() || crate::disk::Skipped::named(&name).is_some() {
+            return Self::default();
+        }
+        let one = Mistake::ALL
+            .into_iter()
+            .find(|mistake| format!("{mistake:?}") == name);
+        assert!(one.is_some(), "no mistake is called {name}");
+        Self { one }
+    }
+
+    /// None.
+    #[cfg(not(feature = "mistakes"))]
+    pub fn of_environment() -> Self {
+        Self::default()
+    }
+
     /// Whether the store makes this one.
     #[inline]
     pub fn made(&self, mistake: Mistake) -> bool {

@@ -35,7 +35,7 @@ pub struct Draft {
 
 /// Where a transaction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Where {
+pub(super) enum Where {
     OnChain(u64),
     Pending(Start),
     Nowhere,
@@ -99,17 +99,46 @@ impl Store {
         }
     }
 
-    /// Looks for a transaction on the chain, among the pending, and on the chain again.
-    fn locate(
+    /// Reads a file of at most so many bytes whole; `None` where there is none.
+    pub(super) fn read_file(&self, place: &Place, limit: usize) -> Result<Option<Vec<u8>>> {
+        let file = match self.disk.open(place) {
+            Ok(file) => file,
+            Err(absent) if absent.is_absent() => return Ok(None),
+            Err(other) => return Err(other.into()),
+        };
+        let bytes = file.meta()?.bytes;
+        if bytes > limit as u64 {
+            return Err(damaged(place, "larger than it can be"));
+        }
+        let mut contents = vec![0; bytes as usize];
+        let read = file.read_at(0, &mut contents)?;
+        contents.truncate(read);
+        Ok(Some(contents))
+    }
+
+    /// Looks for a transaction on the chain only.
+    pub(super) fn locate_on_chain(
         &self,
         folder: &Folder,
         head: Head,
         id: TransactionId,
     ) -> std::result::Result<Where, Repair> {
         match self.position(folder, head, id)? {
-            Position::OnChain(seq) => return Ok(Where::OnChain(seq)),
-            Position::LogIsWrong => return Err(Repair::Log),
-            Position::OffChain => {}
+            Position::OnChain(seq) => Ok(Where::OnChain(seq)),
+            Position::LogIsWrong => Err(Repair::Log),
+            Position::OffChain => Ok(Where::Nowhere),
+        }
+    }
+
+    /// Looks for a transaction on the chain, and then among the pending.
+    fn locate(
+        &self,
+        folder: &Folder,
+        head: Head,
+        id: TransactionId,
+    ) -> std::result::Result<Where, Repair> {
+        if let Where::OnChain(seq) = self.locate_on_chain(folder, head, id)? {
+            return Ok(Where::OnChain(seq));
         }
         Ok(match self.start_of(&folder.pending(id), id)? {
             Some(start) => Where::Pending(start),
@@ -118,7 +147,7 @@ impl Store {
     }
 
     /// Where the parent stands in the count; `None` where it is not there.
-    fn parent_seq(
+    pub(super) fn parent_seq(
         &self,
         folder: &Folder,
         head: Head,
@@ -137,7 +166,26 @@ impl Store {
         let state = self.users.state(user);
         state.check_writable()?;
         let folder = Folder::of(user);
-        let seq = self.mending_log(user, || {
+        let Some(seq) = self.parent_now(user, proposal.parent)? else {
+            return Ok(Draft {
+                proposal,
+                written: None,
+            });
+        };
+        self.check_room(0)?;
+        let temporary = self.write_transaction(&state, &folder, &proposal, seq + 1)?;
+        Ok(Draft {
+            proposal,
+            written: Some((seq + 1, temporary)),
+        })
+    }
+
+    /// Where a parent stands in the count, on the chain or pending; `None` where it is not there.
+    /// Makes the user's folder if there is none, and rebuilds `log` if it must be.
+    pub(super) fn parent_now(&self, user: &UserId, parent: TransactionId) -> Result<Option<u64>> {
+        let state = self.users.state(user);
+        let folder = Folder::of(user);
+        self.mending_log(user, || {
             let head = match self.vouched_head(&state, &folder)? {
                 Some(head) => head,
                 None => {
@@ -145,24 +193,13 @@ impl Store {
                     self.vouched_head(&state, &folder)?.ok_or(Error::UserGone)?
                 }
             };
-            let seq = self.parent_seq(&folder, head, proposal.parent)?;
+            let seq = self.parent_seq(&folder, head, parent)?;
             if seq.is_none() {
                 // Perhaps it was pending at the first look, and HEAD reached it before the second.
                 let head = self.vouched_head(&state, &folder)?.ok_or(Error::UserGone)?;
-                return self.parent_seq(&folder, head, proposal.parent);
+                return self.parent_seq(&folder, head, parent);
             }
             Ok(seq)
-        })?;
-        let Some(seq) = seq else {
-            return Ok(Draft {
-                proposal,
-                written: None,
-            });
-        };
-        let temporary = self.write_transaction(&state, &folder, &proposal, seq + 1)?;
-        Ok(Draft {
-            proposal,
-            written: Some((seq + 1, temporary)),
         })
     }
 
@@ -267,19 +304,26 @@ impl Store {
             file.touch(self.disk.now())?;
             targets.push(Target::File(file));
         } else {
-            let used = self.count_pending(&lock)?;
             let limit = self.options.pending_transactions;
+            let mut used = self.count_pending(&lock)?;
+            if used >= limit && self.may_recount(&lock) {
+                used = self.count_pending(&lock)?;
+            }
             if used >= limit {
                 return Ok(PutTransaction::TooManyPending { limit, used });
             }
+            let room = self.reserve(&lock.user, temporary.file.meta()?.bytes)?;
             if self.publish(&lock, &mut temporary, Dir::Pending, &place)? {
                 // Somebody else was quicker with this id: perhaps with the same content.
                 match self.read_transaction(&place, proposal.id)? {
                     Some(there) if proposal.is(&there) => {}
                     _ => return self.refuse_id(&lock),
                 }
-            } else if let Some(count) = &mut lock.state.known().pending_count {
-                *count += 1;
+            } else {
+                room.keep();
+                if let Some(count) = &mut lock.state.known().pending_count {
+                    *count += 1;
+                }
             }
         }
         let (user, state, folder) = lock.release();
@@ -303,7 +347,7 @@ impl Store {
     }
 
     /// Under a lock nobody can rebuild `log`; the draft did, so it can only be damage since.
-    fn log_was_mended<T>(
+    pub(super) fn log_was_mended<T>(
         &self,
         outcome: std::result::Result<T, Repair>,
         folder: &Folder,
@@ -315,7 +359,7 @@ impl Store {
     }
 
     /// How many pending transactions there are: counted once, then kept up.
-    fn count_pending(&self, lock: &UserLock) -> Result<usize> {
+    pub(super) fn count_pending(&self, lock: &UserLock) -> Result<usize> {
         self.forget_if_swept(lock)?;
         if let Some(count) = lock.state.known().pending_count {
             return Ok(count);
@@ -323,6 +367,22 @@ impl Store {
         let count = self.list_pending(&lock.folder)?.len();
         lock.state.known().pending_count = Some(count);
         Ok(count)
+    }
+
+    /// Forgets how many there are, but for a moment after the last time: perhaps another process
+    /// advanced HEAD, and there is room again.
+    fn may_recount(&self, lock: &UserLock) -> bool {
+        let now = self.disk.now();
+        let mut known = lock.state.known();
+        let age =
+            (known.recounted).map_or(Ok(limits::RECOUNT_PENDING), |at| now.duration_since(at));
+        // A clock that was put back tells nothing of the age.
+        let may = age.is_ok_and(|age| age < limits::RECOUNT_PENDING);
+        if !may {
+            known.recounted = Some(now);
+            known.pending_count = None;
+        }
+        !may
     }
 
     /// The ids in `incoming/transactions`.
@@ -338,13 +398,9 @@ impl Store {
         }
     }
 
-    /// The pending transactions that name this one as parent, and have the number after its. What has been read of a pending
-    /// transaction is remembered by its id, since it never changes.
-    pub(super) fn pending_children(
-        &self,
-        lock: &UserLock,
-        parent: Head,
-    ) -> Result<Vec<TransactionId>> {
+    /// Reads the starts of all pending transactions into memory. What has been read of one is
+    /// remembered by its id, since it never changes, for as long as it is listed.
+    pub(super) fn look_at_pending(&self, lock: &UserLock) -> Result<()> {
         self.forget_if_swept(lock)?;
         let listed = self.list_pending(&lock.folder)?;
         let before = std::mem::take(&mut lock.state.known().pending);
@@ -358,16 +414,22 @@ impl Store {
                 now.insert(*id, start);
             }
         }
-        let mut children: Vec<_> = now
-            .iter()
+        let mut known = lock.state.known();
+        known.pending_count = Some(now.len());
+        known.pending = now;
+        Ok(())
+    }
+
+    /// The pending transactions that name this one as parent and have the number after its, as they
+    /// were just looked at.
+    pub(super) fn pending_children(&self, lock: &UserLock, parent: Head) -> Vec<TransactionId> {
+        let known = lock.state.known();
+        let mut children: Vec<_> = (known.pending.iter())
             .filter(|(_, start)| (start.parent, start.seq) == (parent.id, parent.seq + 1))
             .map(|(id, _)| *id)
             .collect();
         children.sort_unstable();
-        let mut known = lock.state.known();
-        known.pending_count = Some(now.len());
-        known.pending = now;
-        Ok(children)
+        children
     }
 }
 

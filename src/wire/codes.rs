@@ -31,6 +31,8 @@ codes! {
     MalformedId => "malformed-id",
     /// A body that is not the JSON asked for.
     MalformedJson => "malformed-json",
+    /// Not a bundle, or one with something in it that no bundle has.
+    BadBundle => "bad-bundle",
     /// A query parameter that says nothing, or says it twice.
     BadQuery => "bad-query",
     /// A transaction that can never be one, whatever the store holds.

@@ -89,6 +89,33 @@ impl From<Transaction> for TransactionMessage {
     }
 }
 
+/// The answer of `POST …/chunks/missing`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingMessage {
+    #[serde(with = "text::ids")]
+    pub missing: Vec<ChunkId>,
+}
+
+/// The answer of `POST …/bundle`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleMessage {
+    #[serde(with = "text::id")]
+    pub head: TransactionId,
+    pub seq: u64,
+    /// What was new.
+    pub stored: CountsMessage,
+    /// What was there already.
+    pub existing: CountsMessage,
+}
+
+/// How much of a bundle it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountsMessage {
+    pub chunks: u64,
+    pub transactions: u64,
+    pub bytes: u64,
+}
+
 /// `GET /__version__`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionMessage {
@@ -145,6 +172,8 @@ pub enum Malformed {
     Id(MalformedId),
     /// A transaction that names more chunks than one may.
     TooManyChunks,
+    /// More ids than one may ask about.
+    TooManyIds,
     /// The `id` sent along is not the one of the path.
     OtherId,
 }
@@ -215,6 +244,33 @@ pub fn parse_transaction(body: &[u8], id: TransactionId) -> Result<ProposedTrans
     })
 }
 
+/// Reads the body of `POST …/chunks/missing`: a list of chunk ids.
+pub fn parse_chunks(body: &[u8]) -> Result<Vec<ChunkId>, Malformed> {
+    let list: SpelledList<ChunkId, { limits::MISSING_IDS }> = parse(body, "[id…]")?;
+    match list {
+        SpelledList::All(ids) => Ok(ids),
+        SpelledList::Malformed(malformed) => Err(malformed.into()),
+        SpelledList::TooLong => Err(Malformed::TooManyIds),
+    }
+}
+
+/// The same as text: an id a line, empty lines ignored.
+pub fn parse_chunk_lines(body: &[u8]) -> Result<Vec<ChunkId>, Malformed> {
+    let mut ids = Vec::new();
+    for line in body.split(|&byte| byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            continue;
+        }
+        if ids.len() == limits::MISSING_IDS {
+            return Err(Malformed::TooManyIds);
+        }
+        // What is no text is no id either, and is refused as one.
+        ids.push(std::str::from_utf8(line).unwrap_or_default().parse()?);
+    }
+    Ok(ids)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +310,31 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn ids_to_ask_about_are_a_list_or_lines() {
+        let ids: Vec<ChunkId> = vec![DIGEST.parse().unwrap(), ID.parse().unwrap()];
+        let list = format!(r#"["{DIGEST}","{ID}"]"#);
+        assert_eq!(parse_chunks(list.as_bytes()).as_ref(), Ok(&ids));
+        for lines in [
+            format!("{DIGEST}\n{ID}\n"),
+            format!("\r\n{DIGEST}\r\n\n{ID}"),
+        ] {
+            assert_eq!(parse_chunk_lines(lines.as_bytes()).as_ref(), Ok(&ids));
+        }
+        assert_eq!(parse_chunk_lines(b""), Ok(Vec::new()));
+        assert!(is_id(parse_chunk_lines(format!(" {DIGEST}").as_bytes())));
+        assert!(is_id(parse_chunk_lines(b"\xff")));
+        assert!(is_id(parse_chunks(br#"["x"]"#)));
+        assert!(is_json(parse_chunks(b"{}")));
+        let most = format!("{DIGEST}\n").repeat(limits::MISSING_IDS);
+        assert!(parse_chunk_lines(most.as_bytes()).is_ok());
+        let more = most + DIGEST;
+        assert_eq!(
+            parse_chunk_lines(more.as_bytes()),
+            Err(Malformed::TooManyIds)
+        );
     }
 
     #[test]

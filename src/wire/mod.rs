@@ -11,11 +11,11 @@ mod text;
 
 pub use codes::Code;
 pub use messages::{
-    API, HeadMessage, LimitsMessage, ListingMessage, Malformed, ProblemMessage,
-    ProposedTransaction, StoreMessage, TransactionMessage, VersionMessage, parse_head,
-    parse_transaction,
+    API, BundleMessage, CountsMessage, HeadMessage, LimitsMessage, ListingMessage, Malformed,
+    MissingMessage, ProblemMessage, ProposedTransaction, StoreMessage, TransactionMessage,
+    VersionMessage, parse_chunk_lines, parse_chunks, parse_head, parse_transaction,
 };
-pub use query::{BadQuery, ListingQuery, parse_wait};
+pub use query::{BadQuery, BundleQuery, ListingQuery, parse_wait};
 pub use routes::{Miss, Route};
 
 /// The media type of every refusal (RFC 9457).
@@ -23,6 +23,12 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// The media type of every other answer in JSON.
 pub const JSON: &str = "application/json";
+
+/// The media type of lines.
+pub const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The media type of a bundle.
+pub const TAR: &str = "application/x-tar";
 
 /// The media type of a chunk.
 pub const OCTETS: &str = "application/octet-stream";

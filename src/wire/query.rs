@@ -11,6 +11,10 @@ pub enum BadQuery {
     Repeated(&'static str),
     /// `limit` is no number, or out of its bounds.
     Limit,
+    /// The `limit` of a bundle is no number, or out of its bounds.
+    BundleLimit,
+    /// `to` comes before `from`.
+    ToBeforeFrom,
     /// `wait` is no number of seconds, or too many.
     Wait,
     /// `from` is not spelled as ids are.
@@ -41,6 +45,38 @@ impl ListingQuery {
                 number(text)
                     .filter(|limit| (1..=limits::LISTING).contains(limit))
                     .ok_or(BadQuery::Limit)
+            })?,
+        })
+    }
+}
+
+/// The parameters of `GET …/bundle`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BundleQuery {
+    /// Everything after this one
+    pub from: TransactionId,
+    /// up to and including this one, or HEAD,
+    pub to: Option<TransactionId>,
+    /// but at most so many.
+    pub limit: u64,
+}
+
+impl BundleQuery {
+    /// Reads a query string as [`ListingQuery::parse`] does.
+    pub fn parse(query: Option<&str>) -> Result<Self, BadQuery> {
+        let query = query.unwrap_or_default();
+        let id = |name| match single(query, name)? {
+            Some(text) => text.parse().map(Some).map_err(BadQuery::Id),
+            None => Ok(None),
+        };
+        let limit = single(query, "limit")?;
+        Ok(Self {
+            from: id("from")?.unwrap_or(TransactionId::ROOT),
+            to: id("to")?,
+            limit: limit.map_or(Ok(limits::BUNDLE_TRANSACTIONS), |text| {
+                number(text)
+                    .filter(|limit| (1..=limits::BUNDLE_TRANSACTIONS).contains(limit))
+                    .ok_or(BadQuery::BundleLimit)
             })?,
         })
     }
@@ -100,6 +136,26 @@ mod tests {
         let both = ListingQuery::parse(Some(&format!("limit=7&from={ID}"))).unwrap();
         assert_eq!((both.from.to_string().as_str(), both.limit), (ID, 7));
         assert_eq!(ListingQuery::parse(Some("limit=1000000")), Ok(all));
+    }
+
+    #[test]
+    fn a_bundle_is_from_one_to_another() {
+        let query = BundleQuery::parse(Some(&format!("to={ID}"))).unwrap();
+        assert_eq!(query.from, TransactionId::ROOT);
+        assert_eq!(query.to, Some(ID.parse().unwrap()));
+        assert_eq!(query.limit, 100_000);
+        assert_eq!(BundleQuery::parse(None).unwrap().to, None);
+        for (query, bad) in [
+            ("limit=0", BadQuery::BundleLimit),
+            ("limit=100001", BadQuery::BundleLimit),
+            ("to=x&to=x", BadQuery::Repeated("to")),
+        ] {
+            assert_eq!(BundleQuery::parse(Some(query)), Err(bad), "{query}");
+        }
+        for query in ["to=", "from=x", "to=HEAD"] {
+            let result = BundleQuery::parse(Some(query));
+            assert!(matches!(result, Err(BadQuery::Id(_))), "{query}");
+        }
     }
 
     #[test]

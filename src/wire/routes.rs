@@ -17,6 +17,8 @@ pub enum Route {
     Transactions(UserId),
     Transaction(UserId, TransactionId),
     Chunk(UserId, ChunkId),
+    Missing(UserId),
+    Bundle(UserId),
 }
 
 /// A path that stands for nothing.
@@ -60,9 +62,11 @@ impl Route {
                 "head" => Ok(Route::Head(user)),
                 "events" => Ok(Route::Events(user)),
                 "transactions" => Ok(Route::Transactions(user)),
+                "bundle" => Ok(Route::Bundle(user)),
                 _ => Err(unknown(rest)),
             },
             Some(("transactions", id)) => Ok(Route::Transaction(user, id.parse()?)),
+            Some(("chunks", "missing")) => Ok(Route::Missing(user)),
             Some(("chunks", id)) => Ok(Route::Chunk(user, id.parse()?)),
             Some(_) => Err(unknown(rest)),
         }
@@ -81,6 +85,8 @@ impl Route {
             Route::Transactions(_) => "/0.1/{user}/transactions",
             Route::Transaction(..) => "/0.1/{user}/transactions/{transaction}",
             Route::Chunk(..) => "/0.1/{user}/chunks/{chunk}",
+            Route::Missing(_) => "/0.1/{user}/chunks/missing",
+            Route::Bundle(_) => "/0.1/{user}/bundle",
         }
     }
 
@@ -94,6 +100,8 @@ impl Route {
             | Route::Events(_)
             | Route::Transactions(_) => "GET, HEAD",
             Route::Store(_) => "GET, HEAD, DELETE",
+            Route::Bundle(_) => "GET, HEAD, POST",
+            Route::Missing(_) => "POST",
             Route::Head(_) | Route::Transaction(..) | Route::Chunk(..) => "GET, HEAD, PUT",
         }
     }
@@ -107,7 +115,9 @@ impl Route {
             | Route::Events(user)
             | Route::Transactions(user)
             | Route::Transaction(user, _)
-            | Route::Chunk(user, _) => Some(user),
+            | Route::Chunk(user, _)
+            | Route::Missing(user)
+            | Route::Bundle(user) => Some(user),
         }
     }
 }
@@ -125,6 +135,8 @@ impl fmt::Display for Route {
             Route::Transactions(user) => write!(f, "/0.1/{user}/transactions"),
             Route::Transaction(user, id) => write!(f, "/0.1/{user}/transactions/{id}"),
             Route::Chunk(user, id) => write!(f, "/0.1/{user}/chunks/{id}"),
+            Route::Missing(user) => write!(f, "/0.1/{user}/chunks/missing"),
+            Route::Bundle(user) => write!(f, "/0.1/{user}/bundle"),
         }
     }
 }
@@ -159,6 +171,8 @@ mod tests {
             Route::Transaction(user, id),
             Route::Chunk(user, DIGEST.parse().unwrap()),
             Route::Chunk(user, USER.parse().unwrap()),
+            Route::Missing(user),
+            Route::Bundle(user),
         ];
         for route in routes {
             assert_eq!(Route::parse(&route.to_string()), Ok(route));

@@ -308,12 +308,33 @@ fn every_answer_says_that_it_is_private() {
         assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
     }
-    for changing in ["head", "transactions", ""] {
-        let answer = device.get(changing).expect(200);
-        let cache = answer.header("cache-control").expect("Cache-Control");
-        assert!(
-            cache.contains("no-store") || cache.contains("no-cache"),
-            "{changing}: {cache}"
+    // No cache that others share keeps anything, and what changes is asked for anew.
+    for (path, cache) in [
+        ("", "private, no-cache"),
+        ("head", "private, no-cache"),
+        ("transactions", "private, no-cache"),
+        (
+            &format!("transactions/{first}"),
+            "private, max-age=31536000, immutable",
+        ),
+        (
+            &format!("chunks/{}", chunk.id),
+            "private, max-age=31536000, immutable",
+        ),
+        ("nowhere", "no-store"),
+        (
+            &format!("transactions/{}", transaction_id("later")),
+            "no-store",
+        ),
+        (
+            &format!("chunks/{}", crate::kit::digest(b"later")),
+            "no-store",
+        ),
+    ] {
+        assert_eq!(
+            device.get(path).header("cache-control"),
+            Some(cache),
+            "{path}"
         );
     }
 }

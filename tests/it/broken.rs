@@ -101,7 +101,7 @@ fn a_head_that_is_answered_without_its_sync() {
 
 #[test]
 fn a_log_that_is_extended_without_a_look() {
-    mistake_is_noticed(Mistake::NoLogCheck, &stories::model_20());
+    mistake_is_noticed(Mistake::NoLogCheck, &stories::model_20b());
 }
 
 #[test]
@@ -123,4 +123,15 @@ fn a_transaction_put_again_that_is_not_checked() {
 #[test]
 fn a_deleted_user_emptied_before_the_rename_is_durable() {
     mistake_is_noticed(Mistake::NoDeleteSync, &stories::model_14());
+}
+
+#[test]
+fn a_sweep_without_a_second_look() {
+    mistake_is_noticed(Mistake::NoSecondLook, &stories::model_7());
+    mistake_is_noticed(Mistake::NoSecondLook, &stories::model_7c());
+}
+
+#[test]
+fn a_sweep_of_parents_before_children() {
+    mistake_is_noticed(Mistake::ParentsFirst, &stories::model_7e());
 }

@@ -539,3 +539,36 @@ fn what_a_killed_server_left_is_swept_at_start() {
     assert!(young.exists(), "another process may be making it");
     assert_eq!(server.device("ada").head().1, 1);
 }
+
+#[test]
+fn a_folder_that_is_moved_in_is_served() {
+    let store = Store::make();
+    let server = Server::start();
+    // As `cp -r` or a plain `tar x` makes it, with looser modes and without what was pending.
+    let copied = run_with_deadline(
+        Command::new("sh")
+            .args([
+                "-c",
+                "umask 022; mkdir \"$1/made\" && cd \"$0\" && cp -r HEAD log chunks transactions \"$1/made\" \
+                 && mv \"$1/made\" \"$1/${0##*/}\"",
+            ])
+            .args([store.server.folder("ada"), server.data().join("users")]),
+    );
+    assert_eq!(copied.code, Some(0), "{copied:?}");
+    let mut device = server.device("ada");
+    assert_eq!(device.head(), (store.second.clone(), 2));
+    assert_eq!(
+        device.chain_after(ROOT),
+        [store.first.as_str(), &store.second]
+    );
+    for chunk in &store.chunks[..2] {
+        let got = device.get(&format!("chunks/{}", chunk.id)).expect(200);
+        assert_eq!(got.body, chunk.bytes);
+    }
+    // And it goes on from there.
+    device
+        .get(&format!("chunks/{}", store.chunks[2].id))
+        .expect_refusal(404, "unknown-chunk");
+    device.commit(&store.pending, &store.second, &[&store.chunks[2]]);
+    assert_eq!(device.head(), (store.pending.clone(), 3));
+}

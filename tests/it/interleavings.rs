@@ -1,13 +1,13 @@
 //! Interleavings: two or three processes on one user, going on in every order within the bounds, some
 //! of them killed, and the power cut at every step. The numbers are those of the model's scenarios.
 
-use crate::proof::{Broken, Effort, Scenario, explore};
+use crate::proof::{Act, Broken, Effort, Scenario, explore};
 use crate::sim::Reading;
 use crate::stories;
 
 fn holds(scenario: &Scenario) {
     for reading in [Reading::Atomic, Reading::Posix] {
-        let looked = explore(scenario, reading, &Broken::default(), Effort::of(200, 2));
+        let looked = explore(scenario, reading, &Broken::default(), Effort::of(100, 2));
         let looked = looked.unwrap_or_else(|what| panic!("{what}"));
         println!("{} ({reading:?}): {looked}", scenario.name);
     }
@@ -19,8 +19,13 @@ fn model_1_advance_to_b_crashes_then_advance_to_its_parent() {
 }
 
 #[test]
-fn model_1b_advance_to_b_crashes_both_heads_raced_then_readers() {
+fn model_1b_advance_to_b_crashes_and_is_raced_by_gc_then_readers() {
     holds(&stories::model_1b());
+}
+
+#[test]
+fn model_2_an_advance_crashes_and_gc_spares_what_young_b_needs() {
+    holds(&stories::model_2());
 }
 
 #[test]
@@ -46,6 +51,31 @@ fn model_5b_two_puts_of_one_chunk() {
 #[test]
 fn model_6_one_id_with_two_contents() {
     holds(&stories::model_6());
+}
+
+#[test]
+fn model_7_gc_races_a_transaction_with_an_old_parent_and_chunk() {
+    holds(&stories::model_7());
+}
+
+#[test]
+fn model_7b_gc_races_an_old_transaction_put_again() {
+    holds(&stories::model_7b());
+}
+
+#[test]
+fn model_7c_gc_races_an_old_chunk_put_again() {
+    holds(&stories::model_7c());
+}
+
+#[test]
+fn model_7d_gc_races_an_advance() {
+    holds(&stories::model_7d());
+}
+
+#[test]
+fn model_7e_a_transaction_is_put_again_after_gc_was_cut() {
+    holds(&stories::model_7e());
 }
 
 #[test]
@@ -84,8 +114,18 @@ fn model_18_two_advances_and_two_readers() {
 }
 
 #[test]
+fn model_19_a_transaction_and_its_child_beside_gc() {
+    holds(&stories::model_19());
+}
+
+#[test]
 fn model_20_restored_without_log_then_an_advance_beside_listings() {
     holds(&stories::model_20());
+}
+
+#[test]
+fn model_20b_restored_with_another_log_then_an_advance_beside_listings() {
+    holds(&stories::model_20b());
 }
 
 #[test]
@@ -108,4 +148,54 @@ fn a_user_is_deleted_beside_another_request() {
 #[test]
 fn an_alias_beside_the_transactions_that_name_it() {
     holds(&stories::aliases());
+}
+
+#[test]
+fn an_old_alias_beside_gc() {
+    holds(&stories::aged_aliases());
+}
+
+#[test]
+fn threads_of_one_process() {
+    for story in stories::in_one_process() {
+        holds(&story);
+    }
+}
+
+#[test]
+fn two_bundles_race_beside_a_reader() {
+    holds(&stories::bundles_race());
+}
+
+#[test]
+fn a_bundle_is_killed_and_pushed_again_beside_a_transaction() {
+    holds(&stories::bundle_is_killed());
+}
+
+#[test]
+fn a_bulk_upload_beside_its_parts() {
+    holds(&stories::bundle_beside_its_parts());
+}
+
+#[test]
+fn a_bundle_beside_an_advance_to_its_middle() {
+    holds(&stories::bundle_beside_advance());
+}
+
+#[test]
+fn a_user_is_deleted_beside_a_bundle() {
+    for act in [
+        Act::Push(&["C", "D"]),
+        Act::Upload(&["Z"]),
+        Act::Ask(&["a", "b"]),
+    ] {
+        holds(&stories::deletion_beside(act));
+    }
+}
+
+#[test]
+fn bundles_beside_gc() {
+    for scenario in stories::bundle_beside_gc() {
+        holds(&scenario);
+    }
 }

@@ -15,6 +15,8 @@ mod refusals;
 mod answers;
 // The data directory as a person with a shell sees it.
 mod files;
+// Clients that are slow, or gone, or ahead of the answers; and how long the server waits for them.
+mod patience;
 // How `serve` starts and ends: what it makes of a directory, what it says, its exit codes.
 mod starting;
 // A full disk, and a directory that cannot be written: tiny file systems in a mount namespace of their own.
@@ -23,10 +25,20 @@ mod full_disk;
 mod property;
 // Who wins when many ask at once: threads, processes, and a kill in the middle.
 mod races;
+// Several servers on one directory, killed and started again, and many clients: HEAD stays linearizable.
+mod killed;
+// System calls that fail, are late, or are the last one: through strace, at each call of each operation.
+mod faults;
+// A clock that jumps.
+mod clocks;
+// Whether a history of HEAD is linearizable, and that the checker is right.
+mod linear;
 // `--uuid-chunk-ids`, with requests as Mentat's own client sends them.
 mod uuid_ids;
 // What must not grow: with the length of the chain, with the size of a chunk.
 mod scale;
+// Bundles and `chunks/missing` over HTTP, with the real `tar` and `curl`; and the fuzz target's corpus.
+mod bundles;
 // The subcommands beside `serve`: what they print, and their exit codes.
 mod cli;
 // The README, run.
@@ -53,11 +65,18 @@ mod interleavings;
 // Garbage collection: what goes, what stays, and what may happen meanwhile.
 mod gc;
 
+// A disk that fails or is full, and killed processes, at each step of each request.
+mod failing_disk;
 // A store made through the library, to be damaged.
 mod stock;
 // What fsck reports of a store, and what it does not.
 mod fsck;
 // Each kind of damage on each kind of file: what fsck says, what the server answers, what a repair makes of it.
 mod damage;
+// How much a user may have, and how full the disk may get.
+mod quotas;
+
+// Waiting for another head: `head?wait=` and `events`.
+mod waiting;
 // Copies of a store that is being written to, by each method, and what they restore to.
 mod backups;

@@ -1,10 +1,10 @@
 //! Power cuts: what one process does, cut at every step, and what may be left judged.
 
-use crate::proof::{Act, Broken, Effort, Scenario, explore};
-use crate::sim::Reading;
-use crate::stories::{alone, without_log};
+use crate::proof::{Act, Broken, Effort, Scenario, explore, folder};
+use crate::sim::{Reading, World};
+use crate::stories::{alone, another_log, without_log};
 
-use Act::{Advance, Delete, GetListing, PutChunk, PutTransaction};
+use Act::{Advance, Collect, Delete, GetListing, PutChunk, PutTransaction};
 
 fn survives(scenario: &Scenario) {
     for reading in [Reading::Atomic, Reading::Posix] {
@@ -96,19 +96,15 @@ fn a_deleted_user_and_a_new_one_of_that_name() {
 
 #[test]
 fn a_log_that_is_missing_short_or_wrong_is_rebuilt() {
-    use mentat_sync::disk::Place;
-    fn log(world: &crate::sim::World) -> usize {
-        let place = crate::proof::folder().join("log");
-        world
-            .at(&Place::new(place.as_str()))
-            .expect("there is a log")
+    fn log(world: &World) -> usize {
+        world.at(&folder().join("log")).expect("there is one")
     }
     let before = [&A_AND_B[..], &[Advance("B"), PutTransaction("C")]].concat();
-    let meddles: [fn(&mut crate::sim::World); 4] = [
+    let meddles: [fn(&mut World); 4] = [
         without_log,
         |world| world.set_len(log(world), 50),
         |world| world.set_len(log(world), 99),
-        |world| world.write(log(world), 13, &[b'0'; 8]),
+        another_log,
     ];
     for meddle in meddles {
         for acts in [[GetListing, Advance("C")], [Advance("C"), GetListing]] {
@@ -119,6 +115,63 @@ fn a_log_that_is_missing_short_or_wrong_is_rebuilt() {
             survives(&scenario);
         }
     }
+}
+
+#[test]
+fn garbage_is_collected() {
+    let old = [
+        &A_AND_B[..],
+        &[PutChunk("ua"), PutTransaction("U"), PutChunk("c")],
+    ];
+    let scenario = Scenario {
+        old: old.concat(),
+        ..alone(
+            "gc",
+            &[PutTransaction("S")],
+            &[Collect, PutChunk("ua"), PutTransaction("U")],
+        )
+    };
+    survives(&scenario);
+}
+
+#[test]
+fn a_bundle_for_a_new_user_and_one_for_a_known_one() {
+    let acts = [Act::Push(&["A", "B"]), Act::Push(&["C"]), Act::Push(&["C"])];
+    survives(&alone("bundles", &[], &acts));
+}
+
+#[test]
+fn a_bulk_upload_and_the_same_with_head() {
+    let before = [PutChunk("a"), PutTransaction("A")];
+    let acts = [
+        Act::Upload(&["A", "B"]),
+        Act::Push(&["A", "B"]),
+        Act::Ask(&["a", "b", "c"]),
+    ];
+    survives(&alone("bulk upload", &before, &acts));
+}
+
+#[test]
+fn a_bundle_that_lost_the_race() {
+    let before = [&A_AND_B[..], &[Advance("B")]].concat();
+    let acts = [Act::Push(&["S"]), Act::Push(&["B", "C", "D"])];
+    survives(&alone("lost race", &before, &acts));
+}
+
+#[test]
+fn aliases_in_bundles() {
+    let acts = [Act::Push(&["U"]), Act::Push(&["U", "V"])];
+    survives(&alone("aliases in bundles", &[PutChunk("ua")], &acts));
+}
+
+#[test]
+fn chunks_that_are_asked_about() {
+    let acts = [
+        PutChunk("a"),
+        Act::Ask(&["b", "a", "ua"]),
+        PutTransaction("A"),
+    ];
+    survives(&alone("questions", &[PutChunk("b"), PutChunk("ua")], &acts));
 }
 
 /// A little of everything that one client does.

@@ -1,6 +1,9 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
+
+use mentat_sync::model::limits;
 
 use crate::kit::{Server, binary, run_with_deadline};
 
@@ -148,37 +151,58 @@ fn the_two_commands_are_the_ones_that_work() {
     }
 }
 
-/// The limits that the README names are the ones that the server tells.
+/// The limits that the README names are the ones that the server has.
 #[test]
 fn the_limits_are_the_real_ones() {
-    let server = Server::start();
-    let about = server.device("ada").get("").expect(200).json();
-    let limits = section_of(README, "Limits and promises");
-    for (field, written) in [
-        ("chunk_bytes", "1 GiB"),
-        ("transaction_bytes", "16 MiB"),
-        ("transaction_chunks", "100,000"),
+    let section = section_of(README, "Limits and promises");
+    for (written, limit) in [
+        (
+            "at most 1 GiB (`--max-chunk-bytes`)",
+            limits::CHUNK_BYTES == 1 << 30,
+        ),
+        (
+            "at most 16 MiB of JSON",
+            limits::TRANSACTION_BYTES == 16 << 20,
+        ),
+        ("with 100,000 chunks", limits::TRANSACTION_CHUNKS == 100_000),
+        (
+            "100,000 pending transactions",
+            limits::PENDING_TRANSACTIONS == 100_000,
+        ),
+        (
+            "stall for 30 seconds",
+            limits::BODY_STALL == Duration::from_secs(30),
+        ),
     ] {
-        assert!(limits.contains(written), "{written}");
-        let number: u64 = written
-            .split(' ')
-            .next()
-            .unwrap()
-            .replace(',', "")
-            .parse()
-            .unwrap();
-        let unit = match written.split(' ').nth(1) {
-            Some("GiB") => 1 << 30,
-            Some("MiB") => 1 << 20,
-            _ => 1,
-        };
-        assert_eq!(about["limits"][field], number * unit, "{field}");
+        let section = section.replace('\n', " ");
+        assert!(section.contains(written), "{written}");
+        assert!(limit, "{written}");
     }
+    assert!(README.contains("for up to 30 seconds (`--shutdown-timeout`)"));
+    assert_eq!(limits::SHUTDOWN, Duration::from_secs(30));
+}
+
+/// Every flag and variable that the README names is one that `serve` has.
+#[test]
+fn the_flags_are_real() {
     let help = run_with_deadline(binary().args(["serve", "--help"])).stdout;
-    for flag in limits.split('`').filter(|words| words.starts_with("--")) {
-        let flag = flag.split([' ', '=']).next().unwrap();
-        assert!(help.contains(flag), "{flag} is not in --help");
+    let mut named = 0;
+    for section in [
+        "Limits and promises",
+        "Users",
+        "Behind a proxy, under systemd",
+    ] {
+        let words = section_of(README, section).split([' ', '`', '\n', '=', '(', ')', ',', ';']);
+        for word in words.filter(|word| word.starts_with("--") || word.starts_with("MENTAT_SYNC_"))
+        {
+            assert!(
+                help.contains(word) || word == "--json",
+                "{word} of {section} is not in --help"
+            );
+            named += 1;
+        }
     }
+    assert!(named > 8, "{named}");
 }
 
 /// Each file and folder that the map names is there, and no folder of the source is left out.

@@ -3,10 +3,10 @@
 
 use mentat_sync::disk::Kind;
 
-use crate::proof::{Act, Scenario, folder};
+use crate::proof::{Act, Scenario, cast, folder};
 use crate::sim::{Bounds, World};
 
-use Act::{Advance, Delete, GetChunk, GetHead, GetListing, PutChunk, PutTransaction};
+use Act::{Advance, Collect, Delete, GetChunk, GetHead, GetListing, PutChunk, PutTransaction};
 
 /// One request a process.
 type Phase<'a> = &'a [Act];
@@ -25,16 +25,26 @@ const SIBLINGS: [Act; 3] = [PutChunk("a"), PutTransaction("A"), PutTransaction("
 fn story(name: &'static str, before: &[Act], phases: &[Phase]) -> Scenario {
     Scenario {
         name,
+        old: Vec::new(),
         before: before.to_vec(),
         meddle: |_| {},
         phases: (phases.iter())
             .map(|phase| phase.iter().map(|act| vec![*act]).collect())
             .collect(),
+        one_process: false,
         bounds: Bounds {
             switches: 2,
             kills: 1,
             both: 2,
         },
+    }
+}
+
+/// The same, with something that is older than the grace period.
+fn aged(name: &'static str, old: &[Act], before: &[Act], phases: &[Phase]) -> Scenario {
+    Scenario {
+        old: old.to_vec(),
+        ..story(name, before, phases)
     }
 }
 
@@ -61,35 +71,30 @@ pub fn model_1() -> Scenario {
 }
 
 pub fn model_1b() -> Scenario {
-    let phases: [Phase; 3] = [
-        &[Advance("B")],
-        &[Advance("B"), Advance("A")],
-        &[GetListing],
-    ];
+    let phases: [Phase; 3] = [&[Advance("B")], &[Advance("B"), Collect], &[GetListing]];
     story(
-        "1b advance to B crashes, both heads raced, readers",
+        "1b advance to B crashes, both heads raced, gc, readers",
         &UPLOADED,
         &phases,
     )
 }
 
+pub fn model_2() -> Scenario {
+    let phases: [Phase; 3] = [&[Advance("B")], &[Collect], &[Advance("B")]];
+    let name = "2 advance crashes, gc: young B (old chunks, old parent)";
+    aged(name, &UPLOADED[..3], &UPLOADED[3..], &phases)
+}
+
 pub fn model_3() -> Scenario {
-    let phases: [Phase; 2] = [&[Advance("A")], &[Advance("S")]];
-    story(
-        "3 A crashes half-way, sibling S (same chunk) wins",
-        &SIBLINGS,
-        &phases,
-    )
+    let phases: [Phase; 3] = [&[Advance("A")], &[Advance("S")], &[Collect]];
+    let name = "3 A crashes half-way, sibling S (same chunk) wins, gc";
+    aged(name, &SIBLINGS[..1], &SIBLINGS[1..], &phases)
 }
 
 pub fn model_4() -> Scenario {
-    let phases: [Phase; 2] = [&[Advance("A")], &[Advance("A")]];
-    let before = [PutChunk("a"), PutTransaction("A")];
-    story(
-        "4 advance killed, repeated by another process",
-        &before,
-        &phases,
-    )
+    let phases: [Phase; 3] = [&[Advance("A")], &[Advance("A")], &[Collect]];
+    let name = "4 advance killed, repeated by another process, gc";
+    aged(name, &SIBLINGS[..1], &SIBLINGS[1..2], &phases)
 }
 
 pub fn model_5() -> Scenario {
@@ -113,6 +118,55 @@ pub fn model_6() -> Scenario {
         &[PutChunk("a")],
         &phases,
     )
+}
+
+pub fn model_7() -> Scenario {
+    let phases: [Phase; 1] = [&[Collect, PutTransaction("B")]];
+    aged(
+        "7 gc races PUT txn B (old parent, old chunk)",
+        &UPLOADED[..3],
+        &[],
+        &phases,
+    )
+}
+
+pub fn model_7b() -> Scenario {
+    let phases: [Phase; 1] = [&[Collect, PutTransaction("A")]];
+    aged(
+        "7b gc races a replay of PUT txn A (old)",
+        &UPLOADED[..3],
+        &[],
+        &phases,
+    )
+}
+
+pub fn model_7c() -> Scenario {
+    let phases: [Phase; 2] = [&[Collect, PutChunk("a")], &[Collect]];
+    aged(
+        "7c gc races PUT chunk (already there, old)",
+        &UPLOADED[..1],
+        &[],
+        &phases,
+    )
+}
+
+pub fn model_7d() -> Scenario {
+    let phases: [Phase; 2] = [&[Collect, Advance("B")], &[Collect]];
+    aged(
+        "7d gc races advance",
+        &UPLOADED[..3],
+        &UPLOADED[3..],
+        &phases,
+    )
+}
+
+pub fn model_7e() -> Scenario {
+    let phases: [Phase; 3] = [
+        &[Collect],
+        &[PutChunk("b"), PutTransaction("B")],
+        &[Advance("B")],
+    ];
+    aged("7e gc, orphaned replay after cut", &UPLOADED, &[], &phases)
 }
 
 pub fn model_8() -> Scenario {
@@ -143,7 +197,7 @@ pub fn model_12() -> Scenario {
     let before = [PutChunk("a"), PutTransaction("A")];
     let phases: [Phase; 2] = [
         &[PutChunk("b"), PutTransaction("B"), Advance("A")],
-        &[Advance("B")],
+        &[Advance("B"), Collect],
     ];
     story("12 three: PUT chunk, PUT txn, PUT head", &before, &phases)
 }
@@ -168,6 +222,19 @@ pub fn model_18() -> Scenario {
     story("18 advances and two readers", &before, &phases)
 }
 
+pub fn model_19() -> Scenario {
+    let phases: [Phase; 2] = [
+        &[PutTransaction("A"), PutTransaction("B"), Collect],
+        &[Advance("B")],
+    ];
+    aged(
+        "19 PUT txn, PUT txn child, gc, advance",
+        &UPLOADED[..3],
+        &[],
+        &phases,
+    )
+}
+
 pub fn model_20() -> Scenario {
     let before = [&UPLOADED[..], &[Advance("B"), PutTransaction("C")]].concat();
     let phases: [Phase; 2] = [&[Advance("C"), GetListing, GetListing], &[GetListing]];
@@ -184,6 +251,21 @@ pub fn model_20() -> Scenario {
 pub fn without_log(world: &mut World) {
     let log = folder().join("log");
     world.remove(&log, Kind::File).expect("there was one");
+}
+
+/// The same with a log of another time, which says Z where HEAD is B.
+pub fn model_20b() -> Scenario {
+    Scenario {
+        name: "20b restored with another log, then advance, then list",
+        meddle: another_log,
+        ..model_20()
+    }
+}
+
+pub fn another_log(world: &mut World) {
+    let log = world.at(&folder().join("log")).expect("there is one");
+    let line = format!("{:012} {}\n", 2, cast::id("Z"));
+    world.write(log, 50, line.as_bytes());
 }
 
 /// A transaction was published and not acknowledged, and a cut kept it but not its chunk.
@@ -226,4 +308,86 @@ pub fn aliases() -> Scenario {
         &[PutTransaction("V"), Advance("V")],
     ];
     story("alias, and the transactions that name it", &before, &phases)
+}
+
+pub fn aged_aliases() -> Scenario {
+    let old = [PutChunk("ua"), PutChunk("b"), PutTransaction("U")];
+    let phases: [Phase; 2] = [&[Collect, PutTransaction("U")], &[PutChunk("ua")]];
+    aged(
+        "gc races a transaction that names an old alias",
+        &old,
+        &[],
+        &phases,
+    )
+}
+
+pub fn bundles_race() -> Scenario {
+    let phases: [Phase; 1] = [&[Act::Push(&["A", "B"]), Act::Push(&["S"]), GetListing]];
+    story("two bundles race, reader", &NOTHING_YET, &phases)
+}
+
+pub fn bundle_is_killed() -> Scenario {
+    let phases: [Phase; 2] = [
+        &[Act::Push(&["A", "B"])],
+        &[Act::Push(&["A", "B"]), PutTransaction("A")],
+    ];
+    story(
+        "a bundle killed, and pushed again beside a PUT",
+        &NOTHING_YET,
+        &phases,
+    )
+}
+
+/// Those in which nobody waits for another inside a process, with all of a phase in one.
+pub fn in_one_process() -> Vec<Scenario> {
+    let stories = [
+        model_5(),
+        model_5b(),
+        model_6(),
+        model_8(),
+        model_15(),
+        replay(),
+        first_uploads(),
+        aliases(),
+    ];
+    let one = |mut story: Scenario| {
+        // The last phase of `aliases` has an advance beside an upload, which wait for each other.
+        story
+            .phases
+            .retain(|phase| !phase.contains(&vec![Advance("V")]));
+        story.one_process = true;
+        story
+    };
+    stories.map(one).into()
+}
+
+pub fn bundle_beside_its_parts() -> Scenario {
+    let phases: [Phase; 2] = [
+        &[
+            Act::Upload(&["A", "B"]),
+            PutTransaction("A*"),
+            PutChunk("a"),
+        ],
+        &[Act::Ask(&["a", "b"]), Advance("B")],
+    ];
+    story("a bulk upload beside its parts", &NOTHING_YET, &phases)
+}
+
+pub fn bundle_beside_advance() -> Scenario {
+    let phases: [Phase; 1] = [&[Act::Push(&["B", "C"]), Advance("B"), GetListing]];
+    story(
+        "a bundle beside an advance to its middle",
+        &UPLOADED,
+        &phases,
+    )
+}
+
+pub fn bundle_beside_gc() -> [Scenario; 2] {
+    let old = [PutChunk("a"), PutTransaction("A"), PutChunk("b")];
+    let upload: [Phase; 2] = [&[Collect, Act::Upload(&["B"])], &[GetListing]];
+    let push: [Phase; 2] = [&[Collect, Act::Push(&["A", "B"])], &[Act::Push(&["B"])]];
+    [
+        aged("gc races an upload onto an old parent", &old, &[], &upload),
+        aged("gc races a push of what is old", &old, &[], &push),
+    ]
 }

@@ -5,6 +5,7 @@ mod bench;
 mod clock;
 mod kills;
 mod oracle;
+mod processes;
 mod property;
 mod rules;
 mod second_look;

@@ -244,6 +244,11 @@ impl Server {
         }
     }
 
+    /// How it ends, if it does so by itself in this time.
+    pub fn ended_within(&mut self, patience: Duration) -> Option<ExitStatus> {
+        wait(&mut self.child, patience)
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -289,6 +294,13 @@ impl Server {
             Some(line) => line,
             None => panic!("not among {:?}", self.said()),
         }
+    }
+
+    /// How many files, sockets included, the process has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .expect("a running child has descriptors")
+            .count()
     }
 
     /// A field of `/proc/PID/status`, in bytes.

@@ -1,10 +1,12 @@
 //! What clients do, through the store's own API; each answer is judged at once and written down.
 
 use mentat_sync::disk::Mode;
-use mentat_sync::model::TransactionId;
+use mentat_sync::model::{Head, TransactionId};
 use mentat_sync::store::{
-    Advance, AdvanceRefusal, Error, PutChunk, PutTransaction, Result, Store, UserLock,
+    Advance, AdvanceRefusal, Error, PushBundle, PutChunk, PutTransaction, Result, Store, UserLock,
 };
+
+use mentat_sync::upkeep::gc;
 
 use super::answers::{Answers, Book, Fact};
 use super::cast::{self, Chunk, Content, user};
@@ -19,7 +21,15 @@ pub enum Act {
     GetListing,
     GetChunk(Chunk),
     GetTransaction(Content),
+    /// A bundle of these, with their chunks, and HEAD at the last.
+    Push(&'static [Content]),
+    /// The same without HEAD.
+    Upload(&'static [Content]),
+    /// Which of these are missing.
+    Ask(&'static [Chunk]),
     Delete,
+    /// `mentat-sync gc` on this user.
+    Collect,
 }
 
 /// Whether a request may be refused for reasons of the world.
@@ -43,9 +53,16 @@ impl Act {
             Act::GetListing => get_listing(store, book, &before),
             Act::GetChunk(name) => get_chunk(store, book, &before, name),
             Act::GetTransaction(name) => get_transaction(store, book, &before, name),
+            Act::Push(names) => push(store, book, &before, names, true),
+            Act::Upload(names) => push(store, book, &before, names, false),
+            Act::Ask(names) => ask(store, book, &before, names),
             Act::Delete => delete(store, book),
+            Act::Collect => {
+                let grace = gc::Options::default();
+                gc::collect(store, &user(), &grace, &mut |_| {}).map(drop)
+            }
         };
-        if let Act::Advance(name) = self {
+        if let Some(name) = self.aim() {
             let mut answers = book.open();
             let id = cast::id(name);
             if let Some(index) = answers.advancing.iter().position(|other| *other == id) {
@@ -60,16 +77,26 @@ impl Act {
         Some(error)
     }
 
+    /// Where it wants HEAD to go.
+    fn aim(self) -> Option<Content> {
+        match self {
+            Act::Advance(name) => Some(name),
+            Act::Push(names) => names.last().copied(),
+            _ => None,
+        }
+    }
+
     fn begin(self, book: &Book) -> Answers {
         let mut answers = book.open();
+        if let Some(name) = self.aim() {
+            answers.aims.insert(cast::id(name));
+            answers.advancing.push(cast::id(name));
+        }
         match self {
-            Act::Advance(name) => {
-                answers.aims.insert(cast::id(name));
-                answers.advancing.push(cast::id(name));
-            }
             Act::PutTransaction(name) => {
                 answers.offered.insert(name);
             }
+            Act::Push(names) | Act::Upload(names) => answers.offered.extend(names),
             Act::Delete => {
                 answers.deletions.0 += 1;
                 answers.facts.clear();
@@ -148,42 +175,131 @@ fn advance(store: &Store, book: &Book, before: &Answers, name: Content) -> Resul
     let lock = lock(store, Mode::Exclusive)?;
     let (outcome, leftovers) = store.advance(lock, to)?;
     match &outcome {
-        Advance::Advanced(head) => {
-            promise(book, before, Fact::Head(head.id));
-            if head.id != to || head.seq != cast::known(name).seq {
-                book.wrong(format!("the advance to {name} says HEAD is {head:?}"));
-            }
-        }
+        Advance::Advanced(head) => judge_advanced(book, before, name, *head),
         Advance::Refused { head, why } => {
-            promise(book, before, Fact::Head(head.id));
             let acknowledged = |fact: &Fact| match fact {
                 Fact::Transaction(name) => cast::id(name) == to,
                 _ => false,
             };
-            let there = before.facts.iter().any(acknowledged) && !cast::is_on_line(to, head.id);
-            let descends = to != head.id && cast::is_on_line(head.id, to);
-            let fine = match why {
-                AdvanceRefusal::UnknownTransaction => !there || !descends,
-                AdvanceRefusal::MissingChunks(_) => !there,
-                AdvanceRefusal::NotADescendant => !descends,
-                AdvanceRefusal::HasDescendants(some) => {
-                    let child = |id: &TransactionId| {
-                        cast::all()
-                            .iter()
-                            .any(|known| known.id == *id && known.parent == to)
-                    };
-                    !some.is_empty() && some.iter().all(child)
-                }
-            };
-            let answers = book.open();
-            let undisturbed = before.deletions == answers.deletions && !before.deleting();
-            drop(answers);
-            if !fine && undisturbed {
-                book.wrong(format!("the advance to {name} is answered {outcome:?}"));
-            }
+            let there = before.facts.iter().any(acknowledged);
+            judge_refusal(book, before, name, there, *head, why);
         }
     }
     leftovers.clear(store);
+    Ok(())
+}
+
+fn judge_advanced(book: &Book, before: &Answers, name: Content, head: Head) {
+    promise(book, before, Fact::Head(head.id));
+    if head.id != cast::id(name) || head.seq != cast::known(name).seq {
+        book.wrong(format!("the advance to {name} says HEAD is {head:?}"));
+    }
+}
+
+/// Whether HEAD may be refused to go there; `there` says that the transaction was acknowledged, or
+/// came with the request.
+fn judge_refusal(
+    book: &Book,
+    before: &Answers,
+    name: Content,
+    there: bool,
+    head: Head,
+    why: &AdvanceRefusal,
+) {
+    promise(book, before, Fact::Head(head.id));
+    let to = cast::id(name);
+    let there = there && !cast::is_on_line(to, head.id);
+    let descends = to != head.id && cast::is_on_line(head.id, to);
+    let fine = match why {
+        AdvanceRefusal::UnknownTransaction => !there || !descends,
+        AdvanceRefusal::MissingChunks(_) => !there,
+        AdvanceRefusal::NotADescendant => !descends,
+        AdvanceRefusal::HasDescendants(some) => {
+            let child = |id: &TransactionId| {
+                cast::all()
+                    .iter()
+                    .any(|known| known.id == *id && known.parent == to)
+            };
+            !some.is_empty() && some.iter().all(child)
+        }
+    };
+    let answers = book.open();
+    let undisturbed = before.deletions == answers.deletions && !before.deleting();
+    drop(answers);
+    if !fine && undisturbed {
+        book.wrong(format!("HEAD to {name} is refused: {why:?}"));
+    }
+}
+
+fn push(
+    store: &Store,
+    book: &Book,
+    before: &Answers,
+    names: &[Content],
+    with_head: bool,
+) -> Result<()> {
+    let tar = cast::bundle(names, with_head);
+    let (outcome, leftovers) = store.push_bundle(&user(), &mut &tar[..])?;
+    let all_is_there = || {
+        for name in names {
+            promise(book, before, Fact::Transaction(name));
+            for chunk in cast::known(name).chunks {
+                promise(book, before, Fact::Chunk(chunk));
+            }
+        }
+    };
+    let last = names.last().expect("a bundle has a transaction");
+    let fine = match &outcome {
+        PushBundle::Taken { head, .. } => {
+            all_is_there();
+            match with_head {
+                true => judge_advanced(book, before, last, *head),
+                false => promise(book, before, Fact::Head(head.id)),
+            }
+            true
+        }
+        PushBundle::Refused { head, why } => {
+            all_is_there();
+            judge_refusal(book, before, last, true, *head, why);
+            with_head
+        }
+        PushBundle::UnknownParent(id) => {
+            let parent = cast::all().iter().find(|known| known.id == *id);
+            let parent = parent.map(|known| known.parent);
+            let acknowledged = |fact: &Fact| match fact {
+                Fact::Transaction(name) => Some(cast::id(name)) == parent,
+                _ => false,
+            };
+            !before.facts.iter().any(acknowledged) && !parent.is_some_and(|id| before.passed(id))
+        }
+        PushBundle::TransactionExists(id) => {
+            let twin = |other: &Content| cast::id(other) == *id && !names.contains(other);
+            book.open().offered.iter().any(twin)
+        }
+        _ => false,
+    };
+    if !fine && before.deletions == book.open().deletions && !before.deleting() {
+        book.wrong(format!("a push of {names:?} is answered {outcome:?}"));
+    }
+    if let Some(leftovers) = leftovers {
+        leftovers.clear(store);
+    }
+    Ok(())
+}
+
+fn ask(store: &Store, book: &Book, before: &Answers, names: &[Chunk]) -> Result<()> {
+    let ids: Vec<_> = names.iter().map(|name| cast::chunk_id(name)).collect();
+    let lock = store.lock_blocking(&user(), Mode::Shared)?;
+    let missing = store.missing(&user(), lock, &ids)?;
+    for (name, id) in names.iter().zip(&ids) {
+        if !missing.contains(id) {
+            promise(book, before, Fact::Chunk(name));
+        } else if before.has(Fact::Chunk(name)) && before.deletions == book.open().deletions {
+            book.wrong(format!(
+                "{name} is said to be missing, and was acknowledged"
+            ));
+        }
+    }
     Ok(())
 }
 

@@ -141,22 +141,74 @@ pub fn read(bytes: &[u8]) -> Option<&'static Known> {
     Some(&all()[index])
 }
 
-/// The bytes of a chunk. Those of `a`, `b` and `ub` share a directory.
-pub fn chunk_bytes(name: Chunk) -> Vec<u8> {
-    static BASE: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
-    let [a, b] = BASE.get_or_init(|| {
-        let a = b"chunk a ".repeat(5);
-        let wanted = digest(&a).as_bytes()[0];
-        let b = (0..).map(|n: u32| format!("chunk b {n} ").repeat(7).into_bytes());
-        let b = b.into_iter().find(|b| digest(b).as_bytes()[0] == wanted);
-        [a, b.expect("one in 256 does")]
-    });
-    match name {
-        "a" | "ua" => a.clone(),
-        "b" | "ub" => b.clone(),
-        "empty" => Vec::new(),
-        other => format!("chunk {other} ").repeat(9).into_bytes(),
+/// A chunk that the scenarios know.
+struct Piece {
+    name: Chunk,
+    bytes: Vec<u8>,
+    id: ChunkId,
+    /// The path of its bytes in an area, and of its alias if it is called by one.
+    files: Vec<String>,
+}
+
+impl Piece {
+    fn new(name: Chunk, bytes: Vec<u8>) -> Self {
+        let digest = digest(&bytes);
+        let fan = |shelf: &str, id: &str| format!("{shelf}/{}/{id}", &id[..2]);
+        let mut files = vec![fan("chunks", &digest.to_string())];
+        let mut id = ChunkId::Digest(digest);
+        if let "ua" | "ub" = name {
+            let uuid = format!("0{}000000-0000-4000-8000-000000000000", &name[1..]);
+            files.push(fan("aliases", &uuid));
+            id = uuid.parse().expect("it is a uuid");
+        }
+        Self {
+            name,
+            bytes,
+            id,
+            files,
+        }
     }
+}
+
+fn piece(name: Chunk) -> &'static Piece {
+    static PIECES: OnceLock<Vec<Piece>> = OnceLock::new();
+    let pieces = PIECES.get_or_init(|| {
+        let a = b"chunk a ".repeat(5);
+        // In the same directory as `a`: one in 256 is.
+        let first = |bytes: &[u8]| digest(bytes).as_bytes()[0];
+        let b = |n: u32| format!("chunk b {n} ").repeat(7).into_bytes();
+        let b = (0..).map(b).find(|b| first(b) == first(&a));
+        let b = b.expect("numbers do not end");
+        let other = |name| Piece::new(name, format!("chunk {name} ").repeat(9).into_bytes());
+        vec![
+            Piece::new("a", a.clone()),
+            Piece::new("b", b.clone()),
+            Piece::new("ua", a),
+            Piece::new("ub", b),
+            Piece::new("empty", Vec::new()),
+            other("c"),
+            other("x"),
+            other("fresh"),
+        ]
+    });
+    let found = pieces.iter().find(|piece| piece.name == name);
+    found.unwrap_or_else(|| panic!("no chunk is called {name}"))
+}
+
+/// The bytes of a chunk. Those of `a`, `b` and their aliases share a directory.
+pub fn chunk_bytes(name: Chunk) -> &'static [u8] {
+    &piece(name).bytes
+}
+
+/// What a chunk is called on the wire.
+pub fn chunk_id(name: Chunk) -> ChunkId {
+    piece(name).id
+}
+
+/// The file of a chunk's bytes, and of its alias if it is called by one, in this area.
+pub fn chunk_files(area: &Place, name: Chunk) -> Vec<Place> {
+    let files = piece(name).files.iter();
+    files.map(|file| area.join(file)).collect()
 }
 
 /// The SHA-256 of these bytes.
@@ -164,25 +216,37 @@ pub fn digest(bytes: &[u8]) -> ChunkDigest {
     ChunkDigest::from_bytes(Sha256::digest(bytes).into())
 }
 
-/// What a chunk is called on the wire.
-pub fn chunk_id(name: Chunk) -> ChunkId {
-    match name {
-        "ua" | "ub" => {
-            let uuid = format!("0{}000000-0000-4000-8000-000000000000", &name[1..]);
-            uuid.parse().expect("it is a uuid")
+/// A bundle of these transactions and their chunks; HEAD, where it has one, is the last.
+pub fn bundle(names: &[Content], with_head: bool) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, contents: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(contents.len() as u64);
+        tar.append_data(&mut header, name, contents)
+            .expect("a Vec takes whatever is written");
+    };
+    for name in names {
+        let known = known(name);
+        for chunk in known.chunks {
+            let bytes = chunk_bytes(chunk);
+            let digest = digest(&bytes).to_string();
+            add(&format!("chunks/{}/{digest}", &digest[..2]), &bytes);
+            if let ChunkId::Alias(alias) = chunk_id(chunk) {
+                let alias = alias.to_string();
+                let line = format!("{digest}\n");
+                add(&format!("aliases/{}/{alias}", &alias[..2]), line.as_bytes());
+            }
         }
-        _ => ChunkId::Digest(digest(&chunk_bytes(name))),
+        let id = known.id.to_string();
+        add(
+            &format!("transactions/{}/{id}.json", &id[..2]),
+            known.json().as_bytes(),
+        );
     }
-}
-
-/// The file of a chunk's bytes, and of its alias if it is called by one, in this area.
-pub fn chunk_files(area: &Place, name: Chunk) -> Vec<Place> {
-    let fan = |shelf: &str, id: String| area.join(shelf).join(&id[..2]).join(&id);
-    let mut files = vec![fan("chunks", digest(&chunk_bytes(name)).to_string())];
-    if let ChunkId::Alias(uuid) = chunk_id(name) {
-        files.push(fan("aliases", uuid.to_string()));
+    if let Some(last) = names.last().filter(|_| with_head) {
+        add("HEAD", format!("{}\n", id(last)).as_bytes());
     }
-    files
+    tar.into_inner().expect("a Vec takes whatever is written")
 }
 
 /// The committed file of a transaction.

@@ -2,7 +2,7 @@
 
 mod acts;
 mod answers;
-mod cast;
+pub mod cast;
 mod explore;
 mod verdict;
 
@@ -10,3 +10,4 @@ pub use acts::{Act, World as Disks};
 pub use answers::{Answers, Book, Fact};
 pub use cast::folder;
 pub use explore::{Broken, Effort, Scenario, explore};
+pub use verdict::judge;

@@ -190,7 +190,7 @@ fn judge_names(world: &World, area: &Place) -> Verdict {
     }
     for (place, bytes, _) in world.files_below(&area.join("aliases")) {
         let fits = ["ua", "ub"].into_iter().any(|name| {
-            let digest = cast::digest(&cast::chunk_bytes(name));
+            let digest = cast::digest(cast::chunk_bytes(name));
             place.name() == cast::chunk_id(name).to_string()
                 && *bytes == format!("{digest}\n").as_bytes()
         });

@@ -1,0 +1,87 @@
+//! What the server has promised a client, and what must therefore be there after a power cut.
+
+use std::collections::BTreeMap;
+
+/// An answer that a client has got, or a request after which less can be expected.
+#[derive(Clone, Debug)]
+pub enum Mark {
+    /// 201, or "not missing": the chunk is there.
+    Chunk {
+        user: String,
+        id: String,
+        bytes: Vec<u8>,
+    },
+    /// 201: the transaction is there.
+    Transaction {
+        user: String,
+        id: String,
+        parent: String,
+        chunks: Vec<String>,
+    },
+    /// This transaction is HEAD: so said the answer to an advance, to a GET, or a 409.
+    Head { user: String, id: String },
+    /// The client is about to ask for the user's removal.
+    Deleting { user: String },
+    /// 204: the user is gone.
+    Deleted { user: String },
+}
+
+/// What was promised about one user.
+#[derive(Default)]
+pub struct Promised {
+    pub chunks: BTreeMap<String, Vec<u8>>,
+    /// Parent and chunks, by id.
+    pub transactions: BTreeMap<String, (String, Vec<String>)>,
+    pub heads: Vec<String>,
+    pub deletion: Deletion,
+}
+
+/// How far the removal of a user has come.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Deletion {
+    #[default]
+    No,
+    /// All may be there, or nothing.
+    Asked,
+    Done,
+}
+
+/// All that was promised.
+#[derive(Default)]
+pub struct Promises {
+    pub users: BTreeMap<String, Promised>,
+    /// How many answers that is.
+    pub answers: usize,
+}
+
+impl Promises {
+    /// Another one.
+    pub fn add(&mut self, mark: &Mark) {
+        let user = match mark {
+            Mark::Chunk { user, .. }
+            | Mark::Transaction { user, .. }
+            | Mark::Head { user, .. }
+            | Mark::Deleting { user }
+            | Mark::Deleted { user } => user,
+        };
+        let promised = self.users.entry(user.clone()).or_default();
+        self.answers += 1;
+        match mark {
+            Mark::Chunk { id, bytes, .. } => {
+                promised.chunks.insert(id.clone(), bytes.clone());
+            }
+            Mark::Transaction {
+                id, parent, chunks, ..
+            } => {
+                let content = (parent.clone(), chunks.clone());
+                promised.transactions.insert(id.clone(), content);
+            }
+            Mark::Head { id, .. } => promised.heads.push(id.clone()),
+            Mark::Deleting { .. } => {
+                promised.deletion = Deletion::Asked;
+                self.answers -= 1;
+            }
+            Mark::Deleted { .. } => promised.deletion = Deletion::Done,
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Whether a disk that survived a power cut holds what was promised before it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::http::{Answer, Client};
+use crate::ids::{ROOT, chunk, digest, transaction_json};
+use crate::mark::{Deletion, Promised, Promises};
+use crate::server::Server;
+
+/// Opens the data directory with the ordinary server and looks for everything; says what is wrong.
+pub fn verify(binary: &Path, data: &Path, promises: &Promises) -> Vec<String> {
+    let mut wrong = Vec::new();
+    // Until the server has one.
+    if has_fsck(binary)
+        && let Err(error) = fsck(binary, data)
+    {
+        wrong.push(format!("fsck: {error}"));
+    }
+    match Server::start(binary, data, None) {
+        Ok(server) => {
+            for (user, promised) in &promises.users {
+                let mut check = Check {
+                    client: Client::new(server.address),
+                    user,
+                    promised,
+                    data,
+                    wrong: &mut wrong,
+                };
+                if let Err(error) = check.user() {
+                    wrong.push(format!("{user}: {error}"));
+                }
+            }
+        }
+        Err(error) => wrong.push(format!("the server: {error}")),
+    }
+    if let Err(error) = names_are_digests(data, &mut wrong) {
+        wrong.push(format!("{}: {error}", data.display()));
+    }
+    wrong
+}
+
+fn has_fsck(binary: &Path) -> bool {
+    let help = Command::new(binary).args(["fsck", "--help"]).output();
+    help.is_ok_and(|output| output.status.success())
+}
+
+fn fsck(binary: &Path, data: &Path) -> io::Result<()> {
+    let run = Command::new(binary)
+        .arg("fsck")
+        .arg("--data")
+        .arg(data)
+        .output()?;
+    match run.status.success() {
+        true => Ok(()),
+        false => Err(io::Error::other(format!(
+            "{}: {}{}",
+            run.status,
+            String::from_utf8_lossy(&run.stdout),
+            String::from_utf8_lossy(&run.stderr)
+        ))),
+    }
+}
+
+struct Check<'a> {
+    client: Client,
+    user: &'a str,
+    promised: &'a Promised,
+    data: &'a Path,
+    wrong: &'a mut Vec<String>,
+}
+
+impl Check<'_> {
+    fn user(&mut self) -> io::Result<()> {
+        let folder = self.data.join("users").join(self.user);
+        match self.promised.deletion {
+            Deletion::No => self.content(&folder)?,
+            Deletion::Asked => {}
+            Deletion::Done => {
+                if folder.exists() {
+                    self.complain("was removed, and is back");
+                }
+                return Ok(());
+            }
+        }
+        self.goes_on()
+    }
+
+    fn content(&mut self, folder: &Path) -> io::Result<()> {
+        let chain = self.chain()?;
+        for id in &self.promised.heads {
+            if !chain.contains_key(id) {
+                self.complain(&format!("{id} was HEAD, and is not on the chain"));
+            }
+        }
+        for (id, bytes) in &self.promised.chunks {
+            let answer = self.get(&format!("chunks/{id}"))?;
+            if answer.status != 200 || answer.body != *bytes {
+                let (status, length) = (answer.status, answer.body.len());
+                self.complain(&format!(
+                    "chunk {id} of {} bytes: {status}, {length} bytes",
+                    bytes.len()
+                ));
+            }
+        }
+        for (id, (parent, chunks)) in &self.promised.transactions {
+            let json = match chain.get(id) {
+                Some(_) => self.get(&format!("transactions/{id}"))?.body,
+                None => fs::read(folder.join(format!("incoming/transactions/{id}.json")))
+                    .unwrap_or_default(),
+            };
+            let found: Value = serde_json::from_slice(&json).unwrap_or_default();
+            let same = found["id"] == **id
+                && found["parent"] == **parent
+                && found["chunks"] == json!(chunks)
+                && chain.get(id).is_none_or(|seq| found["seq"] == *seq);
+            if !same {
+                self.complain(&format!("transaction {id} is {found}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole chain, each transaction with its number; each must be there with its chunks.
+    fn chain(&mut self) -> io::Result<BTreeMap<String, u64>> {
+        let head = self.json("head")?;
+        let listing = self.json("transactions")?;
+        let ids: Vec<String> = listing["transactions"]
+            .as_array()
+            .map(|ids| {
+                ids.iter()
+                    .filter_map(|id| Some(id.as_str()?.to_owned()))
+                    .collect()
+            })
+            .unwrap_or_default();
+        let last = ids.last().map_or(ROOT, String::as_str);
+        if head["head"] != *last || head["seq"] != ids.len() {
+            self.complain(&format!("HEAD is {head}, and the chain has {}", ids.len()));
+        }
+        let mut chain = BTreeMap::new();
+        let mut parent = ROOT;
+        for (seq, id) in (1..).zip(&ids) {
+            let transaction = self.json(&format!("transactions/{id}"))?;
+            if transaction["parent"] != *parent || transaction["seq"] != seq {
+                self.complain(&format!("on the chain {seq} after {parent}: {transaction}"));
+            }
+            for chunk in transaction["chunks"].as_array().into_iter().flatten() {
+                let chunk = chunk.as_str().unwrap_or_default();
+                let answer = self.get(&format!("chunks/{chunk}"))?;
+                if answer.status != 200 || digest(&answer.body) != chunk {
+                    self.complain(&format!("chunk {chunk} of {id}: {}", answer.status));
+                }
+            }
+            chain.insert(id.clone(), seq);
+            parent = id;
+        }
+        Ok(chain)
+    }
+
+    /// The next upload and the next advance work.
+    fn goes_on(&mut self) -> io::Result<()> {
+        let head = self.json("head")?;
+        let parent = head["head"].as_str().unwrap_or_default().to_owned();
+        let next = chunk("after the power cut");
+        let id = uuid::Uuid::new_v4().to_string();
+        let steps = [
+            (format!("chunks/{}", next.id), next.bytes, 201),
+            (
+                format!("transactions/{id}"),
+                transaction_json(&parent, &[&next.id]).into_bytes(),
+                201,
+            ),
+            (
+                "head".to_owned(),
+                json!({ "head": id }).to_string().into_bytes(),
+                204,
+            ),
+        ];
+        for (rest, body, status) in steps {
+            let path = format!("/0.1/{}/{rest}", self.user);
+            let answer = self.client.attempt("PUT", &path, &[], Some(&body))?;
+            if answer.status != status {
+                let said = String::from_utf8_lossy(&answer.body).into_owned();
+                self.complain(&format!("PUT {rest} afterwards: {} {said}", answer.status));
+                return Ok(());
+            }
+        }
+        if self.json("head")?["head"] != *id {
+            self.complain("HEAD does not go on");
+        }
+        Ok(())
+    }
+
+    fn get(&mut self, rest: &str) -> io::Result<Answer> {
+        let path = format!("/0.1/{}/{rest}", self.user);
+        self.client.attempt("GET", &path, &[], None)
+    }
+
+    fn json(&mut self, rest: &str) -> io::Result<Value> {
+        let answer = self.get(rest)?;
+        if answer.status != 200 {
+            let said = String::from_utf8_lossy(&answer.body).into_owned();
+            self.complain(&format!("GET {rest}: {} {said}", answer.status));
+            return Ok(Value::Null);
+        }
+        Ok(serde_json::from_slice(&answer.body)?)
+    }
+
+    fn complain(&mut self, what: &str) {
+        self.wrong.push(format!("{}: {what}", self.user));
+    }
+}
+
+/// No file under a chunk's name is anything but that chunk.
+fn names_are_digests(directory: &Path, wrong: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            names_are_digests(&path, wrong)?;
+            continue;
+        }
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let is_digest = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_digest && digest(&fs::read(&path)?) != name {
+            wrong.push(format!("{} is not what its name says", path.display()));
+        }
+    }
+    Ok(())
+}

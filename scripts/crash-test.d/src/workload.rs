@@ -1,0 +1,299 @@
+//! What the clients do while the disk is recorded: chunks of all sizes, transactions, advances, races on
+//! one user, the removal of users; through two servers, one of which is killed now and then, so that one
+//! finds what the other left unsynced. Each answer is a mark in the recording.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+use serde_json::{Value, json};
+
+use crate::device::Devices;
+use crate::http::{Answer, Client};
+use crate::ids::{Chunk, ROOT, chunk, transaction_json, user_id};
+use crate::mark::Mark;
+use crate::server::Server;
+
+/// How long a client looks for a server that lives.
+const ATTEMPTS: usize = 200;
+
+/// Two servers, of which the second is often dead.
+struct Servers(Mutex<[Option<SocketAddr>; 2]>);
+
+/// What is done, and by how many.
+pub struct Workload<'a> {
+    pub binary: &'a Path,
+    pub data: &'a Path,
+    pub mistake: Option<&'a str>,
+    pub clients: usize,
+    /// So many answers in all.
+    pub answers: usize,
+    pub seed: u64,
+}
+
+impl Workload<'_> {
+    /// Does it. Fails where a server cannot be started, or answers what no server should.
+    pub fn run(&self, devices: &Devices) -> io::Result<()> {
+        let start = || Server::start(self.binary, self.data, self.mistake);
+        let steady = start()?;
+        let servers = Servers(Mutex::new([Some(steady.address), None]));
+        let (done, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let killer = scope.spawn(|| {
+                let mut rng = Rng::with_seed(self.seed);
+                while !over.load(Ordering::Relaxed) {
+                    let server = start()?;
+                    servers.set_second(Some(server.address));
+                    std::thread::sleep(Duration::from_millis(rng.u64(50..400)));
+                    drop(server);
+                    servers.set_second(None);
+                }
+                io::Result::Ok(())
+            });
+            let clients: Vec<_> = (0..self.clients)
+                .map(|number| {
+                    let mut client = Device {
+                        devices,
+                        servers: &servers,
+                        client: None,
+                        rng: Rng::with_seed(self.seed ^ (number as u64 + 1)),
+                        number,
+                        done: &done,
+                        chunks: Vec::new(),
+                        deleted: 0,
+                    };
+                    scope.spawn(move || {
+                        while client.done.load(Ordering::Relaxed) < self.answers {
+                            client.round()?;
+                        }
+                        io::Result::Ok(())
+                    })
+                })
+                .collect();
+            let ended: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
+            over.store(true, Ordering::Relaxed);
+            let killer = killer.join();
+            for result in ended.into_iter().chain([killer]) {
+                result.expect("a client does not panic")?;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Servers {
+    fn set_second(&self, address: Option<SocketAddr>) {
+        self.0.lock().expect("nobody panics with it")[1] = address;
+    }
+
+    fn any(&self, rng: &mut Rng) -> SocketAddr {
+        let all = self.0.lock().expect("nobody panics with it");
+        let which = usize::from(rng.bool());
+        all[which]
+            .or(all[0])
+            .expect("the first one is never killed")
+    }
+}
+
+struct Device<'a> {
+    devices: &'a Devices,
+    servers: &'a Servers,
+    client: Option<Client>,
+    rng: Rng,
+    number: usize,
+    done: &'a AtomicUsize,
+    chunks: Vec<(String, Chunk)>,
+    deleted: usize,
+}
+
+impl Device<'_> {
+    /// Uploads one or two transactions upon HEAD, and advances HEAD there.
+    fn round(&mut self) -> io::Result<()> {
+        if self.rng.u8(..) < 16 {
+            return self.come_and_go();
+        }
+        let user = match self.rng.bool() {
+            true => user_id("everybody"),
+            false => user_id(&format!("client {}", self.number)),
+        };
+        let mut parent = self.head(&user)?;
+        for _ in 0..self.rng.usize(1..=2) {
+            let id = uuid::Builder::from_random_bytes(self.rng.u128(..).to_le_bytes())
+                .into_uuid()
+                .to_string();
+            let mut chunks = Vec::new();
+            for _ in 0..self.rng.usize(0..=3) {
+                chunks.push(self.chunk(&user)?);
+            }
+            if !self.transaction(&user, &id, &parent, &chunks)? {
+                return Ok(());
+            }
+            parent = id;
+        }
+        let body = json!({ "head": parent }).to_string();
+        let answer = self.ask("PUT", &format!("/0.1/{user}/head"), Some(body.as_bytes()))?;
+        match answer {
+            Some(answer) if answer.status == 204 => self.mark(Mark::Head { user, id: parent }),
+            Some(answer) if answer.status == 409 => self.mark(Mark::Head {
+                id: text(&answer, "head")?,
+                user,
+            }),
+            other => tolerated(other)?,
+        }
+        Ok(())
+    }
+
+    /// A new chunk, or one that may be there already. Its id, whether or not it got there.
+    fn chunk(&mut self, user: &str) -> io::Result<String> {
+        let again = self.rng.usize(..4) == 0;
+        let old: Vec<&Chunk> = self
+            .chunks
+            .iter()
+            .filter(|(whose, _)| again && whose == user)
+            .map(|(_, chunk)| chunk)
+            .collect();
+        let chunk = match self.rng.choice(old) {
+            Some(old) => old.clone(),
+            None => {
+                let sizes = [0..2, 1..100, 1..100, 4000..9000, 60_000..200_000];
+                let size = self.rng.choice(sizes).expect("there are some");
+                let length = self.rng.usize(size);
+                chunk(
+                    std::iter::repeat_with(|| self.rng.u8(..))
+                        .take(length)
+                        .collect::<Vec<u8>>(),
+                )
+            }
+        };
+        let path = format!("/0.1/{user}/chunks/{}", chunk.id);
+        let id = chunk.id.clone();
+        match self.ask("PUT", &path, Some(&chunk.bytes))? {
+            Some(answer) if answer.status == 201 => {
+                self.mark(Mark::Chunk {
+                    user: user.to_owned(),
+                    id: chunk.id.clone(),
+                    bytes: chunk.bytes.clone(),
+                });
+            }
+            other => tolerated(other)?,
+        }
+        self.chunks.push((user.to_owned(), chunk));
+        Ok(id)
+    }
+
+    fn transaction(
+        &mut self,
+        user: &str,
+        id: &str,
+        parent: &str,
+        chunks: &[String],
+    ) -> io::Result<bool> {
+        let ids: Vec<&str> = chunks.iter().map(String::as_str).collect();
+        let body = transaction_json(parent, &ids);
+        let path = format!("/0.1/{user}/transactions/{id}");
+        match self.ask("PUT", &path, Some(body.as_bytes()))? {
+            Some(answer) if answer.status == 201 => {
+                self.mark(Mark::Transaction {
+                    user: user.to_owned(),
+                    id: id.to_owned(),
+                    parent: parent.to_owned(),
+                    chunks: chunks.to_vec(),
+                });
+                Ok(true)
+            }
+            // A chunk of it was lost with its server, unanswered.
+            Some(answer) if answer.status == 404 => Ok(false),
+            other => tolerated(other).map(|()| false),
+        }
+    }
+
+    fn head(&mut self, user: &str) -> io::Result<String> {
+        loop {
+            let Some(answer) = self.ask("GET", &format!("/0.1/{user}/head"), None)? else {
+                continue;
+            };
+            if answer.status != 200 {
+                tolerated(Some(answer))?;
+                continue;
+            }
+            let id = text(&answer, "head")?;
+            if id != ROOT {
+                self.mark(Mark::Head {
+                    user: user.to_owned(),
+                    id: id.clone(),
+                });
+            }
+            return Ok(id);
+        }
+    }
+
+    /// A user who uploads something and is removed.
+    fn come_and_go(&mut self) -> io::Result<()> {
+        self.deleted += 1;
+        let user = user_id(&format!("guest {} of {}", self.deleted, self.number));
+        self.chunk(&user)?;
+        self.mark(Mark::Deleting { user: user.clone() });
+        match self.ask("DELETE", &format!("/0.1/{user}/"), None)? {
+            Some(answer) if answer.status == 204 => self.mark(Mark::Deleted { user }),
+            other => tolerated(other)?,
+        }
+        Ok(())
+    }
+
+    fn mark(&self, mark: Mark) {
+        if !matches!(mark, Mark::Deleting { .. }) {
+            self.done.fetch_add(1, Ordering::Relaxed);
+        }
+        self.devices.mark(mark);
+    }
+
+    /// Asks any server. `None`: it died, and nobody knows what it did.
+    fn ask(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> io::Result<Option<Answer>> {
+        // Change the server now and then.
+        if self.rng.usize(..3) == 0 {
+            self.client = None;
+        }
+        for _ in 0..ATTEMPTS {
+            let mut client = match self.client.take() {
+                Some(client) => client,
+                None => Client::new(self.servers.any(&mut self.rng)),
+            };
+            match client.attempt(method, path, &[], body) {
+                Ok(answer) => {
+                    self.client = Some(client);
+                    return Ok(Some(answer));
+                }
+                Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(_) => return Ok(None),
+            }
+        }
+        Err(io::Error::other("no server lives"))
+    }
+}
+
+/// No answer, or one that a client has to take as it comes: the lock is held, or its holder died.
+fn tolerated(answer: Option<Answer>) -> io::Result<()> {
+    match answer {
+        None => Ok(()),
+        Some(answer) if answer.status == 503 => Ok(()),
+        Some(answer) => Err(io::Error::other(format!(
+            "an answer that nobody asked for: {} {}",
+            answer.status,
+            String::from_utf8_lossy(&answer.body)
+        ))),
+    }
+}
+
+fn text(answer: &Answer, key: &str) -> io::Result<String> {
+    let body: Value = serde_json::from_slice(&answer.body)?;
+    match body[key].as_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(io::Error::other(format!("no {key} in {body}"))),
+    }
+}

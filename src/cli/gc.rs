@@ -1,0 +1,201 @@
+//! `mentat-sync gc`: what nothing reachable needs, and nobody asked for lately, goes.
+
+use std::time::{Duration, SystemTime};
+
+use bytesize::ByteSize;
+use clap::Args;
+use serde::Serialize;
+
+use super::Failure;
+use super::arguments::{DataDirectory, grace, is_set};
+use super::open::{not_usable, open};
+use super::output::{json_line, print};
+use super::users::no_such_user;
+use crate::disk::Grouping;
+use crate::model::UserId;
+use crate::store::{self, Item, Options, Store};
+use crate::upkeep::gc::{Event, Options as How, Run, Why, run};
+
+/// Remove garbage: what was uploaded, is not reachable from HEAD, and is older than the grace period.
+///
+/// Only what is pending is looked at, so a long chain costs nothing. Works beside a running server, and
+/// on a full disk. A dry run prints the path of every file that would go; a run says how much went, and
+/// nothing if nothing did.
+#[derive(Args)]
+pub struct Gc {
+    #[command(flatten)]
+    data: DataDirectory,
+
+    /// Only this user's.
+    #[arg(long, value_name = "UUID", env = "MENTAT_SYNC_USER")]
+    user: Option<UserId>,
+
+    /// How long what nothing reachable needs is kept after it was last uploaded or asked about.
+    #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_GRACE", default_value = "14d",
+          value_parser = grace)]
+    grace: Duration,
+
+    /// Print what would go, and touch nothing.
+    #[arg(long, env = "MENTAT_SYNC_DRY_RUN", value_parser = is_set, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", default_value = "false",
+          hide_default_value = true)]
+    dry_run: bool,
+
+    /// Collect though the clock is further from the last run than the grace period.
+    #[arg(long, env = "MENTAT_SYNC_FORCE", value_parser = is_set, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", default_value = "false",
+          hide_default_value = true)]
+    force: bool,
+
+    /// Print one JSON object a line for everything that goes.
+    #[arg(long, env = "MENTAT_SYNC_JSON", value_parser = is_set, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", default_value = "false",
+          hide_default_value = true)]
+    json: bool,
+}
+
+/// Something that went, or would go.
+#[derive(Serialize)]
+struct Line<'a> {
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    kind: &'a str,
+    why: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    removed: bool,
+}
+
+/// How much went.
+#[derive(Default)]
+struct Total {
+    files: u64,
+    bytes: u64,
+    failed: u64,
+}
+
+impl Gc {
+    pub fn run(&self) -> Result<(), Failure> {
+        let path = &self.data.path;
+        let store = open(path, Options::default(), Grouping::Auto)?;
+        let failed = |error| not_usable(path, &error);
+        if let Some(user) = &self.user
+            && !store.users().map_err(failed)?.contains(user)
+        {
+            return Err(no_such_user(user));
+        }
+        let mut total = Total::default();
+        let mut ran = Ok(Run::Done);
+        print(|out| {
+            let mut written = Ok(());
+            ran = self.collect(&store, &mut total, &mut |line| {
+                // Whoever reads may stop reading: what was begun is done to its end.
+                if written.is_ok() {
+                    written = match self.json {
+                        true => json_line(out, &line),
+                        false => writeln!(out, "{}", line.path),
+                    };
+                }
+            });
+            written
+        })?;
+        match ran.map_err(failed)? {
+            Run::ClockLeapt { last, now } => Err(leapt(last, now)),
+            Run::Done => self.sum_up(&total),
+        }
+    }
+
+    fn collect(
+        &self,
+        store: &Store,
+        total: &mut Total,
+        print: &mut dyn FnMut(Line),
+    ) -> store::Result<Run> {
+        let how = How {
+            grace: self.grace,
+            dry_run: self.dry_run,
+            force: self.force,
+        };
+        let shown = self.json || self.dry_run;
+        run(store, self.user.as_ref(), &how, &mut |event| match event {
+            Event::Garbage { user, garbage } => {
+                total.files += 1;
+                total.bytes += garbage.bytes;
+                if shown {
+                    print(Line {
+                        path: store.place_of(&user, &garbage.item).as_str(),
+                        user: Some(user.to_string()),
+                        kind: kind(&garbage.item),
+                        why: why(garbage.why),
+                        bytes: Some(garbage.bytes),
+                        removed: !self.dry_run,
+                    });
+                }
+            }
+            Event::LeftBehind(place) => {
+                total.files += 1;
+                if shown {
+                    print(Line {
+                        path: place.as_str(),
+                        user: None,
+                        kind: "folder",
+                        why: why(Why::LeftBehind),
+                        bytes: None,
+                        removed: !self.dry_run,
+                    });
+                }
+            }
+            Event::Overtaken(user) => {
+                eprintln!("mentat-sync: user {user}: another collection is at work there");
+            }
+            Event::Failed { user, error } => {
+                total.failed += 1;
+                let whose = user.map_or(String::new(), |user| format!("user {user}: "));
+                let Failure { words, .. } = not_usable(&self.data.path, &error);
+                eprintln!("mentat-sync: {whose}{words}");
+                if matches!(error, store::Error::Damaged { .. }) {
+                    eprintln!("  nothing of this user's goes before `mentat-sync fsck` is happy");
+                }
+            }
+        })
+    }
+
+    fn sum_up(&self, total: &Total) -> Result<(), Failure> {
+        if total.failed > 0 {
+            return Err(Failure::failed("some garbage stays"));
+        }
+        if self.json || self.dry_run || total.files == 0 {
+            return Ok(());
+        }
+        let bytes = ByteSize(total.bytes);
+        print(|out| writeln!(out, "{} files went, {bytes}", total.files))
+    }
+}
+
+fn kind(item: &Item) -> &'static str {
+    match item {
+        Item::Transaction(_) => "transaction",
+        Item::Alias(_) => "alias",
+        Item::Chunk(_) => "chunk",
+        Item::Temporary(_) => "temporary",
+    }
+}
+
+fn why(why: Why) -> &'static str {
+    match why {
+        Why::Abandoned => "abandoned",
+        Why::Leftover => "leftover",
+        Why::LeftBehind => "left-behind",
+    }
+}
+
+fn leapt(last: SystemTime, now: SystemTime) -> Failure {
+    let time = humantime::format_rfc3339_seconds;
+    Failure::failed(format!(
+        "the clock says {}, and gc last ran at {}: longer ago than the grace period, so that everything \
+         may look old that is not; nothing was touched\n  if the clock is right, run it with --force",
+        time(now),
+        time(last),
+    ))
+}

@@ -1,0 +1,306 @@
+//! `/0.1/{user}/bundle`: a part of the chain as one tar, out and in.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use actix_web::body::SizedStream;
+use actix_web::dev::RequestHead;
+use actix_web::http::{Method, StatusCode, header};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::blocking::blocking;
+use super::body::Body;
+use super::conditions::{Wanted, wanted};
+use super::content::{CHANGING, IMMUTABLE, headers_only, json_answer};
+use super::heads;
+use super::problem::Problem;
+use super::{Answer, Site};
+use crate::model::{UserId, limits};
+use crate::store::{self, BundleReader, Counts, Plan, PullBundle, PushBundle, Store};
+use crate::wire::{BadQuery, BundleMessage, BundleQuery, Code, CountsMessage, TAR};
+
+/// Pieces of a pushed bundle that are on their way from the network to the disk.
+const PIECES_AHEAD: usize = 8;
+
+/// `GET`: 200 with the tar of everything after `from` up to `to`, streamed; its `Content-Location`
+/// is the address at which the same bytes can be had again. There, or with `If-Range`, 206 with a
+/// part of it and 416 `range`; 304 on `If-None-Match`, 412 `precondition-failed` on `If-Match`. 400
+/// `bad-query` (also where `to` comes before `from`), `malformed-id`; 404 `unknown-transaction`
+/// where `from` or `to` is not on the chain.
+///
+/// A part, and a HEAD, need the length of the whole: a look at each of its files.
+pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
+    let query = BundleQuery::parse(request.uri.query())?;
+    let found = blocking(site, move |store| {
+        store.bundle(&user, query.from, query.to, query.limit)
+    });
+    let plan = match found.await? {
+        PullBundle::Ready(plan) => plan,
+        PullBundle::ToBeforeFrom => return Err(BadQuery::ToBeforeFrom.into()),
+        PullBundle::UnknownTransaction(id) => {
+            let detail = format!("{id} is not on the chain");
+            return Err(Problem::new(Code::UnknownTransaction, detail));
+        }
+    };
+    let (from, to) = (plan.from.id, plan.to.id);
+    let tag = format!("\"{from}-{to}\"");
+    let headers = request.headers();
+    let pinned = query.to.is_some() || headers.contains_key(header::IF_RANGE);
+    let ranges = pinned && request.method == Method::GET;
+    let measured = request.method == Method::HEAD || ranges && asks_for_a_part(headers);
+    let bytes = if measured {
+        let plan = plan.clone();
+        Some(blocking(site, move |store| store.bundle_bytes(&plan)).await?)
+    } else {
+        None
+    };
+    let whole = bytes.unwrap_or_default();
+    let (status, first, length) = match wanted(headers, &tag, whole, ranges && measured) {
+        Wanted::Whole => (StatusCode::OK, 0, bytes),
+        Wanted::Part { first, last } => {
+            (StatusCode::PARTIAL_CONTENT, first, Some(last - first + 1))
+        }
+        Wanted::NotModified => (StatusCode::NOT_MODIFIED, 0, None),
+        Wanted::Unsatisfiable => return Err(Problem::range(whole)),
+        Wanted::Failed => {
+            let detail = "it is not the one that If-Match names";
+            return Err(Problem::new(Code::PreconditionFailed, detail));
+        }
+    };
+    let caching = match query.to {
+        Some(_) => IMMUTABLE,
+        None => CHANGING,
+    };
+    // Relative to the request's own address: it says the user's id no more often than that does,
+    // and is right behind a proxy that serves this below another path.
+    let pinned = format!("bundle?from={from}&to={to}");
+    let mut response = HttpResponse::build(status);
+    response
+        .insert_header((header::ETAG, tag))
+        .insert_header((header::CACHE_CONTROL, caching))
+        .insert_header((header::CONTENT_LOCATION, pinned));
+    if status == StatusCode::NOT_MODIFIED {
+        return Ok(response.finish());
+    }
+    response
+        .insert_header((header::CONTENT_TYPE, TAR))
+        .insert_header((header::ACCEPT_RANGES, "bytes"));
+    if status == StatusCode::PARTIAL_CONTENT {
+        let last = first + length.unwrap_or_default() - 1;
+        let range = format!("bytes {first}-{last}/{whole}");
+        response.insert_header((header::CONTENT_RANGE, range));
+    }
+    if request.method == Method::HEAD {
+        return Ok(headers_only(response, whole));
+    }
+    let reader = blocking(site, move |store| start(store, &plan, first)).await?;
+    let pieces = pieces(Arc::clone(&site.store), reader, length);
+    Ok(match length {
+        Some(length) => response.body(SizedStream::new(length, pieces)),
+        None => response.streaming(pieces),
+    })
+}
+
+fn asks_for_a_part(headers: &header::HeaderMap) -> bool {
+    headers.contains_key(header::RANGE)
+}
+
+fn start(store: &Store, plan: &Plan, first: u64) -> store::Result<BundleReader> {
+    let mut reader = store.read_bundle(plan)?;
+    reader.skip(store, first)?;
+    Ok(reader)
+}
+
+/// A piece being read, and what is to be read after it.
+type Reading = JoinHandle<store::Result<(Bytes, BundleReader)>>;
+
+/// The bundle from here on, piece by piece, so many bytes or all: while one is on its way the next is
+/// read, and no thread is held while the network is waited for. A failure breaks the connection
+/// off, which never looks like an end.
+fn pieces(
+    store: Arc<Store>,
+    reader: BundleReader,
+    length: Option<u64>,
+) -> impl Stream<Item = io::Result<Bytes>> {
+    let read = move |mut reader: BundleReader, left: u64| -> Reading {
+        let store = Arc::clone(&store);
+        tokio::task::spawn_blocking(move || {
+            let mut buffer = vec![0; left.min(limits::PIECE as u64) as usize];
+            let read = reader.read(&store, &mut buffer)?;
+            buffer.truncate(read);
+            Ok((Bytes::from(buffer), reader))
+        })
+    };
+    let left = length.unwrap_or(u64::MAX);
+    let first = Some((read(reader, left), left));
+    stream::try_unfold((first, read), move |(state, read)| async move {
+        let Some((reading, left)) = state else {
+            return Ok(None);
+        };
+        let broken = || io::Error::other("a read failed; see above");
+        let (piece, reader) = reading.await.map_err(|_| broken())?.map_err(|error| {
+            // Logged as any failure of the store is.
+            let _: Problem = store::Error::into(error);
+            broken()
+        })?;
+        if piece.is_empty() {
+            return match length {
+                Some(_) if left > 0 => Err(broken()),
+                _ => Ok(None),
+            };
+        }
+        let left = left - piece.len() as u64;
+        let next = (left > 0).then(|| (read(reader, left), left));
+        Ok(Some((piece, (next, read))))
+    })
+}
+
+/// `POST`: 200, all of it is there and HEAD where its HEAD says, with how much was new. 409 with the
+/// current head where HEAD may not go there: `unknown-transaction`, `not-a-descendant`,
+/// `has-descendants`, `missing-chunks`; all of it is pending then. 400 `bad-bundle`,
+/// `incomplete-body`; 404 `missing-chunks`; 408 `timeout`; 409 `unknown-parent`,
+/// `transaction-exists`, `chunk-exists`; 413 `too-large`; 503 `busy`; 507 `no-space`,
+/// `quota-exceeded`.
+pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Answer {
+    let Ok(permit) = Arc::clone(&site.pushes).try_acquire_owned() else {
+        return Err(Problem::busy("as many bundles are being taken in as may"));
+    };
+    let (send, receive) = mpsc::channel(PIECES_AHEAD);
+    let (tell, mut told) = oneshot::channel();
+    let store = Arc::clone(&site.store);
+    tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let mut incoming = Incoming {
+            receive,
+            piece: Bytes::new(),
+            ended: false,
+        };
+        match store.push_bundle(&user, &mut incoming) {
+            Ok((outcome, leftovers)) => {
+                // Nothing more is taken, and a client that is gone has nobody listen.
+                drop(incoming);
+                let _ = tell.send(Ok(outcome));
+                if let Some(leftovers) = leftovers {
+                    leftovers.clear(&store);
+                }
+            }
+            Err(error) => {
+                drop(incoming);
+                let _ = tell.send(Err(error));
+            }
+        }
+    });
+    let broke_off = |_| {
+        log::error!("a push broke off");
+        Problem::internal()
+    };
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            outcome = &mut told => break outcome.map_err(broke_off)??,
+            next = next_piece(body, &send) => if next? {
+                break told.await.map_err(broke_off)??;
+            },
+        }
+    };
+    answer(outcome)
+}
+
+/// Hands the next piece of the body on; says whether that was the end. Dropped, it loses nothing
+/// that matters: the store has answered then.
+async fn next_piece(body: &mut Body, send: &mpsc::Sender<Piece>) -> Result<bool, Problem> {
+    let piece = match body.next().await? {
+        Some(bytes) => Piece::More(bytes),
+        None => Piece::End,
+    };
+    let end = matches!(piece, Piece::End);
+    // Nobody listens any more once the store has answered, which it is about to tell.
+    let _ = send.send(piece).await;
+    Ok(end)
+}
+
+/// A pushed bundle on its way to the store.
+enum Piece {
+    More(Bytes),
+    End,
+}
+
+/// The body of a push, as the store reads it.
+struct Incoming {
+    receive: mpsc::Receiver<Piece>,
+    piece: Bytes,
+    ended: bool,
+}
+
+impl Read for Incoming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() && !self.ended {
+            match self.receive.blocking_recv() {
+                Some(Piece::More(bytes)) => self.piece = bytes,
+                Some(Piece::End) => self.ended = true,
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+        let length = self.piece.len().min(buffer.len());
+        let piece = self.piece.split_to(length);
+        buffer[..length].copy_from_slice(&piece);
+        Ok(length)
+    }
+}
+
+fn answer(outcome: PushBundle) -> Answer {
+    let refusal = match outcome {
+        PushBundle::Taken {
+            head,
+            stored,
+            existing,
+        } => {
+            return Ok(json_answer(&BundleMessage {
+                head: head.id,
+                seq: head.seq,
+                stored: counts(stored),
+                existing: counts(existing),
+            }));
+        }
+        PushBundle::Refused { head, why } => heads::refused(head, why),
+        PushBundle::Bad(why) => Problem::new(Code::BadBundle, why),
+        PushBundle::Cut(_) => Problem::new(Code::IncompleteBody, "the body ended too early"),
+        PushBundle::TooLarge { limit } => Problem::too_large(limit),
+        PushBundle::UnknownParent(id) => {
+            let detail = format!("the parent of {id} is neither in the bundle nor here");
+            Problem::new(Code::UnknownParent, detail)
+        }
+        PushBundle::TransactionExists(id) => {
+            let detail =
+                format!("{id} stands for a transaction with another parent or other chunks");
+            Problem::new(Code::TransactionExists, detail)
+        }
+        PushBundle::MissingChunks(chunks) => {
+            let detail = "chunks that a transaction names are neither in the bundle nor here";
+            Problem::new(Code::MissingChunks, detail).missing(chunks)
+        }
+        PushBundle::ChunkExists(alias) => {
+            let detail = format!("the id {alias} stands for other bytes");
+            Problem::new(Code::ChunkExists, detail)
+        }
+        PushBundle::TooManyPending { limit, used } => {
+            let detail = "more transactions would be pending than may be; advance HEAD first";
+            Problem::new(Code::QuotaExceeded, detail)
+                .limit(limit as u64)
+                .used(used as u64)
+        }
+    };
+    Err(refusal)
+}
+
+fn counts(counts: Counts) -> CountsMessage {
+    CountsMessage {
+        chunks: counts.chunks,
+        transactions: counts.transactions,
+        bytes: counts.bytes,
+    }
+}

@@ -1,0 +1,563 @@
+//! One connection: its requests one at a time, and its clients not for ever.
+//!
+//! actix decodes a pipelined request while the one before it is still being answered, and then writes
+//! that answer as if it were to the later request: the answer to a GET that a HEAD follows loses its
+//! body, and every answer before a `Connection: close` says that it is the last. So a [`Connection`]
+//! hands out the bytes of one request, and those of the next when its answer is on its way.
+//!
+//! It also ends where nobody else looks: when the head of a request does not come to its end in time
+//! (actix times the first one only), and when a client does not take its answer.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use actix_web::dev::RequestHead;
+use actix_web::http::{ConnectionType, Method, header};
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::body::announced;
+use super::framing::{ChunkedEnd, HeadEnd};
+
+/// How much of the next request is read while one is being answered: enough to notice that the client
+/// is gone, and for most a whole request.
+const AHEAD: usize = 4096;
+
+/// What is said to a client whose first request does not come to its end.
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
+    content-type: application/problem+json\r\n\
+    content-length: 135\r\n\
+    connection: close\r\n\
+    cache-control: no-store\r\n\
+    referrer-policy: no-referrer\r\n\
+    x-content-type-options: nosniff\r\n\r\n\
+    {\"type\":\"about:blank\",\"status\":408,\"title\":\"Request Timeout\",\
+    \"detail\":\"the head of the request did not come in time\",\"code\":\"timeout\"}\n";
+
+/// How long things may take that a client decides on.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// The head of a request, from its first byte, or from the connection's start.
+    pub head: Duration,
+    /// Taking any more of an answer.
+    pub taking: Duration,
+}
+
+/// Whose turn it is on a connection: what its [`Connection`] and the service of its requests share.
+#[derive(Clone)]
+pub struct Turn(Rc<RefCell<Shared>>);
+
+struct Shared {
+    phase: Phase,
+    /// The request whose body is being handed out has been answered already.
+    answered: bool,
+    /// Whoever waits for the turn of what has been read ahead.
+    reader: Option<Waker>,
+    /// The client has said its last word: it is gone, or only listens.
+    silent: bool,
+    /// Whoever waits for that.
+    listener: Option<Waker>,
+}
+
+enum Phase {
+    /// The head of a request.
+    Head(HeadEnd),
+    /// A whole head has been handed out, and nobody has said yet what follows.
+    Decoding,
+    /// So many bytes of a body.
+    Body(u64),
+    /// A body in chunks.
+    Chunked(ChunkedEnd),
+    /// The request is whole: what comes belongs to the next.
+    Answering,
+    /// The connection ends with this answer.
+    Last,
+}
+
+impl Turn {
+    fn new() -> Self {
+        Self(Rc::new(RefCell::new(Shared {
+            phase: Phase::Head(HeadEnd::default()),
+            answered: false,
+            reader: None,
+            silent: false,
+            listener: None,
+        })))
+    }
+
+    /// Waits until the client has said its last word. One that is gone looks like that, and so does
+    /// one that only listens: whoever makes it wait answers at once, and both are served.
+    pub async fn silence(&self) {
+        poll_fn(|context| {
+            let mut shared = self.0.borrow_mut();
+            if shared.silent {
+                return Poll::Ready(());
+            }
+            shared.listener = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// A request has been decoded, and this is its head.
+    pub fn begin(&self, head: &RequestHead) {
+        let mut shared = self.0.borrow_mut();
+        shared.answered = false;
+        shared.phase = if head.method == Method::CONNECT {
+            Phase::Last
+        } else if head.headers().contains_key(header::TRANSFER_ENCODING) {
+            Phase::Chunked(ChunkedEnd::default())
+        } else {
+            match announced(head.headers()) {
+                None | Some(0) => Phase::Answering,
+                Some(bytes) => Phase::Body(bytes),
+            }
+        };
+        shared.wake();
+    }
+
+    /// Its answer is there; `last` if no other request is to be answered on this connection.
+    pub fn end(&self, last: bool) {
+        let mut shared = self.0.borrow_mut();
+        shared.answered = true;
+        match shared.phase {
+            _ if last => shared.phase = Phase::Last,
+            Phase::Answering => shared.phase = Phase::Head(HeadEnd::default()),
+            // The rest of its body comes first.
+            _ => {}
+        }
+        shared.wake();
+    }
+}
+
+/// Whether no other request is to be answered after the one with this head.
+pub fn is_last(head: &RequestHead) -> bool {
+    head.method == Method::CONNECT || head.connection_type() != ConnectionType::KeepAlive
+}
+
+impl Shared {
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    fn be_silent(&mut self) {
+        self.silent = true;
+        if let Some(listener) = self.listener.take() {
+            listener.wake();
+        }
+    }
+
+    /// Whether bytes may be handed out.
+    fn is_open(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Head(_) | Phase::Body(_) | Phase::Chunked(_)
+        )
+    }
+
+    /// How many of these bytes belong to what is being handed out now: at least one.
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        let (taken, ended) = match &mut self.phase {
+            Phase::Head(head) => match head.find(bytes) {
+                Some(end) => {
+                    self.phase = Phase::Decoding;
+                    return end;
+                }
+                None => return bytes.len(),
+            },
+            Phase::Body(left) => {
+                let taken =
+                    usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                *left -= taken as u64;
+                (taken, *left == 0)
+            }
+            Phase::Chunked(chunked) => match chunked.find(bytes) {
+                Some(end) => (end, true),
+                None => (bytes.len(), false),
+            },
+            Phase::Decoding | Phase::Answering | Phase::Last => (0, false),
+        };
+        if ended {
+            self.phase = if self.answered {
+                Phase::Head(HeadEnd::default())
+            } else {
+                Phase::Answering
+            };
+        }
+        taken
+    }
+}
+
+/// A stream of requests, each handed out when the one before it has its answer.
+pub struct Connection<S> {
+    stream: S,
+    turn: Turn,
+    /// What has been read and belongs to the next request.
+    ahead: BytesMut,
+    patience: Patience,
+    /// No answer has been written yet.
+    fresh: bool,
+    reading: Option<Pin<Box<Sleep>>>,
+    writing: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A connection that has just been accepted.
+    pub fn new(stream: S, patience: Patience) -> Self {
+        Self {
+            stream,
+            turn: Turn::new(),
+            ahead: BytesMut::new(),
+            patience,
+            fresh: true,
+            reading: None,
+            writing: None,
+        }
+    }
+
+    /// What the service of its requests is to tell it through.
+    pub fn turn(&self) -> Turn {
+        self.turn.clone()
+    }
+
+    /// Reads what may be handed out now.
+    fn read_on(
+        &mut self,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let length = self.ahead.len().min(buffer.remaining());
+            let taken = shared.take(&self.ahead[..length]);
+            buffer.put_slice(&self.ahead[..taken]);
+            self.ahead.advance(taken);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.stream).poll_read(context, buffer) {
+            Poll::Ready(read) => read?,
+            Poll::Pending => return self.time_head(shared, context),
+        }
+        let read = &buffer.filled()[before..];
+        if !read.is_empty() {
+            let taken = shared.take(read);
+            self.ahead.extend_from_slice(&read[taken..]);
+            buffer.set_filled(before + taken);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sees to it that a head that has begun, or the first, comes to its end. A connection that is
+    /// idle between two requests is for actix to end.
+    fn time_head(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &shared.phase {
+            Phase::Head(head) if self.fresh || head.has_begun() => {}
+            _ => {
+                self.reading = None;
+                return Poll::Pending;
+            }
+        }
+        let patience = self.patience.head;
+        let timer = self
+            .reading
+            .get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(timer.as_mut().poll(context));
+        if self.fresh {
+            // Best effort: it is closed in any case.
+            let _ = Pin::new(&mut self.stream).poll_write(context, TOO_SLOW);
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Looks whether the client is still there, and keeps what it says for its turn.
+    fn read_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = [0; AHEAD];
+        while self.ahead.is_empty() {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.ahead.extend_from_slice(buffer.filled());
+        }
+        Poll::Pending
+    }
+
+    /// Times how long a client takes nothing.
+    fn time_write<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.writing = None;
+            return polled;
+        }
+        let patience = self.patience.taking;
+        let timer = self
+            .writing
+            .get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(timer.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let turn = this.turn.clone();
+        let mut shared = turn.0.borrow_mut();
+        let before = buffer.filled().len();
+        let polled = if shared.is_open() {
+            this.read_on(&mut shared, context, buffer)
+        } else {
+            this.reading = None;
+            this.read_ahead(context)
+        };
+        match &polled {
+            // Otherwise it is the socket that wakes.
+            Poll::Pending if !this.ahead.is_empty() => {
+                shared.reader = Some(context.waker().clone());
+            }
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => {}
+            Poll::Ready(_) => shared.be_silent(),
+        }
+        polled
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.fresh = false;
+        let polled = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.time_write(polled, context)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::{HeaderName, HeaderValue};
+    use futures_util::FutureExt;
+    use std::io::{Read, Write};
+    use tokio::net::UnixStream;
+
+    const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    /// What a server sees of a client that is the test.
+    struct Seen {
+        connection: Connection<UnixStream>,
+        client: std::os::unix::net::UnixStream,
+    }
+
+    impl Seen {
+        fn new(head: Duration) -> Self {
+            let (client, server) = std::os::unix::net::UnixStream::pair().unwrap();
+            server.set_nonblocking(true).unwrap();
+            let patience = Patience { head, taking: head };
+            let server = UnixStream::from_std(server).unwrap();
+            Self {
+                connection: Connection::new(server, patience),
+                client,
+            }
+        }
+
+        fn says(&mut self, bytes: &str) {
+            self.client.write_all(bytes.as_bytes()).unwrap();
+        }
+
+        async fn read_once(&mut self) -> io::Result<String> {
+            let mut bytes = [0; 1024];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let connection = &mut self.connection;
+            poll_fn(|context| Pin::new(&mut *connection).poll_read(context, &mut buffer)).await?;
+            Ok(String::from_utf8(buffer.filled().to_vec()).unwrap())
+        }
+
+        /// All that is handed out without more being said.
+        async fn reads(&mut self) -> String {
+            let mut read = String::new();
+            // The runtime has to look at the socket first.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            while let Some(bytes) = self.read_once().now_or_never() {
+                read += &bytes.unwrap();
+            }
+            read
+        }
+
+        fn begin(&self, headers: &[(&'static str, &'static str)]) {
+            let mut head = RequestHead::default();
+            for (name, value) in headers {
+                let value = HeaderValue::from_static(value);
+                head.headers.insert(HeaderName::from_static(name), value);
+            }
+            self.connection.turn().begin(&head);
+        }
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        actix_web::rt::System::new().block_on(test);
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_next_request_comes_when_the_last_has_its_answer() {
+        run(async {
+            let mut seen = Seen::new(LONG);
+            seen.says(&GET.repeat(3));
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            assert_eq!(seen.reads().await, "");
+            seen.connection.turn().end(false);
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            seen.connection.turn().end(true);
+            assert_eq!(seen.reads().await, "");
+        });
+    }
+
+    #[test]
+    fn a_body_belongs_to_its_request() {
+        run(async {
+            for (body, header) in [
+                ("hello", ("content-length", "5")),
+                ("5\r\nhello\r\n0\r\n\r\n", ("transfer-encoding", "chunked")),
+            ] {
+                let mut seen = Seen::new(LONG);
+                seen.says(&format!("{GET}{body}{GET}"));
+                assert_eq!(seen.reads().await, GET);
+                seen.begin(&[header]);
+                assert_eq!(seen.reads().await, body);
+                seen.connection.turn().end(false);
+                assert_eq!(seen.reads().await, GET);
+                // Answered before the body has come.
+                seen.begin(&[header]);
+                seen.connection.turn().end(false);
+                seen.says(&format!("{body}{GET}"));
+                assert_eq!(seen.reads().await, format!("{body}{GET}"));
+            }
+        });
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_when_the_turn_comes() {
+        run(async {
+            let mut seen = Seen::new(LONG);
+            seen.says(&GET.repeat(2));
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            let turn = seen.connection.turn();
+            let waiting = actix_web::rt::spawn(async move { seen.read_once().await.unwrap() });
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(!waiting.is_finished());
+            turn.end(false);
+            assert_eq!(waiting.await.unwrap(), GET);
+        });
+    }
+
+    #[test]
+    fn a_client_that_goes_away_is_noticed_while_it_is_answered() {
+        run(async {
+            let mut seen = Seen::new(LONG);
+            seen.says(GET);
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            let turn = seen.connection.turn();
+            assert!(turn.silence().now_or_never().is_none());
+            seen.client.shutdown(std::net::Shutdown::Write).unwrap();
+            assert_eq!(seen.read_once().await.unwrap(), "");
+            assert!(turn.silence().now_or_never().is_some());
+        });
+    }
+
+    #[test]
+    fn a_head_comes_to_its_end_in_time_or_not_at_all() {
+        run(async {
+            // The first one.
+            let mut seen = Seen::new(Duration::from_millis(50));
+            seen.says("GET / HT");
+            assert_eq!(seen.read_once().await.unwrap(), "GET / HT");
+            let late = seen.read_once().await.unwrap_err();
+            assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+            drop(seen.connection);
+            let mut answer = Vec::new();
+            seen.client.read_to_end(&mut answer).unwrap();
+            assert_eq!(answer, TOO_SLOW);
+
+            // A later one; but between two requests there is time.
+            let mut seen = Seen::new(Duration::from_millis(50));
+            seen.says(GET);
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            let connection = &mut seen.connection;
+            poll_fn(|context| Pin::new(&mut *connection).poll_write(context, b"answer"))
+                .await
+                .unwrap();
+            seen.connection.turn().end(false);
+            assert_eq!(seen.reads().await, "");
+            let idle = tokio::time::timeout(Duration::from_millis(150), seen.read_once()).await;
+            assert!(idle.is_err());
+            seen.says("GET / HT");
+            assert_eq!(seen.read_once().await.unwrap(), "GET / HT");
+            let late = seen.read_once().await.unwrap_err();
+            assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        });
+    }
+
+    #[test]
+    fn a_client_takes_its_answer_or_is_let_go() {
+        run(async {
+            let mut seen = Seen::new(Duration::from_millis(50));
+            let connection = &mut seen.connection;
+            let late = loop {
+                let write =
+                    poll_fn(|context| Pin::new(&mut *connection).poll_write(context, &[0; 65_536]));
+                if let Err(error) = write.await {
+                    break error;
+                }
+            };
+            assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        });
+    }
+
+    #[test]
+    fn the_answer_to_a_slow_client_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(TOO_SLOW).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let length = format!("content-length: {}\r\n", body.len());
+        assert!(head.contains(&length), "{length}");
+        let problem: crate::wire::ProblemMessage = serde_json::from_str(body).unwrap();
+        assert_eq!(
+            (problem.status, problem.code),
+            (408, crate::wire::Code::Timeout)
+        );
+    }
+}

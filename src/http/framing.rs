@@ -1,0 +1,189 @@
+//! Where a request ends among the bytes of a connection (RFC 9112). This only looks: actix reads and
+//! judges the same bytes, and refuses what is malformed.
+
+/// Looks for the end of a request's head.
+#[derive(Default)]
+pub struct HeadEnd {
+    /// Something other than the line ends that may stand before a request has come.
+    begun: bool,
+    /// The current line has nothing in it yet.
+    at_line_start: bool,
+}
+
+impl HeadEnd {
+    /// Whether anything of the head has come.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Where, after which of these bytes, the head ends.
+    pub fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        for (index, &byte) in bytes.iter().enumerate() {
+            match byte {
+                b'\n' if self.begun && self.at_line_start => return Some(index + 1),
+                b'\n' => self.at_line_start = true,
+                b'\r' => {}
+                _ => {
+                    self.begun = true;
+                    self.at_line_start = false;
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Looks for the end of a body in chunks: each a line with its size in hexadecimal, its bytes and a
+/// line end; one of size 0; then trailer lines up to an empty one.
+#[derive(Default)]
+pub struct ChunkedEnd {
+    place: Place,
+}
+
+#[derive(Default)]
+enum Place {
+    /// In the digits of a size, which are this so far.
+    #[default]
+    Start,
+    Size(u64),
+    /// In what may follow a size on its line.
+    Extension(u64),
+    /// So many bytes of a chunk are left.
+    Bytes(u64),
+    /// In the line end after a chunk.
+    AfterBytes,
+    /// In the trailer; whether its current line is empty so far.
+    Trailer(bool),
+    /// It is malformed. actix sees it too, and closes the connection.
+    Lost,
+}
+
+impl ChunkedEnd {
+    /// Where, after which of these bytes, the body ends.
+    pub fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut index = 0;
+        while index < bytes.len() {
+            if let Place::Bytes(left) = self.place {
+                let here = usize::try_from(left).map_or(usize::MAX, |left| left);
+                let step = here.min(bytes.len() - index);
+                index += step;
+                self.place = match left - step as u64 {
+                    0 => Place::AfterBytes,
+                    left => Place::Bytes(left),
+                };
+                continue;
+            }
+            let byte = bytes[index];
+            index += 1;
+            if let (Place::Trailer(true), b'\n') = (&self.place, byte) {
+                return Some(index);
+            }
+            self.place = self.after(byte);
+        }
+        None
+    }
+
+    fn after(&self, byte: u8) -> Place {
+        let digit = char::from(byte).to_digit(16).map(u64::from);
+        match (&self.place, byte) {
+            (Place::Start, _) => digit.map_or(Place::Lost, Place::Size),
+            (Place::Size(0) | Place::Extension(0), b'\n') => Place::Trailer(true),
+            (Place::Size(size) | Place::Extension(size), b'\n') => Place::Bytes(*size),
+            (Place::Size(size), _) => match digit {
+                Some(digit) => match size.checked_mul(16) {
+                    Some(size) => Place::Size(size + digit),
+                    None => Place::Lost,
+                },
+                None => Place::Extension(*size),
+            },
+            (Place::Extension(size), _) => Place::Extension(*size),
+            (Place::AfterBytes, b'\r') => Place::AfterBytes,
+            (Place::AfterBytes, b'\n') => Place::Start,
+            (Place::Trailer(_), b'\n') => Place::Trailer(true),
+            (Place::Trailer(true), b'\r') => Place::Trailer(true),
+            (Place::Trailer(_), _) => Place::Trailer(false),
+            _ => Place::Lost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks for the end in all cuts of the bytes in two, and says where it is, if all agree.
+    fn everywhere(
+        bytes: &[u8],
+        new: impl Fn() -> Box<dyn FnMut(&[u8]) -> Option<usize>>,
+    ) -> Option<usize> {
+        let whole = new()(bytes);
+        for cut in 0..=bytes.len() {
+            let mut find = new();
+            let found = match find(&bytes[..cut]) {
+                Some(end) => Some(end),
+                None => find(&bytes[cut..]).map(|end| cut + end),
+            };
+            assert_eq!(found, whole, "cut at {cut}");
+        }
+        whole
+    }
+
+    fn head(bytes: &str) -> Option<usize> {
+        everywhere(bytes.as_bytes(), || {
+            let mut head = HeadEnd::default();
+            Box::new(move |bytes| head.find(bytes))
+        })
+    }
+
+    fn chunked(bytes: &str) -> Option<usize> {
+        everywhere(bytes.as_bytes(), || {
+            let mut chunked = ChunkedEnd::default();
+            Box::new(move |bytes| chunked.find(bytes))
+        })
+    }
+
+    #[test]
+    fn a_head_ends_with_its_first_empty_line() {
+        for (one, rest) in [
+            ("GET / HTTP/1.1\r\n\r\n", "GET"),
+            ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\r\n\r\n"),
+            ("GET / HTTP/1.1\nHost: x\n\n", "x"),
+            ("GET / HTTP/1.1\nHost: x\n\r\n", ""),
+            ("\r\n\r\n\nGET / HTTP/1.1\r\n\r\n", "x"),
+        ] {
+            assert_eq!(head(&format!("{one}{rest}")), Some(one.len()), "{one:?}");
+        }
+        for none in [
+            "",
+            "\r\n\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\n",
+            "GET /\r\nx\r",
+        ] {
+            assert_eq!(head(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_in_chunks_ends_after_its_trailer() {
+        for (one, rest) in [
+            ("0\r\n\r\n", "GET"),
+            ("5\r\nhello\r\n0\r\n\r\n", "0\r\n\r\n"),
+            ("a;x=\"y\"\r\n0\r\n\r\n34567\r\n00\r\n\r\n", "x"),
+            ("1 \r\n\n\r\n0\r\nA: b\r\nC: d\r\n\r\n", "x"),
+        ] {
+            assert_eq!(chunked(&format!("{one}{rest}")), Some(one.len()), "{one:?}");
+        }
+        for none in [
+            "",
+            "0\r\n",
+            "0\r\nA: b\r\n",
+            "5\r\nhel",
+            "x\r\n\r\n",
+            "\r\n0\r\n\r\n",
+            "5\r\nhellox0\r\n\r\n",
+            "fffffffffffffffff\r\n0\r\n\r\n",
+        ] {
+            assert_eq!(chunked(none), None, "{none:?}");
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! In: what is pushed, taken apart and checked, member by member.
+//!
+//! Chunks get their names as they come, many at a time: each is checked by itself, and a chunk in
+//! `incoming/` that nothing names harms nobody. Transactions wait until all has come, since parents
+//! may come after children. `publish` has the second half.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::Window;
+use super::staging::{StagedAlias, StagedChunk, StagedTransaction, Staging, Writing};
+use super::tar::{Members, Trouble, bad};
+use crate::disk;
+use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
+use crate::store::head::Position;
+use crate::store::layout::{Area, Dir, Folder, Member};
+use crate::store::lock::Stamp;
+use crate::store::user::UserState;
+use crate::store::{AdvanceRefusal, Error, Leftovers, Result, Store, json};
+
+/// What became of a push.
+#[derive(Debug)]
+pub enum PushBundle {
+    /// All of it is there and durable, and HEAD is where the bundle's HEAD wants it (or where it was,
+    /// if the bundle has none).
+    Taken {
+        head: Head,
+        stored: Counts,
+        existing: Counts,
+    },
+    /// All of it is there and durable, but pending: HEAD may not go there.
+    Refused { head: Head, why: AdvanceRefusal },
+    /// It is no bundle, and why.
+    Bad(String),
+    /// Reading it failed.
+    Cut(io::Error),
+    /// A chunk is longer than chunks may be.
+    TooLarge { limit: u64 },
+    /// The parent of this transaction is neither in the bundle nor in the store.
+    UnknownParent(TransactionId),
+    /// The id stands for other content.
+    TransactionExists(TransactionId),
+    /// These chunks are neither in the bundle nor in the store; the first of them, if they are many.
+    MissingChunks(Vec<ChunkId>),
+    /// The alias stands for other bytes.
+    ChunkExists(Uuid),
+    /// There would be more pending transactions than there may be.
+    TooManyPending { limit: usize, used: usize },
+}
+
+/// How much was in a bundle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub chunks: u64,
+    pub transactions: u64,
+    /// Those of the files of both.
+    pub bytes: u64,
+}
+
+/// Why a push goes no further.
+pub(super) enum Stop {
+    /// What it is answered with.
+    Outcome(Box<PushBundle>),
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Error(error)
+    }
+}
+
+impl From<disk::Error> for Stop {
+    fn from(error: disk::Error) -> Self {
+        Stop::Error(error.into())
+    }
+}
+
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Bad(why) => PushBundle::Bad(why),
+            Trouble::Cut(error) => PushBundle::Cut(error),
+        }
+        .into()
+    }
+}
+
+impl From<PushBundle> for Stop {
+    fn from(outcome: PushBundle) -> Self {
+        Stop::Outcome(Box::new(outcome))
+    }
+}
+
+pub(super) type Step<T> = std::result::Result<T, Stop>;
+
+/// A push under way.
+pub(super) struct Intake<'a> {
+    pub store: &'a Store,
+    pub user: UserId,
+    pub state: Arc<UserState>,
+    pub folder: Folder,
+    /// The folder in which the first lock was taken: if it becomes another, all is lost.
+    pub stamp: Option<Stamp>,
+    /// HEAD at the beginning.
+    pub began_at: Head,
+    pub staging: Staging,
+    /// How many members were written since the last sync of all.
+    pub unsynced: usize,
+    /// Chunks and aliases that came last.
+    pub recent: Window,
+    /// Directories that hold what is relied on, not synced since.
+    pub dirs: BTreeSet<Dir>,
+    /// Something in `incoming/` was made young, and not synced since.
+    pub touched: bool,
+    pub stored: Counts,
+    pub existing: Counts,
+}
+
+impl Store {
+    /// Takes a bundle in and advances HEAD to its HEAD. Reads it to its end, with no lock held while
+    /// it is waited for; takes the locks it needs, waiting in place; and makes the user's folder if
+    /// there is none. Once all has come it is to be run to its end whatever becomes of the client.
+    ///
+    /// Memory does not depend on the size of the bundle, but for the 60 bytes that are remembered of
+    /// each transaction, of which there are [`limits::PUSHED_TRANSACTIONS`] at most.
+    ///
+    /// # Errors
+    /// HEAD has not moved (but see [`Store::advance`]); chunks and transactions that were verified
+    /// before may have become pending.
+    pub fn push_bundle(
+        &self,
+        user: &UserId,
+        from: &mut dyn Read,
+    ) -> Result<(PushBundle, Option<Leftovers>)> {
+        match self.try_push(user, from) {
+            Ok(taken) => Ok(taken),
+            Err(Stop::Outcome(outcome)) => Ok((*outcome, None)),
+            Err(Stop::Error(error)) => Err(error),
+        }
+    }
+
+    fn try_push(
+        &self,
+        user: &UserId,
+        from: &mut dyn Read,
+    ) -> Step<(PushBundle, Option<Leftovers>)> {
+        let state = self.users.state(user);
+        state.check_writable()?;
+        let folder = Folder::of(user);
+        let began_at = match self.vouched_head(&state, &folder)? {
+            Some(head) => head,
+            None => {
+                self.admit(user)?;
+                Head::ROOT
+            }
+        };
+        let mut intake = Intake {
+            store: self,
+            user: *user,
+            state,
+            staging: Staging::new(Arc::clone(&self.disk), folder.clone()),
+            folder,
+            stamp: None,
+            began_at,
+            unsynced: 0,
+            recent: Window::default(),
+            dirs: BTreeSet::new(),
+            touched: false,
+            stored: Counts::default(),
+            existing: Counts::default(),
+        };
+        let head = intake.read(from)?;
+        intake.publish_chunks()?;
+        intake.publish_waiting_aliases()?;
+        intake.publish_transactions(head)?;
+        intake.finish(head)
+    }
+}
+
+impl Intake<'_> {
+    /// Reads all members; says what HEAD is among them.
+    fn read(&mut self, from: &mut dyn Read) -> Step<Option<TransactionId>> {
+        let mut members = Members::new(from);
+        let mut head = None;
+        while let Some(member) = members.next()? {
+            let name = &member.name;
+            if head.is_some() {
+                return Ok(bad(format!(
+                    "{name:?} follows HEAD, which is the last member"
+                ))?);
+            }
+            match Member::parse(name) {
+                Some(Member::Chunk(digest)) => {
+                    self.read_chunk(digest, member.bytes, &mut members)?
+                }
+                Some(Member::Alias(alias)) => self.read_alias(alias, member.bytes, &mut members)?,
+                Some(Member::Transaction(id)) => {
+                    self.read_transaction(id, member.bytes, &mut members)?;
+                }
+                Some(Member::Head) => head = Some(read_head(member.bytes, &mut members)?),
+                None => {
+                    return Ok(bad(format!(
+                        "{name:?} is not a name in a bundle (tar c -C DIR chunks transactions HEAD)"
+                    ))?);
+                }
+            }
+            if self.unsynced >= limits::PUSHED_TOGETHER {
+                self.publish_chunks()?;
+            }
+        }
+        Ok(head)
+    }
+
+    fn read_chunk(
+        &mut self,
+        digest: ChunkDigest,
+        bytes: u64,
+        members: &mut Members<'_>,
+    ) -> Step<()> {
+        let limit = self.store.options.chunk_bytes;
+        if bytes > limit {
+            return Err(PushBundle::TooLarge { limit }.into());
+        }
+        let id = ChunkId::Digest(digest);
+        let place = self.folder.chunk(Area::Committed, &digest);
+        let there = self.recent.has(&id)
+            || match self.store.disk.meta(&place) {
+                Ok(_) => {
+                    self.dirs.insert(Dir::of_chunk(Area::Committed, &digest));
+                    true
+                }
+                Err(absent) if absent.is_absent() => false,
+                Err(other) => return Err(other.into()),
+            };
+        let writing = match there {
+            true => None,
+            false => Some(Writing::start(self.store, &self.state, &self.staging)?),
+        };
+        let mut hasher = Sha256::new();
+        loop {
+            let piece = members.piece()?;
+            if piece.is_empty() {
+                break;
+            }
+            hasher.update(piece);
+            if let Some(writing) = &writing {
+                writing.write(piece)?;
+            }
+        }
+        let actual = ChunkDigest::from_bytes(hasher.finalize().into());
+        if actual != digest {
+            return Ok(bad(format!(
+                "the SHA-256 of the bytes under the name {digest} is {actual}"
+            ))?);
+        }
+        match writing.map(Writing::keep) {
+            Some(number) => {
+                self.unsynced += 1;
+                self.staging.chunks.push(StagedChunk {
+                    number,
+                    digest,
+                    bytes,
+                });
+            }
+            None => self.existing.chunk(bytes),
+        }
+        self.recent.insert(id);
+        Ok(())
+    }
+
+    fn read_alias(&mut self, alias: Uuid, bytes: u64, members: &mut Members<'_>) -> Step<()> {
+        if !self.store.options.uuid_chunk_ids {
+            return Ok(bad("aliases are taken with --uuid-chunk-ids")?);
+        }
+        let line = small(bytes, 65, members)?;
+        let digest = parse_line(&line).map_or_else(
+            || bad(format!("the alias {alias} is not one digest and a newline")),
+            Ok,
+        )?;
+        if self.staging.aliases.len() >= limits::PUSHED_TRANSACTIONS {
+            return Ok(bad("too many aliases whose chunks have not come")?);
+        }
+        let writing = Writing::start(self.store, &self.state, &self.staging)?;
+        writing.write(&line)?;
+        let number = writing.keep();
+        self.unsynced += 1;
+        self.staging.aliases.push(StagedAlias {
+            number,
+            alias,
+            digest,
+        });
+        self.recent.insert(ChunkId::Alias(alias));
+        Ok(())
+    }
+
+    fn read_transaction(
+        &mut self,
+        id: TransactionId,
+        bytes: u64,
+        members: &mut Members<'_>,
+    ) -> Step<()> {
+        if self.staging.transactions.len() >= limits::PUSHED_TRANSACTIONS {
+            return Ok(bad(format!(
+                "more than {} transactions",
+                limits::PUSHED_TRANSACTIONS
+            ))?);
+        }
+        let contents = small(bytes, limits::TRANSACTION_BYTES + json::PREFIX, members)?;
+        let Some(transaction) = json::decode(&contents).filter(|read| read.id == id) else {
+            return Ok(bad(format!(
+                "the transaction {id} is not, byte for byte, the JSON of a transaction of its name"
+            ))?);
+        };
+        let aliases = self.store.options.uuid_chunk_ids;
+        let chunks = &transaction.chunks;
+        if id == TransactionId::ROOT
+            || transaction.parent == id
+            || transaction.seq == 0
+            || chunks.len() > limits::TRANSACTION_CHUNKS
+            || !aliases && chunks.iter().any(|id| matches!(id, ChunkId::Alias(_)))
+        {
+            return Ok(bad(format!("{id} is not a transaction that can be"))?);
+        }
+        if self.is_committed(id, transaction.seq, &contents)? {
+            self.existing.transaction(contents.len() as u32);
+            return Ok(());
+        }
+        let writing = Writing::start(self.store, &self.state, &self.staging)?;
+        writing.write(&contents)?;
+        let number = writing.keep();
+        self.unsynced += 1;
+        self.staging.transactions.push(StagedTransaction {
+            number,
+            id,
+            parent: transaction.parent,
+            seq: transaction.seq,
+            bytes: contents.len() as u32,
+            has_chunks: chunks.iter().all(|chunk| self.recent.has(chunk)),
+            is_outside: false,
+            on_chain: false,
+        });
+        Ok(())
+    }
+}
+
+impl Intake<'_> {
+    /// Whether this very transaction was on the chain when the push began: whoever pushes all of its
+    /// history again has nothing written for it.
+    fn is_committed(&mut self, id: TransactionId, seq: u64, contents: &[u8]) -> Result<bool> {
+        let head = self.began_at;
+        if seq > head.seq {
+            return Ok(false);
+        }
+        let place = self.folder.transaction(id);
+        if self.store.read_file(&place, usize::MAX)?.as_deref() != Some(contents) {
+            return Ok(false);
+        }
+        // Where `log` cannot tell, it is looked at again when all has come.
+        let position = self.store.position_at(&self.folder, head, id, seq)?;
+        self.dirs.insert(Dir::of_transaction(id));
+        Ok(position == Position::OnChain(seq))
+    }
+}
+
+impl Counts {
+    pub(super) fn chunk(&mut self, bytes: u64) {
+        self.chunks += 1;
+        self.bytes += bytes;
+    }
+
+    pub(super) fn transaction(&mut self, bytes: u32) {
+        self.transactions += 1;
+        self.bytes += u64::from(bytes);
+    }
+}
+
+/// The contents of a member that may not be long.
+fn small(bytes: u64, limit: usize, members: &mut Members<'_>) -> Step<Vec<u8>> {
+    if bytes > limit as u64 {
+        return Ok(bad(format!("a member that is longer than {limit} bytes"))?);
+    }
+    Ok(members.whole()?)
+}
+
+fn read_head(bytes: u64, members: &mut Members<'_>) -> Step<TransactionId> {
+    match parse_line(&small(bytes, 37, members)?) {
+        Some(id) => Ok(id),
+        None => Ok(bad("HEAD is not one id and a newline")?),
+    }
+}
+
+fn parse_line<T: std::str::FromStr>(line: &[u8]) -> Option<T> {
+    let text = std::str::from_utf8(line).ok()?;
+    text.strip_suffix('\n')?.parse().ok()
+}

@@ -1,0 +1,385 @@
+//! Out: what a pull is answered with, streamed.
+
+use std::collections::VecDeque;
+
+use uuid::Uuid;
+
+use super::Window;
+use super::tar::{BLOCK, END, header, padding};
+use crate::disk::Handle;
+use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
+use crate::store::chain::{Listing, Repair};
+use crate::store::head::Position;
+use crate::store::json;
+use crate::store::layout::{Area, Folder, Member};
+use crate::store::user::damaged;
+use crate::store::{Error, Result, Store};
+
+/// What became of a pull.
+pub enum PullBundle {
+    Ready(Plan),
+    /// `from` or `to` is not on the chain.
+    UnknownTransaction(TransactionId),
+    ToBeforeFrom,
+}
+
+/// A bundle that can be read, any number of times: the bytes are always the same.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    user: UserId,
+    /// Everything after this one
+    pub from: Head,
+    /// up to and including this one, which is what HEAD in the bundle says.
+    pub to: Head,
+}
+
+/// A file in the tar that is about to be sent.
+enum Next {
+    Chunk(ChunkDigest),
+    Bytes(Member, Vec<u8>),
+    End,
+}
+
+/// What of the tar is being sent.
+enum Sending {
+    Bytes(Vec<u8>, usize),
+    File {
+        handle: Handle,
+        digest: ChunkDigest,
+        offset: u64,
+        bytes: u64,
+    },
+}
+
+/// A bundle being read, from any byte on.
+pub struct BundleReader {
+    folder: Folder,
+    to: Head,
+    listing: Listing,
+    ids: VecDeque<TransactionId>,
+    /// The number of the next transaction.
+    seq: u64,
+    /// The chunks of the present transaction that are still to be looked at.
+    chunks: std::vec::IntoIter<ChunkId>,
+    /// An alias whose chunk goes before it.
+    alias: Option<(Uuid, ChunkDigest)>,
+    transaction: Option<(TransactionId, Vec<u8>)>,
+    window: Window,
+    sending: VecDeque<Sending>,
+    head_sent: bool,
+    ended: bool,
+}
+
+impl Store {
+    /// Everything after `from` up to and including `to` (else HEAD), but at most `limit`
+    /// transactions. Only what is visible: nothing that is pending is ever in a bundle.
+    pub fn bundle(
+        &self,
+        user: &UserId,
+        from: TransactionId,
+        to: Option<TransactionId>,
+        limit: u64,
+    ) -> Result<PullBundle> {
+        let state = self.users.state(user);
+        let folder = Folder::of(user);
+        self.mending_log(user, || {
+            let head = match self.vouched_head(&state, &folder)? {
+                Some(head) => head,
+                None => self.unless_denied(&folder)?.unwrap_or(Head::ROOT),
+            };
+            let find = |id| match self.position(&folder, head, id)? {
+                Position::OnChain(seq) => Ok(Some(Head { id, seq })),
+                Position::OffChain => Ok(None),
+                Position::LogIsWrong => Err(Repair::Log),
+            };
+            let Some(from) = find(from)? else {
+                return Ok(PullBundle::UnknownTransaction(from));
+            };
+            let to = match to {
+                None => head,
+                Some(to) => match find(to)? {
+                    Some(to) => to,
+                    None => return Ok(PullBundle::UnknownTransaction(to)),
+                },
+            };
+            if to.seq < from.seq {
+                return Ok(PullBundle::ToBeforeFrom);
+            }
+            let last = to.seq.min(from.seq.saturating_add(limit));
+            let to = if last < to.seq {
+                self.at(&folder, head, last)?
+            } else {
+                to
+            };
+            let user = *user;
+            Ok(PullBundle::Ready(Plan { user, from, to }))
+        })
+    }
+
+    /// The transaction with this number on the chain that ends at `head`.
+    fn at(&self, folder: &Folder, head: Head, seq: u64) -> std::result::Result<Head, Repair> {
+        if seq == 0 {
+            return Ok(Head::ROOT);
+        }
+        let mut part = self.part(folder, head, seq - 1, 1)?;
+        let id = part.read(1)?.pop().ok_or(Repair::Log)?;
+        Ok(Head { id, seq })
+    }
+
+    /// Starts to read a bundle at its first byte.
+    pub fn read_bundle(&self, plan: &Plan) -> Result<BundleReader> {
+        let folder = Folder::of(&plan.user);
+        let listing = self.mending_log(&plan.user, || {
+            // HEAD has moved on at most, so that the plan still holds; not so if the user was
+            // deleted and came again.
+            let state = self.users.state(&plan.user);
+            let head = self.vouched_head(&state, &folder)?.unwrap_or(Head::ROOT);
+            for end in [plan.from, plan.to] {
+                match self.position(&folder, head, end.id)? {
+                    Position::OnChain(seq) if seq == end.seq => {}
+                    Position::LogIsWrong => return Err(Repair::Log),
+                    _ => return Err(Repair::Not(Error::UserGone)),
+                }
+            }
+            self.part(&folder, head, plan.from.seq, plan.to.seq - plan.from.seq)
+        })?;
+        Ok(BundleReader {
+            folder,
+            to: plan.to,
+            listing,
+            ids: VecDeque::new(),
+            seq: plan.from.seq + 1,
+            chunks: Vec::new().into_iter(),
+            alias: None,
+            transaction: None,
+            window: Window::default(),
+            sending: VecDeque::new(),
+            head_sent: false,
+            ended: false,
+        })
+    }
+
+    /// How long a bundle is. Costs a look at each of its files, and reads its transactions.
+    pub fn bundle_bytes(&self, plan: &Plan) -> Result<u64> {
+        self.read_bundle(plan)?.skip(self, u64::MAX)
+    }
+}
+
+impl BundleReader {
+    /// Passes over so many bytes, without reading the chunks among them. Says how many those were:
+    /// fewer at the end of the bundle. To be called before anything is read.
+    pub fn skip(&mut self, store: &Store, wanted: u64) -> Result<u64> {
+        let mut skipped: u64 = 0;
+        while skipped < wanted && !self.ended {
+            let next = self.next(store)?;
+            let bytes = self.bytes_of(store, &next)?;
+            if bytes <= wanted - skipped {
+                skipped += bytes;
+                continue;
+            }
+            self.send(store, next)?;
+            self.cut(wanted - skipped);
+            skipped = wanted;
+        }
+        Ok(skipped)
+    }
+
+    /// How long a member is in the tar, header and all.
+    fn bytes_of(&self, store: &Store, next: &Next) -> Result<u64> {
+        let bytes = match next {
+            Next::End => return Ok(END.len() as u64),
+            Next::Bytes(_, contents) => contents.len() as u64,
+            Next::Chunk(digest) => {
+                let place = self.folder.chunk(Area::Committed, digest);
+                match store.disk.meta(&place) {
+                    Err(absent) if absent.is_absent() => return self.lost(store, digest),
+                    other => other?.bytes,
+                }
+            }
+        };
+        Ok(BLOCK as u64 + bytes + padding(bytes) as u64)
+    }
+
+    /// Drops the first so many bytes of what is being sent.
+    fn cut(&mut self, mut bytes: u64) {
+        while let Some(first) = self.sending.front_mut() {
+            let left = first.left();
+            if bytes < left {
+                first.pass(bytes);
+                return;
+            }
+            bytes -= left;
+            self.sending.pop_front();
+        }
+    }
+
+    /// Fills the buffer, or as much of it as there is: nothing at the end of the bundle.
+    ///
+    /// # Errors
+    /// Also where a file is not as it must be. What was read before is then no bundle, and must
+    /// not look like one to whoever gets it.
+    pub fn read(&mut self, store: &Store, buffer: &mut [u8]) -> Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let Some(first) = self.sending.front_mut() else {
+                if self.ended {
+                    break;
+                }
+                let next = self.next(store)?;
+                self.send(store, next)?;
+                continue;
+            };
+            let length = first.left().min((buffer.len() - filled) as u64) as usize;
+            let part = &mut buffer[filled..filled + length];
+            match first {
+                Sending::Bytes(bytes, at) => part.copy_from_slice(&bytes[*at..*at + length]),
+                Sending::File {
+                    handle,
+                    digest,
+                    offset,
+                    ..
+                } => {
+                    if handle.read_at(*offset, part)? < length {
+                        let place = self.folder.chunk(Area::Committed, digest);
+                        return Err(damaged(&place, "shorter than it was just now"));
+                    }
+                }
+            }
+            first.pass(length as u64);
+            filled += length;
+            if first.left() == 0 {
+                self.sending.pop_front();
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Opens a member: its header, its contents, and the zeroes after them.
+    fn send(&mut self, store: &Store, next: Next) -> Result<()> {
+        let (name, bytes, contents) = match next {
+            Next::End => {
+                self.sending.push_back(Sending::Bytes(END.to_vec(), 0));
+                return Ok(());
+            }
+            Next::Bytes(member, contents) => {
+                let bytes = contents.len() as u64;
+                (member.name(), bytes, Sending::Bytes(contents, 0))
+            }
+            Next::Chunk(digest) => {
+                let place = self.folder.chunk(Area::Committed, &digest);
+                let handle = match store.disk.open(&place) {
+                    Err(absent) if absent.is_absent() => return self.lost(store, &digest),
+                    other => other?,
+                };
+                let bytes = handle.meta()?.bytes;
+                let file = Sending::File {
+                    handle,
+                    digest,
+                    offset: 0,
+                    bytes,
+                };
+                (Member::Chunk(digest).name(), bytes, file)
+            }
+        };
+        let header = header(&name, bytes).to_vec();
+        let zeroes = vec![0; padding(bytes)];
+        let parts = [
+            Sending::Bytes(header, 0),
+            contents,
+            Sending::Bytes(zeroes, 0),
+        ];
+        let parts = parts.into_iter().filter(|part| part.left() > 0);
+        self.sending.extend(parts);
+        Ok(())
+    }
+
+    /// A chunk of the chain that is not there: damage, unless the whole user went.
+    fn lost<T>(&self, store: &Store, digest: &ChunkDigest) -> Result<T> {
+        if !store.is_known(&self.folder)? {
+            return Err(Error::UserGone);
+        }
+        let place = self.folder.chunk(Area::Committed, digest);
+        Err(damaged(&place, "the chain needs it, and it is not there"))
+    }
+
+    /// What comes next in the tar: for each transaction the chunks that are not among the last ones
+    /// sent, each alias after its chunk, and then its JSON; at last HEAD.
+    fn next(&mut self, store: &Store) -> Result<Next> {
+        loop {
+            if let Some((alias, digest)) = self.alias.take() {
+                self.window.insert(ChunkId::Alias(alias));
+                let line = format!("{digest}\n").into_bytes();
+                return Ok(Next::Bytes(Member::Alias(alias), line));
+            }
+            if let Some(chunk) = self.chunks.next() {
+                let digest = match chunk {
+                    _ if self.window.has(&chunk) => continue,
+                    ChunkId::Digest(digest) => digest,
+                    ChunkId::Alias(alias) => {
+                        let found = store.find_alias(&self.folder, &alias)?;
+                        let place = self.folder.alias(Area::Committed, &alias);
+                        let (_, digest) = found.ok_or_else(|| {
+                            damaged(&place, "the chain needs it, and it is not there")
+                        })?;
+                        self.alias = Some((alias, digest));
+                        digest
+                    }
+                };
+                if self.window.insert(ChunkId::Digest(digest)) {
+                    return Ok(Next::Chunk(digest));
+                }
+                continue;
+            }
+            if let Some((id, contents)) = self.transaction.take() {
+                return Ok(Next::Bytes(Member::Transaction(id), contents));
+            }
+            if self.ids.is_empty() {
+                self.ids = self.listing.read(4096)?.into();
+            }
+            if let Some(id) = self.ids.pop_front() {
+                self.open_next(store, id)?;
+                continue;
+            }
+            if !self.head_sent {
+                self.head_sent = true;
+                let line = format!("{}\n", self.to.id).into_bytes();
+                return Ok(Next::Bytes(Member::Head, line));
+            }
+            self.ended = true;
+            return Ok(Next::End);
+        }
+    }
+
+    /// Reads the next transaction of the chain.
+    fn open_next(&mut self, store: &Store, id: TransactionId) -> Result<()> {
+        let place = self.folder.transaction(id);
+        let contents = match store.read_file(&place, limits::TRANSACTION_BYTES + json::PREFIX)? {
+            Some(contents) => contents,
+            None if !store.is_known(&self.folder)? => return Err(Error::UserGone),
+            None => return Err(damaged(&place, "the chain needs it, and it is not there")),
+        };
+        let transaction = json::decode(&contents)
+            .filter(|transaction| (transaction.id, transaction.seq) == (id, self.seq))
+            .ok_or_else(|| damaged(&place, "not the transaction of its name and number"))?;
+        self.seq += 1;
+        self.chunks = transaction.chunks.into_iter();
+        self.transaction = Some((id, contents));
+        Ok(())
+    }
+}
+
+impl Sending {
+    fn left(&self) -> u64 {
+        match self {
+            Sending::Bytes(bytes, at) => (bytes.len() - at) as u64,
+            Sending::File { offset, bytes, .. } => bytes - offset,
+        }
+    }
+
+    fn pass(&mut self, length: u64) {
+        match self {
+            Sending::Bytes(_, at) => *at += length as usize,
+            Sending::File { offset, .. } => *offset += length,
+        }
+    }
+}

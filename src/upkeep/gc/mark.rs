@@ -1,0 +1,184 @@
+//! The mark: what is garbage, found without a lock. Proposals, which the sweep looks at again.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, SystemTime};
+
+use uuid::Uuid;
+
+use super::{Garbage, Why};
+use crate::model::{ChunkId, TransactionId, UserId};
+use crate::rules::garbage::{Ground, Pending, is_young, judge};
+use crate::store::{IncomingFile, Item, Result, Store, SweepStamp};
+
+/// A pending transaction as the mark saw it.
+pub struct Seen {
+    pub time: SystemTime,
+    pub bytes: u64,
+}
+
+/// A chunk or alias that was old when it was marked.
+pub struct Old {
+    pub id: ChunkId,
+    pub bytes: u64,
+    pub spared: bool,
+}
+
+/// What was garbage at one time, found without a lock: proposals, which the sweep looks at again.
+pub struct Mark {
+    pub stamp: SweepStamp,
+    pub now: SystemTime,
+    pub grace: Duration,
+    pub seen: HashMap<TransactionId, Seen>,
+    /// Transactions that are on the chain.
+    pub committed: Vec<TransactionId>,
+    /// Children before their parents.
+    pub garbage: Vec<TransactionId>,
+    /// Transactions whose needs, and whose ancestors' needs, have been met.
+    pub spared: HashSet<TransactionId>,
+    /// Aliases before chunks, so that no alias stands for nothing.
+    pub old: Vec<Old>,
+    /// Chunks and aliases that have their committed names.
+    pub leftovers: Vec<ChunkId>,
+}
+
+impl Mark {
+    pub fn of(store: &Store, user: &UserId, grace: Duration) -> Result<Option<Self>> {
+        let now = store.now();
+        let stamp = store.sweep_stamp(user)?;
+        // HEAD first: what is listed after it can only be closer to being committed.
+        let Some(head) = store.durable_head(user)? else {
+            return Ok(None);
+        };
+        let mut mark = Self {
+            stamp,
+            now,
+            grace,
+            seen: HashMap::new(),
+            committed: Vec::new(),
+            garbage: Vec::new(),
+            spared: HashSet::new(),
+            old: Vec::new(),
+            leftovers: Vec::new(),
+        };
+        let mut pending: Vec<Pending> = Vec::new();
+        for file in store.pending_files(user)? {
+            let (id, time, bytes) = (file.pending.id, file.pending.time, file.bytes);
+            mark.seen.insert(id, Seen { time, bytes });
+            match store.ground(user, head, id)? {
+                Ground::Unknown => pending.push(file.pending),
+                Ground::Head | Ground::BelowHead => mark.committed.push(id),
+            }
+        }
+        mark.committed.sort_unstable();
+        let verdict = judge(&pending, now, grace, |id| store.ground(user, head, id))?;
+        mark.garbage = verdict.garbage;
+        mark.find_old(store, user)?;
+        for id in verdict.needed {
+            mark.spare(store, user, id)?;
+        }
+        Ok(Some(mark))
+    }
+
+    fn find_old(&mut self, store: &Store, user: &UserId) -> Result<()> {
+        let mut young = Vec::new();
+        store.incoming_aliases(user, |file| {
+            if let (false, ChunkId::Alias(alias)) = (self.take(&file), file.id) {
+                young.push(alias);
+            }
+            Ok(())
+        })?;
+        store.incoming_chunks(user, |file| {
+            self.take(&file);
+            Ok(())
+        })?;
+        self.old
+            .sort_unstable_by_key(|old| std::cmp::Reverse(old.id));
+        self.leftovers.sort_unstable();
+        for alias in young {
+            self.spare_alias(store, user, &alias)?;
+        }
+        Ok(())
+    }
+
+    /// Notes a file if it may go; says whether it may.
+    fn take(&mut self, file: &IncomingFile) -> bool {
+        if file.leftover {
+            self.leftovers.push(file.id);
+        } else if self.is_old(file.time) {
+            self.old.push(Old {
+                id: file.id,
+                bytes: file.bytes,
+                spared: false,
+            });
+        } else {
+            return false;
+        }
+        true
+    }
+
+    pub fn is_old(&self, time: SystemTime) -> bool {
+        !is_young(time, self.now, self.grace)
+    }
+
+    /// A pending transaction stays: so do its pending ancestors, and what they all name.
+    pub fn spare(&mut self, store: &Store, user: &UserId, id: TransactionId) -> Result<()> {
+        let mut here = id;
+        while self.spared.insert(here) {
+            // One that is not pending any more was committed, or swept by somebody else.
+            let Some(needs) = store.needs(user, here)? else {
+                break;
+            };
+            for chunk in needs.chunks {
+                self.spare_chunk(&chunk);
+            }
+            here = needs.parent;
+        }
+        Ok(())
+    }
+
+    fn spare_alias(&mut self, store: &Store, user: &UserId, alias: &Uuid) -> Result<()> {
+        self.spare_chunk(&ChunkId::Alias(*alias));
+        if let Some(digest) = store.stands_for(user, alias)? {
+            self.spare_chunk(&ChunkId::Digest(digest));
+        }
+        Ok(())
+    }
+
+    fn spare_chunk(&mut self, id: &ChunkId) {
+        if let Ok(index) = self.old.binary_search_by(|old| id.cmp(&old.id)) {
+            self.old[index].spared = true;
+        }
+    }
+
+    /// All of it, in the order in which it would go.
+    pub fn tell(&self, each: &mut dyn FnMut(Garbage)) {
+        for id in &self.committed {
+            each(leftover(Item::Transaction(*id)));
+        }
+        for id in &self.garbage {
+            let bytes = self.seen.get(id).map_or(0, |seen| seen.bytes);
+            each(abandoned(Item::Transaction(*id), bytes));
+        }
+        for old in self.old.iter().filter(|old| !old.spared) {
+            each(abandoned(old.id.into(), old.bytes));
+        }
+        for id in &self.leftovers {
+            each(leftover((*id).into()));
+        }
+    }
+}
+
+pub fn abandoned(item: Item, bytes: u64) -> Garbage {
+    let why = Why::Abandoned;
+    Garbage { item, why, bytes }
+}
+
+/// It shares its bytes with the committed file.
+pub fn leftover(item: Item) -> Garbage {
+    let why = Why::Leftover;
+    Garbage {
+        item,
+        why,
+        bytes: 0,
+    }
+}

@@ -1,0 +1,218 @@
+//! Garbage collection (DESIGN, Garbage): mark without the lock, sweep in small batches under it.
+//!
+//! Every step of the order is load-bearing; `model/` shows what each one prevents. Costs in
+//! proportion to what is in `incoming/`, in time and in memory, never to the chain.
+
+mod mark;
+mod sweep;
+mod timer;
+
+pub use timer::every;
+
+use std::time::{Duration, SystemTime};
+
+use crate::disk::Place;
+use crate::model::{UserId, limits};
+use crate::rules::garbage::is_young;
+use crate::store::{Error, Item, Result, Store, Swept};
+use mark::Mark;
+use sweep::{Stop, Sweep};
+
+/// How to collect.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long what nothing reachable needs is kept.
+    pub grace: Duration,
+    /// Tell what would go, and touch nothing.
+    pub dry_run: bool,
+    /// Collect though the clock has leapt.
+    pub force: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            grace: limits::GRACE,
+            dry_run: false,
+            force: false,
+        }
+    }
+}
+
+/// Why something goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Why {
+    /// The grace period is over, and nothing that is kept needs it.
+    Abandoned,
+    /// It is committed, and has its committed name.
+    Leftover,
+    /// A temporary file, or a folder at the top, of somebody who is gone.
+    LeftBehind,
+}
+
+/// Something that goes, or that went.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Garbage {
+    pub item: Item,
+    pub why: Why,
+    /// The room that it took.
+    pub bytes: u64,
+}
+
+/// What a run has to tell.
+#[derive(Debug)]
+pub enum Event {
+    /// It is gone or, in a dry run, would go.
+    Garbage { user: UserId, garbage: Garbage },
+    /// So is this, at the top of the data directory: a deleted user's folder, or one that was never
+    /// finished.
+    LeftBehind(Place),
+    /// Another collection is at work on this user: the rest is left to that one, or to the next.
+    Overtaken(UserId),
+    /// Something stays: this user's garbage, or what is at the top.
+    Failed { user: Option<UserId>, error: Error },
+}
+
+/// What became of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    Done,
+    /// Nothing was looked at: the clock is further from gc's last run than any two runs should be.
+    ClockLeapt {
+        last: SystemTime,
+        now: SystemTime,
+    },
+}
+
+/// Collects the garbage of one user or, without one, of all users and at the top.
+///
+/// # Errors
+/// Only if the users cannot be listed; what goes wrong with one of them is an [`Event`].
+pub fn run(
+    store: &Store,
+    only: Option<&UserId>,
+    options: &Options,
+    each: &mut dyn FnMut(Event),
+) -> Result<Run> {
+    if let Clock::Leapt { last, now } = clock(store, options)? {
+        return Ok(Run::ClockLeapt { last, now });
+    }
+    let users = match only {
+        Some(user) => vec![*user],
+        None => store.users()?,
+    };
+    for user in users {
+        let collected = collect(store, &user, options, &mut |garbage| {
+            each(Event::Garbage { user, garbage });
+        });
+        match collected {
+            Ok(Collected::All) => {}
+            Ok(Collected::Overtaken) => each(Event::Overtaken(user)),
+            Err(error) => each(Event::Failed {
+                user: Some(user),
+                error,
+            }),
+        }
+    }
+    if only.is_none() {
+        for place in store.left_at_top()? {
+            let swept = match options.dry_run {
+                true => Ok(()),
+                false => store.sweep_top(&place),
+            };
+            each(match swept {
+                Ok(()) => Event::LeftBehind(place),
+                Err(error) => Event::Failed { user: None, error },
+            });
+        }
+    }
+    Ok(Run::Done)
+}
+
+/// What gc makes of the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    Fine,
+    Leapt { last: SystemTime, now: SystemTime },
+}
+
+/// Whether the clock may be believed: gc ran on some user not longer ago than the grace period, or
+/// never. A clock that was put back only makes things young.
+///
+/// The period is the default one where a shorter was chosen, or a daily run could not collect after
+/// an hour.
+pub fn clock(store: &Store, options: &Options) -> Result<Clock> {
+    let now = store.now();
+    let Some(last) = last_run(store)? else {
+        return Ok(Clock::Fine);
+    };
+    let far = options.grace.max(limits::GRACE);
+    if options.force || is_young(last, now, far) {
+        Ok(Clock::Fine)
+    } else {
+        Ok(Clock::Leapt { last, now })
+    }
+}
+
+/// When gc last ran, on any user.
+pub fn last_run(store: &Store) -> Result<Option<SystemTime>> {
+    let mut last = None;
+    for user in store.users()? {
+        last = last.max(store.last_gc(&user)?);
+    }
+    Ok(last)
+}
+
+/// How a collection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collected {
+    /// All garbage is gone.
+    All,
+    /// Another collection is at work on this user: the rest is left to that one, or to the next.
+    Overtaken,
+}
+
+/// Collects one user's garbage, and calls `each` for everything that went (or, in a dry run, would
+/// go). Safe beside a running server, and beside other collections. The caller asks [`clock`] first.
+///
+/// # Errors
+/// What was told to `each` is gone, the rest stays, and the store is sound. [`Error::Damaged`] where
+/// something pending cannot be read: what it needs cannot be known then, so nothing goes.
+pub fn collect(
+    store: &Store,
+    user: &UserId,
+    options: &Options,
+    each: &mut dyn FnMut(Garbage),
+) -> Result<Collected> {
+    let Some(mark) = Mark::of(store, user, options.grace)? else {
+        return Ok(Collected::All);
+    };
+    if options.dry_run {
+        mark.tell(each);
+        for (item, bytes) in store.left_behind(user)? {
+            each(left_behind(item, bytes));
+        }
+        return Ok(Collected::All);
+    }
+    let stamp = mark.stamp;
+    let ended = match (Sweep { store, user, mark }).run(each) {
+        Ok(()) => Collected::All,
+        Err(Stop::Overtaken) => Collected::Overtaken,
+        Err(Stop::Error(Error::UserGone)) => return Ok(Collected::All),
+        Err(Stop::Error(error)) => return Err(error),
+    };
+    if store.sweep_stamp(user)? == stamp {
+        store.remember_gc(user)?;
+    }
+    for (item, bytes) in store.left_behind(user)? {
+        if store.sweep_temporary(user, &item)? == Swept::Gone {
+            each(left_behind(item, bytes));
+        }
+    }
+    Ok(ended)
+}
+
+fn left_behind(item: Item, bytes: u64) -> Garbage {
+    let why = Why::LeftBehind;
+    Garbage { item, why, bytes }
+}

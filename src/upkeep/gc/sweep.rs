@@ -1,0 +1,151 @@
+//! The sweep: the removal of what was marked, as far as a second look under the lock agrees.
+
+use super::Garbage;
+use super::mark::{Mark, Old, abandoned, leftover};
+use crate::disk::Mode;
+use crate::model::{ChunkId, UserId, limits};
+use crate::store::{Error, Item, Mistake, Store, Swept, UserLock};
+
+/// Why a sweep does not go on.
+pub enum Stop {
+    /// Somebody else swept since the mark: an id that went may have come again with other content.
+    Overtaken,
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Error(error)
+    }
+}
+
+pub type Step = std::result::Result<(), Stop>;
+
+/// The removal of what was marked, as far as a second look under the lock agrees.
+pub struct Sweep<'a> {
+    pub store: &'a Store,
+    pub user: &'a UserId,
+    pub mark: Mark,
+}
+
+impl Sweep<'_> {
+    pub fn run(mut self, each: &mut dyn FnMut(Garbage)) -> Step {
+        if self.store.mistakes.made(Mistake::ParentsFirst) {
+            self.mark.garbage.reverse();
+            self.mark.old.sort_unstable_by_key(|old| old.id);
+            self.old(each)?;
+            return self.transactions(each);
+        }
+        self.committed(each)?;
+        self.transactions(each)?;
+        self.old(each)?;
+        self.leftovers(each)
+    }
+
+    /// The lock, and a look at what came since the mark: that and what it needs is spared.
+    fn lock(&mut self) -> std::result::Result<UserLock, Stop> {
+        let lock = self.store.lock_blocking(self.user, Mode::Exclusive)?;
+        let lock = lock.ok_or(Error::UserGone)?;
+        if self.store.sweep_stamp(self.user)? != self.mark.stamp {
+            return Err(Stop::Overtaken);
+        }
+        for id in self.store.unseen(&lock, &self.mark.seen)? {
+            self.mark.spare(self.store, self.user, id)?;
+        }
+        Ok(lock)
+    }
+
+    fn committed(&mut self, each: &mut dyn FnMut(Garbage)) -> Step {
+        let committed = std::mem::take(&mut self.mark.committed);
+        for batch in committed.chunks(limits::SWEEP_FILES) {
+            let lock = self.lock()?;
+            self.mark.stamp = self.store.note_sweep(&lock)?;
+            for id in batch {
+                if self.store.sweep_committed(&lock, *id)? == Swept::Gone {
+                    each(leftover(Item::Transaction(*id)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn transactions(&mut self, each: &mut dyn FnMut(Garbage)) -> Step {
+        let garbage = std::mem::take(&mut self.mark.garbage);
+        let mut gone = false;
+        for batch in garbage.chunks(limits::SWEEP_FILES) {
+            let lock = self.lock()?;
+            self.mark.stamp = self.store.note_sweep(&lock)?;
+            for id in batch {
+                if self.mark.spared.contains(id) {
+                    continue;
+                }
+                // From here on, whatever comes under this id is new.
+                let Some(seen) = self.mark.seen.remove(id) else {
+                    continue;
+                };
+                // Children were before: none of them is left that could be put again later.
+                match self.store.sweep_transaction(&lock, *id, seen.time)? {
+                    Swept::Gone => {
+                        gone = true;
+                        each(abandoned(Item::Transaction(*id), seen.bytes));
+                    }
+                    Swept::Fresher => self.mark.spare(self.store, self.user, *id)?,
+                    Swept::NotThere => {}
+                }
+            }
+        }
+        if gone {
+            self.store.sync_swept_transactions(self.user)?;
+        }
+        Ok(())
+    }
+
+    fn old(&mut self, each: &mut dyn FnMut(Garbage)) -> Step {
+        let mut next = 0;
+        let mut aliases = Vec::new();
+        while next < self.mark.old.len() {
+            if !aliases.is_empty() && matches!(self.mark.old[next].id, ChunkId::Digest(_)) {
+                self.store.sync_swept_aliases(self.user, &aliases)?;
+                aliases.clear();
+            }
+            let lock = self.lock()?;
+            let is_chunk = |old: &Old| matches!(old.id, ChunkId::Digest(_));
+            let kind = is_chunk(&self.mark.old[next]);
+            let (mut files, mut bytes) = (0, 0);
+            while let Some(old) = self.mark.old.get(next)
+                && is_chunk(old) == kind
+                && files < limits::SWEEP_FILES
+                && bytes < limits::SWEEP_BYTES
+            {
+                next += 1;
+                if old.spared {
+                    continue;
+                }
+                files += 1;
+                let is_old = |time| self.mark.is_old(time);
+                if self.store.sweep_chunk(&lock, &old.id, is_old)? == Swept::Gone {
+                    bytes += old.bytes;
+                    each(abandoned(old.id.into(), old.bytes));
+                    if let ChunkId::Alias(alias) = old.id {
+                        aliases.push(alias);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn leftovers(&mut self, each: &mut dyn FnMut(Garbage)) -> Step {
+        let leftovers = std::mem::take(&mut self.mark.leftovers);
+        for batch in leftovers.chunks(limits::SWEEP_FILES) {
+            let lock = self.lock()?;
+            let swept = self.store.sweep_leftovers(&lock, batch)?;
+            for (id, swept) in batch.iter().zip(swept) {
+                if swept == Swept::Gone {
+                    each(leftover((*id).into()));
+                }
+            }
+        }
+        Ok(())
+    }
+}

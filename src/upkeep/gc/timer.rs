@@ -1,0 +1,96 @@
+//! Garbage collection inside a server: from time to time, and silent unless something went.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::{Event, Options, Run, last_run, run};
+use crate::model::limits;
+use crate::store::{Item, Store};
+
+/// Collects at once if the last run, by whichever process, is as long ago as `period` or never was,
+/// and then every `period`, on a thread of its own that ends with the process: a collection that is
+/// cut off leaves a sound store.
+pub fn every(store: Arc<Store>, period: Duration, options: Options) -> std::io::Result<()> {
+    let work = move || {
+        let mut tried = None;
+        loop {
+            std::thread::sleep(wait(&store, period, tried));
+            if is_due(&store, period, tried) {
+                tried = Some(store.now());
+                tell(&store, &options);
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("gc".to_owned());
+    thread.spawn(work).map(drop)
+}
+
+/// When it is to run next: not sooner after a try that failed than after one that did not.
+fn due(store: &Store, period: Duration, tried: Option<SystemTime>) -> Option<SystemTime> {
+    let ran = last_run(store).unwrap_or_else(|error| {
+        log::warn!("gc: {error}");
+        None
+    });
+    // A run that is yet to come tells of a clock that was put back.
+    let ran = ran.filter(|ran| *ran <= store.now());
+    ran.max(tried)?.checked_add(period)
+}
+
+fn is_due(store: &Store, period: Duration, tried: Option<SystemTime>) -> bool {
+    due(store, period, tried).is_none_or(|due| due <= store.now())
+}
+
+/// Not the whole time at once: somebody else may run it, and the clock may be set.
+fn wait(store: &Store, period: Duration, tried: Option<SystemTime>) -> Duration {
+    let due = due(store, period, tried).unwrap_or(SystemTime::UNIX_EPOCH);
+    let left = due.duration_since(store.now()).unwrap_or(Duration::ZERO);
+    left.min(limits::GC_LOOK)
+}
+
+/// What went of one kind.
+#[derive(Default)]
+struct Gone {
+    files: u64,
+    bytes: u64,
+}
+
+fn tell(store: &Store, options: &Options) {
+    let mut gone = Gone::default();
+    let told = |user: Option<&str>, gone: &mut Gone| {
+        let Gone { files, bytes } = std::mem::take(gone);
+        if files > 0 {
+            let whose = user.map_or(String::new(), |user| format!("user {user}: "));
+            log::info!("gc: {whose}{files} files went, {bytes} bytes");
+        }
+    };
+    let mut whose: Option<String> = None;
+    let ran = run(store, None, options, &mut |event| match event {
+        Event::Garbage { user, garbage } => {
+            let short = user.short();
+            if whose.as_ref() != Some(&short) {
+                told(whose.as_deref(), &mut gone);
+                whose = Some(short);
+            }
+            gone.files += 1;
+            gone.bytes += garbage.bytes;
+            if let Item::Transaction(id) = garbage.item {
+                log::debug!("gc: pending transaction {id} went");
+            }
+        }
+        Event::LeftBehind(place) => log::info!("gc: {} went", place.as_str()),
+        Event::Overtaken(user) => log::debug!("gc: user {}: another is at it", user.short()),
+        Event::Failed { user, error } => {
+            let whose = user.map_or("what is at the top".to_owned(), |user| user.short());
+            log::warn!("gc: {whose} stays as it is: {error}");
+        }
+    });
+    told(whose.as_deref(), &mut gone);
+    match ran {
+        Ok(Run::Done) => {}
+        Ok(Run::ClockLeapt { .. }) => log::warn!(
+            "gc: the clock is further from the last run than the grace period, so nothing is collected: \
+             if it is right, run `mentat-sync gc --force` once"
+        ),
+        Err(error) => log::warn!("gc: {error}"),
+    }
+}

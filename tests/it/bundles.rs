@@ -1,0 +1,800 @@
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use crate::kit::{
+    Answer, Chunk, Connection, Device, Finished, ROOT, Server, chunk, run_with_deadline,
+    transaction_id, user_id,
+};
+
+/// The members of a bundle being made: names and contents.
+#[derive(Default)]
+struct Members(Vec<(String, Vec<u8>)>);
+
+impl Members {
+    fn chunk(mut self, chunk: &Chunk) -> Self {
+        let name = format!("chunks/{}/{}", &chunk.id[..2], chunk.id);
+        self.0.push((name, chunk.bytes.clone()));
+        self
+    }
+
+    fn transaction(mut self, id: &str, seq: u64, parent: &str, chunks: &[&Chunk]) -> Self {
+        let chunks: Vec<String> = chunks.iter().map(|c| format!("\"{}\"", c.id)).collect();
+        let chunks = chunks.join(",");
+        let json = format!(
+            "{{\"id\":\"{id}\",\"seq\":{seq},\"parent\":\"{parent}\",\"chunks\":[{chunks}]}}\n"
+        );
+        let name = format!("transactions/{}/{id}.json", &id[..2]);
+        self.0.push((name, json.into_bytes()));
+        self
+    }
+
+    fn head(mut self, id: &str) -> Self {
+        self.0
+            .push(("HEAD".to_owned(), format!("{id}\n").into_bytes()));
+        self
+    }
+
+    fn other(mut self, name: &str, contents: &[u8]) -> Self {
+        self.0.push((name.to_owned(), contents.to_vec()));
+        self
+    }
+
+    fn tar(&self) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, contents) in &self.0 {
+            let mut header = tar::Header::new_ustar();
+            header.set_mode(0o644);
+            header.set_size(contents.len() as u64);
+            tar.append_data(&mut header, name, &contents[..]).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    /// The same as files in a folder.
+    fn lay_out(&self, folder: &Path) {
+        for (name, contents) in &self.0 {
+            let path = folder.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, contents).unwrap();
+        }
+    }
+}
+
+fn first() -> String {
+    transaction_id("first")
+}
+
+fn second() -> String {
+    transaction_id("second")
+}
+
+/// Two transactions; the chunk of the first is named by both.
+fn story() -> Members {
+    let (milk, eggs) = (chunk("milk"), chunk("eggs"));
+    Members::default()
+        .chunk(&milk)
+        .transaction(&first(), 1, ROOT, &[&milk])
+        .chunk(&eggs)
+        .transaction(&second(), 2, &first(), &[&eggs, &milk])
+        .head(&second())
+}
+
+#[track_caller]
+fn push(device: &mut Device, tar: &[u8]) -> Answer {
+    let path = device.path("bundle");
+    device.client.request("POST", &path, &[], Some(tar))
+}
+
+#[track_caller]
+fn ask(device: &mut Device, headers: &[(&str, &str)], body: &str) -> Answer {
+    let path = device.path("chunks/missing");
+    let body = Some(body.as_bytes());
+    device.client.request("POST", &path, headers, body)
+}
+
+/// What is in a user's `incoming/tmp`.
+fn temporary_files(server: &Server, user: &str) -> usize {
+    let folder = server.folder(user).join("incoming/tmp");
+    std::fs::read_dir(folder).map_or(0, |entries| entries.count())
+}
+
+#[test]
+fn a_push_is_answered_with_what_was_new() {
+    let server = Server::start();
+    let mut device = server.device("ada");
+    let milk = chunk("milk");
+    device.put_chunk(&milk).expect(201);
+    let answer = push(&mut device, &story().tar()).expect(200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let bytes: usize = story().0.iter().map(|(_, contents)| contents.len()).sum();
+    let bytes = bytes - 37 - 4;
+    let expected = serde_json::json!({
+        "head": second(), "seq": 2,
+        "stored": {"chunks": 1, "transactions": 2, "bytes": bytes},
+        "existing": {"chunks": 1, "transactions": 0, "bytes": 4},
+    });
+    assert_eq!(answer.json(), expected);
+    assert_eq!(device.head(), (second(), 2));
+    let got = device.get(&format!("chunks/{}", chunk("eggs").id));
+    assert_eq!(got.expect(200).body, b"eggs");
+}
+
+#[test]
+fn the_same_from_and_to_give_the_same_bytes_under_one_tag() {
+    let server = Server::start();
+    let mut device = server.device("ada");
+    push(&mut device, &story().tar()).expect(200);
+    let now = device.get("bundle").expect(200);
+    assert_eq!(now.header("content-type"), Some("application/x-tar"));
+    let pinned = format!("bundle?from={ROOT}&to={}", second());
+    assert_eq!(now.header("content-location"), Some(pinned.as_str()));
+    let tag = now.header("etag").unwrap().to_owned();
+    assert!(tag.starts_with('"'), "{tag} is not strong");
+    // HEAD goes on, and the pinned address stays what it was.
+    let third = transaction_id("third");
+    device.commit(&third, &second(), &[]);
+    let then = device.get(&pinned).expect(200);
+    assert_eq!(then.body, now.body);
+    assert_eq!(then.header("etag"), Some(tag.as_str()));
+    let later = device.get("bundle").expect(200);
+    assert_ne!(later.header("etag"), Some(tag.as_str()));
+    let held = [("if-none-match", tag.as_str())];
+    device.get_with(&pinned, &held).expect(304);
+    device.get_with("bundle", &held).expect(200);
+    // A second server process on the directory answers the same.
+    let another = server.another();
+    let mut other = another.device("ada");
+    assert_eq!(other.get(&pinned).expect(200).body, now.body);
+    // A part at a time, by `limit`, is the same as asking for those ends.
+    let part = device.get("bundle?limit=1").expect(200);
+    let pinned = format!("bundle?from={ROOT}&to={}", first());
+    assert_eq!(part.header("content-location"), Some(pinned.as_str()));
+    assert_eq!(part.body, device.get(&pinned).expect(200).body);
+    let path = device.path(&pinned);
+    let head = device.client.request("HEAD", &path, &[], None).expect(200);
+    let length = part.body.len().to_string();
+    assert_eq!(head.header("content-length"), Some(length.as_str()));
+}
+
+#[test]
+fn a_range_is_served_of_what_is_pinned() {
+    let server = Server::start();
+    let mut device = server.device("ada");
+    push(&mut device, &story().tar()).expect(200);
+    let pinned = format!("bundle?to={}", second());
+    let whole = device.get(&pinned).expect(200);
+    assert_eq!(whole.header("accept-ranges"), Some("bytes"));
+    let length = whole.body.len();
+    for (range, first, last) in [
+        ("bytes=0-0", 0, 0),
+        ("bytes=510-514", 510, 514),
+        ("bytes=1000-", 1000, length - 1),
+        ("bytes=-1025", length - 1025, length - 1),
+    ] {
+        let part = device.get_with(&pinned, &[("range", range)]).expect(206);
+        assert!(part.body == whole.body[first..=last], "{range}");
+        let said = format!("bytes {first}-{last}/{length}");
+        assert_eq!(part.header("content-range"), Some(said.as_str()));
+    }
+    let beyond = format!("bytes={length}-");
+    let refused = device.get_with(&pinned, &[("range", &beyond)]);
+    let refused = refused.expect_refusal(416, "range");
+    let said = format!("bytes */{length}");
+    assert_eq!(refused.header("content-range"), Some(said.as_str()));
+    // Without `to` it may be another tar by now, unless the client says which it has.
+    let part = [("range", "bytes=0-9")];
+    assert_eq!(
+        device.get_with("bundle", &part).expect(200).body.len(),
+        length
+    );
+    let tag = whole.header("etag").unwrap();
+    let same = [part[0], ("if-range", tag)];
+    device.get_with("bundle", &same).expect(206);
+    device.commit(&transaction_id("third"), &second(), &[]);
+    device.get_with("bundle", &same).expect(200);
+}
+
+#[test]
+fn what_a_pull_refuses() {
+    let server = Server::start();
+    let mut device = server.device("ada");
+    push(&mut device, &story().tar()).expect(200);
+    let pending = transaction_id("pending");
+    device.put_transaction(&pending, &second(), &[]).expect(201);
+    let nowhere = transaction_id("nowhere");
+    for (query, status, code) in [
+        (format!("from={nowhere}"), 404, "unknown-transaction"),
+        (format!("to={nowhere}"), 404, "unknown-transaction"),
+        (format!("from={pending}"), 404, "unknown-transaction"),
+        (format!("to={pending}"), 404, "unknown-transaction"),
+        (
+            format!("from={}&to={}", second(), first()),
+            400,
+            "bad-query",
+        ),
+        ("limit=0".to_owned(), 400, "bad-query"),
+        ("limit=100001".to_owned(), 400, "bad-query"),
+        ("limit=1&limit=1".to_owned(), 400, "bad-query"),
+        (format!("to={ROOT}&to={ROOT}"), 400, "bad-query"),
+        ("from=x".to_owned(), 400, "malformed-id"),
+        (
+            format!("to={}", first().to_uppercase()),
+            400,
+            "malformed-id",
+        ),
+    ] {
+        let answer = device.get(&format!("bundle?{query}"));
+        answer.expect_refusal(status, code);
+    }
+    let path = device.path("bundle");
+    for method in ["PUT", "DELETE"] {
+        let answer = device.client.request(method, &path, &[], Some(b""));
+        answer.expect_refusal(405, "method-not-allowed");
+    }
+    // An unknown user reads as empty, and nothing is made for it.
+    let mut nobody = server.device("nobody");
+    let empty = Members::default().head(ROOT).tar();
+    assert_eq!(nobody.get("bundle").expect(200).body.len(), empty.len());
+    assert!(!server.folder("nobody").exists());
+}
+
+#[test]
+fn what_a_push_refuses_moves_nothing() {
+    let milk = chunk("milk");
+    let sound = || Members::default().chunk(&milk);
+    let with = |members: Members| {
+        members
+            .transaction(&first(), 1, ROOT, &[&milk])
+            .head(&first())
+    };
+    let other = chunk("other");
+    let cut = story().tar();
+    let rows: Vec<(&str, Vec<u8>, u16, &str)> = vec![
+        ("nothing", Vec::new(), 400, "bad-bundle"),
+        ("no tar", b"hello".repeat(1000), 400, "bad-bundle"),
+        (
+            "cut off",
+            cut[..cut.len() - 512].to_vec(),
+            400,
+            "bad-bundle",
+        ),
+        (
+            "a wrong digest",
+            with(sound().other(&format!("chunks/{}/{}", &other.id[..2], other.id), b"x")).tar(),
+            400,
+            "bad-bundle",
+        ),
+        (
+            "the lock",
+            with(sound().other("lock", b"")).tar(),
+            400,
+            "bad-bundle",
+        ),
+        (
+            "a temporary file",
+            with(sound().other("incoming/tmp/x", b"")).tar(),
+            400,
+            "bad-bundle",
+        ),
+        (
+            "a member after HEAD",
+            with(sound()).chunk(&other).tar(),
+            400,
+            "bad-bundle",
+        ),
+        (
+            "a chunk that is not there",
+            with(Members::default()).tar(),
+            404,
+            "missing-chunks",
+        ),
+        (
+            "a parent that is not there",
+            Members::default()
+                .transaction(&second(), 2, &first(), &[])
+                .tar(),
+            409,
+            "unknown-parent",
+        ),
+        (
+            "HEAD that is not there",
+            sound().head(&first()).tar(),
+            409,
+            "unknown-transaction",
+        ),
+    ];
+    let server = Server::start();
+    for (what, tar, status, code) in rows {
+        let mut device = server.device(what);
+        let refused = push(&mut device, &tar).expect_refusal(status, code).json();
+        if code == "missing-chunks" {
+            assert_eq!(refused["missing"], serde_json::json!([milk.id]));
+        }
+        if code == "unknown-transaction" {
+            assert_eq!(
+                (&refused["head"], &refused["seq"]),
+                (&ROOT.into(), &0.into())
+            );
+        }
+        assert_eq!(device.head(), (ROOT.to_owned(), 0), "{what}");
+        assert_eq!(temporary_files(&server, what), 0, "{what}");
+    }
+    let small = Server::with(&["--max-chunk-bytes", "3"]);
+    let answer = push(&mut small.device("ada"), &story().tar());
+    assert_eq!(answer.expect_refusal(413, "too-large").json()["limit"], 3);
+    let few = Server::with(&["--max-pending-transactions", "1"]);
+    let upload = Members(story().0[..4].to_vec()).tar();
+    let answer = push(&mut few.device("ada"), &upload).expect_refusal(507, "quota-exceeded");
+    assert_eq!(
+        (&answer.json()["limit"], &answer.json()["used"]),
+        (&1.into(), &0.into())
+    );
+}
+
+#[test]
+fn a_lost_race_is_409_with_the_head_and_keeps_what_was_sent() {
+    let server = Server::start();
+    let mut device = server.device("ada");
+    push(&mut device, &story().tar()).expect(200);
+    let bread = chunk("bread");
+    let mine = transaction_id("mine");
+    let late = Members::default()
+        .chunk(&bread)
+        .transaction(&mine, 2, &first(), &[&bread])
+        .head(&mine);
+    let refused = push(&mut device, &late.tar()).expect_refusal(409, "not-a-descendant");
+    let refused = refused.json();
+    assert_eq!(
+        (&refused["head"], &refused["seq"]),
+        (&second().into(), &2.into())
+    );
+    let missing = ask(&mut device, &[], &format!("[\"{}\"]", bread.id));
+    assert_eq!(
+        missing.expect(200).json(),
+        serde_json::json!({"missing": []})
+    );
+    let again = transaction_id("again");
+    let rebase = Members::default()
+        .transaction(&again, 3, &second(), &[&bread])
+        .head(&again);
+    let taken = push(&mut device, &rebase.tar()).expect(200).json();
+    assert_eq!(taken["stored"]["chunks"], 0);
+    // The answer got lost, and the client tries again: the 409 has its own head.
+    let refused = push(&mut device, &rebase.tar()).expect_refusal(409, "not-a-descendant");
+    assert_eq!(refused.json()["head"], again);
+}
+
+#[test]
+fn missing_chunks_are_told_in_order_as_json_or_as_lines() {
+    let server = Server::start();
+    let mut device = server.device("ada");
+    let (milk, eggs, bread) = (chunk("milk"), chunk("eggs"), chunk("bread"));
+    let list = serde_json::json!([milk.id, eggs.id, bread.id]).to_string();
+    // A user nobody has heard of has nothing, and is not made for the question.
+    let nothing = ask(&mut server.device("nobody"), &[], &list)
+        .expect(200)
+        .json();
+    assert_eq!(nothing["missing"].to_string(), list);
+    assert!(!server.folder("nobody").exists());
+    device.put_chunk(&eggs).expect(201);
+    let missing = ask(&mut device, &[], &list).expect(200).json();
+    assert_eq!(missing, serde_json::json!({"missing": [milk.id, bread.id]}));
+    let text = [("content-type", "text/plain")];
+    let lines = format!("{}\n{}\n{}", milk.id, eggs.id, bread.id);
+    let answer = ask(&mut device, &text, &lines).expect(200);
+    assert_eq!(answer.text(), format!("{}\n{}\n", milk.id, bread.id));
+    let both = [text[0], ("accept", "application/json")];
+    assert_eq!(ask(&mut device, &both, &lines).expect(200).json(), missing);
+    for (headers, body, code) in [
+        (&[][..], "[\"x\"]", "malformed-id"),
+        (&[], "{}", "malformed-json"),
+        (&text, "x", "malformed-id"),
+    ] {
+        ask(&mut device, headers, body).expect_refusal(400, code);
+    }
+    let uuid = format!("[\"{}\"]", first());
+    ask(&mut device, &[], &uuid).expect_refusal(400, "malformed-id");
+    let most = format!("{}\n", milk.id).repeat(100_000);
+    ask(&mut device, &text, &most).expect(200);
+    let answer = ask(&mut device, &text, &(most + &milk.id));
+    assert_eq!(
+        answer.expect_refusal(413, "too-large").json()["limit"],
+        100_000
+    );
+}
+
+#[test]
+fn a_chunk_that_is_asked_about_is_young_again() {
+    let server = Server::start();
+    let mut device = server.device("ada");
+    let eggs = chunk("eggs");
+    device.put_chunk(&eggs).expect(201);
+    let place = format!("incoming/chunks/{}/{}", &eggs.id[..2], eggs.id);
+    let file = server.folder("ada").join(place);
+    let old = SystemTime::now() - Duration::from_secs(13 * 24 * 3600);
+    let times = std::fs::FileTimes::new().set_modified(old);
+    let opened = std::fs::File::options().write(true).open(&file).unwrap();
+    opened.set_times(times).unwrap();
+    ask(&mut device, &[], &format!("[\"{}\"]", eggs.id)).expect(200);
+    let age = file.metadata().unwrap().modified().unwrap().elapsed();
+    assert!(age.unwrap() < Duration::from_secs(3600));
+}
+
+#[test]
+fn a_push_that_stalls_or_breaks_off_leaves_nothing() {
+    let server = Server::with(&["--body-timeout", "500ms"]);
+    let tar = story().tar();
+    let request = format!(
+        "POST /0.1/{}/bundle HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        user_id("ada"),
+        tar.len()
+    );
+    let mut stalls = Connection::open(server.address()).unwrap();
+    stalls.send(&request).unwrap();
+    stalls.send(&tar[..3000]).unwrap();
+    let answer = stalls.answer("POST").unwrap();
+    answer.expect_refusal(408, "timeout");
+    let mut breaks = Connection::open(server.address()).unwrap();
+    breaks.send(&request).unwrap();
+    breaks.send(&tar[..3000]).unwrap();
+    drop(breaks);
+    let mut device = server.device("ada");
+    assert_eq!(device.head(), (ROOT.to_owned(), 0));
+    for _ in 0..200 {
+        if temporary_files(&server, "ada") == 0 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(temporary_files(&server, "ada"), 0);
+}
+
+#[test]
+fn a_pull_that_fails_in_the_middle_never_looks_like_an_end() {
+    let server = Server::start();
+    let mut device = server.device("ada");
+    push(&mut device, &story().tar()).expect(200);
+    let eggs = chunk("eggs");
+    let place = format!("chunks/{}/{}", &eggs.id[..2], eggs.id);
+    std::fs::remove_file(server.folder("ada").join(place)).unwrap();
+    let path = device.path("bundle");
+    assert!(device.client.attempt("GET", &path, &[], None).is_err());
+    let pinned = [("range", "bytes=0-")];
+    let path = device.path(&format!("bundle?to={}", second()));
+    let answer = device.client.request("GET", &path, &pinned, None);
+    answer.expect_refusal(500, "damaged");
+}
+
+/// Runs a line of shell with `$STORE` as the address of a user's store.
+#[track_caller]
+fn shell(device: &Device, server: &Server, directory: &Path, line: &str) -> Finished {
+    let store = format!("http://{}{}", server.address(), device.path(""));
+    run_with_deadline(
+        Command::new("bash")
+            .args(["--norc", "-c", &format!("set -o pipefail; {line}")])
+            .env("STORE", store.trim_end_matches('/'))
+            .env("LC_ALL", "C.UTF-8")
+            .current_dir(directory),
+    )
+}
+
+#[track_caller]
+fn has(programs: &[&str]) -> bool {
+    programs.iter().all(|program| {
+        let found = Command::new("sh")
+            .args(["-c", "command -v \"$0\" >/dev/null", program])
+            .status()
+            .is_ok_and(|status| status.success());
+        if !found {
+            eprintln!("SKIPPED: {program} is not here");
+        }
+        found
+    })
+}
+
+#[test]
+fn every_usual_tar_program_writes_a_bundle_that_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("copy");
+    story().lay_out(&folder);
+    let python = "import sys,tarfile
+t = tarfile.open(fileobj=sys.stdout.buffer, mode='w|', format=getattr(tarfile, sys.argv[1]))
+for name in ['chunks', 'transactions', 'HEAD']: t.add('copy/' + name, name)
+t.close()";
+    std::fs::write(directory.path().join("pack.py"), python).unwrap();
+    let mut tried = 0;
+    for (program, line) in [
+        ("tar", "tar c -C copy chunks transactions HEAD"),
+        (
+            "tar",
+            "tar c --format=ustar -C copy transactions chunks HEAD",
+        ),
+        (
+            "tar",
+            "tar c --format=posix -C copy chunks transactions HEAD",
+        ),
+        ("tar", "tar c --format=v7 -C copy chunks transactions HEAD"),
+        ("tar", "tar c -b 1 -C copy chunks transactions HEAD"),
+        (
+            "tar",
+            "(cd copy && tar c --no-recursion $(find chunks transactions -type f) HEAD)",
+        ),
+        ("bsdtar", "bsdtar -cf - -C copy chunks transactions HEAD"),
+        (
+            "bsdtar",
+            "bsdtar -cf - --format=ustar -C copy chunks transactions HEAD",
+        ),
+        (
+            "bsdtar",
+            "bsdtar -cf - --format=pax -C copy chunks transactions HEAD",
+        ),
+        (
+            "bsdtar",
+            "bsdtar -cf - --format=gnutar -C copy chunks transactions HEAD",
+        ),
+        ("python3", "python3 pack.py USTAR_FORMAT"),
+        ("python3", "python3 pack.py GNU_FORMAT"),
+        ("python3", "python3 pack.py PAX_FORMAT"),
+    ] {
+        if !has(&["bash", "curl", program]) {
+            continue;
+        }
+        let server = Server::start();
+        let mut device = server.device("ada");
+        let line = format!("{line} | curl -sS -T - -X POST $STORE/bundle");
+        let said = shell(&device, &server, directory.path(), &line);
+        assert!(said.stdout.contains("\"seq\":2,"), "{line}: {said:?}");
+        assert_eq!(device.head(), (second(), 2), "{line}");
+        tried += 1;
+    }
+    println!("{tried} ways to write a bundle");
+    assert!(tried > 0 || !has(&["tar", "curl"]));
+}
+
+#[test]
+fn what_a_tar_program_should_not_have_packed_is_refused() {
+    if !has(&["bash", "curl", "tar"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("copy");
+    story().lay_out(&folder);
+    std::os::unix::fs::symlink("HEAD", folder.join("chunks/link")).unwrap();
+    std::fs::hard_link(folder.join("HEAD"), folder.join("HEAD2")).unwrap();
+    let server = Server::start();
+    for line in [
+        "tar c -C copy .",
+        "tar c -C copy ./chunks transactions HEAD",
+        "tar c copy",
+        "tar cP $PWD/copy/HEAD",
+        "tar c -C copy chunks transactions HEAD",
+        "tar c -C copy HEAD HEAD2",
+        "tar c --transform 's,^,x/../,' -P -C copy HEAD",
+        "tar cz -C copy transactions HEAD",
+        "tar c --format=gnu --transform \"s,^,$(printf 'long%.0s' {1..40})/,\" -C copy HEAD",
+        "tar c --format=posix --transform \"s,^,$(printf 'long%.0s' {1..80})/,\" -C copy HEAD",
+        "(mkfifo fifo; tar c fifo)",
+        "(truncate -s 1M sparse; tar cS sparse)",
+    ] {
+        let mut device = server.device("ada");
+        let line = format!("{line} | curl -sS -T - -X POST $STORE/bundle");
+        let said = shell(&device, &server, directory.path(), &line);
+        assert!(said.stdout.contains("\"bad-bundle\""), "{line}: {said:?}");
+        assert_eq!(device.head(), (ROOT.to_owned(), 0), "{line}");
+    }
+}
+
+#[test]
+fn a_clone_is_served_as_it_is_and_goes_on() {
+    if !has(&["bash", "curl", "tar"]) {
+        return;
+    }
+    let here = Server::start();
+    let mut device = here.device("ada");
+    push(&mut device, &story().tar()).expect(200);
+    // Another box, where this user is not served yet.
+    let server = Server::start();
+    let folder = server.folder("ada");
+    std::fs::create_dir_all(&folder).unwrap();
+    let clone = "curl -sS $STORE/bundle | tar x";
+    let said = shell(&device, &here, &folder, clone);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let mut copy = server.device("ada");
+    assert_eq!(copy.head(), (second(), 2));
+    assert_eq!(copy.chain_after(ROOT), [first(), second()]);
+    assert_eq!(
+        copy.get("bundle").expect(200).body,
+        device.get("bundle").expect(200).body
+    );
+    let mut fsck = crate::kit::binary();
+    let said = run_with_deadline(fsck.args(["fsck", "--data"]).arg(server.data()));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    // What is new since then goes from one to the other through a pipe.
+    let third = transaction_id("third");
+    let bread = chunk("bread");
+    device.commit(&third, &second(), &[&bread]);
+    let target = format!("http://{}{}", server.address(), copy.path("bundle"));
+    let pull = format!(
+        "curl -sS $STORE/bundle?from={} | curl -sS -T - -X POST {target}",
+        second()
+    );
+    let said = shell(&device, &here, &folder, &pull);
+    assert!(said.stdout.contains("\"seq\":3,"), "{said:?}");
+    assert_eq!(copy.head(), (third, 3));
+    assert_eq!(
+        copy.get("bundle").expect(200).body,
+        device.get("bundle").expect(200).body
+    );
+}
+
+#[test]
+fn a_cut_pull_is_resumed_and_gives_the_same_file() {
+    if !has(&["bash", "curl", "cmp", "head"]) {
+        return;
+    }
+    let server = Server::start();
+    let mut device = server.device("ada");
+    let members = (0..300_u32).map(|n| chunk(n.to_le_bytes().repeat(300)));
+    let members: Vec<Chunk> = members.collect();
+    let named: Vec<&Chunk> = members.iter().collect();
+    let all = members.iter().fold(Members::default(), Members::chunk);
+    let tar = all
+        .transaction(&first(), 1, ROOT, &named)
+        .head(&first())
+        .tar();
+    push(&mut device, &tar).expect(200);
+    let directory = tempfile::tempdir().unwrap();
+    let resume = format!(
+        "curl -sS -o whole \"$STORE/bundle?to={0}\" && head -c 123457 whole > part && \
+         curl -sS -C - -o part \"$STORE/bundle?to={0}\" && cmp part whole && tar tf part | tail -n 1",
+        first()
+    );
+    let said = shell(&device, &server, directory.path(), &resume);
+    assert_eq!(
+        (said.code, said.stdout.as_str()),
+        (Some(0), "HEAD\n"),
+        "{said:?}"
+    );
+}
+
+/// A tar of so many chunks of 1 MiB under one transaction, made while it is sent.
+fn send_large(connection: &mut Connection, user: &str, chunks: u64) {
+    let length = {
+        let header = 512;
+        let json = format!(
+            "{{\"id\":\"{}\",\"seq\":1,\"parent\":\"{ROOT}\",\"chunks\":[",
+            first()
+        );
+        let json = json.len() as u64 + chunks * 66 + chunks - 1 + 3;
+        chunks * (header + (1 << 20)) + header + json.div_ceil(512) * 512 + 2 * header + 1024
+    };
+    let request = format!(
+        "POST /0.1/{}/bundle HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n",
+        user_id(user)
+    );
+    connection.send(request).unwrap();
+    let mut tar = tar::Builder::new(Sender(connection));
+    let mut names = Vec::new();
+    let mut add = |name: &str, contents: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(contents.len() as u64);
+        tar.append_data(&mut header, name, contents).unwrap();
+    };
+    for n in 0..chunks {
+        let mut bytes = vec![0; 1 << 20];
+        bytes[..8].copy_from_slice(&n.to_le_bytes());
+        let chunk = chunk(bytes);
+        add(
+            &format!("chunks/{}/{}", &chunk.id[..2], chunk.id),
+            &chunk.bytes,
+        );
+        names.push(Chunk {
+            id: chunk.id,
+            bytes: Vec::new(),
+        });
+    }
+    let named: Vec<&Chunk> = names.iter().collect();
+    let rest = Members::default()
+        .transaction(&first(), 1, ROOT, &named)
+        .head(&first());
+    for (name, contents) in &rest.0 {
+        add(name, contents);
+    }
+    tar.finish().unwrap();
+}
+
+struct Sender<'a>(&'a mut Connection);
+
+impl Write for Sender<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.send(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn memory_does_not_depend_on_the_size_of_a_bundle() {
+    let server = Server::start();
+    let mut device = server.device("warm");
+    push(&mut device, &story().tar()).expect(200);
+    device.get("bundle").expect(200);
+    let before = server.memory("VmHWM");
+    let mut connection = Connection::open(server.address()).unwrap();
+    send_large(&mut connection, "ada", 192);
+    connection.answer("POST").unwrap().expect(200);
+    let pushed = server.memory("VmHWM");
+    let mut curl = Command::new("sh")
+        .args(["-c", "curl -s \"$0\" | wc -c"])
+        .arg(format!(
+            "http://{}/0.1/{}/bundle",
+            server.address(),
+            user_id("ada")
+        ))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert!(curl.wait().unwrap().success());
+    let pulled = server.memory("VmHWM");
+    println!("{before} bytes, {pushed} after a push of 192 MiB, {pulled} after its pull");
+    assert!(
+        pulled - before < 24 << 20,
+        "from {before} over {pushed} to {pulled}"
+    );
+}
+
+/// What the fuzz target checks, over its corpus and over damage done to it.
+#[path = "../fuzz/check.rs"]
+mod check;
+
+#[test]
+fn no_bundle_of_the_corpus_damaged_or_not_does_harm() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus/bundle");
+    let mut files: Vec<_> = std::fs::read_dir(corpus)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    assert!(files.len() > 5);
+    let site = check::Site::new();
+    // Always the same damage.
+    let mut state: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below.max(1) as u64) as usize
+    };
+    for file in &files {
+        let sound = std::fs::read(file).unwrap();
+        site.check(&sound);
+        for _ in 0..60 {
+            let mut damaged = sound.clone();
+            for _ in 0..1 + random(3) {
+                let at = random(damaged.len());
+                match random(5) {
+                    0 => damaged.truncate(at),
+                    1 => {
+                        let rest = &mut damaged[at..];
+                        rest.rotate_left(random(1024).min(rest.len()));
+                    }
+                    2 if at % 512 > 0 => drop(damaged.drain(at / 512 * 512..at)),
+                    3 => {
+                        let block: Vec<u8> = damaged.iter().skip(at).take(512).copied().collect();
+                        damaged.splice(at..at, block);
+                    }
+                    _ => damaged[at] ^= 1 << random(8),
+                }
+                if damaged.is_empty() {
+                    break;
+                }
+            }
+            site.check(&damaged);
+        }
+    }
+}

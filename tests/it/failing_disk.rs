@@ -1,0 +1,287 @@
+//! A disk that fails, is full, or is left by a killed process, at each step of each request: the answer is
+//! an error or the whole truth, nothing is left behind, and the same process goes on.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use mentat_sync::disk::Place;
+use mentat_sync::store::{Error, Options, Store};
+use rustix::io::Errno;
+
+use crate::proof::{Act, Answers, Book, Disks, Fact, folder, judge};
+use crate::sim::{Fault, Killed, Random, Reading, Sim, SimDisk, World};
+use crate::stories::without_log;
+
+use Act::{Advance, Delete, GetHead, GetListing, GetTransaction, PutChunk, PutTransaction};
+
+/// What there is, and the request that meets the fault.
+struct Case {
+    before: Vec<Act>,
+    meddle: fn(&mut World),
+    act: Act,
+}
+
+fn cases() -> Vec<Case> {
+    let two = [
+        PutChunk("a"),
+        PutChunk("b"),
+        PutTransaction("A"),
+        PutTransaction("B"),
+    ];
+    let three = [&two[..], &[Advance("B"), PutTransaction("C")]].concat();
+    let case = |before: &[Act], act| Case {
+        before: before.to_vec(),
+        meddle: |_| {},
+        act,
+    };
+    let without_log = |act| Case {
+        meddle: without_log,
+        ..case(&three, act)
+    };
+    vec![
+        case(&[], PutChunk("a")),
+        case(&[], PutTransaction("E")),
+        case(&[PutTransaction("E")], PutChunk("a")),
+        case(&two[..1], PutChunk("a")),
+        case(&two[..1], PutChunk("ua")),
+        case(&two[..2], PutTransaction("A")),
+        case(&two[..3], PutTransaction("A")),
+        case(&two, Advance("B")),
+        case(&three, Advance("C")),
+        case(&three, GetHead),
+        case(&three, GetListing),
+        case(&three, GetTransaction("A")),
+        case(&three, Delete),
+        without_log(GetListing),
+        without_log(PutTransaction("D")),
+        without_log(Advance("C")),
+    ]
+}
+
+fn open(disk: &SimDisk) -> Store {
+    let options = Options {
+        uuid_chunk_ids: true,
+        ..Options::default()
+    };
+    Store::open(Arc::new(disk.clone()), options).expect("the disk is sound")
+}
+
+/// The world before the request, and what was answered until then.
+fn prepare(case: &Case) -> (World, Answers) {
+    let sim = Sim::new(Reading::Posix);
+    let (book, store) = (Book::default(), open(&sim.process()));
+    for act in &case.before {
+        act.perform(&store, &book, Disks::Sound);
+    }
+    let mut world = sim.world();
+    (case.meddle)(&mut world);
+    world.settle();
+    let answers = book.open().clone();
+    assert!(answers.wrong.is_empty(), "{:?}", answers.wrong);
+    (world, answers)
+}
+
+/// How many steps the request takes when all is well.
+fn steps(case: &Case, world: &World, answers: &Answers) -> u64 {
+    let disk = Sim::with_world(world.clone()).process();
+    let store = open(&disk);
+    disk.set_fault(Fault::None);
+    let book = Book::new(answers.clone());
+    case.act.perform(&store, &book, Disks::Sound);
+    assert!(book.open().wrong.is_empty(), "{:?}", book.open().wrong);
+    disk.steps()
+}
+
+fn temporaries(world: &World) -> Vec<Place> {
+    let places = [folder().join("incoming/tmp"), Place::new("tmp")];
+    let found = places.iter().flat_map(|place| world.files_below(place));
+    found.map(|(place, ..)| place).collect()
+}
+
+/// Judges what there is, and what cuts may leave of it.
+fn judge_cuts(sim: &Sim, answers: &Answers, told: &str) {
+    let drawn = Random(sim.world().fingerprint()).next() | 2;
+    for seed in [0, 1, drawn] {
+        if let Err(what) = judge(&sim.survivor(seed), answers) {
+            panic!("{told}, survivor {seed}: {what}\n{}", sim.trace());
+        }
+    }
+}
+
+/// How often something was refused, answered with an error, and left the user read-only.
+#[derive(Debug, Default)]
+struct Met {
+    refused: usize,
+    errors: usize,
+    read_only: usize,
+}
+
+fn meets(case: &Case, world: &World, answers: &Answers, fault: Fault, met: &mut Met) {
+    let sim = Sim::with_world(world.clone());
+    let disk = sim.process();
+    let (book, store) = (Book::new(answers.clone()), open(&disk));
+    sim.clear_trace();
+    let told = format!("{:?} after {:?} meets {fault:?}", case.act, case.before);
+    let right = |when: &str| {
+        let wrong = book.open().wrong.clone();
+        assert!(
+            wrong.is_empty(),
+            "{told}, {when}: {wrong:?}\n{}",
+            sim.trace()
+        );
+    };
+
+    disk.set_fault(fault);
+    let error = case.act.perform(&store, &book, Disks::Failing);
+    book.open().advancing.clear();
+    disk.set_fault(Fault::None);
+    right("in the request");
+    let refused = sim.refused();
+    if refused.is_empty() {
+        return; // the system gives no such error for what this step does
+    }
+    met.refused += 1;
+    met.errors += usize::from(error.is_some());
+    let full = matches!(fault, Fault::At(_, errno) | Fault::From(_, errno) if errno != Errno::IO && errno != Errno::MFILE);
+    if let (Some(error), true) = (&error, full) {
+        assert!(
+            error.is_no_space(),
+            "{told}: {error} is no word of a full disk"
+        );
+    }
+    if !refused.contains(&"remove") {
+        let left = temporaries(&sim.world());
+        assert!(
+            left.is_empty(),
+            "{told}: {left:?} are left\n{}",
+            sim.trace()
+        );
+    }
+    judge_cuts(&sim, &book.open().clone(), &told);
+
+    // The same process goes on; but where nobody knows what HEAD is, it says so and only a new one does.
+    let again = case.act.perform(&store, &book, Disks::Failing);
+    right("when asked again");
+    match &again {
+        Some(Error::ReadOnly) => {
+            assert!(error.is_some(), "{told}: read-only after a success");
+            met.read_only += 1;
+            for look in [GetHead, GetListing] {
+                look.perform(&store, &book, Disks::Failing);
+            }
+            right("when it is read-only");
+        }
+        Some(other) => panic!("{told}: asked again, {other}\n{}", sim.trace()),
+        None => {
+            for act in [GetHead, GetListing, PutChunk("fresh")] {
+                act.perform(&store, &book, Disks::Sound);
+            }
+            right("when it goes on");
+        }
+    }
+    book.open().advancing.clear();
+    judge_cuts(&sim, &book.open().clone(), &format!("{told}, and goes on"));
+}
+
+fn each_step_meets(fault: impl Fn(u64) -> Fault) {
+    let mut met = Met::default();
+    for case in cases() {
+        let (world, answers) = prepare(&case);
+        for step in 1..=steps(&case, &world, &answers) {
+            meets(&case, &world, &answers, fault(step), &mut met);
+        }
+    }
+    println!("{:?} and the like: {met:?}", fault(1));
+    assert!(met.errors > 10);
+}
+
+#[test]
+fn an_error_at_any_step() {
+    each_step_meets(|step| Fault::At(step, Errno::IO));
+}
+
+#[test]
+fn no_room_at_any_step() {
+    each_step_meets(|step| Fault::At(step, Errno::NOSPC));
+}
+
+#[test]
+fn the_quota_reached_at_any_step() {
+    each_step_meets(|step| Fault::At(step, Errno::DQUOT));
+}
+
+#[test]
+fn no_descriptor_at_any_step() {
+    each_step_meets(|step| Fault::At(step, Errno::MFILE));
+}
+
+#[test]
+fn a_disk_that_is_full_from_any_step_on() {
+    each_step_meets(|step| Fault::From(step, Errno::NOSPC));
+}
+
+/// The sync after HEAD's replacement fails, and what it was to make durable never will be: from then
+/// on this process answers what it knows to be durable, and writes nothing.
+#[test]
+fn a_head_whose_sync_failed_is_not_answered() {
+    let before = [PutChunk("a"), PutTransaction("A")];
+    let case = Case {
+        before: before.to_vec(),
+        meddle: |_| {},
+        act: Advance("A"),
+    };
+    let (world, answers) = prepare(&case);
+    let mut read_only = 0;
+    for step in 1..=steps(&case, &world, &answers) {
+        let sim = Sim::with_world(world.clone());
+        sim.with(|world| world.doom_names = true);
+        let disk = sim.process();
+        let (book, store) = (Book::new(answers.clone()), open(&disk));
+        GetHead.perform(&store, &book, Disks::Sound);
+        disk.set_fault(Fault::At(step, Errno::IO));
+        case.act.perform(&store, &book, Disks::Failing);
+        if !sim.refused().contains(&"sync") {
+            continue;
+        }
+        for act in [GetHead, GetListing, GetTransaction("A")] {
+            act.perform(&store, &book, Disks::Failing);
+        }
+        let again = PutChunk("b").perform(&store, &book, Disks::Failing);
+        read_only += usize::from(matches!(again, Some(Error::ReadOnly)));
+        book.open()
+            .facts
+            .retain(|fact| matches!(fact, Fact::Head(_)));
+        judge_cuts(&sim, &book.open().clone(), &format!("{step}"));
+    }
+    assert!(read_only > 0, "no sync was that of HEAD");
+}
+
+#[test]
+fn a_process_that_is_killed_at_any_step() {
+    let mut count = 0;
+    for case in cases() {
+        let (world, answers) = prepare(&case);
+        for step in 1..=steps(&case, &world, &answers) {
+            let sim = Sim::with_world(world.clone());
+            let disk = sim.process();
+            let (book, store) = (Book::new(answers.clone()), open(&disk));
+            let next = open(&sim.process());
+            sim.clear_trace();
+            disk.set_fault(Fault::Death(step));
+            let request = || case.act.perform(&store, &book, Disks::Sound);
+            let panic = catch_unwind(AssertUnwindSafe(request)).expect_err("it is killed");
+            assert!(panic.is::<Killed>());
+            let told = format!("{:?} after {:?}, killed at {step}", case.act, case.before);
+            judge_cuts(&sim, &book.open().clone(), &told);
+
+            // Another process, which was there all the time, is asked the same.
+            book.open().advancing.clear();
+            case.act.perform(&next, &book, Disks::Sound);
+            let wrong = book.open().wrong.clone();
+            assert!(wrong.is_empty(), "{told}: {wrong:?}\n{}", sim.trace());
+            judge_cuts(&sim, &book.open().clone(), &told);
+            count += 1;
+        }
+    }
+    println!("killed at {count} steps");
+}
