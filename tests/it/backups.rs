@@ -80,6 +80,7 @@ fn beside_writers<T>(server: &Server, run: impl FnOnce(&[AtomicU64; 2]) -> T) ->
                 }
             });
         }
+        let _stop = StopAtEnd(&stop);
         while acknowledged
             .iter()
             .any(|count| count.load(Ordering::SeqCst) < 5)
@@ -138,7 +139,7 @@ fn copies_hold_what_was_acknowledged(copy: impl Fn(&Path, &Path)) {
         };
         (0..copies()).map(take).collect::<Vec<_>>()
     });
-    server.stop();
+    assert_eq!(server.stop().code(), Some(0));
     let number = taken.len();
     for (top, before) in taken {
         holds(&top, before);
