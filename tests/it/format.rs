@@ -22,28 +22,46 @@ fn frozen_one() -> Stock {
     let stock = Stock::full(4);
     // Pending, with an alias of its own.
     stock.put(b"by a new name", alias(8));
-    stock.pending(7, transaction(5), &[alias(8), stock.chunk(""), stock.chunk("")]);
+    stock.pending(
+        7,
+        transaction(5),
+        &[alias(8), stock.chunk(""), stock.chunk("")],
+    );
     stock.store.add_user(&NEWCOMER).unwrap();
     stock
 }
 
 fn kept(format: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/frozen").join(format)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/frozen")
+        .join(format)
 }
 
 /// A copy of a kept store that may be changed.
 fn thawed(format: &str) -> Arc<TempDir> {
     let top = Arc::new(tempfile::tempdir().unwrap());
     let mut command = Command::new("cp");
-    command.arg("-r").arg(kept(format)).arg(top.path().join("data"));
+    command
+        .arg("-r")
+        .arg(kept(format))
+        .arg(top.path().join("data"));
     let copied = run_with_deadline(&mut command);
     assert_eq!(copied.code, Some(0), "{copied:?}");
+    // As git or a plain `tar x` makes the modes.
+    let mut command = Command::new("chmod");
+    command
+        .args(["-R", "u=rwX,go=rX"])
+        .arg(top.path().join("data"));
+    let loosened = run_with_deadline(&mut command);
+    assert_eq!(loosened.code, Some(0), "{loosened:?}");
     top
 }
 
 /// Every file's bytes, by its path.
 fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
-    let files = tree(directory).into_iter().filter(|(_, look)| look.kind == 'f');
+    let files = tree(directory)
+        .into_iter()
+        .filter(|(_, look)| look.kind == 'f');
     files
         .map(|(path, _)| (path.clone(), fs::read(directory.join(path)).unwrap()))
         .collect()
@@ -53,7 +71,6 @@ fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
 fn the_store_that_was_kept_of_format_1_is_sound() {
     let top = thawed("format-1");
     let seen = check(&top.path().join("data"), &Options::default());
-    // As git or a plain `tar x` makes the modes.
     assert_eq!(seen.words(), ["harmless mode-loose"], "{seen:#?}");
     assert_eq!(seen.summary.users, 2);
     assert_eq!(seen.summary.transactions, 4);
@@ -141,7 +158,10 @@ fn a_shell_can_keep_everybody_from_changing_a_user() {
     let mut device = Device::new(server.address(), &USER.to_string());
     // The line of FORMAT.md, with something to do.
     let mut shell = Command::new("bash")
-        .args(["-c", "( flock 8; flock 9; exec 8<&-; echo held; sleep 1 ) 8<gate 9<lock"])
+        .args([
+            "-c",
+            "( flock 8; flock 9; exec 8<&-; echo held; sleep 1 ) 8<gate 9<lock",
+        ])
         .current_dir(stock.file(""))
         .stdout(Stdio::piped())
         .spawn()
@@ -151,7 +171,9 @@ fn a_shell_can_keep_everybody_from_changing_a_user() {
     let before = Instant::now();
     // Reading goes on; changing waits.
     device.get("head").expect(200);
-    device.get(&format!("chunks/{}", digest(b"shared"))).expect(200);
+    device
+        .get(&format!("chunks/{}", digest(b"shared")))
+        .expect(200);
     assert!(before.elapsed() < Duration::from_millis(700));
     device.put_head(&transaction(4).to_string()).expect(204);
     assert!(before.elapsed() > Duration::from_millis(700));
