@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Failure;
 use super::arguments::{DataDirectory, is_set};
 use super::open::in_the_way;
-use super::output::{json_line, print};
+use super::output::{counted, json_line, print};
 use super::progress::{self, Progress};
 use crate::disk::{Grouping, Real};
 use crate::model::{Head, UserId};
@@ -113,19 +113,20 @@ impl Fsck {
         })?;
         printer.summary(&summary)?;
         if summary.damage > 0 {
-            return Err(Failure::failed(count(summary.damage, "piece", "of damage")));
+            return Err(Failure::failed(pieces(summary.damage)));
         }
         if summary.unchecked > 0 {
-            let what = count(summary.unchecked, "file", "could not be checked");
-            return Err(Failure::could_not_check(what));
+            let files = counted((summary.unchecked, "file"));
+            return Err(Failure::could_not_check(format!(
+                "{files} could not be checked"
+            )));
         }
         Ok(())
     }
 }
 
-fn count(number: u64, what: &str, rest: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural} {rest}")
+fn pieces(damage: u64) -> String {
+    format!("{} of damage", counted((damage, "piece")))
 }
 
 /// A name on disk may hold anything, and a terminal obeys some of it.
@@ -172,11 +173,11 @@ impl Printer<'_> {
                 damage,
             } => {
                 let looked = [
-                    count(*users, "user", ""),
-                    count(*transactions, "transaction", ""),
-                    count(*chunks, "chunk", ""),
+                    (*users, "user"),
+                    (*transactions, "transaction"),
+                    (*chunks, "chunk"),
                 ];
-                let [users, transactions, chunks] = looked.each_ref().map(|text| text.trim_end());
+                let [users, transactions, chunks] = looked.map(counted);
                 let read = HumanBytes(*bytes);
                 write!(
                     out,
@@ -185,7 +186,7 @@ impl Printer<'_> {
                 match (damage, unchecked) {
                     (0, 0) => write!(out, "sound")?,
                     (0, _) => write!(out, "{unchecked} could not be checked")?,
-                    _ => write!(out, "{}", count(*damage, "piece", "of damage"))?,
+                    _ => write!(out, "{}", pieces(*damage))?,
                 }
                 match harmless {
                     0 => writeln!(out),

@@ -23,6 +23,12 @@ pub fn json_line(out: &mut dyn Write, object: &impl Serialize) -> io::Result<()>
     out.write_all(b"\n")
 }
 
+/// So many of something, in words.
+pub fn counted((number, what): (u64, &str)) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 /// Columns as wide as what is in them: text to the left, then numbers to the right.
 pub struct Table<const N: usize> {
     rows: Vec<[String; N]>,

@@ -8,7 +8,7 @@ use clap::Args;
 use super::Failure;
 use super::arguments::DataDirectory;
 use super::open::{in_the_way, not_usable};
-use super::output::print;
+use super::output::{counted, print};
 use super::progress::Progress;
 use crate::disk::{Grouping, Real};
 use crate::upkeep::snapshot::{self, Error};
@@ -42,11 +42,15 @@ impl Snapshot {
         }
         print(|out| {
             let place = self.destination.display();
-            writeln!(out, "{place}: {} users, {} files", taken.users, taken.files)
+            let [users, files] = [(taken.users, "user"), (taken.files, "file")].map(counted);
+            writeln!(out, "{place}: {users}, {files}")
         })?;
         match taken.left_out.len() {
             0 => Ok(()),
-            count => Err(Failure::failed(format!("{count} users are not in it"))),
+            count => Err(Failure::failed(format!(
+                "{} left out",
+                counted((count as u64, "user"))
+            ))),
         }
     }
 }

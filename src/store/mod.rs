@@ -1,7 +1,9 @@
 //! The data directory: what is in it, who may change it, and in which order it is written.
 //!
 //! Everything here is synchronous and may wait for the disk; an async caller gives it a thread.
-//! `FORMAT.md` beside this file is the document of the files.
+//!
+//! What follows is the document of the files, `FORMAT.md` beside this one.
+#![doc = include_str!("FORMAT.md")]
 
 mod admin;
 mod advance;

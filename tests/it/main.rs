@@ -88,3 +88,5 @@ mod quotas;
 mod waiting;
 // Copies of a store that is being written to, by each method, and what they restore to.
 mod backups;
+// The format's document, and the store of each format that is kept.
+mod format;
