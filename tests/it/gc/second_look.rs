@@ -8,8 +8,8 @@ use mentat_sync::store::{Mistake, PutTransaction, Store};
 use mentat_sync::upkeep::gc::{self, collect};
 
 use super::bench::{
-    DAY, GRACE, accept, advance, advance_to, alias, chunk, fresh, is_there, open, open_mistaken,
-    pass, put, put_alias, put_chunk, sweep, tx, user,
+    DAY, GRACE, accept, advance, advance_to, alias, ask, chunk, fresh, is_there, open,
+    open_mistaken, pass, put, put_alias, put_chunk, sweep, tx, user,
 };
 use super::oracle::Oracle;
 use crate::sim::{Bounds, Chooser, Program, Sim, World, run};
@@ -178,6 +178,20 @@ const UPLOAD: Scene = Scene {
     },
 };
 
+/// Asked about, all of it, and then counted on.
+const QUESTION: Scene = Scene {
+    before: line_of_two,
+    client: |store, acknowledged| {
+        let missing = ask(store, &[chunk(1), alias(2)]);
+        note(acknowledged, |done| {
+            done.chunks
+                .extend((!missing.contains(&chunk(1))).then_some(1));
+            done.chunks
+                .extend((!missing.contains(&alias(2))).then_some(2));
+        });
+    },
+};
+
 const ADVANCE: Scene = Scene {
     before: line_of_two,
     client: |store, acknowledged| {
@@ -205,7 +219,7 @@ const OTHER_CONTENT: Scene = Scene {
     },
 };
 
-const SCENES: [&Scene; 5] = [&NEW, &REPLAY, &UPLOAD, &ADVANCE, &OTHER_CONTENT];
+const SCENES: [&Scene; 6] = [&NEW, &REPLAY, &UPLOAD, &QUESTION, &ADVANCE, &OTHER_CONTENT];
 
 #[test]
 fn whatever_is_acknowledged_beside_a_sweep_survives_it() {
@@ -218,7 +232,7 @@ fn whatever_is_acknowledged_beside_a_sweep_survives_it() {
 
 #[test]
 fn a_sweep_without_a_second_look_is_caught() {
-    for scene in [&NEW, &REPLAY, &UPLOAD] {
+    for scene in [&NEW, &REPLAY, &UPLOAD, &QUESTION] {
         let wrong = explore(scene, 1, Some(Mistake::NoSecondLook)).unwrap_err();
         assert!(
             wrong.contains("lost") || wrong.contains("is gone"),
