@@ -177,8 +177,12 @@ impl Gc {
         if self.json || self.dry_run || total.files == 0 {
             return Ok(());
         }
+        let files = match total.files {
+            1 => "1 file".to_owned(),
+            files => format!("{files} files"),
+        };
         let bytes = ByteSize(total.bytes);
-        print(|out| writeln!(out, "{} files went, {bytes}", total.files))
+        print(|out| writeln!(out, "removed {files}, {bytes}"))
     }
 }
 
