@@ -387,16 +387,10 @@ impl Store {
             Err(absent) if absent.is_absent() => return Ok(()),
             other => other?,
         };
-        let before = file.meta()?;
-        if before.bytes == 0 {
+        if file.meta()?.bytes == 0 {
             file.set_len(1)?;
         }
-        // Never the time that it had: others tell one sweep from the next by it.
-        let mut now = self.disk.now();
-        if now == before.modified {
-            now += std::time::Duration::from_nanos(1);
-        }
-        Ok(file.touch(now)?)
+        Ok(file.touch(self.disk.now())?)
     }
 
     /// When gc last ran on this user, if ever.

@@ -1,6 +1,6 @@
 //! Each rule of DESIGN's section Garbage.
 
-use mentat_sync::disk::Disk;
+use mentat_sync::disk::{Disk, Place};
 use mentat_sync::model::TransactionId;
 use mentat_sync::store::{Advance, AdvanceRefusal, Item, PutTransaction};
 use mentat_sync::upkeep::gc::Why;
@@ -174,6 +174,22 @@ fn an_old_alias_that_a_young_transaction_names_keeps_its_chunk() {
     let gone: Vec<_> = sweep(&store).into_iter().map(|gone| gone.item).collect();
     assert_eq!(gone, [alias(2).into(), chunk(2).into()]);
     advance_to(&store, 1, 1);
+}
+
+#[test]
+fn a_young_alias_keeps_an_old_chunk() {
+    let sim = fresh();
+    let store = open(&sim);
+    put_alias(&store, 1);
+    pass(&sim, GRACE * 2);
+    // As a bundle leaves it that brings an alias of a chunk that is there.
+    let disk = sim.process();
+    let aliases = files(&sim, "incoming/aliases");
+    let alias_file = Place::new(aliases.first().unwrap().as_str());
+    let file = disk.open_to_write(&alias_file).unwrap();
+    file.touch(disk.now()).unwrap();
+    assert_eq!(sweep(&store), []);
+    assert!(is_there(&store, &alias(1)) && is_there(&store, &chunk(1)));
 }
 
 #[test]
