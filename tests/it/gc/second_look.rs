@@ -327,7 +327,7 @@ fn two_collections_at_once_are_as_good_as_one() {
 #[test]
 fn a_collection_goes_no_further_once_another_has_swept() {
     let graces = [GRACE, Duration::ZERO];
-    for seed in 0..400 {
+    for seed in 0..1000 {
         let sim = fresh();
         let store = open(&sim);
         (TAKEN_AWAY.before)(&store);
