@@ -136,6 +136,8 @@ fn what_a_head_that_is_not_durable_makes_dead_survives() {
     for step in 1.. {
         let sim = Sim::with_world(before.clone());
         let server = open(&sim);
+        // It has been at work: no directory is new to it, so none is synced by the way.
+        accept(&server, 5, TransactionId::ROOT, &[]);
         let other = sim.process();
         let mover = Store::open(Arc::new(other.clone()), Options::default()).unwrap();
         other.set_fault(Fault::Death(step));
