@@ -3,8 +3,8 @@
 //! A request comes in at [`dispatch`], which holds the whole route table; it goes to the file of its
 //! endpoint ([`about`], [`stores`], [`heads`], [`events`],
 //! [`transactions`], [`chunks`], [`bundles`]), whose doc names every
-//! status; a refusal is a [`Problem`](problem::Problem), and [`statuses`] alone says with which
-//! status. The store is synchronous, and [`blocking`] is the way there.
+//! status; a refusal is a [`Problem`], and [`statuses`] alone says with which
+//! status. The store is synchronous, and `blocking` is the way there.
 
 pub mod about;
 mod access;

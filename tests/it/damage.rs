@@ -167,7 +167,6 @@ const ROWS: &[Row] = &[
         stays: &["damage chunk-missing"],
         then: &[("GET chunks/chunk 3", "200")],
         last: &["damage chunk-missing"],
-        ..Row::NONE
     },
     Row {
         name: "a transaction is a symlink",

@@ -3,6 +3,14 @@
 
 // Tests look into the directory, and break it, as a person with a shell does.
 #![allow(clippy::disallowed_methods)]
+// Tables and fixtures of tests, where the lint would only move words.
+#![allow(
+    clippy::type_complexity,
+    clippy::needless_range_loop,
+    clippy::collapsible_match,
+    clippy::needless_borrow
+)]
+#![allow(clippy::needless_borrows_for_generic_args)]
 
 // What the tests share: server processes on fresh directories, a plain HTTP client, builders of ids and chunks.
 mod kit;
