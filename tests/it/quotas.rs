@@ -213,7 +213,7 @@ fn what_a_user_has_is_counted_again_after_a_crash() {
 fn room_that_another_process_makes_is_noticed() {
     let server = Server::with(&["--max-user-files", "50"]);
     let mut ada = server.device("ada");
-    let (_, refused, _) = fill(&mut ada, 10);
+    let (stored, refused, _) = fill(&mut ada, 10);
     let mut gc = binary();
     gc.args(["gc", "--grace", "0s", "--data"])
         .arg(server.data());
