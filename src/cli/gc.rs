@@ -10,6 +10,7 @@ use super::Failure;
 use super::arguments::{DataDirectory, grace, is_set};
 use super::open::{not_usable, open};
 use super::output::{json_line, print};
+use super::progress::Progress;
 use super::users::no_such_user;
 use crate::disk::Grouping;
 use crate::model::UserId;
@@ -87,9 +88,10 @@ impl Gc {
         }
         let mut total = Total::default();
         let mut ran = Ok(Run::Done);
+        let progress = Progress::of(None);
         print(|out| {
             let mut written = Ok(());
-            ran = self.collect(&store, &mut total, &mut |line| {
+            ran = self.collect(&store, &mut total, &progress, &mut |line| {
                 // Whoever reads may stop reading: what was begun is done to its end.
                 if written.is_ok() {
                     written = match self.json {
@@ -98,6 +100,7 @@ impl Gc {
                     };
                 }
             });
+            progress.end();
             written
         })?;
         match ran.map_err(failed)? {
@@ -110,6 +113,7 @@ impl Gc {
         &self,
         store: &Store,
         total: &mut Total,
+        progress: &Progress,
         print: &mut dyn FnMut(Line),
     ) -> store::Result<Run> {
         let how = How {
@@ -131,6 +135,8 @@ impl Gc {
                         bytes: Some(garbage.bytes),
                         removed: !self.dry_run,
                     });
+                } else {
+                    progress.step(0);
                 }
             }
             Event::LeftBehind(place) => {
@@ -147,15 +153,18 @@ impl Gc {
                 }
             }
             Event::Overtaken(user) => {
-                eprintln!("mentat-sync: user {user}: another collection is at work there");
+                progress.aside(|| {
+                    eprintln!("mentat-sync: user {user}: another collection is at work there");
+                });
             }
             Event::Failed { user, error } => {
                 total.failed += 1;
                 let whose = user.map_or(String::new(), |user| format!("user {user}: "));
                 let Failure { words, .. } = not_usable(&self.data.path, &error);
-                eprintln!("mentat-sync: {whose}{words}");
+                progress.aside(|| eprintln!("mentat-sync: {whose}{words}"));
                 if matches!(error, store::Error::Damaged { .. }) {
-                    eprintln!("  nothing of this user's goes before `mentat-sync fsck` is happy");
+                    let hint = "  nothing of this user's goes before `mentat-sync fsck` is happy";
+                    progress.aside(|| eprintln!("{hint}"));
                 }
             }
         })
@@ -168,8 +177,12 @@ impl Gc {
         if self.json || self.dry_run || total.files == 0 {
             return Ok(());
         }
+        let files = match total.files {
+            1 => "1 file".to_owned(),
+            files => format!("{files} files"),
+        };
         let bytes = ByteSize(total.bytes);
-        print(|out| writeln!(out, "{} files went, {bytes}", total.files))
+        print(|out| writeln!(out, "removed {files}, {bytes}"))
     }
 }
 

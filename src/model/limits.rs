@@ -82,8 +82,8 @@ pub const GRACE: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How old a temporary file is before it counts as left behind.
 pub const TEMPORARY: Duration = Duration::from_secs(24 * 3600);
 
-/// How many files gc removes before it lets the user's lock go, so that nobody waits long for it: some
-/// tens of milliseconds, which leaves each batch's look at what is pending a small part of the cost.
+/// How many files gc removes before it lets the user's lock go, so that nobody waits long for it: a
+/// tenth of a second on a busy disk, of which each batch's look at what is pending is a small part.
 pub const SWEEP_FILES: usize = 512;
 
 /// How many bytes it removes before it does: freeing a large file takes the file system a while.

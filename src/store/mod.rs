@@ -21,6 +21,7 @@ pub(crate) mod mend;
 mod missing;
 mod mistake;
 mod quota;
+mod stamp;
 mod sweep;
 mod transactions;
 mod usage;
@@ -37,7 +38,8 @@ pub use error::{Error, Limit, Result};
 pub(crate) use head::Position;
 pub use lock::UserLock;
 pub use mistake::Mistake;
-pub use sweep::{IncomingFile, Item, Needs, PendingFile, SweepStamp, Swept};
+pub use stamp::SweepStamp;
+pub use sweep::{IncomingFile, Item, Needs, PendingFile, Swept};
 pub use transactions::{Draft, Proposal};
 pub use usage::Usage;
 

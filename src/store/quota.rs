@@ -334,8 +334,8 @@ fn count_all(disk: &dyn Disk, tallies: &Users, users: &Receiver<UserId>) {
             };
             let counted = amount(disk, &user);
             let is_quiet = tallies.is_quiet(&user, since);
+            tallies.end(&user, counted, is_quiet, disk.now());
             if is_quiet || counted.is_none() || tries_left == 0 {
-                tallies.end(&user, counted, is_quiet, disk.now());
                 break;
             }
             disk.pause(limits::COUNT_PAUSE);

@@ -61,10 +61,6 @@ pub struct Needs {
     pub chunks: Vec<ChunkId>,
 }
 
-/// The time of `gate`, which gc changes before it sweeps pending transactions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SweepStamp(Option<(SystemTime, SystemTime)>);
-
 /// What became of a file that was to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swept {
@@ -368,62 +364,6 @@ impl Store {
             .collect()
     }
 
-    /// Remembers that pending transactions are swept now, so that whoever knows of them forgets it; and,
-    /// with that, when gc last ran. Needs the exclusive lock.
-    pub fn note_sweep(&self, lock: &UserLock) -> Result<SweepStamp> {
-        exclusive(lock);
-        self.forget_if_swept(lock)?;
-        self.remember_gc(&lock.user)?;
-        let stamp = self.sweep_stamp(&lock.user)?;
-        lock.state.known().swept = stamp;
-        Ok(stamp)
-    }
-
-    /// Remembers that gc ran on this user just now: `gate` is one byte long and has that time.
-    /// Takes no room: the byte is a hole.
-    pub fn remember_gc(&self, user: &UserId) -> Result<()> {
-        let place = Folder::of(user).gate();
-        let file = match self.disk.open_to_write(&place) {
-            Err(absent) if absent.is_absent() => return Ok(()),
-            other => other?,
-        };
-        let before = file.meta()?;
-        if before.bytes == 0 {
-            file.set_len(1)?;
-        }
-        // Never the time that it had: others tell one sweep from the next by it.
-        let mut now = self.disk.now();
-        if now == before.modified {
-            now += std::time::Duration::from_nanos(1);
-        }
-        Ok(file.touch(now)?)
-    }
-
-    /// When gc last ran on this user, if ever.
-    pub fn last_gc(&self, user: &UserId) -> Result<Option<SystemTime>> {
-        let meta = self.meta_if_there(&Folder::of(user).gate())?;
-        Ok(meta.and_then(|meta| (meta.bytes > 0).then_some(meta.modified)))
-    }
-
-    /// What changes with every sweep of pending transactions, by whomever.
-    pub fn sweep_stamp(&self, user: &UserId) -> Result<SweepStamp> {
-        let meta = self.meta_if_there(&Folder::of(user).gate())?;
-        Ok(SweepStamp(meta.map(|meta| (meta.modified, meta.changed))))
-    }
-
-    /// Forgets what is known of the pending transactions if somebody has swept since: an id that
-    /// went may have come again with other content. Needs a lock, so that nobody sweeps now.
-    pub(super) fn forget_if_swept(&self, lock: &UserLock) -> Result<()> {
-        let stamp = self.sweep_stamp(&lock.user)?;
-        let mut known = lock.state.known();
-        if known.swept != stamp {
-            known.swept = stamp;
-            known.pending.clear();
-            known.pending_count = None;
-        }
-        Ok(())
-    }
-
     fn is_leftover(&self, folder: &Folder, id: &ChunkId, meta: &Meta) -> Result<bool> {
         if meta.links < 2 {
             return Ok(false);
@@ -440,7 +380,7 @@ impl Store {
         }
     }
 
-    fn meta_if_there(&self, place: &Place) -> Result<Option<Meta>> {
+    pub(super) fn meta_if_there(&self, place: &Place) -> Result<Option<Meta>> {
         match self.disk.meta(place) {
             Ok(meta) => Ok(Some(meta)),
             Err(absent) if absent.is_absent() => Ok(None),
@@ -464,7 +404,7 @@ impl Store {
     }
 }
 
-fn exclusive(lock: &UserLock) {
+pub(super) fn exclusive(lock: &UserLock) {
     assert_eq!(
         lock.mode,
         Mode::Exclusive,

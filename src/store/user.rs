@@ -10,7 +10,7 @@ use super::head::Vouched;
 use super::json::Start;
 use super::layout::{self, Dir, Folder, Shelf};
 use super::mistake::Mistake;
-use super::sweep::SweepStamp;
+use super::stamp::SweepStamp;
 use super::vouch::Directories;
 use super::{Error, Result, Store};
 use crate::disk::{self, Kind, Place, Target};

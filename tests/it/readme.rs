@@ -124,6 +124,7 @@ fn the_walk_through_prints_what_the_readme_says() {
         output: String::new(),
     });
     shown.extend(shown_in("Users"));
+    shown.extend(shown_in("Garbage and room"));
     run_shown(&shown, top.path(), &address);
 }
 
@@ -178,6 +179,9 @@ fn the_limits_are_the_real_ones() {
         assert!(section.contains(written), "{written}");
         assert!(limit, "{written}");
     }
+    let garbage = section_of(README, "Garbage and room");
+    assert!(garbage.contains("is kept for 14 days (`--grace`)"));
+    assert_eq!(limits::GRACE, Duration::from_secs(14 * 24 * 3600));
     assert!(README.contains("for up to 30 seconds (`--shutdown-timeout`)"));
     assert_eq!(limits::SHUTDOWN, Duration::from_secs(30));
 }

@@ -42,9 +42,15 @@ pub struct Mark {
 }
 
 impl Mark {
-    pub fn of(store: &Store, user: &UserId, grace: Duration) -> Result<Option<Self>> {
+    /// Looks at all that is in `incoming/`; `None` for a user without a folder. The stamp is from
+    /// before, from a moment when nobody was sweeping.
+    pub fn of(
+        store: &Store,
+        user: &UserId,
+        grace: Duration,
+        stamp: SweepStamp,
+    ) -> Result<Option<Self>> {
         let now = store.now();
-        let stamp = store.sweep_stamp(user)?;
         // HEAD first: what is listed after it can only be closer to being committed.
         let Some(head) = store.durable_head(user)? else {
             return Ok(None);

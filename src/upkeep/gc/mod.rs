@@ -11,10 +11,10 @@ pub use timer::every;
 
 use std::time::{Duration, SystemTime};
 
-use crate::disk::Place;
+use crate::disk::{Mode, Place};
 use crate::model::{UserId, limits};
 use crate::rules::garbage::is_young;
-use crate::store::{Error, Item, Result, Store, Swept};
+use crate::store::{Error, Item, Result, Store, SweepStamp, Swept};
 use mark::Mark;
 use sweep::{Stop, Sweep};
 
@@ -184,7 +184,15 @@ pub fn collect(
     options: &Options,
     each: &mut dyn FnMut(Garbage),
 ) -> Result<Collected> {
-    let Some(mark) = Mark::of(store, user, options.grace)? else {
+    let stamp = match options.dry_run {
+        true => SweepStamp::default(),
+        false => match store.lock_blocking(user, Mode::Shared)? {
+            // Under the lock, or it could be that of a batch which goes on to sweep what is marked.
+            Some(_lock) => store.sweep_stamp(user)?,
+            None => return Ok(Collected::All),
+        },
+    };
+    let Some(mark) = Mark::of(store, user, options.grace, stamp)? else {
         return Ok(Collected::All);
     };
     if options.dry_run {
@@ -194,7 +202,6 @@ pub fn collect(
         }
         return Ok(Collected::All);
     }
-    let stamp = mark.stamp;
     let ended = match (Sweep { store, user, mark }).run(each) {
         Ok(()) => Collected::All,
         Err(Stop::Overtaken) => Collected::Overtaken,

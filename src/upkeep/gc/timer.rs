@@ -60,7 +60,7 @@ fn tell(store: &Store, options: &Options) {
         let Gone { files, bytes } = std::mem::take(gone);
         if files > 0 {
             let whose = user.map_or(String::new(), |user| format!("user {user}: "));
-            log::info!("gc: {whose}{files} files went, {bytes} bytes");
+            log::info!("gc: {whose}removed {files} files, {bytes} bytes");
         }
     };
     let mut whose: Option<String> = None;
@@ -74,10 +74,10 @@ fn tell(store: &Store, options: &Options) {
             gone.files += 1;
             gone.bytes += garbage.bytes;
             if let Item::Transaction(id) = garbage.item {
-                log::debug!("gc: pending transaction {id} went");
+                log::debug!("gc: removed pending transaction {id}");
             }
         }
-        Event::LeftBehind(place) => log::info!("gc: {} went", place.as_str()),
+        Event::LeftBehind(place) => log::info!("gc: removed {}", place.as_str()),
         Event::Overtaken(user) => log::debug!("gc: user {}: another is at it", user.short()),
         Event::Failed { user, error } => {
             let whose = user.map_or("what is at the top".to_owned(), |user| user.short());

@@ -78,6 +78,12 @@ pub fn put_alias(store: &Store, n: u8) {
     put_chunk_as(store, n, &alias(n));
 }
 
+/// Asks which of these are not there.
+pub fn ask(store: &Store, ids: &[ChunkId]) -> Vec<ChunkId> {
+    let lock = store.lock_blocking(&user(), Mode::Shared).unwrap();
+    store.missing(&user(), lock, ids).unwrap()
+}
+
 fn put_chunk_as(store: &Store, n: u8, id: &ChunkId) {
     let mut staged = store.stage(&user()).unwrap();
     staged.write(&bytes(n)).unwrap();

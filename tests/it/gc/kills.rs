@@ -118,3 +118,46 @@ fn a_disk_that_fails_at_any_step_leaves_a_sound_store() {
         }
     }
 }
+
+/// HEAD goes to a sibling, and whoever moved it dies at each step; a server that was there before
+/// collects; then the power fails. If HEAD goes back, what was dead is alive.
+#[test]
+fn what_a_head_that_is_not_durable_makes_dead_survives() {
+    let sim = fresh();
+    let store = open(&sim);
+    put_chunk(&store, 1);
+    accept(&store, 1, TransactionId::ROOT, &[chunk(1)]);
+    accept(&store, 9, TransactionId::ROOT, &[]);
+    pass(&sim, GRACE + DAY);
+    accept(&store, 2, tx(1), &[]);
+    let mut before = sim.world();
+    before.settle();
+    let mut back = 0;
+    for step in 1.. {
+        let sim = Sim::with_world(before.clone());
+        let server = open(&sim);
+        // It has been at work: no directory is new to it, so none is synced by the way.
+        accept(&server, 5, TransactionId::ROOT, &[]);
+        let other = sim.process();
+        let mover = Store::open(Arc::new(other.clone()), Options::default()).unwrap();
+        other.set_fault(Fault::Death(step));
+        let moved = catch_unwind(AssertUnwindSafe(|| advance(&mover, 9)));
+        sweep(&server);
+        for seed in 0..16 {
+            let sim = sim.survivor(seed);
+            let store = open(&sim);
+            if store.head(&user()).unwrap().seq == 0 {
+                back += 1;
+                advance(&store, 2);
+                assert!(
+                    store.transaction(&user(), tx(2)).unwrap().is_some(),
+                    "death at step {step}, cut {seed}"
+                );
+            }
+        }
+        if moved.is_ok() {
+            break;
+        }
+    }
+    assert!(back > 100, "{back}");
+}

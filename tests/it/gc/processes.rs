@@ -113,7 +113,7 @@ fn what_is_old_and_not_reachable_goes_beside_the_server_and_the_dry_run_names_it
     );
 
     let ran = said(gc(&server.data(), &[]));
-    assert!(ran.starts_with("5 files went, "), "{ran}");
+    assert!(ran.starts_with("removed 5 files, "), "{ran}");
     let after = files(&server.data());
     let mut expected: BTreeSet<String> = before.difference(&told).cloned().collect();
     expected.retain(|name| !name.starts_with("trash/"));
@@ -162,7 +162,7 @@ fn no_grace_at_all_leaves_only_what_is_reachable() {
     ada.put_transaction(&second, &first, &[&chunk("first").id])
         .expect(201);
     ada.put_chunk(&chunk("lost")).expect(201);
-    assert!(said(gc(&server.data(), &["--grace", "0s"])).starts_with("2 files went"));
+    assert!(said(gc(&server.data(), &["--grace", "0s"])).starts_with("removed 2 files, "));
     assert_eq!(
         tree(&server.folder("ada").join("incoming/transactions")).len(),
         0
@@ -187,7 +187,7 @@ fn a_clock_that_leapt_stops_it_and_force_goes_on() {
         assert!(stopped.stderr.contains("--force") && stopped.stderr.contains("the clock says"));
         assert_eq!(stopped.stdout, "");
     }
-    assert!(said(gc(&server.data(), &["--force"])).starts_with("1 files went"));
+    assert!(said(gc(&server.data(), &["--force"])).starts_with("removed 1 file, "));
     server.device("ada").put_chunk(&chunk("y")).expect(201);
     assert_eq!(said(gc(&server.data(), &[])), "");
 }
@@ -221,7 +221,7 @@ fn a_server_collects_by_itself_and_is_silent_unless_something_went() {
     let server = Server::on(data, &["--gc-every", "200ms"]);
     let line = server.has_said(|line| line.contains("gc: "));
     assert!(
-        line.contains("1 files went") && !line.contains(&user_id("ada")),
+        line.contains("removed 1 files") && !line.contains(&user_id("ada")),
         "{line}"
     );
     server
@@ -447,7 +447,7 @@ fn it_works_on_a_full_disk() {
     std::fs::write(inside.join("filler"), vec![0; 4 << 20]).unwrap_err();
     ada.put_head(&second).expect_refusal(507, "no-space");
 
-    assert!(said(gc(&inside, &[])).starts_with("20 files went"));
+    assert!(said(gc(&inside, &[])).starts_with("removed 20 files, "));
     ada.put_head(&second).expect(204);
     assert_eq!(said(gc(&inside, &[])), "");
 }

@@ -10,7 +10,7 @@ use mentat_sync::store::{Advance, AdvanceRefusal, Mistake, Options, PutTransacti
 use mentat_sync::upkeep::gc::{self, collect};
 
 use super::bench::{
-    DAY, GRACE, advance, alias, chunk, folder, fresh, is_there, open, pass, put, put_alias,
+    DAY, GRACE, advance, alias, ask, chunk, folder, fresh, is_there, open, pass, put, put_alias,
     put_chunk, sweep, tx, user,
 };
 use super::oracle::Oracle;
@@ -114,7 +114,7 @@ impl Book {
 
 fn act(sim: &Sim, store: &Store, book: &Mutex<Book>, random: &mut Random) {
     let now = || sim.with(|world| world.now());
-    match random.below(8) {
+    match random.below(10) {
         0 | 1 => {
             let n = [1, 2, 3, 101, 102, 103][random.below(6)];
             upload(store, n);
@@ -175,6 +175,18 @@ fn act(sim: &Sim, store: &Store, book: &Mutex<Book>, random: &mut Random) {
                     book.wrong = Some(format!("the advance to {n} is refused: {why:?}"));
                 }
                 Advance::Refused { .. } => {}
+            }
+        }
+        7 | 8 => {
+            let named = [1, 2, 3, 101, 102, 103];
+            let asked: Vec<u8> = named.into_iter().filter(|_| random.chance(8)).collect();
+            let ids: Vec<_> = asked.iter().map(|n| chunk_of(*n)).collect();
+            let missing = ask(store, &ids);
+            let mut book = book.lock().unwrap();
+            for (n, id) in asked.iter().zip(&ids) {
+                if !missing.contains(id) {
+                    book.chunks.insert(*n, now());
+                }
             }
         }
         _ => {

@@ -1,13 +1,14 @@
 //! Each rule of DESIGN's section Garbage.
 
-use mentat_sync::disk::Disk;
+use mentat_sync::disk::{Disk, Place};
 use mentat_sync::model::TransactionId;
 use mentat_sync::store::{Advance, AdvanceRefusal, Item, PutTransaction};
 use mentat_sync::upkeep::gc::Why;
 
 use super::bench::{
-    DAY, GRACE, accept, advance, advance_and_die, advance_to, alias, chunk, dry_run, files, folder,
-    fresh, incoming, is_pending, is_there, open, pass, put, put_alias, put_chunk, sweep, tx, user,
+    DAY, GRACE, accept, advance, advance_and_die, advance_to, alias, ask, chunk, dry_run, files,
+    folder, fresh, incoming, is_pending, is_there, open, pass, put, put_alias, put_chunk, sweep,
+    tx, user,
 };
 
 const ROOT: TransactionId = TransactionId::ROOT;
@@ -58,6 +59,23 @@ fn a_chunk_that_is_uploaded_again_is_young_again() {
     let gone: Vec<_> = sweep(&store).into_iter().map(|gone| gone.item).collect();
     assert_eq!(gone, [chunk(2).into()]);
     assert!(is_there(&store, &chunk(1)) && is_there(&store, &alias(3)));
+}
+
+#[test]
+fn a_chunk_that_is_asked_about_is_young_again() {
+    let sim = fresh();
+    let store = open(&sim);
+    for n in 1..=2 {
+        put_chunk(&store, n);
+        put_alias(&store, n + 2);
+    }
+    pass(&sim, GRACE - DAY);
+    assert_eq!(ask(&store, &[chunk(1), chunk(9), alias(3)]), [chunk(9)]);
+    pass(&sim, DAY * 2);
+    let gone: Vec<_> = sweep(&store).into_iter().map(|gone| gone.item).collect();
+    assert_eq!(gone.len(), 3, "{gone:?}");
+    assert!(is_there(&store, &chunk(1)) && is_there(&store, &alias(3)));
+    assert!(!is_there(&store, &chunk(2)) && !is_there(&store, &alias(4)));
 }
 
 #[test]
@@ -156,6 +174,22 @@ fn an_old_alias_that_a_young_transaction_names_keeps_its_chunk() {
     let gone: Vec<_> = sweep(&store).into_iter().map(|gone| gone.item).collect();
     assert_eq!(gone, [alias(2).into(), chunk(2).into()]);
     advance_to(&store, 1, 1);
+}
+
+#[test]
+fn a_young_alias_keeps_an_old_chunk() {
+    let sim = fresh();
+    let store = open(&sim);
+    put_alias(&store, 1);
+    pass(&sim, GRACE * 2);
+    // As a bundle leaves it that brings an alias of a chunk that is there.
+    let disk = sim.process();
+    let aliases = files(&sim, "incoming/aliases");
+    let alias_file = Place::new(aliases.first().unwrap().as_str());
+    let file = disk.open_to_write(&alias_file).unwrap();
+    file.touch(disk.now()).unwrap();
+    assert_eq!(sweep(&store), []);
+    assert!(is_there(&store, &alias(1)) && is_there(&store, &chunk(1)));
 }
 
 #[test]

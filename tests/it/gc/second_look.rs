@@ -8,8 +8,8 @@ use mentat_sync::store::{Mistake, PutTransaction, Store};
 use mentat_sync::upkeep::gc::{self, collect};
 
 use super::bench::{
-    DAY, GRACE, accept, advance, advance_to, alias, chunk, fresh, is_there, open, open_mistaken,
-    pass, put, put_alias, put_chunk, sweep, tx, user,
+    DAY, GRACE, accept, advance, advance_to, alias, ask, chunk, fresh, is_there, open,
+    open_mistaken, pass, put, put_alias, put_chunk, sweep, tx, user,
 };
 use super::oracle::Oracle;
 use crate::sim::{Bounds, Chooser, Program, Sim, World, run};
@@ -25,25 +25,32 @@ struct Acknowledged {
 
 type Client = fn(&Store, &Mutex<Acknowledged>);
 
-/// A client on its own box, in which everything is old.
+/// A client on its own box, in which everything from before is old.
 struct Scene {
     before: fn(&Store),
     client: Client,
+    /// What is young.
+    lately: fn(&Store),
 }
+
+/// One collection, and two, of the usual kind.
+const ONE: &[Duration] = &[GRACE];
+const TWO: &[Duration] = &[GRACE, GRACE];
 
 /// Every order with one change of turn, and some with many: the first thing that is wrong, or how
 /// many orders there were.
-fn explore(scene: &Scene, collectors: usize, mistake: Option<Mistake>) -> Result<usize, String> {
+fn explore(scene: &Scene, graces: &[Duration], mistake: Option<Mistake>) -> Result<usize, String> {
     let sim = fresh();
     (scene.before)(&open(&sim));
     pass(&sim, GRACE + DAY);
+    (scene.lately)(&open(&sim));
     let mut world = sim.world();
     world.settle();
     let mut chooser = Chooser::walk();
     let mut orders = 0;
     loop {
         orders += 1;
-        let (next, wrong) = one_order(scene, &world, collectors, mistake, chooser, 1);
+        let (next, wrong) = one_order(scene, &world, graces, mistake, chooser, 1);
         if let Some(wrong) = wrong {
             return Err(wrong);
         }
@@ -55,7 +62,7 @@ fn explore(scene: &Scene, collectors: usize, mistake: Option<Mistake>) -> Result
     for seed in 0..DRAWN {
         orders += 1;
         let drawn = Chooser::draw(seed);
-        if let (_, Some(wrong)) = one_order(scene, &world, collectors, mistake, drawn, 100) {
+        if let (_, Some(wrong)) = one_order(scene, &world, graces, mistake, drawn, 100) {
             return Err(format!("seed {seed}: {wrong}"));
         }
     }
@@ -68,7 +75,7 @@ const DRAWN: u64 = 100;
 fn one_order(
     scene: &Scene,
     world: &World,
-    collectors: usize,
+    graces: &[Duration],
     mistake: Option<Mistake>,
     chooser: Chooser,
     switches: usize,
@@ -81,11 +88,15 @@ fn one_order(
         both: switches,
     };
     let client = open_on(&sim, None);
-    let sweepers: Vec<_> = (0..collectors).map(|_| open_on(&sim, mistake)).collect();
+    let sweepers: Vec<_> = graces.iter().map(|_| open_on(&sim, mistake)).collect();
     let mut programs: Vec<Program> = Vec::new();
-    for (disk, store) in &sweepers {
+    for ((disk, store), grace) in sweepers.iter().zip(graces) {
+        let options = gc::Options {
+            grace: *grace,
+            ..gc::Options::default()
+        };
         let program = move || {
-            collect(store, &user(), &gc::Options::default(), &mut |_| {}).unwrap();
+            collect(store, &user(), &options, &mut |_| {}).unwrap();
         };
         programs.push((disk.clone(), Box::new(program)));
     }
@@ -158,6 +169,7 @@ const NEW: Scene = Scene {
             note(acknowledged, |done| done.transactions.extend([1, 3]));
         }
     },
+    lately: |_| {},
 };
 
 const REPLAY: Scene = Scene {
@@ -167,6 +179,7 @@ const REPLAY: Scene = Scene {
             note(acknowledged, |done| done.transactions.extend([1, 2]));
         }
     },
+    lately: |_| {},
 };
 
 const UPLOAD: Scene = Scene {
@@ -176,6 +189,22 @@ const UPLOAD: Scene = Scene {
         put_alias(store, 2);
         note(acknowledged, |done| done.chunks.extend([1, 2]));
     },
+    lately: |_| {},
+};
+
+/// Asked about, all of it, and then counted on.
+const QUESTION: Scene = Scene {
+    before: line_of_two,
+    client: |store, acknowledged| {
+        let missing = ask(store, &[chunk(1), alias(2)]);
+        note(acknowledged, |done| {
+            done.chunks
+                .extend((!missing.contains(&chunk(1))).then_some(1));
+            done.chunks
+                .extend((!missing.contains(&alias(2))).then_some(2));
+        });
+    },
+    lately: |_| {},
 };
 
 const ADVANCE: Scene = Scene {
@@ -188,6 +217,7 @@ const ADVANCE: Scene = Scene {
             });
         }
     },
+    lately: |_| {},
 };
 
 /// Under the id of an old one, with other content.
@@ -203,14 +233,32 @@ const OTHER_CONTENT: Scene = Scene {
             note(acknowledged, |done| done.transactions.push(2));
         }
     },
+    lately: |_| {},
 };
 
-const SCENES: [&Scene; 5] = [&NEW, &REPLAY, &UPLOAD, &ADVANCE, &OTHER_CONTENT];
+/// Young, and put again with other content when a collection with no grace at all took it.
+const TAKEN_AWAY: Scene = Scene {
+    before: |store| put_chunk(store, 2),
+    client: |store, acknowledged| {
+        for _ in 0..3 {
+            match put(store, 1, ROOT, &[chunk(2)]) {
+                PutTransaction::Accepted => {
+                    note(acknowledged, |done| done.transactions.push(1));
+                    break;
+                }
+                _ => drop(store.head(&user())),
+            }
+        }
+    },
+    lately: |store| accept(store, 1, ROOT, &[]),
+};
+
+const SCENES: [&Scene; 6] = [&NEW, &REPLAY, &UPLOAD, &QUESTION, &ADVANCE, &OTHER_CONTENT];
 
 #[test]
 fn whatever_is_acknowledged_beside_a_sweep_survives_it() {
     for (index, scene) in SCENES.into_iter().enumerate() {
-        let orders = explore(scene, 1, None).unwrap_or_else(|wrong| panic!("{index}: {wrong}"));
+        let orders = explore(scene, ONE, None).unwrap_or_else(|wrong| panic!("{index}: {wrong}"));
         println!("scene {index}: {orders} orders");
         assert!(orders > 50, "{index}: {orders}");
     }
@@ -218,8 +266,8 @@ fn whatever_is_acknowledged_beside_a_sweep_survives_it() {
 
 #[test]
 fn a_sweep_without_a_second_look_is_caught() {
-    for scene in [&NEW, &REPLAY, &UPLOAD] {
-        let wrong = explore(scene, 1, Some(Mistake::NoSecondLook)).unwrap_err();
+    for scene in [&NEW, &REPLAY, &UPLOAD, &QUESTION] {
+        let wrong = explore(scene, ONE, Some(Mistake::NoSecondLook)).unwrap_err();
         assert!(
             wrong.contains("lost") || wrong.contains("is gone"),
             "{wrong}"
@@ -272,6 +320,22 @@ fn the_number_of_pending_transactions_stays_right_whoever_sweeps() {
 
 #[test]
 fn two_collections_at_once_are_as_good_as_one() {
-    let orders = explore(&OTHER_CONTENT, 2, None).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let orders = explore(&OTHER_CONTENT, TWO, None).unwrap_or_else(|wrong| panic!("{wrong}"));
     assert!(orders > 50, "{orders}");
+}
+
+#[test]
+fn a_collection_goes_no_further_once_another_has_swept() {
+    let graces = [GRACE, Duration::ZERO];
+    for seed in 0..1000 {
+        let sim = fresh();
+        let store = open(&sim);
+        (TAKEN_AWAY.before)(&store);
+        pass(&sim, GRACE + DAY);
+        (TAKEN_AWAY.lately)(&store);
+        let drawn = Chooser::draw(seed);
+        let (_, wrong) = one_order(&TAKEN_AWAY, &sim.world(), &graces, None, drawn, 100);
+        // A collection with no grace takes what it finds; but not what came after it looked.
+        assert_eq!(wrong, None, "seed {seed}");
+    }
 }
