@@ -110,6 +110,7 @@ impl ChunkedEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 
     /// Looks for the end in all cuts of the bytes in two, and says where it is, if all agree.
     fn everywhere(
@@ -184,6 +185,71 @@ mod tests {
             "fffffffffffffffff\r\n0\r\n\r\n",
         ] {
             assert_eq!(chunked(none), None, "{none:?}");
+        }
+    }
+
+    /// Bytes that are much like a head.
+    fn almost_a_head() -> impl Strategy<Value = Vec<u8>> {
+        let parts = [
+            "GET / HTTP/1.1",
+            "GET / HTTP/1.0",
+            "PUT /x HTTP/1.1",
+            "\r\n",
+            "\r\n",
+            "\n",
+            "\r",
+            " ",
+            "\t",
+            "\0",
+            "Host: x",
+            "A:b",
+            ":",
+            "A",
+            "\u{e9}",
+            "hello",
+            "\r\n\r\n",
+            "\n\n",
+        ];
+        prop::collection::vec(prop::sample::select(parts.to_vec()), 0..12)
+            .prop_map(|parts| parts.concat().into_bytes())
+    }
+
+    proptest! {
+        /// actix reads heads with httparse. Where we say that one ends, it must not wait for more: it
+        /// would not get any. Where it says so, we must have said it too.
+        #[test]
+        fn a_head_ends_where_actix_finds_its_end(bytes in almost_a_head()) {
+            let ended = HeadEnd::default().find(&bytes);
+            let mut headers = [httparse::EMPTY_HEADER; 96];
+            let mut request = httparse::Request::new(&mut headers);
+            if let Some(end) = ended {
+                let parsed = request.parse(&bytes[..end]);
+                prop_assert!(!matches!(parsed, Ok(httparse::Status::Partial)), "{parsed:?}");
+                if let Ok(httparse::Status::Complete(there)) = parsed {
+                    prop_assert_eq!(there, end);
+                }
+            } else {
+                let parsed = request.parse(&bytes);
+                prop_assert!(!matches!(parsed, Ok(httparse::Status::Complete(_))), "{parsed:?}");
+            }
+        }
+
+        #[test]
+        fn a_body_ends_after_its_last_chunk(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..5),
+            trailer in prop::sample::select(vec!["", "A: b\r\n", "A: b\r\nC: d\r\n"]),
+            after in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let mut body = Vec::new();
+            for chunk in &chunks {
+                body.extend(format!("{:X}\r\n", chunk.len()).into_bytes());
+                body.extend(chunk);
+                body.extend(b"\r\n");
+            }
+            body.extend(format!("0\r\n{trailer}\r\n").into_bytes());
+            let length = body.len();
+            body.extend(after);
+            prop_assert_eq!(ChunkedEnd::default().find(&body), Some(length));
         }
     }
 }
