@@ -49,6 +49,14 @@ pub fn size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// A number of bytes, which may be zero.
+pub fn size_or_none(text: &str) -> Result<u64, String> {
+    match text {
+        "0" => Ok(0),
+        other => size(other),
+    }
+}
+
 /// `HOST:PORT`, or `unix:/path`.
 pub fn listener(text: &str) -> Result<Listener, String> {
     if let Some(path) = text.strip_prefix("unix:") {
@@ -85,6 +93,13 @@ mod tests {
         assert_eq!(size("1GiB"), Ok(1 << 30));
         assert_eq!(size("64 KiB"), Ok(64 << 10));
         assert_eq!(size("10"), Ok(10));
+        assert_eq!(grace("0s"), Ok(Duration::ZERO));
+        assert_eq!(size_or_none("0"), Ok(0));
+        assert_eq!(size_or_none("1KiB"), Ok(1024));
+        for bad in ["", "x", "-1s"] {
+            assert!(grace(bad).is_err(), "{bad}");
+            assert!(size_or_none(bad).is_err(), "{bad}");
+        }
         for bad in ["", "x", "0", "-1s"] {
             assert!(duration(bad).is_err(), "{bad}");
             assert!(size(bad).is_err(), "{bad}");

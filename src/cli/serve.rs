@@ -13,7 +13,7 @@ use futures_util::future::select;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::arguments::{DataDirectory, duration, grace, is_set, listener, size};
+use super::arguments::{DataDirectory, duration, grace, is_set, listener, size, size_or_none};
 use super::open::{not_usable, open_or_make};
 use super::{Failure, logging};
 use crate::disk::Grouping;
@@ -52,6 +52,22 @@ pub struct Serve {
     #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_MAX_PENDING_TRANSACTIONS",
           default_value_t = limits::PENDING_TRANSACTIONS)]
     max_pending_transactions: usize,
+
+    /// The most bytes a user, committed and pending together; uploads beyond are answered 507
+    /// `quota-exceeded`. No limit, without it.
+    #[arg(long, value_name = "SIZE", env = "MENTAT_SYNC_MAX_USER_BYTES", value_parser = size)]
+    max_user_bytes: Option<u64>,
+
+    /// The most files a user, committed and pending together. No limit, without it.
+    #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_MAX_USER_FILES",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    max_user_files: Option<u64>,
+
+    /// How much of the disk uploads leave free: below that they are answered 507 `no-space`, while HEAD,
+    /// reads, gc and DELETE still work. 0: until nothing is left.
+    #[arg(long, value_name = "SIZE", env = "MENTAT_SYNC_MIN_FREE", default_value = "0",
+          value_parser = size_or_none)]
+    min_free: u64,
 
     /// How long a request body may stall before it is answered 408; and how long a client may take
     /// nothing of an answer before it is let go.
@@ -175,6 +191,9 @@ impl Serve {
             uuid_chunk_ids: self.uuid_chunk_ids,
             chunk_bytes: self.max_chunk_bytes,
             pending_transactions: self.max_pending_transactions,
+            user_bytes: self.max_user_bytes,
+            user_files: self.max_user_files,
+            min_free: self.min_free,
         };
         let grouping = match self.sync {
             Syncs::Auto => Grouping::Auto,

@@ -7,14 +7,20 @@ use super::Target;
 pub enum Skipped {
     NoDirectorySync,
     NoFileSync,
+    /// It is synced, but whether that failed is not asked.
+    SyncErrorIgnored,
 }
 
 impl Skipped {
     /// The one of this name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::NoDirectorySync, Self::NoFileSync]
-            .into_iter()
-            .find(|skipped| format!("{skipped:?}") == name)
+        [
+            Self::NoDirectorySync,
+            Self::NoFileSync,
+            Self::SyncErrorIgnored,
+        ]
+        .into_iter()
+        .find(|skipped| format!("{skipped:?}") == name)
     }
 
     /// The one that `MENTAT_SYNC_MISTAKE` names. It may name a mistake of the store's.
@@ -27,10 +33,8 @@ impl Skipped {
         targets
             .iter()
             .filter_map(|target| match target {
-                Target::File(file) if self == Self::NoDirectorySync => {
-                    Some(Target::File(file.clone()))
-                }
-                Target::Directory(place) if self == Self::NoFileSync => {
+                Target::File(file) if self != Self::NoFileSync => Some(Target::File(file.clone())),
+                Target::Directory(place) if self != Self::NoDirectorySync => {
                     Some(Target::Directory(place.clone()))
                 }
                 _ => None,

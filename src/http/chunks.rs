@@ -34,7 +34,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId, id: ChunkId) 
 
 /// `PUT`: 201, the bytes are there; the same again: 201. 400 `malformed-id`, `digest-mismatch`,
 /// `incomplete-body`; 408 `timeout`; 409 `chunk-exists` (uuids only); 413 `too-large`; 503 `busy`;
-/// 507 `no-space`.
+/// 507 `no-space`, `quota-exceeded`.
 ///
 /// A short body is gathered and stored by one piece of work on a thread; a longer one is written and
 /// hashed while it comes, with two pieces of it in memory at most.

@@ -9,6 +9,7 @@
 //! (actix times the first one only), and when a client does not take its answer.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -56,8 +57,12 @@ struct Shared {
     phase: Phase,
     /// The request whose body is being handed out has been answered already.
     answered: bool,
-    /// Whoever waits to read.
+    /// Whoever waits for the turn of what has been read ahead.
     reader: Option<Waker>,
+    /// The client has said its last word: it is gone, or only listens.
+    silent: bool,
+    /// Whoever waits for that.
+    listener: Option<Waker>,
 }
 
 enum Phase {
@@ -81,7 +86,23 @@ impl Turn {
             phase: Phase::Head(HeadEnd::default()),
             answered: false,
             reader: None,
+            silent: false,
+            listener: None,
         })))
+    }
+
+    /// Waits until the client has said its last word. One that is gone looks like that, and so does
+    /// one that only listens: whoever makes it wait answers at once, and both are served.
+    pub async fn silence(&self) {
+        poll_fn(|context| {
+            let mut shared = self.0.borrow_mut();
+            if shared.silent {
+                return Poll::Ready(());
+            }
+            shared.listener = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// A request has been decoded, and this is its head.
@@ -124,6 +145,13 @@ impl Shared {
     fn wake(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
+        }
+    }
+
+    fn be_silent(&mut self) {
+        self.silent = true;
+        if let Some(listener) = self.listener.take() {
+            listener.wake();
         }
     }
 
@@ -292,13 +320,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
         let this = self.get_mut();
         let turn = this.turn.clone();
         let mut shared = turn.0.borrow_mut();
-        if shared.is_open() {
-            return this.read_on(&mut shared, context, buffer);
-        }
-        this.reading = None;
-        let polled = this.read_ahead(context);
-        if polled.is_pending() {
-            shared.reader = Some(context.waker().clone());
+        let before = buffer.filled().len();
+        let polled = if shared.is_open() {
+            this.read_on(&mut shared, context, buffer)
+        } else {
+            this.reading = None;
+            this.read_ahead(context)
+        };
+        match &polled {
+            // Otherwise it is the socket that wakes.
+            Poll::Pending if !this.ahead.is_empty() => {
+                shared.reader = Some(context.waker().clone());
+            }
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => {}
+            Poll::Ready(_) => shared.be_silent(),
         }
         polled
     }
@@ -330,7 +366,6 @@ mod tests {
     use super::*;
     use actix_web::http::header::{HeaderName, HeaderValue};
     use futures_util::FutureExt;
-    use std::future::poll_fn;
     use std::io::{Read, Write};
     use tokio::net::UnixStream;
 
@@ -455,8 +490,11 @@ mod tests {
             seen.says(GET);
             assert_eq!(seen.reads().await, GET);
             seen.begin(&[]);
+            let turn = seen.connection.turn();
+            assert!(turn.silence().now_or_never().is_none());
             seen.client.shutdown(std::net::Shutdown::Write).unwrap();
             assert_eq!(seen.read_once().await.unwrap(), "");
+            assert!(turn.silence().now_or_never().is_some());
         });
     }
 

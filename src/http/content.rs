@@ -14,7 +14,7 @@ use super::Answer;
 use super::blocking::aside;
 use super::conditions::{Wanted, wanted};
 use super::problem::Problem;
-use crate::disk::Handle;
+use crate::disk::{self, Handle};
 use crate::model::limits;
 use crate::store::{self, Content};
 use crate::wire::{Code, JSON};
@@ -124,32 +124,65 @@ pub fn headers_only(mut response: HttpResponseBuilder, length: u64) -> HttpRespo
 
 /// This part of a file, in place if it is in memory and else from a thread.
 async fn read(handle: &Handle, offset: u64, length: usize) -> Result<Bytes, Problem> {
+    match read_now(handle, offset, length) {
+        Some(read) => whole(read?, length),
+        None => read_on_a_thread(handle, offset, length).await,
+    }
+}
+
+/// This part of a file, if it is in memory: a way to a thread and back would cost more than the copy.
+fn read_now(handle: &Handle, offset: u64, length: usize) -> Option<Result<Vec<u8>, Problem>> {
     let mut buffer = vec![0; length];
-    let (read, buffer) = match handle.read_now(offset, &mut buffer) {
-        Some(read) => (read, buffer),
-        None => {
-            let handle = Handle::clone(handle);
-            aside(move || (handle.read_at(offset, &mut buffer), buffer)).await?
+    Some(match handle.read_now(offset, &mut buffer)? {
+        Ok(read) => {
+            buffer.truncate(read);
+            Ok(buffer)
         }
-    };
-    if read.map_err(store::Error::from)? < length {
+        Err(error) => Err(store::Error::from(error).into()),
+    })
+}
+
+async fn read_on_a_thread(handle: &Handle, offset: u64, length: usize) -> Result<Bytes, Problem> {
+    let handle = Handle::clone(handle);
+    let read = aside(move || {
+        let mut buffer = vec![0; length];
+        let read = handle.read_at(offset, &mut buffer)?;
+        buffer.truncate(read);
+        Ok(buffer)
+    });
+    whole(
+        read.await?
+            .map_err(|error: disk::Error| store::Error::from(error))?,
+        length,
+    )
+}
+
+fn whole(read: Vec<u8>, length: usize) -> Result<Bytes, Problem> {
+    if read.len() < length {
         log::error!("a file is shorter than it was when it was opened");
         return Err(Problem::internal());
     }
-    Ok(buffer.into())
+    Ok(read.into())
 }
 
-/// This part of a file, piece by piece: the next is read when the last has gone into the network. A
-/// failure breaks the connection off, which never looks like an end.
+/// This part of a file, piece by piece: the next is read when the last has gone into the network.
+/// What is in memory comes in small pieces, which stay in the processor's caches; what must be waited
+/// for in large ones. A failure breaks the connection off, which never looks like an end.
 fn pieces(handle: Handle, first: u64, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
     let end = first + length;
     stream::try_unfold((handle, first), move |(handle, offset)| async move {
-        let length = (end - offset).min(limits::PIECE as u64);
-        if length == 0 {
+        if offset == end {
             return Ok(None);
         }
-        let piece = read(&handle, offset, length as usize).await;
+        let length =
+            |most: usize| usize::try_from(end - offset).map_or(most, |left| left.min(most));
+        let small = length(limits::SMALL);
+        let piece = match read_now(&handle, offset, small) {
+            Some(read) => read.and_then(|read| whole(read, small)),
+            None => read_on_a_thread(&handle, offset, length(limits::PIECE)).await,
+        };
         let piece = piece.map_err(|_| io::Error::other("a read failed; see above"))?;
-        Ok(Some((piece, (handle, offset + length))))
+        let next = offset + piece.len() as u64;
+        Ok(Some((piece, (handle, next))))
     })
 }

@@ -10,6 +10,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 
 use super::body::{self, Body};
+use super::connection::Turn;
 use super::problem::Problem;
 use super::{Answer, Site, about, access, bundles, chunks, events, heads, stores, transactions};
 use crate::model::limits;
@@ -20,12 +21,17 @@ const NO_ROUTE: &str = "-";
 
 /// Answers one request. Whatever comes of it, what is left of the body is drained within a bound
 /// first, and the answer has the headers that all have.
-pub async fn respond(site: &Site, request: &RequestHead, payload: Payload) -> HttpResponse {
+pub async fn respond(
+    site: &Site,
+    request: &RequestHead,
+    payload: Payload,
+    turn: &Turn,
+) -> HttpResponse {
     let started = Instant::now();
     let route = Route::parse(request.uri.path());
     let mut body = Body::new(payload, request.headers(), site.settings.body_stall);
     let answer = match admit(site, &route, request) {
-        Ok(route) => endpoint(site, route, request, &mut body).await,
+        Ok(route) => endpoint(site, route, request, &mut body, turn).await,
         Err(problem) => Err(problem),
     };
     let mut response = answer.unwrap_or_else(Problem::respond);
@@ -57,7 +63,8 @@ pub fn before_the_body(site: &Site, mut request: Request) -> Result<Request, Res
 /// What can be told before a byte of the body is read: 404 `not-found` and 400 `malformed-id` for
 /// what is no route, 405 `method-not-allowed`, 415 `encoding-unsupported` for any
 /// `Content-Encoding` (what is stored is what was sent), 413 `too-large` (400
-/// `invalid-transaction` of a transaction) by the announced length.
+/// `invalid-transaction` of a transaction) by the announced length, and 507 `no-space` and
+/// `quota-exceeded` of a chunk.
 fn admit<'a>(
     site: &Site,
     route: &'a Result<Route, Miss>,
@@ -84,12 +91,23 @@ fn admit<'a>(
     };
     match body::announced(request.headers()) {
         Some(bytes) if bytes > most => Err(over(most)),
-        _ => Ok(route),
+        announced => {
+            if let Route::Chunk(user, id) = route {
+                site.store.foresee_chunk(user, id, announced)?;
+            }
+            Ok(route)
+        }
     }
 }
 
 /// The route table, after [`admit`].
-async fn endpoint(site: &Site, route: &Route, request: &RequestHead, body: &mut Body) -> Answer {
+async fn endpoint(
+    site: &Site,
+    route: &Route,
+    request: &RequestHead,
+    body: &mut Body,
+    turn: &Turn,
+) -> Answer {
     let get = matches!(request.method, Method::GET | Method::HEAD);
     let put = request.method == Method::PUT;
     let post = request.method == Method::POST;
@@ -101,7 +119,7 @@ async fn endpoint(site: &Site, route: &Route, request: &RequestHead, body: &mut 
         Route::Version if get => Ok(about::version()),
         Route::Store(user) if get => stores::get(site, user).await,
         Route::Store(user) if delete => stores::delete(site, user).await,
-        Route::Head(user) if get => heads::get(site, request, user).await,
+        Route::Head(user) if get => heads::get(site, request, turn, user).await,
         Route::Head(user) if put => heads::put(site, body, user).await,
         Route::Events(user) if get => events::get(site, request, user).await,
         Route::Transactions(user) if get => transactions::list(site, request, user).await,

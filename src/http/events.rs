@@ -8,7 +8,7 @@ use actix_web::dev::RequestHead;
 use actix_web::http::{Method, header};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::blocking::blocking;
 use super::content::headers_only;
@@ -66,8 +66,9 @@ impl Listener {
 
     /// What is sent next; nothing when the server ends.
     async fn next(&mut self) -> Option<String> {
+        let silent = Instant::now() + limits::EVENT_HEARTBEAT;
         while self.told {
-            let Ok(woken) = timeout(limits::EVENT_HEARTBEAT, self.waiter.woken()).await else {
+            let Ok(woken) = timeout_at(silent, self.waiter.woken()).await else {
                 return Some(":\n\n".to_owned());
             };
             let head = match woken {

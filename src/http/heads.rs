@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::blocking::{blocking, lock};
 use super::body::Body;
 use super::conditions::holds;
+use super::connection::Turn;
 use super::content::{self, CHANGING, Resource, Source, json};
 use super::problem::Problem;
 use super::watch::Woken;
@@ -24,14 +25,14 @@ use crate::wire::{Code, HeadMessage, JSON, parse_head, parse_wait};
 /// `GET`: 200 with the head and its number, 304 when `If-None-Match` names it; 412
 /// `precondition-failed` when `If-Match` does not. With `wait`, 304 only once the time is up: it is
 /// answered as soon as the head is another one. 400 `bad-query`; 503 `busy` when too many wait.
-pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
+pub async fn get(site: &Site, request: &RequestHead, turn: &Turn, user: UserId) -> Answer {
     let wait = parse_wait(request.uri.query())?;
     let held = request.headers().contains_key(header::IF_NONE_MATCH);
     let head = if wait.is_zero() || !held {
         blocking(site, move |store| store.head(&user)).await?
     } else {
         let is_new = |head: Head| !holds(request.headers(), &tag(head));
-        another_head(site, user, wait, is_new).await?
+        another_head(site, turn, user, wait, is_new).await?
     };
     let resource = Resource {
         tag: tag(head),
@@ -47,9 +48,11 @@ fn tag(head: Head) -> String {
     format!("\"{}\"", head.id)
 }
 
-/// The first head that is new, or the last one seen when the time is up or the server ends.
+/// The first head that is new, or the last one seen when the time is up, the server ends or the client
+/// is gone.
 async fn another_head(
     site: &Site,
+    turn: &Turn,
     user: UserId,
     wait: Duration,
     is_new: impl Fn(Head) -> bool,
@@ -59,7 +62,11 @@ async fn another_head(
     let look = || blocking(site, move |store| store.head(&user));
     let mut head = look().await?;
     while !is_new(head) {
-        match timeout_at(end, waiter.woken()).await {
+        let woken = tokio::select! {
+            woken = timeout_at(end, waiter.woken()) => woken,
+            () = turn.silence() => break,
+        };
+        match woken {
             Ok(Woken::Head(now)) => head = now,
             Ok(Woken::Look) => head = look().await?,
             Ok(Woken::Closed) | Err(_) => break,

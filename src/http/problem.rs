@@ -232,6 +232,12 @@ impl From<store::Error> for Problem {
                 Code::UnknownUser,
                 "no such user here, and new ones are not admitted",
             ),
+            store::Error::QuotaExceeded { of, limit, used } => {
+                let detail = format!("this user has {used} {of}, and may have {limit}");
+                Problem::new(Code::QuotaExceeded, detail)
+                    .limit(*limit)
+                    .used(*used)
+            }
             store::Error::Disk(disk) if is_too_many_files(&disk.source) => {
                 log::error!("{error}");
                 Problem::busy("too many files are open on the server just now")

@@ -180,13 +180,10 @@ async fn answer(site: &Site, mut request: ServiceRequest) -> ServiceResponse {
     }
     let (request, payload) = request.into_parts();
     let turn = request.conn_data::<Turn>();
-    if let Some(turn) = turn {
-        turn.begin(request.head());
-    }
-    let response = dispatch::respond(site, request.head(), payload).await;
-    if let Some(turn) = turn {
-        turn.end(is_last(request.head()));
-    }
+    let turn = turn.expect("every connection has brought its own");
+    turn.begin(request.head());
+    let response = dispatch::respond(site, request.head(), payload, turn).await;
+    turn.end(is_last(request.head()));
     ServiceResponse::new(request, response)
 }
 

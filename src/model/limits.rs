@@ -89,6 +89,25 @@ pub const SWEEP_FILES: usize = 512;
 /// How many bytes it removes before it does: freeing a large file takes the file system a while.
 pub const SWEEP_BYTES: u64 = 1 << 30;
 
+/// How old the count of what a user has may be before it is counted anew, while the user uploads: other
+/// processes on the same directory may have stored and removed since.
+pub const RECOUNT: Duration = Duration::from_secs(3600);
+
+/// The same after a refusal: perhaps there is room again, by another process's doing.
+pub const RECOUNT_REFUSED: Duration = Duration::from_secs(10);
+
+/// How often what a user has is counted in the hope that nothing changes meanwhile, which alone makes a
+/// count exact; and the pause between two tries.
+pub const COUNTS: u32 = 4;
+pub const COUNT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The same for the number of pending transactions, which takes a listing of at most that many.
+pub const RECOUNT_PENDING: Duration = Duration::from_secs(1);
+
+/// Fewer free files (inodes) than this are too few, where `--min-free` is given: an advance makes some
+/// hundreds of directories at the most.
+pub const MIN_FREE_FILES: u64 = 1024;
+
 /// How often a server that collects garbage looks whether it is time: often enough to notice a
 /// collection by another process, or a clock that was set.
 pub const GC_LOOK: Duration = Duration::from_secs(60);

@@ -2,9 +2,10 @@
 
 use std::time::SystemTime;
 
-use super::layout::{self, Area, Dir, Folder, Shelf};
+use super::layout::{self, Folder};
 use super::lock::UserLock;
 use super::mistake::{Mistake, Mistakes};
+use super::quota::Tallies;
 use super::user::{Users, taken_is_fine};
 use super::vouch::Files;
 use super::{Error, Options, Result, Store};
@@ -23,17 +24,6 @@ pub enum RenameUser {
     NoSuchUser,
     /// There is a folder of the new id already.
     Taken,
-}
-
-/// What a user's folder holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Regular files.
-    pub files: u64,
-    /// What is in them, each file once however many names it has.
-    pub bytes: u64,
-    /// Pending transactions.
-    pub pending: u64,
 }
 
 impl Store {
@@ -66,6 +56,7 @@ impl Store {
             mistakes,
             users: Users::default(),
             vouched: Files::default(),
+            tallies: Tallies::default(),
         };
         store.check_format()?;
         store.disk.sync_everything()?;
@@ -171,6 +162,7 @@ impl Store {
             self.disk.sync(&directories)?;
         }
         *lock.state.known() = Default::default();
+        self.forget_tally(lock.user());
         drop(lock);
         if let Err(error) = self.remove_tree(&place) {
             log::warn!("a deleted user's files go at the next start or gc: {error}");
@@ -187,6 +179,8 @@ impl Store {
             other => other?,
         }
         *lock.state.known() = Default::default();
+        self.forget_tally(lock.user());
+        self.forget_tally(to);
         (self.disk).sync(&[Target::Directory(layout::users())])?;
         Ok(RenameUser::Renamed)
     }
@@ -240,71 +234,5 @@ impl Store {
             Ok(meta) => age(meta.modified).is_some_and(|age| age > limits::TEMPORARY),
             Err(_) => false,
         }
-    }
-
-    /// Counts what a user's folder holds. Reads the whole folder.
-    pub fn usage(&self, user: &UserId) -> Result<Usage> {
-        let folder = Folder::of(user);
-        let mut usage = Usage::default();
-        self.count(folder.place(), &mut usage)?;
-        usage.pending = self.list_pending(&folder)?.len() as u64;
-        // A leftover of an advance is one file with two names.
-        for shelf in [Shelf::Chunks, Shelf::Aliases] {
-            self.uncount_leftovers(&folder, shelf, &mut usage)?;
-        }
-        Ok(usage)
-    }
-
-    fn count(&self, directory: &Place, usage: &mut Usage) -> Result<()> {
-        let mut entries = Vec::new();
-        self.disk.list(directory, &mut |entry| {
-            entries.push(entry);
-            true
-        })?;
-        for entry in entries {
-            let place = directory.join(&entry.name);
-            match entry.kind {
-                Kind::Directory => self.count(&place, usage)?,
-                _ => match self.disk.meta(&place) {
-                    Ok(meta) => {
-                        usage.files += 1;
-                        usage.bytes += meta.bytes;
-                    }
-                    Err(absent) if absent.is_absent() => {}
-                    Err(other) => return Err(other.into()),
-                },
-            }
-        }
-        Ok(())
-    }
-
-    fn uncount_leftovers(
-        &self,
-        folder: &Folder,
-        shelf: fn(Area) -> Shelf,
-        usage: &mut Usage,
-    ) -> Result<()> {
-        for byte in 0..=255 {
-            let directory = folder.dir(Dir::Fan(shelf(Area::Incoming), byte));
-            let mut names = Vec::new();
-            let listed = self.disk.list(&directory, &mut |entry| {
-                names.push(entry.name);
-                true
-            });
-            match listed {
-                Err(absent) if absent.is_absent() => continue,
-                other => other?,
-            }
-            for name in names {
-                let committed = folder
-                    .dir(Dir::Fan(shelf(Area::Committed), byte))
-                    .join(&name);
-                if let Ok(meta) = self.disk.meta(&committed) {
-                    usage.files -= 1;
-                    usage.bytes -= meta.bytes;
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -12,6 +12,7 @@ use super::head::{Position, Vouched};
 use super::layout::{Area, Dir, Folder};
 use super::lock::UserLock;
 use super::mistake::Mistake;
+use super::quota::Amount;
 use super::user::damaged;
 use super::{Advance, AdvanceRefusal, Error, Result, Store};
 use crate::disk::{self, Mode, Place, Target};
@@ -322,6 +323,14 @@ impl Store {
             self.sync_dirs(&lock.state, folder, dirs, Vec::new())?;
         }
         lock.state.known().head = Some(Vouched::new(&meta, new));
+        let lines = (super::log::LINE as i64).saturating_mul(line.ids.len() as i64);
+        self.changed(
+            &lock.user,
+            Amount {
+                files: 0,
+                bytes: lines,
+            },
+        );
         for chunk in &line.found {
             self.vouch(&lock.user, &chunk.committed());
         }

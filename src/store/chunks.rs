@@ -19,12 +19,17 @@ use crate::model::{ChunkDigest, ChunkId, UserId};
 /// area before it leaves `incoming/`, so the third look finds what moved between the first two.
 const LOOKS: [Area; 3] = [Area::Committed, Area::Incoming, Area::Committed];
 
+/// The length of an alias's file: a digest and a newline.
+pub(super) const ALIAS_BYTES: u64 = 65;
+
 /// A chunk on its way in: a temporary file and its digest so far. Dropped, it leaves nothing.
 pub struct Staged {
     state: Arc<UserState>,
     temporary: Temporary,
     hasher: Sha256,
     bytes: u64,
+    /// What uploads leave free of the disk.
+    min_free: u64,
 }
 
 /// A chunk that is whole and durable, but has no name yet. Dropped, it leaves nothing.
@@ -37,6 +42,7 @@ pub struct Sealed {
 impl Staged {
     /// More of the chunk. The caller watches the limit.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        (self.temporary).check_room(self.min_free, bytes.len() as u64)?;
         self.temporary.file.append(bytes)?;
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
@@ -81,6 +87,7 @@ impl Store {
     pub fn stage(&self, user: &UserId) -> Result<Staged> {
         let state = self.users.state(user);
         state.check_writable()?;
+        self.check_room(0)?;
         let folder = Folder::of(user);
         let temporary = match self.temporary(&state, &folder) {
             Err(Error::UserGone) => {
@@ -94,6 +101,7 @@ impl Store {
             temporary,
             hasher: Sha256::new(),
             bytes: 0,
+            min_free: self.options.min_free,
         })
     }
 
@@ -104,6 +112,7 @@ impl Store {
             temporary,
             hasher,
             bytes,
+            ..
         } = staged;
         state.check_writable()?;
         self.disk.sync(&[Target::File(temporary.file.clone())])?;
@@ -307,6 +316,7 @@ impl Store {
             Ok(_) => Area::Committed,
             Err(_) => Area::Incoming,
         };
+        let room = self.reserve(&lock.user, sealed.bytes)?;
         let meta = sealed.temporary.file.meta()?;
         let dir = Dir::of_chunk(area, &digest);
         let taken = self.publish(lock, &mut sealed.temporary, dir, &place(area))?;
@@ -316,6 +326,7 @@ impl Store {
             let found = Found { area, meta };
             return self.refresh(lock, id, found, dir, &place(area), work);
         }
+        room.keep();
         work.dirs.push(dir);
         work.names.push((area, id, meta));
         Ok(())
@@ -390,6 +401,7 @@ impl Store {
     ) -> Result<bool> {
         let id = ChunkId::Alias(*alias);
         if self.find_alias(&lock.folder, alias)?.is_none() {
+            let room = self.reserve(&lock.user, ALIAS_BYTES)?;
             let mut temporary = self.temporary(&lock.state, &lock.folder)?;
             temporary.file.append(format!("{digest}\n").as_bytes())?;
             self.disk.sync(&[Target::File(temporary.file.clone())])?;
@@ -397,6 +409,7 @@ impl Store {
             let dir = Dir::of_alias(Area::Incoming, alias);
             let place = lock.folder.alias(Area::Incoming, alias);
             if !self.publish(lock, &mut temporary, dir, &place)? {
+                room.keep();
                 work.dirs.push(dir);
                 work.names.push((Area::Incoming, id, meta));
                 return Ok(true);

@@ -23,16 +23,42 @@ pub enum Error {
     /// process writes nothing more for the user.
     #[error("a sync of this user's HEAD failed: read-only until a restart")]
     ReadOnly,
+    /// The user has as much as one may have.
+    #[error("the user has {used} {of} of at most {limit}")]
+    QuotaExceeded { of: Limit, limit: u64, used: u64 },
+    /// Less of the disk would be free than uploads leave to the rest.
+    #[error("less than {min_free} bytes of the disk would be free (--min-free)")]
+    NoRoom { min_free: u64 },
     /// The directory is not a store that this program can open.
     #[error("{0}")]
     NotAStore(String),
 }
 
+/// What there is a most of, a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Bytes,
+    Files,
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Limit::Bytes => "bytes",
+            Limit::Files => "files",
+        })
+    }
+}
+
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// No room: the disk, its inodes or a disk quota.
+    /// No room: the disk, its inodes, a disk quota, or what uploads leave free.
     pub fn is_no_space(&self) -> bool {
-        matches!(self, Error::Disk(error) if error.is_no_space())
+        match self {
+            Error::Disk(error) => error.is_no_space(),
+            Error::NoRoom { .. } => true,
+            _ => false,
+        }
     }
 }

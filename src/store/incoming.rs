@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::layout::{Dir, Folder};
+use super::quota::check_room;
 use super::user::UserState;
 use super::{Result, Store};
 use crate::disk::{self, Disk, Handle, Place};
@@ -16,6 +17,11 @@ pub(super) struct Temporary {
 }
 
 impl Temporary {
+    /// Whether the disk has room for so many more bytes.
+    pub fn check_room(&self, min_free: u64, bytes: u64) -> Result<()> {
+        check_room(&*self.disk, min_free, bytes)
+    }
+
     /// Gives the file its name, which must be free.
     pub fn publish(&mut self, to: &Place) -> disk::Result<()> {
         self.disk.rename_new(&self.place, to)?;

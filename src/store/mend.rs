@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::layout::{self, Area, Dir, Folder, Thing};
 use super::lock::UserLock;
 use super::mistake::Mistakes;
+use super::quota::Tallies;
 use super::user::{Users, taken_is_fine};
 use super::vouch::Files;
 use super::{Options, Result, Store};
@@ -23,6 +24,7 @@ impl Store {
             mistakes: Mistakes::default(),
             users: Users::default(),
             vouched: Files::default(),
+            tallies: Tallies::default(),
         }
     }
 

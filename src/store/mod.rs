@@ -18,23 +18,26 @@ pub(crate) mod log;
 pub(crate) mod mend;
 mod missing;
 mod mistake;
+mod quota;
 mod sweep;
 mod transactions;
+mod usage;
 mod user;
 mod vouch;
 
 pub(crate) use admin::FORMAT;
-pub use admin::{RenameUser, Usage};
+pub use admin::RenameUser;
 pub use advance::Leftovers;
 pub use bundle::{BundleReader, Counts, Plan, PullBundle, PushBundle};
 pub use chain::Listing;
 pub use chunks::{Sealed, Staged};
-pub use error::{Error, Result};
+pub use error::{Error, Limit, Result};
 pub(crate) use head::Position;
 pub use lock::UserLock;
 pub use mistake::Mistake;
 pub use sweep::{IncomingFile, Item, Needs, PendingFile, SweepStamp, Swept};
 pub use transactions::{Draft, Proposal};
+pub use usage::Usage;
 
 use std::sync::Arc;
 
@@ -52,6 +55,13 @@ pub struct Options {
     pub chunk_bytes: u64,
     /// The most pending transactions a user.
     pub pending_transactions: usize,
+    /// The most bytes a user, committed and pending together.
+    pub user_bytes: Option<u64>,
+    /// The most files a user, committed and pending together.
+    pub user_files: Option<u64>,
+    /// How many bytes of the disk uploads leave free, so that everything else still works; none at
+    /// all where it is 0.
+    pub min_free: u64,
 }
 
 impl Default for Options {
@@ -61,6 +71,9 @@ impl Default for Options {
             uuid_chunk_ids: false,
             chunk_bytes: limits::CHUNK_BYTES,
             pending_transactions: limits::PENDING_TRANSACTIONS,
+            user_bytes: None,
+            user_files: None,
+            min_free: 0,
         }
     }
 }
@@ -72,6 +85,7 @@ pub struct Store {
     pub(crate) mistakes: mistake::Mistakes,
     users: user::Users,
     vouched: vouch::Files,
+    tallies: quota::Tallies,
 }
 
 impl Store {

@@ -259,14 +259,15 @@ impl Store {
     ) -> Result<Swept> {
         exclusive(lock);
         let place = lock.folder.pending(id);
-        match self.meta_if_there(&place)? {
-            None => return Ok(Swept::NotThere),
-            Some(meta) if meta.modified != time && !self.mistakes.made(Mistake::NoSecondLook) => {
-                return Ok(Swept::Fresher);
-            }
-            Some(_) => {}
+        let Some(meta) = self.meta_if_there(&place)? else {
+            return Ok(Swept::NotThere);
+        };
+        if meta.modified != time && !self.mistakes.made(Mistake::NoSecondLook) {
+            return Ok(Swept::Fresher);
         }
-        self.drop_pending(lock, id, &place)
+        let swept = self.drop_pending(lock, id, &place)?;
+        self.note_removed(lock, swept, &meta);
+        Ok(swept)
     }
 
     /// Removes a pending transaction's file that is on the chain by now. Needs the exclusive lock.
@@ -324,7 +325,18 @@ impl Store {
             Some(meta) if !is_old(meta.modified) && !self.mistakes.made(Mistake::NoSecondLook) => {
                 Ok(Swept::Fresher)
             }
-            Some(_) => self.sweep(&place),
+            Some(meta) => {
+                let swept = self.sweep(&place)?;
+                self.note_removed(lock, swept, &meta);
+                Ok(swept)
+            }
+        }
+    }
+
+    fn note_removed(&self, lock: &UserLock, swept: Swept, meta: &Meta) {
+        // With a second name it is still there, as what an advance that came to nothing has linked.
+        if swept == Swept::Gone && meta.links == 1 {
+            self.removed(&lock.user, meta.bytes);
         }
     }
 

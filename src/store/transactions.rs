@@ -172,6 +172,7 @@ impl Store {
                 written: None,
             });
         };
+        self.check_room(0)?;
         let temporary = self.write_transaction(&state, &folder, &proposal, seq + 1)?;
         Ok(Draft {
             proposal,
@@ -303,19 +304,26 @@ impl Store {
             file.touch(self.disk.now())?;
             targets.push(Target::File(file));
         } else {
-            let used = self.count_pending(&lock)?;
             let limit = self.options.pending_transactions;
+            let mut used = self.count_pending(&lock)?;
+            if used >= limit && self.may_recount(&lock) {
+                used = self.count_pending(&lock)?;
+            }
             if used >= limit {
                 return Ok(PutTransaction::TooManyPending { limit, used });
             }
+            let room = self.reserve(&lock.user, temporary.file.meta()?.bytes)?;
             if self.publish(&lock, &mut temporary, Dir::Pending, &place)? {
                 // Somebody else was quicker with this id: perhaps with the same content.
                 match self.read_transaction(&place, proposal.id)? {
                     Some(there) if proposal.is(&there) => {}
                     _ => return self.refuse_id(&lock),
                 }
-            } else if let Some(count) = &mut lock.state.known().pending_count {
-                *count += 1;
+            } else {
+                room.keep();
+                if let Some(count) = &mut lock.state.known().pending_count {
+                    *count += 1;
+                }
             }
         }
         let (user, state, folder) = lock.release();
@@ -359,6 +367,22 @@ impl Store {
         let count = self.list_pending(&lock.folder)?.len();
         lock.state.known().pending_count = Some(count);
         Ok(count)
+    }
+
+    /// Forgets how many there are, but for a moment after the last time: perhaps another process
+    /// advanced HEAD, and there is room again.
+    fn may_recount(&self, lock: &UserLock) -> bool {
+        let now = self.disk.now();
+        let mut known = lock.state.known();
+        let age =
+            (known.recounted).map_or(Ok(limits::RECOUNT_PENDING), |at| now.duration_since(at));
+        // A clock that was put back tells nothing of the age.
+        let may = age.is_ok_and(|age| age < limits::RECOUNT_PENDING);
+        if !may {
+            known.recounted = Some(now);
+            known.pending_count = None;
+        }
+        !may
     }
 
     /// The ids in `incoming/transactions`.

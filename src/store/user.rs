@@ -38,6 +38,8 @@ pub(super) struct Known {
     pub pending: HashMap<TransactionId, Start>,
     /// How many pending transactions there are, once counted.
     pub pending_count: Option<usize>,
+    /// When they were last counted because there seemed to be too many.
+    pub recounted: Option<SystemTime>,
     /// The last sweep of pending transactions that the two before take into account.
     pub swept: SweepStamp,
 }

@@ -153,6 +153,23 @@ struct Copy<'a> {
     linked: &'a dyn Fn(),
 }
 
+/// A user who is copied.
+struct User {
+    /// The folder, by itself.
+    from: Arc<Real>,
+    store: Store,
+    /// The folder in that.
+    folder: Folder,
+    to: Folder,
+}
+
+/// A user who has been copied, all but HEAD.
+struct Copied {
+    head: TransactionId,
+    /// Something went away meanwhile.
+    missed: bool,
+}
+
 impl Copy<'_> {
     fn all(&self) -> Result<Snapshot, Error> {
         for place in [layout::users(), layout::tmp(), layout::trash()] {
@@ -164,14 +181,17 @@ impl Copy<'_> {
         // Again until nobody is new: a user may have been renamed since the last look.
         loop {
             let users = self.store.users()?;
-            let before = seen.len();
-            for user in users {
-                if seen.contains(&user) {
-                    continue;
-                }
+            let new: Vec<_> = users
+                .into_iter()
+                .filter(|user| !seen.contains(user))
+                .collect();
+            if new.is_empty() {
+                break;
+            }
+            for user in new {
                 match self.user(&user, &mut snapshot.files) {
                     Ok(Some(head)) => heads.push((user, head)),
-                    Ok(None) => continue,
+                    Ok(None) => {}
                     Err(Error::Store(store::Error::Damaged { what, .. })) => {
                         self.forget(&user)?;
                         snapshot.left_out.push((user, what));
@@ -179,9 +199,6 @@ impl Copy<'_> {
                     Err(other) => return Err(other),
                 }
                 seen.insert(user);
-            }
-            if seen.len() == before {
-                break;
             }
         }
         self.target.sync_everything()?;
@@ -195,38 +212,57 @@ impl Copy<'_> {
         Ok(snapshot)
     }
 
-    /// Copies all of a user but HEAD, and gives that; `None` for one who was deleted or renamed meanwhile.
+    /// Copies all of a user but HEAD, and gives that; `None` for one who went away meanwhile.
     fn user(&self, user: &UserId, files: &mut u64) -> Result<Option<TransactionId>, Error> {
-        let folder = Folder::of(user);
-        let inode = |place| self.source.meta(place).ok().map(|meta| meta.inode);
-        let before = inode(folder.place());
-        let Some((_, head)) = self.store.read_head(&folder)? else {
-            return Ok(None);
+        let to = Folder::of(user);
+        // From the folder itself rather than by its name: whoever is renamed meanwhile is copied all the same.
+        let from = match self.source.below(to.place()) {
+            Err(absent) if absent.is_absent() => return Ok(None),
+            other => Arc::new(other?),
         };
-        let seq = match head {
-            TransactionId::ROOT => 0,
-            id => {
-                let place = folder.transaction(id);
-                match self.store.start_of(&place, id)? {
-                    Some(start) => start.seq,
-                    None if inode(folder.place()) != before => return Ok(None),
-                    None => {
-                        let what = "HEAD names a transaction that is not there".to_owned();
-                        return Err(store::Error::Damaged { place, what }.into());
-                    }
-                }
+        let one = User {
+            store: Store::examine(from.clone()),
+            from,
+            folder: Folder::at(layout::top()),
+            to,
+        };
+        let copied = self.copy(&one, files);
+        let gone = || self.source.meta(one.to.place()).is_err();
+        match copied {
+            Ok(Copied { head, missed }) if !missed || !gone() => Ok(Some(head)),
+            // Deleted while it was read.
+            Ok(_) => self.forget(user).map(|()| None),
+            Err(Error::Store(store::Error::Damaged { .. })) if gone() => {
+                self.forget(user).map(|()| None)
             }
+            Err(other) => Err(other),
+        }
+    }
+
+    fn copy(&self, user: &User, files: &mut u64) -> Result<Copied, Error> {
+        let absent = |place: Place, what: &str| store::Error::Damaged {
+            place,
+            what: what.to_owned(),
         };
-        self.target.make_directory(folder.place())?;
+        let folder = &user.folder;
+        let Some((_, head)) = user.store.read_head(folder)? else {
+            return Err(absent(folder.head(), "missing").into());
+        };
+        let mut seq = 0;
+        if head != TransactionId::ROOT {
+            let place = folder.transaction(head);
+            let Some(start) = user.store.start_of(&place, head)? else {
+                return Err(absent(place, "HEAD names it, and it is not there").into());
+            };
+            seq = start.seq;
+        }
+        self.target.make_directory(user.to.place())?;
+        let mut missed = false;
         for shelf in COMMITTED {
-            self.shelf(&folder, shelf, files)?;
+            missed |= self.shelf(user, shelf, files)?;
         }
-        self.log(&folder, seq)?;
-        if inode(folder.place()) != before {
-            self.forget(user)?;
-            return Ok(None);
-        }
-        Ok(Some(head))
+        self.log(user, seq)?;
+        Ok(Copied { head, missed })
     }
 
     /// Takes what there is of a user out of the snapshot again.
@@ -238,10 +274,11 @@ impl Copy<'_> {
         }
     }
 
-    fn shelf(&self, folder: &Folder, shelf: Shelf, files: &mut u64) -> Result<(), Error> {
+    /// Links what is on a shelf. Says whether something went away meanwhile.
+    fn shelf(&self, user: &User, shelf: Shelf, files: &mut u64) -> Result<bool, Error> {
         let dir = Dir::Shelf(shelf);
         let mut fans = Vec::new();
-        let listed = self.source.list(&folder.dir(dir), &mut |entry| {
+        let listed = user.from.list(&user.folder.dir(dir), &mut |entry| {
             if let Some(Known::Dir(fan)) = layout::recognise(dir, &entry.name)
                 && entry.kind == Kind::Directory
             {
@@ -250,21 +287,22 @@ impl Copy<'_> {
             true
         });
         match listed {
-            Err(absent) if absent.is_absent() => return Ok(()),
+            Err(absent) if absent.is_absent() => return Ok(true),
             other => other?,
         }
-        self.target.make_directory(&folder.dir(dir))?;
+        self.target.make_directory(&user.to.dir(dir))?;
+        let mut missed = false;
         for fan in fans {
-            *files += self.fan(folder, fan)?;
+            missed |= self.fan(user, fan, files)?;
         }
-        Ok(())
+        Ok(missed)
     }
 
-    fn fan(&self, folder: &Folder, fan: Dir) -> Result<u64, Error> {
-        let directory = folder.dir(fan);
-        let mut made = false;
-        let (mut files, mut outcome) = (0, Ok(()));
-        let listed = self.source.list(&directory, &mut |entry| {
+    fn fan(&self, user: &User, fan: Dir, files: &mut u64) -> Result<bool, Error> {
+        let (from, to) = (user.folder.dir(fan), user.to.dir(fan));
+        self.target.make_directory(&to)?;
+        let (mut missed, mut outcome) = (false, Ok(()));
+        let listed = user.from.list(&from, &mut |entry| {
             let known = matches!(
                 layout::recognise(fan, &entry.name),
                 Some(Known::Thing(Area::Committed, _))
@@ -272,37 +310,31 @@ impl Copy<'_> {
             if !known || entry.kind != Kind::File {
                 return true;
             }
-            if !made {
-                outcome = self.target.make_directory(&directory);
-                made = true;
-            }
-            let place = directory.join(&entry.name);
-            if outcome.is_ok() {
-                match self.target.link_from(&self.source, &place, &place) {
-                    // Off the chain, and taken away by a repair or an advance since it was listed.
-                    Err(absent) if absent.is_absent() => {}
-                    Ok(()) => {
-                        files += 1;
-                        (self.linked)();
-                    }
-                    Err(other) => outcome = Err(other),
+            let (from, to) = (from.join(&entry.name), to.join(&entry.name));
+            match self.target.link_from(&user.from, &from, &to) {
+                Ok(()) => {
+                    *files += 1;
+                    (self.linked)();
                 }
+                // Off the chain, and taken away by a repair or an advance since it was listed.
+                Err(absent) if absent.is_absent() => missed = true,
+                Err(other) => outcome = Err(other),
             }
             outcome.is_ok()
         });
         outcome?;
         match listed {
-            Err(absent) if absent.is_absent() => Ok(files),
-            other => Ok(other.map(|()| files)?),
+            Err(absent) if absent.is_absent() => Ok(true),
+            other => Ok(other.map(|()| missed)?),
         }
     }
 
     /// Copies the lines of `log` up to HEAD's. A missing or short one is rebuilt by whoever needs it.
-    fn log(&self, folder: &Folder, seq: u64) -> Result<(), Error> {
-        let Some(from) = self.store.open_log(folder)? else {
+    fn log(&self, user: &User, seq: u64) -> Result<(), Error> {
+        let Some(from) = user.store.open_log(&user.folder)? else {
             return Ok(());
         };
-        let to = self.target.create(&folder.log())?;
+        let to = self.target.create(&user.to.log())?;
         let mut buffer = vec![0; limits::PIECE];
         let (mut offset, end) = (0, log::LINE * seq);
         while offset < end {

@@ -1,5 +1,6 @@
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::kit::{ROOT, Server, binary, chunk, run_with_deadline, transaction_id, tree};
@@ -127,4 +128,150 @@ fn a_read_only_directory_is_said_to_be_one_at_start() {
         "{ended:?}"
     );
     assert!(!ended.stderr.contains("panicked"), "{ended:?}");
+}
+
+/// Changes how the disk of a server in its own namespace is mounted; tried again while files that are
+/// being written stand in the way.
+fn remount(server: &Server, options: &str) {
+    let pid = server.pid().to_string();
+    let directory = server.data();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &pid, "--mount"]);
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.args(["mount", "-o", &format!("remount,{options}")]);
+        let ended = run_with_deadline(command.arg(&directory));
+        if ended.code == Some(0) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{ended:?}");
+    }
+}
+
+/// A server on a disk of its own, which is mounted so.
+fn on_own_disk(options: &str) -> Option<Server> {
+    let data = Arc::new(tempfile::tempdir().unwrap());
+    let directory = data.path().join("data");
+    std::fs::create_dir(&directory).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o {options},mode=700 none '{}'",
+        directory.display()
+    );
+    Some(Server::launch(in_own_namespace(&script)?, data, &[]))
+}
+
+#[test]
+fn without_inodes_there_is_no_space() {
+    let Some(server) = on_own_disk("size=16m,nr_inodes=64") else {
+        return;
+    };
+    let mut device = server.device("ada");
+    let first = transaction_id("first");
+    device.commit(&first, ROOT, &[&chunk("small")]);
+    let mut stored = Vec::new();
+    let refused = loop {
+        let next = chunk(format!("chunk {}", stored.len()));
+        let answer = device.put_chunk(&next);
+        if answer.status != 201 {
+            answer.expect_refusal(507, "no-space");
+            break next;
+        }
+        stored.push(next);
+        assert!(stored.len() < 64, "there were no more inodes than that");
+    };
+    server
+        .device("bob")
+        .put_chunk(&refused)
+        .expect_refusal(507, "no-space");
+    // Whatever there was room for is taken, so that an advance finds none for its directories.
+    let second = transaction_id("second");
+    let named: Vec<&str> = stored.iter().map(|chunk| chunk.id.as_str()).collect();
+    if device.put_transaction(&second, &first, &named).status == 201 {
+        device.put_head(&second).expect_refusal(507, "no-space");
+    }
+    assert_eq!(device.head(), (first.clone(), 1));
+    let inside = format!(
+        "/proc/{}/root{}",
+        server.pid(),
+        server.folder("ada").display()
+    );
+    let left = tree(&std::path::Path::new(&inside).join("incoming/tmp"));
+    assert!(left.is_empty(), "{left:?}");
+
+    remount(&server, "nr_inodes=10000");
+    device.put_chunk(&refused).expect(201);
+    device.put_transaction(&second, &first, &named).expect(201);
+    device.put_head(&second).expect(204);
+    for chunk in &stored {
+        let got = device.get(&format!("chunks/{}", chunk.id)).expect(200);
+        assert_eq!(got.body, chunk.bytes);
+    }
+}
+
+#[test]
+fn a_disk_that_turns_read_only_under_load_loses_nothing() {
+    let Some(server) = on_own_disk("size=64m") else {
+        return;
+    };
+    let stop = AtomicBool::new(false);
+    let chains: Vec<(Vec<String>, usize)> = std::thread::scope(|scope| {
+        let stop = &stop;
+        let server = &server;
+        let writers: Vec<_> = ["ada", "bob", "eve", "max"]
+            .into_iter()
+            .map(|name| {
+                scope.spawn(move || {
+                    let mut device = server.device(name);
+                    let mut chain: Vec<String> = Vec::new();
+                    let mut refused = 0;
+                    for n in 0.. {
+                        if stop.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        let id = transaction_id(&format!("{name} {n}"));
+                        let head = device.head().0;
+                        let chunk = chunk(format!("{name} {n}"));
+                        let answers = [
+                            device.put_chunk(&chunk),
+                            device.put_transaction(&id, &head, &[&chunk.id]),
+                            device.put_head(&id),
+                        ];
+                        if answers[2].status == 204 {
+                            chain.push(id);
+                        } else if answers[0].status != 201 {
+                            assert!(answers[0].status >= 500, "{:?}", answers[0]);
+                            refused += 1;
+                        }
+                    }
+                    (chain, refused)
+                })
+            })
+            .collect();
+        let mut reader = server.device("ada");
+        while reader.head().1 < 5 {}
+        remount(server, "ro");
+        let (head, seq) = reader.head();
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(reader.head(), (head.clone(), seq), "nothing can move");
+        reader.get(&format!("transactions/{head}")).expect(200);
+        remount(server, "rw");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while reader.head().1 < seq + 5 {
+            assert!(Instant::now() < deadline, "it does not go on");
+        }
+        stop.store(true, Ordering::Relaxed);
+        writers.into_iter().map(|w| w.join().unwrap()).collect()
+    });
+    for (name, (chain, refused)) in ["ada", "bob", "eve", "max"].into_iter().zip(chains) {
+        assert!(refused > 0, "{name} did not notice");
+        let mut device = server.device(name);
+        let there = device.chain_after(ROOT);
+        let mut listed = there.iter();
+        for id in &chain {
+            assert!(listed.any(|other| other == id), "{id} of {name} is lost");
+        }
+    }
 }

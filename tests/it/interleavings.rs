@@ -7,7 +7,7 @@ use crate::stories;
 
 fn holds(scenario: &Scenario) {
     for reading in [Reading::Atomic, Reading::Posix] {
-        let looked = explore(scenario, reading, &Broken::default(), Effort::of(200, 2));
+        let looked = explore(scenario, reading, &Broken::default(), Effort::of(100, 2));
         let looked = looked.unwrap_or_else(|what| panic!("{what}"));
         println!("{} ({reading:?}): {looked}", scenario.name);
     }
@@ -151,6 +151,18 @@ fn an_alias_beside_the_transactions_that_name_it() {
 }
 
 #[test]
+fn an_old_alias_beside_gc() {
+    holds(&stories::aged_aliases());
+}
+
+#[test]
+fn threads_of_one_process() {
+    for story in stories::in_one_process() {
+        holds(&story);
+    }
+}
+
+#[test]
 fn two_bundles_race_beside_a_reader() {
     holds(&stories::bundles_race());
 }
@@ -179,11 +191,6 @@ fn a_user_is_deleted_beside_a_bundle() {
     ] {
         holds(&stories::deletion_beside(act));
     }
-}
-
-#[test]
-fn an_old_alias_beside_gc() {
-    holds(&stories::aged_aliases());
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod refusals;
 mod answers;
 // The data directory as a person with a shell sees it.
 mod files;
+// Clients that are slow, or gone, or ahead of the answers; and how long the server waits for them.
+mod patience;
 // How `serve` starts and ends: what it makes of a directory, what it says, its exit codes.
 mod starting;
 // A full disk, and a directory that cannot be written: tiny file systems in a mount namespace of their own.
@@ -27,6 +29,8 @@ mod races;
 mod killed;
 // System calls that fail, are late, or are the last one: through strace, at each call of each operation.
 mod faults;
+// A clock that jumps.
+mod clocks;
 // Whether a history of HEAD is linearizable, and that the checker is right.
 mod linear;
 // `--uuid-chunk-ids`, with requests as Mentat's own client sends them.
@@ -67,3 +71,12 @@ mod failing_disk;
 mod stock;
 // What fsck reports of a store, and what it does not.
 mod fsck;
+// Each kind of damage on each kind of file: what fsck says, what the server answers, what a repair makes of it.
+mod damage;
+// How much a user may have, and how full the disk may get.
+mod quotas;
+
+// Waiting for another head: `head?wait=` and `events`.
+mod waiting;
+// Copies of a store that is being written to, by each method, and what they restore to.
+mod backups;

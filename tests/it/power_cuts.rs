@@ -118,6 +118,23 @@ fn a_log_that_is_missing_short_or_wrong_is_rebuilt() {
 }
 
 #[test]
+fn garbage_is_collected() {
+    let old = [
+        &A_AND_B[..],
+        &[PutChunk("ua"), PutTransaction("U"), PutChunk("c")],
+    ];
+    let scenario = Scenario {
+        old: old.concat(),
+        ..alone(
+            "gc",
+            &[PutTransaction("S")],
+            &[Collect, PutChunk("ua"), PutTransaction("U")],
+        )
+    };
+    survives(&scenario);
+}
+
+#[test]
 fn a_bundle_for_a_new_user_and_one_for_a_known_one() {
     let acts = [Act::Push(&["A", "B"]), Act::Push(&["C"]), Act::Push(&["C"])];
     survives(&alone("bundles", &[], &acts));
@@ -161,23 +178,6 @@ fn chunks_that_are_asked_about() {
         PutTransaction("A"),
     ];
     survives(&alone("questions", &[PutChunk("b"), PutChunk("ua")], &acts));
-}
-
-#[test]
-fn garbage_is_collected() {
-    let old = [
-        &A_AND_B[..],
-        &[PutChunk("ua"), PutTransaction("U"), PutChunk("c")],
-    ];
-    let scenario = Scenario {
-        old: old.concat(),
-        ..alone(
-            "gc",
-            &[PutTransaction("S")],
-            &[Collect, PutChunk("ua"), PutTransaction("U")],
-        )
-    };
-    survives(&scenario);
 }
 
 /// A little of everything that one client does.

@@ -31,6 +31,7 @@ fn story(name: &'static str, before: &[Act], phases: &[Phase]) -> Scenario {
         phases: (phases.iter())
             .map(|phase| phase.iter().map(|act| vec![*act]).collect())
             .collect(),
+        one_process: false,
         bounds: Bounds {
             switches: 2,
             kills: 1,
@@ -309,6 +310,17 @@ pub fn aliases() -> Scenario {
     story("alias, and the transactions that name it", &before, &phases)
 }
 
+pub fn aged_aliases() -> Scenario {
+    let old = [PutChunk("ua"), PutChunk("b"), PutTransaction("U")];
+    let phases: [Phase; 2] = [&[Collect, PutTransaction("U")], &[PutChunk("ua")]];
+    aged(
+        "gc races a transaction that names an old alias",
+        &old,
+        &[],
+        &phases,
+    )
+}
+
 pub fn bundles_race() -> Scenario {
     let phases: [Phase; 1] = [&[Act::Push(&["A", "B"]), Act::Push(&["S"]), GetListing]];
     story("two bundles race, reader", &NOTHING_YET, &phases)
@@ -324,6 +336,29 @@ pub fn bundle_is_killed() -> Scenario {
         &NOTHING_YET,
         &phases,
     )
+}
+
+/// Those in which nobody waits for another inside a process, with all of a phase in one.
+pub fn in_one_process() -> Vec<Scenario> {
+    let stories = [
+        model_5(),
+        model_5b(),
+        model_6(),
+        model_8(),
+        model_15(),
+        replay(),
+        first_uploads(),
+        aliases(),
+    ];
+    let one = |mut story: Scenario| {
+        // The last phase of `aliases` has an advance beside an upload, which wait for each other.
+        story
+            .phases
+            .retain(|phase| !phase.contains(&vec![Advance("V")]));
+        story.one_process = true;
+        story
+    };
+    stories.map(one).into()
 }
 
 pub fn bundle_beside_its_parts() -> Scenario {
@@ -343,17 +378,6 @@ pub fn bundle_beside_advance() -> Scenario {
     story(
         "a bundle beside an advance to its middle",
         &UPLOADED,
-        &phases,
-    )
-}
-
-pub fn aged_aliases() -> Scenario {
-    let old = [PutChunk("ua"), PutChunk("b"), PutTransaction("U")];
-    let phases: [Phase; 2] = [&[Collect, PutTransaction("U")], &[PutChunk("ua")]];
-    aged(
-        "gc races a transaction that names an old alias",
-        &old,
-        &[],
         &phases,
     )
 }

@@ -11,6 +11,7 @@ use super::staging::{Number, StagedAlias, StagedChunk, StagedTransaction};
 use super::tar::bad;
 use crate::disk::{Mode, Place};
 use crate::model::{Head, TransactionId, limits};
+use crate::store::chunks::ALIAS_BYTES;
 use crate::store::json::{self, Start};
 use crate::store::layout::{Area, Dir};
 use crate::store::lock::UserLock;
@@ -114,7 +115,7 @@ impl Intake<'_> {
         };
         let place = self.folder.chunk(area, digest);
         let dir = Dir::of_chunk(area, digest);
-        let new = self.name(lock, staged.number, dir, &place)?;
+        let new = self.name(lock, staged.number, staged.bytes, dir, &place)?;
         if !new && area == Area::Incoming {
             self.touch(&place)?;
         }
@@ -131,17 +132,33 @@ impl Intake<'_> {
 
     /// Gives a temporary file a name in `dir`, which is to be synced then; says `false` where the
     /// name is taken.
-    fn name(&mut self, lock: &UserLock, number: Number, dir: Dir, to: &Place) -> Result<bool> {
+    fn name(
+        &mut self,
+        lock: &UserLock,
+        number: Number,
+        bytes: u64,
+        dir: Dir,
+        to: &Place,
+    ) -> Result<bool> {
         let from = self.staging.place(number);
         self.dirs.insert(dir);
+        let room = match self.store.reserve(&lock.user, bytes) {
+            // What is there takes no room.
+            Err(Error::QuotaExceeded { .. }) if self.is_there(to)? => return Ok(false),
+            other => other?,
+        };
         let disk = &self.store.disk;
-        self.store.in_dir(&lock.state, &lock.folder, dir, || {
+        let new = self.store.in_dir(&lock.state, &lock.folder, dir, || {
             match disk.rename_new(&from, to) {
                 Ok(()) => Ok(true),
                 Err(taken) if taken.is_taken() => Ok(false),
                 Err(other) => Err(other),
             }
-        })
+        })?;
+        if new {
+            room.keep();
+        }
+        Ok(new)
     }
 
     /// Makes what is in `incoming/` young.
@@ -190,7 +207,7 @@ impl Intake<'_> {
             None => {
                 let dir = Dir::of_alias(Area::Incoming, alias);
                 let place = self.folder.alias(Area::Incoming, alias);
-                if self.name(lock, staged.number, dir, &place)? {
+                if self.name(lock, staged.number, ALIAS_BYTES, dir, &place)? {
                     return Ok(Some(()));
                 }
                 let there = self.store.find_alias(&self.folder, alias)?;
@@ -424,7 +441,7 @@ impl Intake<'_> {
         }
 
         // Publish.
-        if self.name(lock, number, Dir::Pending, &place)? {
+        if self.name(lock, number, bytes.into(), Dir::Pending, &place)? {
             let mut known = lock.state.known();
             if let Some(count) = &mut known.pending_count {
                 *count += 1;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::disk::{Disk, Handle, Place};
 use crate::model::{ChunkDigest, TransactionId};
 use crate::store::layout::{Dir, Folder};
+use crate::store::quota::check_room;
 use crate::store::user::UserState;
 use crate::store::{Result, Store};
 
@@ -96,10 +97,13 @@ pub struct Writing<'a> {
     number: Number,
     file: Handle,
     kept: bool,
+    /// What uploads leave free of the disk.
+    min_free: u64,
 }
 
 impl<'a> Writing<'a> {
     pub fn start(store: &Store, state: &UserState, staging: &'a Staging) -> Result<Self> {
+        store.check_room(0)?;
         let number = store.disk.random();
         let place = staging.place(number);
         let folder = &staging.folder;
@@ -109,10 +113,12 @@ impl<'a> Writing<'a> {
             number,
             file,
             kept: false,
+            min_free: store.options.min_free,
         })
     }
 
     pub fn write(&self, bytes: &[u8]) -> Result<()> {
+        check_room(&*self.staging.disk, self.min_free, bytes.len() as u64)?;
         Ok(self.file.append(bytes)?)
     }
 

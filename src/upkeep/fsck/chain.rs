@@ -36,7 +36,7 @@ pub(super) enum Named {
     /// In `incoming/` only.
     Uncommitted(Thing),
     Missing(Thing),
-    /// It could not be looked up; that has been reported.
+    /// It could not be looked up.
     Unknown,
 }
 
@@ -246,7 +246,7 @@ impl Check<'_> {
             }
             self.members.insert(id.as_bytes());
             for chunk in &there.chunks {
-                if !matches!(self.look_for(chunk, false), Named::There) {
+                if !matches!(self.look_for(chunk), Named::There) {
                     return None;
                 }
             }
@@ -256,31 +256,29 @@ impl Check<'_> {
         Some(())
     }
 
-    /// Looks a chunk id up that the chain names, and remembers that it is named.
-    pub fn look_for(&self, id: &ChunkId, loud: bool) -> Named {
+    /// Looks a chunk id up that the chain names, and remembers that it is named. What cannot be read is
+    /// reported where the files are.
+    pub fn look_for(&self, id: &ChunkId) -> Named {
         let digest = match id {
             ChunkId::Digest(digest) => *digest,
             ChunkId::Alias(alias) => {
                 self.named.insert(alias.as_bytes());
                 let thing = Thing::Alias(*alias);
-                let read = |area| {
-                    let place = self.folder.alias(area, alias);
-                    (self.store().read_alias(&place)).inspect_err(|error| {
-                        if loud {
-                            self.trouble(&place, error, Kind::AliasDamaged);
-                        }
-                    })
-                };
-                match read(Area::Committed) {
-                    Err(_) => return Named::Unknown,
-                    Ok(Some((_, digest))) => digest,
-                    Ok(None) => match read(Area::Incoming) {
-                        Ok(Some((_, digest))) => {
-                            self.named.insert(digest.as_bytes());
-                            return Named::Uncommitted(thing);
-                        }
-                        _ => return Named::Missing(thing),
-                    },
+                let read = |area| self.store().read_alias(&self.folder.alias(area, alias));
+                match (read(Area::Committed), read(Area::Incoming)) {
+                    (Ok(Some((_, digest))), _) => digest,
+                    (Ok(None), Ok(Some((_, digest)))) => {
+                        self.named.insert(digest.as_bytes());
+                        return Named::Uncommitted(thing);
+                    }
+                    (outcome, _) => {
+                        // Some chunk is named, and nobody knows which.
+                        self.blind.store(true, Ordering::Relaxed);
+                        return match outcome {
+                            Ok(_) => Named::Missing(thing),
+                            Err(_) => Named::Unknown,
+                        };
+                    }
                 }
             }
         };
@@ -292,17 +290,11 @@ impl Check<'_> {
             Err(other) => Err(other),
         };
         let thing = Thing::Chunk(digest);
-        match (there(Area::Committed), there(Area::Incoming)) {
-            (Ok(true), _) => Named::There,
-            (Ok(false), Ok(true)) => Named::Uncommitted(thing),
-            (Ok(false), _) => Named::Missing(thing),
-            (Err(error), _) => {
-                if loud {
-                    let place = self.folder.chunk(Area::Committed, &digest);
-                    self.trouble(&place, &error.into(), Kind::Unreadable);
-                }
-                Named::Unknown
-            }
+        match there(Area::Committed) {
+            Ok(true) => Named::There,
+            Ok(false) if matches!(there(Area::Incoming), Ok(true)) => Named::Uncommitted(thing),
+            Ok(false) => Named::Missing(thing),
+            Err(_) => Named::Unknown,
         }
     }
 

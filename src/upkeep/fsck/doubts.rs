@@ -1,6 +1,8 @@
 //! What an advance under way looks like too: off the chain, left over, past HEAD. Such things are gathered,
 //! and looked at again while no advance can be under way.
 
+use std::sync::atomic::Ordering;
+
 use super::Kind;
 use super::user::{Check, remember};
 use crate::disk::Place;
@@ -85,13 +87,19 @@ impl Check<'_> {
         (transaction.seq == seq).then_some(())?;
         self.members.insert(id.as_bytes());
         for chunk in &transaction.chunks {
-            self.look_for(chunk, false);
+            self.look_for(chunk);
         }
         Some(())
     }
 
     /// Whether the chain may name it. `false` is certain.
     pub fn may_be_named(&self, thing: &Thing) -> bool {
+        let blind = self.blind.load(Ordering::Relaxed) && matches!(thing, Thing::Chunk(_));
+        blind || self.seems_named(thing)
+    }
+
+    /// Whether the chain names it. `true` is almost certain.
+    pub fn seems_named(&self, thing: &Thing) -> bool {
         match thing {
             Thing::Chunk(digest) => self.named.may_have(digest.as_bytes()),
             Thing::Alias(alias) => self.named.may_have(alias.as_bytes()),
@@ -118,7 +126,7 @@ impl Check<'_> {
                             let at = self.store().position(&self.folder, head, *id);
                             matches!(at, Ok(Position::OnChain(_)))
                         }
-                        other => self.may_be_named(other),
+                        other => self.seems_named(other),
                     }
             }
             Doubt::LogTail => {

@@ -304,10 +304,11 @@ impl Check<'_> {
         if !self.chain.whole {
             return;
         }
-        let named = self.may_be_named(&thing);
         match area {
-            Area::Committed if !named => self.doubt(Doubt::OffChain(thing)),
-            Area::Incoming if named && self.is_there(Area::Committed, &thing) => {
+            Area::Committed if !self.may_be_named(&thing) => self.doubt(Doubt::OffChain(thing)),
+            Area::Incoming
+                if self.seems_named(&thing) && self.is_there(Area::Committed, &thing) =>
+            {
                 self.doubt(Doubt::Leftover(thing));
             }
             _ => {}

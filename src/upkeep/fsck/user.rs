@@ -29,6 +29,8 @@ pub(super) struct Check<'a> {
     pub chain: Chain,
     /// Chunks and aliases that the chain names.
     pub named: Filter,
+    /// An alias that the chain names cannot be read, so that any chunk may be the one it stands for.
+    pub blind: AtomicBool,
     /// Transactions of the chain.
     pub members: Filter,
     /// Chunks that were reported missing, so that each is reported once.
@@ -81,6 +83,7 @@ impl Run<'_> {
             gone: AtomicBool::new(false),
             chain: Chain::default(),
             named: Filter::default(),
+            blind: AtomicBool::new(false),
             members: Filter::default(),
             missing: Mutex::default(),
             damaged: Mutex::default(),

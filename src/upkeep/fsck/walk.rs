@@ -150,7 +150,7 @@ impl Check<'_> {
         for id in &transaction.chunks {
             match walk {
                 Walk::Loud => {
-                    let named = self.look_for(id, true);
+                    let named = self.look_for(id);
                     all &= matches!(named, Named::There);
                     self.tell_named(id, named, transaction);
                 }
@@ -165,7 +165,7 @@ impl Check<'_> {
                             .map(|(_, digest)| digest),
                     };
                     all &= digest.is_some_and(|digest| !damaged.contains(&digest));
-                    all &= matches!(self.look_for(id, false), Named::There);
+                    all &= matches!(self.look_for(id), Named::There);
                 }
             }
         }

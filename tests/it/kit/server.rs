@@ -296,6 +296,13 @@ impl Server {
         }
     }
 
+    /// How many files, sockets included, the process has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .expect("a running child has descriptors")
+            .count()
+    }
+
     /// A field of `/proc/PID/status`, in bytes.
     pub fn memory(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))

@@ -23,6 +23,9 @@ pub struct Scenario {
     /// What was done to the files then, behind the store's back.
     pub meddle: fn(&mut World),
     pub phases: Vec<Vec<Vec<Act>>>,
+    /// Those of a phase are threads of one process, with one open store. Only for requests that never
+    /// wait for each other inside it: such a wait is no step of the disk.
+    pub one_process: bool,
     pub bounds: Bounds,
 }
 
@@ -170,7 +173,7 @@ fn prepare(scenario: &Scenario, reading: Reading) -> (World, Answers) {
 
 /// What the processes of a phase do.
 fn programs<'a>(
-    stores: &'a [(SimDisk, Store)],
+    stores: &'a [(SimDisk, Arc<Store>)],
     phase: &'a [Vec<Act>],
     book: &Book,
 ) -> Vec<Program<'a>> {
@@ -192,7 +195,7 @@ fn programs<'a>(
 
 impl Exploration<'_> {
     /// All schedules with one departure from the plain course, then with two, and so on, as far as the
-    /// bounds and the effort go; the rest is drawn where it would be too many.
+    /// bounds and the effort go. Where it would be too many the rest is drawn, of twice the bounds.
     fn walk(&mut self) -> Result<(), String> {
         for both in 0..=self.scenario.bounds.both {
             let left = self.effort.schedules.saturating_sub(self.looked.schedules);
@@ -223,9 +226,14 @@ impl Exploration<'_> {
 
     fn draw(&mut self, count: usize) -> Result<(), String> {
         let mut seeds = Random(self.effort.seed);
+        let bounds = Bounds {
+            switches: 2 * self.scenario.bounds.switches,
+            both: 2 * self.scenario.bounds.both,
+            ..self.scenario.bounds
+        };
         for _ in 0..count {
             let seed = seeds.next();
-            self.one(Chooser::draw(seed), self.scenario.bounds)
+            self.one(Chooser::draw(seed), bounds)
                 .map_err(|what| format!("{what}\n  drawn with {seed}"))?;
         }
         Ok(())
@@ -238,8 +246,8 @@ impl Exploration<'_> {
         let book = Book::new(self.answers.clone());
         let moments: Arc<Mutex<Vec<Moment>>> = Arc::default();
         // Every process was there before the first phase, so that none has synced the rest.
-        let phases: Vec<Vec<(SimDisk, Store)>> = (self.scenario.phases.iter())
-            .map(|phase| phase.iter().map(|_| self.open(&sim)).collect())
+        let phases: Vec<Vec<(SimDisk, Arc<Store>)>> = (self.scenario.phases.iter())
+            .map(|phase| self.enter(&sim, phase.len()))
             .collect();
         sim.with(|world| world.lies.extend(self.broken.lie));
         sim.clear_trace();
@@ -281,24 +289,36 @@ impl Exploration<'_> {
         }
         let last = self.scenario.phases.len() - 1;
         let mut moments = std::mem::take(&mut *moments.lock().expect("nobody panics with it"));
-        moments.push(Moment {
-            world: sim.world(),
-            answers: book.open().clone(),
-            phase: last,
-        });
+        let (world, answers) = (sim.world(), book.open().clone());
+        let key = world.volatile_fingerprint() ^ answers.fingerprint();
+        if (self.moments.lock().expect("nobody panics with it")).insert((key, last)) {
+            moments.push(Moment {
+                world,
+                answers,
+                phase: last,
+            });
+        }
         for moment in moments {
             self.cut(&moment, &sim)?;
         }
         Ok(chooser)
     }
 
-    fn open(&self, sim: &Sim) -> (SimDisk, Store) {
+    /// The stores of a phase's processes or threads.
+    fn enter(&self, sim: &Sim, count: usize) -> Vec<(SimDisk, Arc<Store>)> {
+        match self.scenario.one_process {
+            true => vec![self.open(sim); count],
+            false => (0..count).map(|_| self.open(sim)).collect(),
+        }
+    }
+
+    fn open(&self, sim: &Sim) -> (SimDisk, Arc<Store>) {
         let disk = sim.process();
         let store = match self.broken.mistake {
             Some(mistake) => Store::open_with_mistake(Arc::new(disk.clone()), options(), mistake),
             None => Store::open(Arc::new(disk.clone()), options()),
         };
-        (disk, store.expect("the disk is sound"))
+        (disk, Arc::new(store.expect("the disk is sound")))
     }
 
     /// The power goes at this moment: judges what may be left, and lets the later phases happen.
@@ -340,7 +360,7 @@ impl Exploration<'_> {
         let book = Book::new(moment.answers.clone());
         book.open().advancing.clear();
         for phase in &self.scenario.phases[moment.phase + 1..] {
-            let stores: Vec<_> = phase.iter().map(|_| self.open(&sim)).collect();
+            let stores = self.enter(&sim, phase.len());
             let programs = programs(&stores, phase, &book);
             let watching = book.clone();
             sim.watch(move |step, world| watching.watch_head(step, world));

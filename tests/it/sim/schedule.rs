@@ -1,13 +1,14 @@
-//! Who goes on, where several processes share a simulated box: exactly one at a time, from step to
-//! step, in every order that the bounds allow.
+//! Who goes on, where several processes or threads share a simulated box: exactly one at a time, from
+//! step to step, in every order that the bounds allow.
 //!
 //! A schedule is a list of choices. [`Chooser`] walks the tree of them depth first, or draws one. To
 //! leave a process that could go on, or to kill it, costs; to go on with another one where one ended
 //! or waits for a lock is free, and all are tried.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::disk::{Killed, Sim, SimDisk};
+use super::machine::{Killed, Sim, SimDisk};
 use super::survive::Random;
 
 /// How far a schedule may stray from letting each process run to its end.
@@ -97,7 +98,6 @@ enum Status {
 }
 
 struct Thread {
-    process: usize,
     status: Status,
     /// It tried for a lock in vain, and nobody let one go since.
     in_vain: bool,
@@ -127,15 +127,14 @@ pub struct Schedule {
 const RUNAWAY: usize = 50_000;
 
 impl Schedule {
-    fn new(processes: &[usize], chooser: Chooser, bounds: Bounds) -> Self {
-        let thread = |process: &usize| Thread {
-            process: *process,
+    fn new(actors: usize, chooser: Chooser, bounds: Bounds) -> Self {
+        let thread = |_| Thread {
             status: Status::Ready,
             in_vain: false,
             changed: false,
         };
         let mut schedule = Self {
-            threads: processes.iter().map(thread).collect(),
+            threads: (0..actors).map(thread).collect(),
             current: None,
             chooser,
             left: bounds,
@@ -145,14 +144,6 @@ impl Schedule {
         };
         schedule.pass_on();
         schedule
-    }
-
-    fn index(&self, process: usize) -> usize {
-        let found = self
-            .threads
-            .iter()
-            .position(|thread| thread.process == process);
-        found.expect("only processes of the schedule take steps while there is one")
     }
 
     fn others(&self, index: usize) -> Vec<usize> {
@@ -171,9 +162,9 @@ impl Schedule {
         self.deadlock |= self.current.is_none() && self.threads.iter().any(waiting);
     }
 
-    pub fn is_turn(&self, process: usize) -> bool {
+    pub fn is_turn(&self, actor: usize) -> bool {
         // Everybody unwinds where nobody can go on.
-        self.deadlock || self.current == Some(self.index(process))
+        self.deadlock || self.current == Some(actor)
     }
 
     pub fn is_fresh(&self) -> bool {
@@ -181,8 +172,7 @@ impl Schedule {
     }
 
     /// A process is about to take a step.
-    pub fn point(&mut self, process: usize, private: bool) -> Turn {
-        let index = self.index(process);
+    pub fn point(&mut self, index: usize, private: bool) -> Turn {
         self.steps += 1;
         if self.deadlock || self.steps > RUNAWAY {
             self.deadlock = true;
@@ -218,13 +208,11 @@ impl Schedule {
     }
 
     /// A process takes a step.
-    pub fn stepped(&mut self, process: usize, changes: bool) {
-        let index = self.index(process);
+    pub fn stepped(&mut self, index: usize, changes: bool) {
         self.threads[index].changed = changes;
     }
 
-    pub fn lock_failed(&mut self, process: usize) {
-        let index = self.index(process);
+    pub fn lock_failed(&mut self, index: usize) {
         self.threads[index].in_vain = true;
     }
 
@@ -238,8 +226,7 @@ impl Schedule {
     }
 
     /// A process waits. True when it may go on at once.
-    pub fn pause(&mut self, process: usize) -> bool {
-        let index = self.index(process);
+    pub fn pause(&mut self, index: usize) -> bool {
         if !std::mem::take(&mut self.threads[index].in_vain) {
             return true;
         }
@@ -248,8 +235,7 @@ impl Schedule {
         false
     }
 
-    fn done(&mut self, process: usize) {
-        let index = self.index(process);
+    fn done(&mut self, index: usize) {
         self.threads[index].status = Status::Done;
         if self.current == Some(index) {
             self.pass_on();
@@ -270,23 +256,32 @@ pub struct Ran {
     pub departures: usize,
 }
 
-/// What a process does.
+thread_local! {
+    static ACTOR: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// Which of those who take turns this thread is.
+pub fn actor() -> usize {
+    ACTOR.get()
+}
+
+/// What a process does; several may be threads of one process.
 pub type Program<'a> = (SimDisk, Box<dyn FnOnce() + Send + 'a>);
 
 /// Runs each of these in a process of its own, taking turns.
 pub fn run(sim: &Sim, programs: Vec<Program<'_>>, chooser: Chooser, bounds: Bounds) -> Ran {
-    let processes: Vec<usize> = programs.iter().map(|(disk, _)| disk.process).collect();
-    sim.shared.state().schedule = Some(Schedule::new(&processes, chooser, bounds));
+    sim.shared.state().schedule = Some(Schedule::new(programs.len(), chooser, bounds));
     let mut panics = Vec::new();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (programs.into_iter())
-            .map(|(disk, program)| {
+        let threads: Vec<_> = (programs.into_iter().enumerate())
+            .map(|(index, (disk, program))| {
                 scope.spawn(move || {
+                    ACTOR.set(index);
                     drop(disk.wait(disk.shared.state()));
                     let result = catch_unwind(AssertUnwindSafe(program));
                     let mut state = disk.shared.state();
                     if let Some(schedule) = &mut state.schedule {
-                        schedule.done(disk.process);
+                        schedule.done(index);
                     }
                     drop(state);
                     disk.shared.turned.notify_all();

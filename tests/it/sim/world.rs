@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mentat_sync::disk::{Entry, Kind, Meta, Mode, Place};
+use mentat_sync::disk::{Kind, Mode, Place};
 use rustix::io::Errno;
 
 /// A file or directory, for as long as anything may still name it.
@@ -193,7 +193,7 @@ impl World {
         self.now()
     }
 
-    fn directory(&self, object: Object) -> io::Result<&Directory> {
+    pub fn directory(&self, object: Object) -> io::Result<&Directory> {
         match &self.inodes[object].node {
             Node::Directory(directory) => Ok(directory),
             Node::File(_) => Err(Errno::NOTDIR.into()),
@@ -207,96 +207,22 @@ impl World {
         }
     }
 
-    fn inode_mut(&mut self, object: Object) -> &mut Inode {
+    pub fn inode_mut(&mut self, object: Object) -> &mut Inode {
         let inode = Arc::make_mut(&mut self.inodes[object]);
         *inode.hash.get_mut() = 0;
         inode
     }
 
-    fn file_mut(&mut self, object: Object) -> &mut File {
+    pub fn file_mut(&mut self, object: Object) -> &mut File {
         match &mut self.inode_mut(object).node {
             Node::File(file) => file,
             Node::Directory(_) => panic!("only files are opened"),
         }
     }
 
-    /// What stands at this place.
-    pub fn at(&self, place: &Place) -> io::Result<Object> {
-        let mut here = ROOT;
-        for part in place.as_str().split('/').filter(|part| !part.is_empty()) {
-            let found = self.directory(here)?.names.get(part);
-            here = *found.ok_or(Errno::NOENT)?;
-        }
-        Ok(here)
-    }
-
-    /// The names at this place; none where it is no directory.
-    pub fn names(&self, place: &Place) -> Vec<String> {
-        self.at(place)
-            .and_then(|object| Ok(self.directory(object)?.names.keys().cloned().collect()))
-            .unwrap_or_default()
-    }
-
-    /// The bytes of the file at this place.
-    pub fn read_file(&self, place: &Place) -> Option<Arc<Vec<u8>>> {
-        let file = self
-            .at(place)
-            .and_then(|object| self.file(object).map(|file| file.bytes.clone()));
-        file.ok()
-    }
-
-    /// Every file below this place, with its bytes and time.
-    pub fn files_below(&self, place: &Place) -> Vec<(Place, Arc<Vec<u8>>, SystemTime)> {
-        let mut found = Vec::new();
-        for name in self.names(place) {
-            let inner = place.join(&name);
-            match self.at(&inner).map(|object| &self.inodes[object].node) {
-                Ok(Node::File(file)) => found.push((inner, file.bytes.clone(), file.modified)),
-                _ => found.extend(self.files_below(&inner)),
-            }
-        }
-        found
-    }
-
     /// A file that only its maker can know of: what happens to it is nobody else's business.
     pub fn is_private(&self, object: Object) -> bool {
         matches!(&self.inodes[object].node, Node::File(file) if !file.published)
-    }
-
-    pub fn meta(&self, object: Object) -> Meta {
-        let inode = &self.inodes[object];
-        let (kind, bytes, links, modified, mode) = match &inode.node {
-            Node::File(file) => (
-                Kind::File,
-                file.bytes.len() as u64,
-                file.links,
-                file.modified,
-                0o600,
-            ),
-            Node::Directory(_) => (Kind::Directory, 0, 2, inode.changed, 0o700),
-        };
-        Meta {
-            kind,
-            bytes,
-            inode: inode.number,
-            device: 1,
-            links,
-            modified,
-            changed: inode.changed,
-            mode,
-        }
-    }
-
-    pub fn list(&self, place: &Place) -> io::Result<Vec<Entry>> {
-        let directory = self.directory(self.at(place)?)?;
-        let entries = directory.names.iter().map(|(name, object)| Entry {
-            name: name.clone(),
-            kind: match self.inodes[*object].node {
-                Node::File(_) => Kind::File,
-                Node::Directory(_) => Kind::Directory,
-            },
-        });
-        Ok(entries.collect())
     }
 
     pub fn open(&mut self, place: &Place) -> io::Result<Object> {
@@ -487,94 +413,6 @@ impl World {
         self.file_mut(object).modified = time;
     }
 
-    fn lies_about(&self, unit: &Unit) -> bool {
-        let named_head = || unit.assigns.iter().any(|(_, name, _)| name == "HEAD");
-        self.lies.iter().any(|lie| match lie {
-            Lie::Names => true,
-            Lie::NewDirectories => unit.moves.is_some(),
-            Lie::HeadName => named_head(),
-            Lie::Contents | Lie::HeadContents => false,
-        })
-    }
-
-    fn lies_about_file(&self, object: Object) -> bool {
-        // HEAD is the only file of 37 bytes: an id and a newline.
-        let head = || self.file(object).is_ok_and(|file| file.bytes.len() == 37);
-        self.lies.contains(&Lie::Contents) || (self.lies.contains(&Lie::HeadContents) && head())
-    }
-
-    pub fn sync(&mut self, what: Synced) {
-        match what {
-            Synced::File(object) if self.lies_about_file(object) => {}
-            Synced::File(object) => {
-                let file = self.file_mut(object);
-                file.writes.retain(|write| {
-                    if !write.doomed {
-                        write.apply(Arc::make_mut(&mut file.durable));
-                    }
-                    write.doomed
-                });
-                file.durable_modified = file.modified;
-            }
-            Synced::Directory(object) => {
-                self.settle_units(&|unit| {
-                    unit.assigns.iter().any(|(parent, ..)| *parent == object)
-                });
-            }
-        }
-    }
-
-    pub fn sync_everything(&mut self) {
-        let files = (0..self.inodes.len()).filter(|object| self.file(*object).is_ok());
-        let files: Vec<Object> = files.collect();
-        for object in files {
-            self.sync(Synced::File(object));
-        }
-        self.settle_units(&|_| true);
-    }
-
-    fn settle_units(&mut self, chosen: &dyn Fn(&Unit) -> bool) {
-        let mut rest: Vec<Unit> = Vec::new();
-        for unit in std::mem::take(&mut self.units) {
-            if unit.doomed || !chosen(&unit) || self.lies_about(&unit) {
-                rest.push(unit);
-                continue;
-            }
-            for (parent, name, object) in &unit.assigns {
-                let Node::Directory(directory) = &mut self.inode_mut(*parent).node else {
-                    unreachable!("units assign in directories");
-                };
-                match object {
-                    Some(object) => directory.durable.insert(name.clone(), *object),
-                    None => directory.durable.remove(name),
-                };
-                // What an older unit says of this name is superseded.
-                for older in &mut rest {
-                    older.assigns.retain(|(p, n, _)| (p, n) != (parent, name));
-                }
-            }
-        }
-        rest.retain(|unit| !unit.assigns.is_empty());
-        self.units = rest;
-    }
-
-    /// A sync of this failed: whatever was not durable never will be.
-    pub fn doom(&mut self, what: Synced) {
-        match what {
-            Synced::File(object) => {
-                for write in &mut self.file_mut(object).writes {
-                    write.doomed = true;
-                }
-            }
-            Synced::Directory(object) if self.doom_names => {
-                for unit in &mut self.units {
-                    unit.doomed |= unit.assigns.iter().any(|(parent, ..)| *parent == object);
-                }
-            }
-            Synced::Directory(_) => {}
-        }
-    }
-
     /// Takes a lock, unless somebody else's is in the way.
     pub fn lock(&mut self, object: Object, process: usize, mode: Mode) -> Option<u64> {
         let in_the_way = |lock: &Lock| {
@@ -604,20 +442,5 @@ impl World {
     /// A process is gone, and its locks with it.
     pub fn unlock_all(&mut self, process: usize) {
         self.locks.retain(|lock| lock.process != process);
-    }
-}
-
-impl Write {
-    pub fn apply(&self, file: &mut Vec<u8>) {
-        match &self.bytes {
-            Some(bytes) => {
-                let end = self.offset + bytes.len();
-                if file.len() < end {
-                    file.resize(end, 0);
-                }
-                file[self.offset..end].copy_from_slice(bytes);
-            }
-            None => file.resize(self.offset, 0),
-        }
     }
 }

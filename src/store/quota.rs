@@ -1,0 +1,357 @@
+//! How much a user may have, and how full the disk may get. Off unless the operator chose limits.
+//!
+//! How much a user has is kept in memory: counted once, on a thread of its own, when this process
+//! first stores something for the user, and kept up from then on. No request waits for a count:
+//! until it is known everything is admitted. What other processes store and remove is only
+//! noticed when it is counted anew: now and then while the user uploads, and soon after a refusal.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
+
+use super::layout::Folder;
+use super::usage::count;
+use super::{Error, Limit, Result, Store};
+use crate::disk::Disk;
+use crate::model::{ChunkId, UserId, limits};
+
+/// How much: may be negative, as a change is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    pub files: i64,
+    pub bytes: i64,
+}
+
+impl Amount {
+    /// One file of this length.
+    pub fn file(bytes: u64) -> Self {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        Self { files: 1, bytes }
+    }
+
+    fn add(&mut self, other: Amount) {
+        self.files = self.files.saturating_add(other.files);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+
+    fn less(self) -> Self {
+        Self {
+            files: -self.files,
+            bytes: -self.bytes,
+        }
+    }
+}
+
+/// What is known of what a user has.
+#[derive(Default)]
+struct Tally {
+    used: Amount,
+    /// When it was counted last; never yet, where there is no time.
+    counted: Option<SystemTime>,
+    /// It is being counted, or is about to be: what changed since that began.
+    counting: Option<Amount>,
+    /// How often it changed.
+    changes: u64,
+    /// Files that have room reserved and no name yet.
+    reserved: u64,
+}
+
+impl Tally {
+    fn change(&mut self, amount: Amount) {
+        self.changes += 1;
+        self.used.add(amount);
+        if let Some(since) = &mut self.counting {
+            since.add(amount);
+        }
+    }
+}
+
+/// What is known of what all users have, and the thread that counts.
+#[derive(Default)]
+pub(super) struct Tallies {
+    users: Arc<Users>,
+    counter: Mutex<Option<Sender<UserId>>>,
+}
+
+/// Bounded by the number of users, at some tens of bytes each.
+#[derive(Default)]
+struct Users(Mutex<HashMap<UserId, Tally>>);
+
+impl Users {
+    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, Tally>> {
+        self.0.lock().expect("no code panics while it holds this")
+    }
+
+    fn change(&self, user: &UserId, amount: Amount) {
+        if let Some(tally) = self.lock().get_mut(user) {
+            tally.change(amount);
+        }
+    }
+
+    /// A reservation ends: the file has its name, or the amount is given back.
+    fn settle(&self, user: &UserId, back: Amount) {
+        if let Some(tally) = self.lock().get_mut(user) {
+            tally.change(back);
+            tally.reserved = tally.reserved.saturating_sub(1);
+        }
+    }
+
+    /// A count begins; `None` where the user was forgotten.
+    fn begin(&self, user: &UserId) -> Option<Quiet> {
+        let mut users = self.lock();
+        let tally = users.get_mut(user)?;
+        tally.counting = Some(Amount::default());
+        Some(Quiet {
+            changes: tally.changes,
+            is_still: tally.reserved == 0,
+        })
+    }
+
+    /// Whether nothing has changed since a count began, so that it is exact.
+    fn is_quiet(&self, user: &UserId, since: Quiet) -> bool {
+        let users = self.lock();
+        let changes = users.get(user).map(|tally| tally.changes);
+        since.is_still && changes == Some(since.changes)
+    }
+
+    /// A count ends. What changed meanwhile may be in it already: too much rather than too little,
+    /// until it is counted again.
+    fn end(&self, user: &UserId, counted: Option<Amount>, is_quiet: bool, now: SystemTime) {
+        if let Some(tally) = self.lock().get_mut(user)
+            && let Some(since) = tally.counting.take()
+            && let Some(mut used) = counted
+        {
+            if !is_quiet {
+                used.add(since);
+            }
+            tally.used = used;
+            tally.counted = Some(now);
+        }
+    }
+}
+
+/// How things stood when a count began.
+#[derive(Clone, Copy)]
+struct Quiet {
+    changes: u64,
+    is_still: bool,
+}
+
+/// Room for a file that is about to be named. Dropped before it is kept, it is given back.
+#[must_use = "keep it once the file has its name"]
+pub(super) struct Reservation {
+    users: Option<(Arc<Users>, UserId)>,
+    amount: Amount,
+}
+
+impl Reservation {
+    const NONE: Self = Self {
+        users: None,
+        amount: Amount { files: 0, bytes: 0 },
+    };
+
+    /// The file has its name.
+    pub fn keep(mut self) {
+        if let Some((users, user)) = self.users.take() {
+            users.settle(&user, Amount::default());
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some((users, user)) = self.users.take() {
+            users.settle(&user, self.amount.less());
+        }
+    }
+}
+
+impl Store {
+    fn has_quotas(&self) -> bool {
+        self.options.user_bytes.is_some() || self.options.user_files.is_some()
+    }
+
+    /// Says beforehand that an upload would be refused, so that its body need not be read. Of a chunk
+    /// that is there already none is: it takes no room.
+    ///
+    /// # Errors
+    /// [`Error::QuotaExceeded`], [`Error::NoRoom`].
+    pub fn foresee_chunk(&self, user: &UserId, id: &ChunkId, bytes: Option<u64>) -> Result<()> {
+        let amount = Amount::file(bytes.unwrap_or(0));
+        let refused = match self.check_room(bytes.unwrap_or(0)) {
+            Ok(()) if !self.has_quotas() => return Ok(()),
+            Ok(()) => self.fits(user, amount, false),
+            refused => refused,
+        };
+        match refused {
+            Err(Error::QuotaExceeded { .. }) if self.is_chunk(user, id)? => Ok(()),
+            other => other,
+        }
+    }
+
+    fn is_chunk(&self, user: &UserId, id: &ChunkId) -> Result<bool> {
+        Ok(self.resolve(&Folder::of(user), id)?.is_some())
+    }
+
+    /// Room for one more file of the user's, if there may be one more.
+    ///
+    /// # Errors
+    /// [`Error::QuotaExceeded`]
+    pub(super) fn reserve(&self, user: &UserId, bytes: u64) -> Result<Reservation> {
+        if !self.has_quotas() {
+            return Ok(Reservation::NONE);
+        }
+        let amount = Amount::file(bytes);
+        self.fits(user, amount, true)?;
+        Ok(Reservation {
+            users: Some((Arc::clone(&self.tallies.users), *user)),
+            amount,
+        })
+    }
+
+    /// What the user has changed without a new name being asked for.
+    pub(super) fn changed(&self, user: &UserId, amount: Amount) {
+        if self.has_quotas() {
+            self.tallies.users.change(user, amount);
+        }
+    }
+
+    /// A file of the user's is gone.
+    pub(super) fn removed(&self, user: &UserId, bytes: u64) {
+        self.changed(user, Amount::file(bytes).less());
+    }
+
+    /// The user's folder is another one now, or none.
+    pub(super) fn forget_tally(&self, user: &UserId) {
+        self.tallies.users.lock().remove(user);
+    }
+
+    /// What this process believes that the user has, files and bytes, once it was counted.
+    pub fn tally(&self, user: &UserId) -> Option<(u64, u64)> {
+        let users = self.tallies.users.lock();
+        let tally = users.get(user).filter(|tally| tally.counted.is_some())?;
+        Some((whole(tally.used.files), whole(tally.used.bytes)))
+    }
+
+    fn fits(&self, user: &UserId, more: Amount, take: bool) -> Result<()> {
+        let now = self.disk.now();
+        let mut users = self.tallies.users.lock();
+        let tally = users.entry(*user).or_default();
+        let refused = tally.counted.and_then(|_| {
+            let over = |limit: Limit, most: Option<u64>, used: i64, more: i64| {
+                let most = most?;
+                let would_be = whole(used.saturating_add(more));
+                (would_be > most).then_some(Error::QuotaExceeded {
+                    of: limit,
+                    limit: most,
+                    used: whole(used),
+                })
+            };
+            let (files, bytes) = (self.options.user_files, self.options.user_bytes);
+            over(Limit::Bytes, bytes, tally.used.bytes, more.bytes)
+                .or_else(|| over(Limit::Files, files, tally.used.files, more.files))
+        });
+        let after = match refused {
+            Some(_) => limits::RECOUNT_REFUSED,
+            None => limits::RECOUNT,
+        };
+        let is_stale = tally.counted.is_none_or(|counted| {
+            let age = now.duration_since(counted);
+            // A clock that was put back tells nothing of the age.
+            age.map_or(true, |age| age >= after)
+        });
+        let count = is_stale && tally.counting.is_none();
+        if count {
+            tally.counting = Some(Amount::default());
+        }
+        if refused.is_none() && take {
+            tally.change(more);
+            tally.reserved += 1;
+        }
+        drop(users);
+        if count {
+            self.count_in_background(user);
+        }
+        refused.map_or(Ok(()), Err)
+    }
+
+    fn count_in_background(&self, user: &UserId) {
+        let poisoned = "no code panics while it holds this";
+        let mut counter = self.tallies.counter.lock().expect(poisoned);
+        let sent = counter.as_ref().map(|counter| counter.send(*user));
+        if !matches!(sent, Some(Ok(()))) {
+            let (sender, users) = channel();
+            let (disk, tallies) = (Arc::clone(&self.disk), Arc::clone(&self.tallies.users));
+            let thread = std::thread::Builder::new().name("count".to_owned());
+            let started = thread.spawn(move || count_all(&*disk, &tallies, &users));
+            // With no thread to be had it stays uncounted; the next upload tries again.
+            if let Err(error) = started {
+                log::warn!("cannot start a thread that counts: {error}");
+                (self.tallies.users).end(user, None, false, self.disk.now());
+                return;
+            }
+            // The thread waits for what is sent as long as the store is there.
+            let _ = sender.send(*user);
+            *counter = Some(sender);
+        }
+    }
+
+    /// Whether the disk has room for so many bytes, and the reserve stays free.
+    ///
+    /// # Errors
+    /// [`Error::NoRoom`]
+    pub(super) fn check_room(&self, bytes: u64) -> Result<()> {
+        check_room(&*self.disk, self.options.min_free, bytes)
+    }
+}
+
+/// The same with the reserve given.
+pub(super) fn check_room(disk: &dyn Disk, min_free: u64, bytes: u64) -> Result<()> {
+    if min_free == 0 {
+        return Ok(());
+    }
+    let room = disk.room()?;
+    let too_few_bytes = room.free_bytes < min_free.saturating_add(bytes);
+    // None at all is what a file system says that has no such number.
+    let too_few_files = (1..limits::MIN_FREE_FILES).contains(&room.free_files);
+    if too_few_bytes || too_few_files {
+        return Err(Error::NoRoom { min_free });
+    }
+    Ok(())
+}
+
+fn whole(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// Counts whatever user it is sent, one after the other, until the store is dropped.
+fn count_all(disk: &dyn Disk, tallies: &Users, users: &Receiver<UserId>) {
+    for user in users {
+        for tries_left in (0..limits::COUNTS).rev() {
+            let Some(since) = tallies.begin(&user) else {
+                break;
+            };
+            let counted = amount(disk, &user);
+            let is_quiet = tallies.is_quiet(&user, since);
+            if is_quiet || counted.is_none() || tries_left == 0 {
+                tallies.end(&user, counted, is_quiet, disk.now());
+                break;
+            }
+            disk.pause(limits::COUNT_PAUSE);
+        }
+    }
+}
+
+fn amount(disk: &dyn Disk, user: &UserId) -> Option<Amount> {
+    match count(disk, &Folder::of(user)) {
+        Ok(usage) => Some(Amount {
+            files: i64::try_from(usage.files).unwrap_or(i64::MAX),
+            bytes: i64::try_from(usage.bytes).unwrap_or(i64::MAX),
+        }),
+        Err(error) => {
+            log::warn!("user {}: cannot count what is there: {error}", user.short());
+            None
+        }
+    }
+}

@@ -1,0 +1,216 @@
+use std::time::{Duration, Instant};
+
+use crate::kit::{Connection, ROOT, Server, chunk, transaction_id};
+
+/// How long the servers here wait for their clients.
+const SHORT: &[&str] = &["--head-timeout", "1s", "--body-timeout", "1s"];
+
+/// Long enough for any of it, also on a busy box.
+const BY_THEN: Duration = Duration::from_secs(20);
+
+/// The server lets go of the connection, and not before its time.
+#[track_caller]
+fn is_let_go(mut connection: Connection, since: Instant) {
+    // A reset is an end too.
+    assert!(connection.is_closed().unwrap_or(true));
+    let waited = since.elapsed();
+    assert!(waited > Duration::from_millis(900), "{waited:?}");
+    assert!(waited < BY_THEN, "{waited:?}");
+}
+
+#[test]
+fn a_first_request_that_does_not_come_to_its_end_is_timed_out() {
+    let server = Server::with(SHORT);
+    for said in ["", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nhost: x\r\nx: "] {
+        let since = Instant::now();
+        let mut connection = Connection::open(server.address()).unwrap();
+        connection.send(said).unwrap();
+        let answer = connection.answer("GET").unwrap();
+        answer.expect_refusal(408, "timeout");
+        is_let_go(connection, since);
+    }
+}
+
+#[test]
+fn a_later_request_that_does_not_come_to_its_end_is_let_go() {
+    let server = Server::with(SHORT);
+    let mut connection = Connection::open(server.address()).unwrap();
+    let whole = "GET /__version__ HTTP/1.1\r\nhost: x\r\n\r\n";
+    connection.send(whole).unwrap();
+    connection.answer("GET").unwrap().expect(200);
+
+    // Between two requests there is time.
+    std::thread::sleep(Duration::from_millis(1500));
+    connection.send(whole).unwrap();
+    connection.answer("GET").unwrap().expect(200);
+
+    let since = Instant::now();
+    connection.send("GET /__version__ HTTP/1.1\r\n").unwrap();
+    is_let_go(connection, since);
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_its_answer_is_let_go() {
+    let server = Server::with(SHORT);
+    let mut device = server.device("ada");
+    let large = chunk(vec![7; 32 << 20]);
+    device.put_chunk(&large).expect(201);
+
+    let files = server.descriptors();
+    let mut connection = Connection::open(server.address()).unwrap();
+    let path = device.path(&format!("chunks/{}", large.id));
+    connection
+        .send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
+        .unwrap();
+    let since = Instant::now();
+    server.has_said(|line| line.contains("broken off"));
+    assert!(since.elapsed() > Duration::from_millis(900));
+    // The connection and the file are closed.
+    while server.descriptors() > files {
+        assert!(since.elapsed() < BY_THEN);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // And a slow client is not one that takes nothing.
+    let answer = device.get(&format!("chunks/{}", large.id)).expect(200);
+    assert_eq!(answer.body, large.bytes);
+}
+
+#[test]
+fn a_client_that_waits_and_goes_away_makes_room_for_another() {
+    let server = Server::with(&["--max-waiters", "1"]);
+    let device = server.device("ada");
+    let wait = format!(
+        "GET {} HTTP/1.1\r\nhost: x\r\nif-none-match: \"{ROOT}\"\r\n\r\n",
+        device.path("head?wait=300")
+    );
+    let mut first = Connection::open(server.address()).unwrap();
+    first.send(&wait).unwrap();
+    let since = Instant::now();
+    loop {
+        assert!(since.elapsed() < BY_THEN, "the first never waited");
+        let mut other = server.device("ada");
+        let none_match = format!("\"{ROOT}\"");
+        let headers = [("if-none-match", none_match.as_str())];
+        let asked = other.get_with("head?wait=1", &headers);
+        if asked.status == 503 {
+            asked.expect_refusal(503, "busy");
+            break;
+        }
+    }
+
+    drop(first);
+    let since = Instant::now();
+    loop {
+        let mut other = server.device("ada");
+        let none_match = format!("\"{ROOT}\"");
+        let headers = [("if-none-match", none_match.as_str())];
+        if other.get_with("head?wait=1", &headers).status == 304 {
+            break;
+        }
+        assert!(since.elapsed() < BY_THEN, "no room was made");
+    }
+}
+
+#[test]
+fn each_answer_is_to_its_own_request() {
+    let server = Server::start();
+    let mut device = server.device("ada");
+    let (bytes, first) = (chunk("bytes"), transaction_id("first"));
+    device.commit(&first, ROOT, &[&bytes]);
+    let paths = [
+        device.path("head"),
+        device.path(&format!("chunks/{}", bytes.id)),
+        device.path("transactions"),
+        "/".to_owned(),
+        device.path("nothing"),
+    ];
+
+    // A HEAD has no body, whatever comes after it, and a GET has its own, whatever comes after that.
+    let mut all = String::new();
+    let mut expected = Vec::new();
+    for (index, path) in paths.iter().cycle().take(60).enumerate() {
+        let method = if index % 3 == 1 { "HEAD" } else { "GET" };
+        let body = if index % 4 == 2 {
+            "content-length: 5\r\n\r\nhello"
+        } else {
+            "\r\n"
+        };
+        all += &format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{body}");
+        expected.push((method, server.client().get(path)));
+    }
+    // Only the last answer is the last one.
+    all += "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let mut connection = Connection::open(server.address()).unwrap();
+    connection.send(all).unwrap();
+    for (index, (method, alone)) in expected.into_iter().enumerate() {
+        let answer = connection.answer(method).unwrap();
+        assert_eq!(answer.status, alone.status, "{index}");
+        assert_eq!(answer.header("connection"), None, "{index}");
+        assert_eq!(
+            answer.header("content-length"),
+            alone.header("content-length"),
+            "{index}"
+        );
+        let body = if method == "HEAD" {
+            Vec::new()
+        } else {
+            alone.body
+        };
+        assert_eq!(answer.body, body, "{index}");
+    }
+    let last = connection.answer("GET").unwrap().expect(200);
+    assert_eq!(last.header("connection"), Some("close"));
+    assert!(connection.is_closed().unwrap());
+}
+
+#[test]
+fn a_refusal_that_is_clear_before_the_body_spares_its_sending() {
+    let server = Server::with(&["--max-chunk-bytes", "1KiB"]);
+    let device = server.device("ada");
+    let chunk = chunk("bytes");
+    let path = device.path(&format!("chunks/{}", chunk.id));
+    for (line, header, status, code) in [
+        (
+            format!("PUT {path}"),
+            "content-length: 1025",
+            413,
+            "too-large",
+        ),
+        (
+            format!("PUT {path}"),
+            "content-length: 5\r\ncontent-encoding: gzip",
+            415,
+            "encoding-unsupported",
+        ),
+        (
+            format!("PUT {path}"),
+            "transfer-encoding: chunked\r\ncontent-encoding: gzip",
+            415,
+            "encoding-unsupported",
+        ),
+        (
+            format!("POST {path}"),
+            "content-length: 5",
+            405,
+            "method-not-allowed",
+        ),
+        (
+            format!("PUT {path}x"),
+            "content-length: 5",
+            400,
+            "malformed-id",
+        ),
+    ] {
+        let mut connection = Connection::open(server.address()).unwrap();
+        connection
+            .send(format!(
+                "{line} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n{header}\r\n\r\n"
+            ))
+            .unwrap();
+        let answer = connection.answer("PUT").unwrap();
+        let answer = answer.expect_refusal(status, code);
+        // What follows could be the body or another request: nobody reads on.
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert!(connection.is_closed().unwrap_or(true));
+    }
+}
