@@ -159,6 +159,12 @@ fn a_bundle_that_lost_the_race() {
 }
 
 #[test]
+fn a_bundle_that_is_refused_keeps_what_was_new() {
+    // `A` has a descendant, so HEAD may not go there; `E` came along.
+    survives(&alone("refused", &A_AND_B, &[Act::Push(&["E", "A"])]));
+}
+
+#[test]
 fn aliases_in_bundles() {
     let acts = [Act::Push(&["U"]), Act::Push(&["U", "V"])];
     survives(&alone("aliases in bundles", &[PutChunk("ua")], &acts));

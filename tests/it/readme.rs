@@ -129,6 +129,18 @@ fn the_walk_through_prints_what_the_readme_says() {
 }
 
 #[test]
+fn a_clone_a_pull_a_push_and_a_watch_are_one_line_each() {
+    if !has(&["bash", "curl", "jq", "sha256sum", "tar", "awk"]) {
+        return;
+    }
+    let top = Arc::new(tempfile::tempdir().unwrap());
+    let server = Server::on(Arc::clone(&top), &[]);
+    let mut shown = shown_in("A walk-through");
+    shown.extend(shown_in("Clone, pull, push and watch in one line each"));
+    run_shown(&shown, top.path(), &server.address().to_string());
+}
+
+#[test]
 fn the_two_commands_are_the_ones_that_work() {
     let shown = shown_in("Start");
     let [build, _] = shown.as_slice() else {

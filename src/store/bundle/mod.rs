@@ -2,6 +2,7 @@
 
 mod intake;
 mod out;
+mod pending;
 mod publish;
 mod staging;
 mod tar;

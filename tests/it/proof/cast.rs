@@ -229,8 +229,8 @@ pub fn bundle(names: &[Content], with_head: bool) -> Vec<u8> {
         let known = known(name);
         for chunk in known.chunks {
             let bytes = chunk_bytes(chunk);
-            let digest = digest(&bytes).to_string();
-            add(&format!("chunks/{}/{digest}", &digest[..2]), &bytes);
+            let digest = digest(bytes).to_string();
+            add(&format!("chunks/{}/{digest}", &digest[..2]), bytes);
             if let ChunkId::Alias(alias) = chunk_id(chunk) {
                 let alias = alias.to_string();
                 let line = format!("{digest}\n");
