@@ -96,6 +96,9 @@ fn a_client_that_waits_and_goes_away_makes_room_for_another() {
             asked.expect_refusal(503, "busy");
             break;
         }
+        // The other was there before it, and it was refused itself.
+        first = Connection::open(server.address()).unwrap();
+        first.send(&wait).unwrap();
     }
 
     drop(first);
