@@ -117,7 +117,7 @@ fn locks_that_are_not_taken() {
 
 #[test]
 fn a_transaction_put_again_that_is_not_checked() {
-    mistake_is_noticed(Mistake::NoReplayCheck, &stories::replay());
+    mistake_is_noticed(Mistake::NoReplayCheck, &stories::model_7e());
 }
 
 #[test]

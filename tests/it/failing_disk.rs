@@ -2,22 +2,23 @@
 //! an error or the whole truth, nothing is left behind, and the same process goes on.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use mentat_sync::disk::Place;
-use mentat_sync::store::{Error, Options, Store};
+use mentat_sync::store::Error;
 use rustix::io::Errno;
 
-use crate::proof::{Act, Answers, Book, Disks, Fact, folder, judge};
-use crate::sim::{Fault, Killed, Random, Reading, Sim, SimDisk, World};
+use crate::proof::{Act, Answers, Book, Client, Disks, Fact, Files, folder, judge};
+use crate::sim::{Fault, Killed, Random, Reading, Sim, World};
 use crate::stories::without_log;
 
-use Act::{Advance, Delete, GetHead, GetListing, GetTransaction, PutChunk, PutTransaction};
+use Act::{
+    Advance, Ask, Delete, GetHead, GetListing, GetTransaction, Pull, Push, PutChunk, PutTransaction,
+};
 
 /// What there is, and the request that meets the fault.
 struct Case {
     before: Vec<Act>,
-    meddle: fn(&mut World),
+    meddle: Option<fn(&mut World)>,
     act: Act,
 }
 
@@ -31,11 +32,11 @@ fn cases() -> Vec<Case> {
     let three = [&two[..], &[Advance("B"), PutTransaction("C")]].concat();
     let case = |before: &[Act], act| Case {
         before: before.to_vec(),
-        meddle: |_| {},
+        meddle: None,
         act,
     };
     let without_log = |act| Case {
-        meddle: without_log,
+        meddle: Some(without_log),
         ..case(&three, act)
     };
     vec![
@@ -52,29 +53,27 @@ fn cases() -> Vec<Case> {
         case(&three, GetListing),
         case(&three, GetTransaction("A")),
         case(&three, Delete),
+        case(&two[..1], Ask(&["a", "b"])),
+        case(&[], Push(&["A", "B"])),
+        case(&two[..3], Push(&["A", "B"])),
+        case(&three, Pull),
         without_log(GetListing),
         without_log(PutTransaction("D")),
         without_log(Advance("C")),
     ]
 }
 
-fn open(disk: &SimDisk) -> Store {
-    let options = Options {
-        uuid_chunk_ids: true,
-        ..Options::default()
-    };
-    Store::open(Arc::new(disk.clone()), options).expect("the disk is sound")
-}
-
 /// The world before the request, and what was answered until then.
 fn prepare(case: &Case) -> (World, Answers) {
     let sim = Sim::new(Reading::Posix);
-    let (book, store) = (Book::default(), open(&sim.process()));
+    let (book, client) = (Book::default(), Client::new(&sim, None));
     for act in &case.before {
-        act.perform(&store, &book, Disks::Sound);
+        act.perform(&client, &book, Disks::Sound);
     }
     let mut world = sim.world();
-    (case.meddle)(&mut world);
+    if let Some(meddle) = case.meddle {
+        meddle(&mut world);
+    }
     world.settle();
     let answers = book.open().clone();
     assert!(answers.wrong.is_empty(), "{:?}", answers.wrong);
@@ -83,13 +82,12 @@ fn prepare(case: &Case) -> (World, Answers) {
 
 /// How many steps the request takes when all is well.
 fn steps(case: &Case, world: &World, answers: &Answers) -> u64 {
-    let disk = Sim::with_world(world.clone()).process();
-    let store = open(&disk);
-    disk.set_fault(Fault::None);
+    let client = Client::new(&Sim::with_world(world.clone()), None);
+    client.disk.set_fault(Fault::None);
     let book = Book::new(answers.clone());
-    case.act.perform(&store, &book, Disks::Sound);
+    case.act.perform(&client, &book, Disks::Sound);
     assert!(book.open().wrong.is_empty(), "{:?}", book.open().wrong);
-    disk.steps()
+    client.disk.steps()
 }
 
 fn temporaries(world: &World) -> Vec<Place> {
@@ -99,10 +97,14 @@ fn temporaries(world: &World) -> Vec<Place> {
 }
 
 /// Judges what there is, and what cuts may leave of it.
-fn judge_cuts(sim: &Sim, answers: &Answers, told: &str) {
+fn judge_cuts(sim: &Sim, case: &Case, answers: &Answers, told: &str) {
+    let files = match case.meddle {
+        Some(_) => Files::MeddledWith,
+        None => Files::Ours,
+    };
     let drawn = Random(sim.world().fingerprint()).next() | 2;
     for seed in [0, 1, drawn] {
-        if let Err(what) = judge(&sim.survivor(seed), answers) {
+        if let Err(what) = judge(&sim.survivor(seed), answers, files) {
             panic!("{told}, survivor {seed}: {what}\n{}", sim.trace());
         }
     }
@@ -118,8 +120,7 @@ struct Met {
 
 fn meets(case: &Case, world: &World, answers: &Answers, fault: Fault, met: &mut Met) {
     let sim = Sim::with_world(world.clone());
-    let disk = sim.process();
-    let (book, store) = (Book::new(answers.clone()), open(&disk));
+    let (book, client) = (Book::new(answers.clone()), Client::new(&sim, None));
     sim.clear_trace();
     let told = format!("{:?} after {:?} meets {fault:?}", case.act, case.before);
     let right = |when: &str| {
@@ -131,10 +132,10 @@ fn meets(case: &Case, world: &World, answers: &Answers, fault: Fault, met: &mut 
         );
     };
 
-    disk.set_fault(fault);
-    let error = case.act.perform(&store, &book, Disks::Failing);
+    client.disk.set_fault(fault);
+    let error = case.act.perform(&client, &book, Disks::Failing);
     book.open().advancing.clear();
-    disk.set_fault(Fault::None);
+    client.disk.set_fault(Fault::None);
     right("in the request");
     let refused = sim.refused();
     if refused.is_empty() {
@@ -157,30 +158,35 @@ fn meets(case: &Case, world: &World, answers: &Answers, fault: Fault, met: &mut 
             sim.trace()
         );
     }
-    judge_cuts(&sim, &book.open().clone(), &told);
+    judge_cuts(&sim, case, &book.open().clone(), &told);
 
     // The same process goes on; but where nobody knows what HEAD is, it says so and only a new one does.
-    let again = case.act.perform(&store, &book, Disks::Failing);
+    let again = case.act.perform(&client, &book, Disks::Failing);
     right("when asked again");
     match &again {
         Some(Error::ReadOnly) => {
             assert!(error.is_some(), "{told}: read-only after a success");
             met.read_only += 1;
             for look in [GetHead, GetListing] {
-                look.perform(&store, &book, Disks::Failing);
+                look.perform(&client, &book, Disks::Failing);
             }
             right("when it is read-only");
         }
         Some(other) => panic!("{told}: asked again, {other}\n{}", sim.trace()),
         None => {
             for act in [GetHead, GetListing, PutChunk("fresh")] {
-                act.perform(&store, &book, Disks::Sound);
+                act.perform(&client, &book, Disks::Sound);
             }
             right("when it goes on");
         }
     }
     book.open().advancing.clear();
-    judge_cuts(&sim, &book.open().clone(), &format!("{told}, and goes on"));
+    judge_cuts(
+        &sim,
+        case,
+        &book.open().clone(),
+        &format!("{told}, and goes on"),
+    );
 }
 
 fn each_step_meets(fault: impl Fn(u64) -> Fault) {
@@ -227,7 +233,7 @@ fn a_head_whose_sync_failed_is_not_answered() {
     let before = [PutChunk("a"), PutTransaction("A")];
     let case = Case {
         before: before.to_vec(),
-        meddle: |_| {},
+        meddle: None,
         act: Advance("A"),
     };
     let (world, answers) = prepare(&case);
@@ -235,23 +241,22 @@ fn a_head_whose_sync_failed_is_not_answered() {
     for step in 1..=steps(&case, &world, &answers) {
         let sim = Sim::with_world(world.clone());
         sim.with(|world| world.doom_names = true);
-        let disk = sim.process();
-        let (book, store) = (Book::new(answers.clone()), open(&disk));
-        GetHead.perform(&store, &book, Disks::Sound);
-        disk.set_fault(Fault::At(step, Errno::IO));
-        case.act.perform(&store, &book, Disks::Failing);
+        let (book, client) = (Book::new(answers.clone()), Client::new(&sim, None));
+        GetHead.perform(&client, &book, Disks::Sound);
+        client.disk.set_fault(Fault::At(step, Errno::IO));
+        case.act.perform(&client, &book, Disks::Failing);
         if !sim.refused().contains(&"sync") {
             continue;
         }
         for act in [GetHead, GetListing, GetTransaction("A")] {
-            act.perform(&store, &book, Disks::Failing);
+            act.perform(&client, &book, Disks::Failing);
         }
-        let again = PutChunk("b").perform(&store, &book, Disks::Failing);
+        let again = PutChunk("b").perform(&client, &book, Disks::Failing);
         read_only += usize::from(matches!(again, Some(Error::ReadOnly)));
         book.open()
             .facts
             .retain(|fact| matches!(fact, Fact::Head(_)));
-        judge_cuts(&sim, &book.open().clone(), &format!("{step}"));
+        judge_cuts(&sim, &case, &book.open().clone(), &format!("{step}"));
     }
     assert!(read_only > 0, "no sync was that of HEAD");
 }
@@ -263,23 +268,22 @@ fn a_process_that_is_killed_at_any_step() {
         let (world, answers) = prepare(&case);
         for step in 1..=steps(&case, &world, &answers) {
             let sim = Sim::with_world(world.clone());
-            let disk = sim.process();
-            let (book, store) = (Book::new(answers.clone()), open(&disk));
-            let next = open(&sim.process());
+            let (book, client) = (Book::new(answers.clone()), Client::new(&sim, None));
+            let next = Client::new(&sim, None);
             sim.clear_trace();
-            disk.set_fault(Fault::Death(step));
-            let request = || case.act.perform(&store, &book, Disks::Sound);
+            client.disk.set_fault(Fault::Death(step));
+            let request = || case.act.perform(&client, &book, Disks::Sound);
             let panic = catch_unwind(AssertUnwindSafe(request)).expect_err("it is killed");
             assert!(panic.is::<Killed>());
             let told = format!("{:?} after {:?}, killed at {step}", case.act, case.before);
-            judge_cuts(&sim, &book.open().clone(), &told);
+            judge_cuts(&sim, &case, &book.open().clone(), &told);
 
             // Another process, which was there all the time, is asked the same.
             book.open().advancing.clear();
             case.act.perform(&next, &book, Disks::Sound);
             let wrong = book.open().wrong.clone();
             assert!(wrong.is_empty(), "{told}: {wrong:?}\n{}", sim.trace());
-            judge_cuts(&sim, &book.open().clone(), &told);
+            judge_cuts(&sim, &case, &book.open().clone(), &told);
             count += 1;
         }
     }

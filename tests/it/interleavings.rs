@@ -94,6 +94,23 @@ fn model_9b_two_advances_race_beside_a_reader() {
 }
 
 #[test]
+fn model_10_a_copy_beside_an_advance_is_restored() {
+    for story in stories::model_10().iter().chain(&stories::model_10b()) {
+        holds(story);
+    }
+}
+
+#[test]
+fn model_11_a_repair_beside_an_advance() {
+    holds(&stories::model_11());
+}
+
+#[test]
+fn model_11b_a_repair_beside_an_advance_and_a_reader() {
+    holds(&stories::model_11b());
+}
+
+#[test]
 fn model_12_chunk_transaction_and_head_at_once() {
     holds(&stories::model_12());
 }
@@ -129,6 +146,37 @@ fn model_20b_restored_with_another_log_then_an_advance_beside_listings() {
 }
 
 #[test]
+fn model_21_a_bundle_beside_gc_and_a_competing_advance() {
+    holds(&stories::model_21());
+}
+
+#[test]
+fn model_22_two_bundles_race() {
+    holds(&stories::model_22());
+}
+
+#[test]
+fn model_23_a_bundle_is_cut_and_pushed_again_beside_gc() {
+    holds(&stories::model_23());
+}
+
+#[test]
+fn a_bundle_beside_uploads_of_the_same() {
+    holds(&stories::bundle_beside_uploads());
+}
+
+#[test]
+fn a_pull_beside_an_advance() {
+    holds(&stories::pull_beside_advance());
+}
+
+#[test]
+fn a_question_for_chunks_beside_an_upload_and_beside_gc() {
+    holds(&stories::missing_beside_upload());
+    holds(&stories::missing_beside_gc());
+}
+
+#[test]
 fn a_transaction_is_put_again_after_a_cut_that_took_its_chunk() {
     holds(&stories::replay());
 }
@@ -160,11 +208,6 @@ fn threads_of_one_process() {
     for story in stories::in_one_process() {
         holds(&story);
     }
-}
-
-#[test]
-fn two_bundles_race_beside_a_reader() {
-    holds(&stories::bundles_race());
 }
 
 #[test]

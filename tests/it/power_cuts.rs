@@ -109,7 +109,7 @@ fn a_log_that_is_missing_short_or_wrong_is_rebuilt() {
     for meddle in meddles {
         for acts in [[GetListing, Advance("C")], [Advance("C"), GetListing]] {
             let scenario = Scenario {
-                meddle,
+                meddle: Some(meddle),
                 ..alone("log rebuilt", &before, &acts)
             };
             survives(&scenario);
@@ -178,6 +178,24 @@ fn chunks_that_are_asked_about() {
         PutTransaction("A"),
     ];
     survives(&alone("questions", &[PutChunk("b"), PutChunk("ua")], &acts));
+}
+
+#[test]
+fn a_bundle_with_aliases_is_pulled() {
+    let acts = [Act::Push(&["U", "V"]), Act::Pull];
+    survives(&alone("pull", &[], &acts));
+}
+
+#[test]
+fn a_repair_after_an_advance_that_was_cut() {
+    let acts = [
+        Advance("B"),
+        Act::Repair,
+        PutTransaction("C"),
+        Advance("C"),
+        Act::Repair,
+    ];
+    survives(&alone("repair", &A_AND_B, &acts));
 }
 
 /// A little of everything that one client does.

@@ -6,7 +6,10 @@ use mentat_sync::disk::Kind;
 use crate::proof::{Act, Scenario, cast, folder};
 use crate::sim::{Bounds, World};
 
-use Act::{Advance, Collect, Delete, GetChunk, GetHead, GetListing, PutChunk, PutTransaction};
+use Act::{
+    Advance, Ask, Collect, Copy, Delete, GetChunk, GetHead, GetListing, Pull, Push, PutChunk,
+    PutTransaction, Repair, Upload,
+};
 
 /// One request a process.
 type Phase<'a> = &'a [Act];
@@ -27,7 +30,7 @@ fn story(name: &'static str, before: &[Act], phases: &[Phase]) -> Scenario {
         name,
         old: Vec::new(),
         before: before.to_vec(),
-        meddle: |_| {},
+        meddle: None,
         phases: (phases.iter())
             .map(|phase| phase.iter().map(|act| vec![*act]).collect())
             .collect(),
@@ -193,6 +196,49 @@ pub fn model_9b() -> Scenario {
     story("9b two advances race, readers", &SIBLINGS, &phases)
 }
 
+/// The order of `tar --sort=name`.
+const BY_NAME: &[&str] = &["aliases", "chunks", "log", "transactions"];
+
+/// The other way round.
+const BACKWARDS: &[&str] = &["transactions", "log", "chunks", "aliases"];
+
+pub fn model_10() -> [Scenario; 2] {
+    [BY_NAME, BACKWARDS].map(|order| {
+        let before = [
+            PutChunk("a"),
+            PutTransaction("A"),
+            Advance("A"),
+            PutTransaction("Z"),
+        ];
+        let phases: [Phase; 1] = [&[Copy(order), Advance("Z")]];
+        story(
+            "10 copy beside an advance, restored, replay + advance",
+            &before,
+            &phases,
+        )
+    })
+}
+
+pub fn model_10b() -> [Scenario; 2] {
+    [BY_NAME, BACKWARDS].map(|order| {
+        let phases: [Phase; 1] = [&[Copy(order), Advance("B")]];
+        let name = "10b copy beside advance to B, restored, client pushes A alone";
+        story(name, &UPLOADED, &phases)
+    })
+}
+
+pub fn model_11() -> Scenario {
+    let before = [PutChunk("a"), PutTransaction("A")];
+    let phases: [Phase; 2] = [&[Advance("A")], &[Repair, Advance("A"), GetChunk("a")]];
+    story("11 fsck --repair beside advance", &before, &phases)
+}
+
+pub fn model_11b() -> Scenario {
+    let phases: [Phase; 1] = [&[Advance("A"), GetChunk("a"), Repair]];
+    let before = [PutChunk("a"), PutTransaction("A"), PutChunk("b")];
+    story("11b fsck --repair, advance, GET chunk", &before, &phases)
+}
+
 pub fn model_12() -> Scenario {
     let before = [PutChunk("a"), PutTransaction("A")];
     let phases: [Phase; 2] = [
@@ -239,7 +285,7 @@ pub fn model_20() -> Scenario {
     let before = [&UPLOADED[..], &[Advance("B"), PutTransaction("C")]].concat();
     let phases: [Phase; 2] = [&[Advance("C"), GetListing, GetListing], &[GetListing]];
     Scenario {
-        meddle: without_log,
+        meddle: Some(without_log),
         ..story(
             "20 restored without log, then advance, then list",
             &before,
@@ -257,7 +303,7 @@ pub fn without_log(world: &mut World) {
 pub fn model_20b() -> Scenario {
     Scenario {
         name: "20b restored with another log, then advance, then list",
-        meddle: another_log,
+        meddle: Some(another_log),
         ..model_20()
     }
 }
@@ -266,6 +312,57 @@ pub fn another_log(world: &mut World) {
     let log = world.at(&folder().join("log")).expect("there is one");
     let line = format!("{:012} {}\n", 2, cast::id("Z"));
     world.write(log, 50, line.as_bytes());
+}
+
+pub fn model_21() -> Scenario {
+    let phases: [Phase; 1] = [&[Push(&["A", "B"]), Collect, Advance("S")]];
+    let name = "21 POST bundle A,B beside gc and PUT head S";
+    let old = [PutChunk("a"), PutTransaction("A")];
+    aged(name, &old, &[PutTransaction("S")], &phases)
+}
+
+pub fn model_23() -> Scenario {
+    let phases: [Phase; 3] = [
+        &[Push(&["A", "B"])],
+        &[Push(&["A", "B"]), Collect],
+        &[Collect],
+    ];
+    aged(
+        "23 POST bundle cut, retried, gc",
+        &[PutChunk("a")],
+        &[],
+        &phases,
+    )
+}
+
+/// Each of a bundle's chunks may be another's at the time.
+pub fn bundle_beside_uploads() -> Scenario {
+    let phases: [Phase; 2] = [
+        &[Push(&["U", "V"]), PutChunk("ua"), PutTransaction("U")],
+        &[Pull],
+    ];
+    story(
+        "POST bundle beside uploads of the same",
+        &[PutChunk("b")],
+        &phases,
+    )
+}
+
+pub fn pull_beside_advance() -> Scenario {
+    let before = [&UPLOADED[..], &[Advance("A"), PutTransaction("C")]].concat();
+    let phases: [Phase; 1] = [&[Pull, Advance("C")]];
+    story("GET bundle beside an advance", &before, &phases)
+}
+
+pub fn missing_beside_upload() -> Scenario {
+    let phases: [Phase; 2] = [&[PutChunk("a"), Ask(&["a", "b"])], &[PutTransaction("A")]];
+    story("chunks/missing beside an upload", &NOTHING_YET, &phases)
+}
+
+pub fn missing_beside_gc() -> Scenario {
+    let old = [PutChunk("a"), PutChunk("ub")];
+    let phases: [Phase; 1] = [&[Collect, Ask(&["a", "ub"])]];
+    aged("chunks/missing beside gc", &old, &[], &phases)
 }
 
 /// A transaction was published and not acknowledged, and a cut kept it but not its chunk.
@@ -321,15 +418,15 @@ pub fn aged_aliases() -> Scenario {
     )
 }
 
-pub fn bundles_race() -> Scenario {
-    let phases: [Phase; 1] = [&[Act::Push(&["A", "B"]), Act::Push(&["S"]), GetListing]];
-    story("two bundles race, reader", &NOTHING_YET, &phases)
+pub fn model_22() -> Scenario {
+    let phases: [Phase; 1] = [&[Push(&["A", "B"]), Push(&["S"]), GetListing]];
+    story("22 two POST bundles race, reader", &NOTHING_YET, &phases)
 }
 
 pub fn bundle_is_killed() -> Scenario {
     let phases: [Phase; 2] = [
-        &[Act::Push(&["A", "B"])],
-        &[Act::Push(&["A", "B"]), PutTransaction("A")],
+        &[Push(&["A", "B"])],
+        &[Push(&["A", "B"]), PutTransaction("A")],
     ];
     story(
         "a bundle killed, and pushed again beside a PUT",
@@ -363,18 +460,14 @@ pub fn in_one_process() -> Vec<Scenario> {
 
 pub fn bundle_beside_its_parts() -> Scenario {
     let phases: [Phase; 2] = [
-        &[
-            Act::Upload(&["A", "B"]),
-            PutTransaction("A*"),
-            PutChunk("a"),
-        ],
-        &[Act::Ask(&["a", "b"]), Advance("B")],
+        &[Upload(&["A", "B"]), PutTransaction("A*"), PutChunk("a")],
+        &[Ask(&["a", "b"]), Advance("B")],
     ];
     story("a bulk upload beside its parts", &NOTHING_YET, &phases)
 }
 
 pub fn bundle_beside_advance() -> Scenario {
-    let phases: [Phase; 1] = [&[Act::Push(&["B", "C"]), Advance("B"), GetListing]];
+    let phases: [Phase; 1] = [&[Push(&["B", "C"]), Advance("B"), GetListing]];
     story(
         "a bundle beside an advance to its middle",
         &UPLOADED,
@@ -384,8 +477,8 @@ pub fn bundle_beside_advance() -> Scenario {
 
 pub fn bundle_beside_gc() -> [Scenario; 2] {
     let old = [PutChunk("a"), PutTransaction("A"), PutChunk("b")];
-    let upload: [Phase; 2] = [&[Collect, Act::Upload(&["B"])], &[GetListing]];
-    let push: [Phase; 2] = [&[Collect, Act::Push(&["A", "B"])], &[Act::Push(&["B"])]];
+    let upload: [Phase; 2] = [&[Collect, Upload(&["B"])], &[GetListing]];
+    let push: [Phase; 2] = [&[Collect, Push(&["A", "B"])], &[Push(&["B"])]];
     [
         aged("gc races an upload onto an old parent", &old, &[], &upload),
         aged("gc races a push of what is old", &old, &[], &push),

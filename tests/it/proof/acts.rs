@@ -1,15 +1,18 @@
 //! What clients do, through the store's own API; each answer is judged at once and written down.
 
+use std::sync::Arc;
+
 use mentat_sync::disk::Mode;
 use mentat_sync::model::{Head, TransactionId};
 use mentat_sync::store::{
-    Advance, AdvanceRefusal, Error, PushBundle, PutChunk, PutTransaction, Result, Store, UserLock,
+    Advance, AdvanceRefusal, Error, Mistake, Options, PutChunk, PutTransaction, Result, Store,
+    UserLock,
 };
-
-use mentat_sync::upkeep::gc;
 
 use super::answers::{Answers, Book, Fact};
 use super::cast::{self, Chunk, Content, user};
+use super::{bundles, upkeep};
+use crate::sim::{Sim, SimDisk};
 
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +24,48 @@ pub enum Act {
     GetListing,
     GetChunk(Chunk),
     GetTransaction(Content),
+    Delete,
+    /// Which of these are missing.
+    Ask(&'static [Chunk]),
     /// A bundle of these, with their chunks, and HEAD at the last.
     Push(&'static [Content]),
     /// The same without HEAD.
     Upload(&'static [Content]),
-    /// Which of these are missing.
-    Ask(&'static [Chunk]),
-    Delete,
+    /// `GET bundle` of the whole chain.
+    Pull,
     /// `mentat-sync gc` on this user.
     Collect,
+    /// `mentat-sync fsck --repair` on this user.
+    Repair,
+    /// A backup, of HEAD first and then of the rest in this order, and what is restored from it.
+    Copy(&'static [&'static str]),
+}
+
+/// A process: the disk as it sees it, and its open store.
+#[derive(Clone)]
+pub struct Client {
+    pub disk: SimDisk,
+    pub store: Arc<Store>,
+}
+
+impl Client {
+    /// A new process on this box, whose store makes this mistake if any.
+    pub fn new(sim: &Sim, mistake: Option<Mistake>) -> Self {
+        let disk = sim.process();
+        let options = Options {
+            uuid_chunk_ids: true,
+            ..Options::default()
+        };
+        let store = match mistake {
+            Some(mistake) => Store::open_with_mistake(Arc::new(disk.clone()), options, mistake),
+            None => Store::open(Arc::new(disk.clone()), options),
+        };
+        let store = store.unwrap_or_else(|error| panic!("the store does not open: {error}"));
+        Self {
+            disk,
+            store: Arc::new(store),
+        }
+    }
 }
 
 /// Whether a request may be refused for reasons of the world.
@@ -43,7 +79,8 @@ pub enum World {
 
 impl Act {
     /// Does it, and judges the answer. Gives back the error where there was one.
-    pub fn perform(self, store: &Store, book: &Book, world: World) -> Option<Error> {
+    pub fn perform(self, client: &Client, book: &Book, world: World) -> Option<Error> {
+        let store = &*client.store;
         let before = self.begin(book);
         let result = match self {
             Act::PutChunk(name) => put_chunk(store, book, &before, name),
@@ -53,14 +90,14 @@ impl Act {
             Act::GetListing => get_listing(store, book, &before),
             Act::GetChunk(name) => get_chunk(store, book, &before, name),
             Act::GetTransaction(name) => get_transaction(store, book, &before, name),
-            Act::Push(names) => push(store, book, &before, names, true),
-            Act::Upload(names) => push(store, book, &before, names, false),
-            Act::Ask(names) => ask(store, book, &before, names),
             Act::Delete => delete(store, book),
-            Act::Collect => {
-                let grace = gc::Options::default();
-                gc::collect(store, &user(), &grace, &mut |_| {}).map(drop)
-            }
+            Act::Ask(names) => bundles::ask(store, book, &before, names),
+            Act::Push(names) => bundles::push(store, book, &before, names, true),
+            Act::Upload(names) => bundles::push(store, book, &before, names, false),
+            Act::Pull => bundles::pull(store, book, &before),
+            Act::Collect => upkeep::collect(store),
+            Act::Repair => upkeep::repair(&client.disk),
+            Act::Copy(order) => upkeep::copy(&client.disk, book, &before, order),
         };
         if let Some(name) = self.aim() {
             let mut answers = book.open();
@@ -77,7 +114,7 @@ impl Act {
         Some(error)
     }
 
-    /// Where it wants HEAD to go.
+    /// What it wants HEAD to be.
     fn aim(self) -> Option<Content> {
         match self {
             Act::Advance(name) => Some(name),
@@ -108,14 +145,14 @@ impl Act {
 }
 
 /// Writes down what an answer promises, unless a deletion makes it void.
-fn promise(book: &Book, before: &Answers, fact: Fact) {
+pub fn promise(book: &Book, before: &Answers, fact: Fact) {
     let mut answers = book.open();
     if !answers.deleting() && answers.deletions == before.deletions {
         answers.facts.insert(fact);
     }
 }
 
-fn lock(store: &Store, mode: Mode) -> Result<UserLock> {
+pub fn lock(store: &Store, mode: Mode) -> Result<UserLock> {
     store.lock_blocking(&user(), mode)?.ok_or(Error::UserGone)
 }
 
@@ -164,7 +201,7 @@ fn put_transaction(store: &Store, book: &Book, before: &Answers, name: Content) 
         PutTransaction::TransactionExists => book.open().offered.iter().any(twin),
         PutTransaction::WrongSeq { .. } | PutTransaction::TooManyPending { .. } => false,
     };
-    if !fine && before.deletions == book.open().deletions && !before.deleting() {
+    if !fine && undisturbed(book, before) {
         book.wrong(format!("PUT transaction {name} is answered {outcome:?}"));
     }
     Ok(())
@@ -189,16 +226,17 @@ fn advance(store: &Store, book: &Book, before: &Answers, name: Content) -> Resul
     Ok(())
 }
 
-fn judge_advanced(book: &Book, before: &Answers, name: Content, head: Head) {
+/// An advance says where HEAD is now.
+pub fn judge_advanced(book: &Book, before: &Answers, name: Content, head: Head) {
     promise(book, before, Fact::Head(head.id));
     if head.id != cast::id(name) || head.seq != cast::known(name).seq {
         book.wrong(format!("the advance to {name} says HEAD is {head:?}"));
     }
 }
 
-/// Whether HEAD may be refused to go there; `there` says that the transaction was acknowledged, or
-/// came with the request.
-fn judge_refusal(
+/// A refusal says where HEAD is, and why; both must be so. `there` says that the transaction was
+/// acknowledged, or came with the request.
+pub fn judge_refusal(
     book: &Book,
     before: &Answers,
     name: Content,
@@ -216,95 +254,25 @@ fn judge_refusal(
         AdvanceRefusal::NotADescendant => !descends,
         AdvanceRefusal::HasDescendants(some) => {
             let child = |id: &TransactionId| {
-                cast::all()
-                    .iter()
-                    .any(|known| known.id == *id && known.parent == to)
+                (cast::all().iter()).any(|known| known.id == *id && known.parent == to)
             };
             !some.is_empty() && some.iter().all(child)
         }
     };
-    let answers = book.open();
-    let undisturbed = before.deletions == answers.deletions && !before.deleting();
-    drop(answers);
-    if !fine && undisturbed {
-        book.wrong(format!("HEAD to {name} is refused: {why:?}"));
+    if !fine && undisturbed(book, before) {
+        book.wrong(format!(
+            "the advance to {name} is refused, HEAD {head:?}: {why:?}"
+        ));
     }
 }
 
-fn push(
-    store: &Store,
-    book: &Book,
-    before: &Answers,
-    names: &[Content],
-    with_head: bool,
-) -> Result<()> {
-    let tar = cast::bundle(names, with_head);
-    let (outcome, leftovers) = store.push_bundle(&user(), &mut &tar[..])?;
-    let all_is_there = || {
-        for name in names {
-            promise(book, before, Fact::Transaction(name));
-            for chunk in cast::known(name).chunks {
-                promise(book, before, Fact::Chunk(chunk));
-            }
-        }
-    };
-    let last = names.last().expect("a bundle has a transaction");
-    let fine = match &outcome {
-        PushBundle::Taken { head, .. } => {
-            all_is_there();
-            match with_head {
-                true => judge_advanced(book, before, last, *head),
-                false => promise(book, before, Fact::Head(head.id)),
-            }
-            true
-        }
-        PushBundle::Refused { head, why } => {
-            all_is_there();
-            judge_refusal(book, before, last, true, *head, why);
-            with_head
-        }
-        PushBundle::UnknownParent(id) => {
-            let parent = cast::all().iter().find(|known| known.id == *id);
-            let parent = parent.map(|known| known.parent);
-            let acknowledged = |fact: &Fact| match fact {
-                Fact::Transaction(name) => Some(cast::id(name)) == parent,
-                _ => false,
-            };
-            !before.facts.iter().any(acknowledged) && !parent.is_some_and(|id| before.passed(id))
-        }
-        PushBundle::TransactionExists(id) => {
-            let twin = |other: &Content| cast::id(other) == *id && !names.contains(other);
-            book.open().offered.iter().any(twin)
-        }
-        _ => false,
-    };
-    if !fine && before.deletions == book.open().deletions && !before.deleting() {
-        book.wrong(format!("a push of {names:?} is answered {outcome:?}"));
-    }
-    if let Some(leftovers) = leftovers {
-        leftovers.clear(store);
-    }
-    Ok(())
-}
-
-fn ask(store: &Store, book: &Book, before: &Answers, names: &[Chunk]) -> Result<()> {
-    let ids: Vec<_> = names.iter().map(|name| cast::chunk_id(name)).collect();
-    let lock = store.lock_blocking(&user(), Mode::Shared)?;
-    let missing = store.missing(&user(), lock, &ids)?;
-    for (name, id) in names.iter().zip(&ids) {
-        if !missing.contains(id) {
-            promise(book, before, Fact::Chunk(name));
-        } else if before.has(Fact::Chunk(name)) && before.deletions == book.open().deletions {
-            book.wrong(format!(
-                "{name} is said to be missing, and was acknowledged"
-            ));
-        }
-    }
-    Ok(())
+/// Nobody deleted the user meanwhile.
+pub fn undisturbed(book: &Book, before: &Answers) -> bool {
+    before.deletions == book.open().deletions && !before.deleting()
 }
 
 /// HEAD never goes back behind what was answered before a request began.
-fn judge_head(book: &Book, before: &Answers, head: TransactionId, what: &str) {
+pub fn judge_head(book: &Book, before: &Answers, head: TransactionId, what: &str) {
     let behind = |fact: &Fact| match fact {
         Fact::Head(passed) => !cast::is_on_line(*passed, head),
         _ => false,

@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use mentat_sync::model::limits;
-use mentat_sync::store::{Mistake, Options, Store};
+use mentat_sync::store::Mistake;
 
-use super::acts::{Act, World as Disks};
+use super::acts::{Act, Client, World as Disks};
 use super::answers::{Answers, Book};
-use super::verdict::judge;
-use crate::sim::{Bounds, Chooser, Lie, Program, Random, Reading, Sim, SimDisk, World, run};
+use super::verdict::{Files, judge};
+use crate::sim::{Bounds, Chooser, Lie, Program, Random, Reading, Sim, World, run};
 
 /// A story: what there is, and then phases, in each of which some processes work side by side.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ pub struct Scenario {
     /// What was done, and made durable, just before.
     pub before: Vec<Act>,
     /// What was done to the files then, behind the store's back.
-    pub meddle: fn(&mut World),
+    pub meddle: Option<fn(&mut World)>,
     pub phases: Vec<Vec<Vec<Act>>>,
     /// Those of a phase are threads of one process, with one open store. Only for requests that never
     /// wait for each other inside it: such a wait is no step of the disk.
@@ -138,25 +138,18 @@ pub fn explore(
     Ok(exploration.looked)
 }
 
-fn options() -> Options {
-    Options {
-        uuid_chunk_ids: true,
-        ..Options::default()
-    }
-}
-
 /// What there is before the first phase.
 fn prepare(scenario: &Scenario, reading: Reading) -> (World, Answers) {
     let sim = Sim::new(reading);
     let book = Book::default();
-    let store = Store::open(Arc::new(sim.process()), options()).expect("a sound disk");
+    let client = Client::new(&sim, None);
     for act in &scenario.old {
-        act.perform(&store, &book, Disks::Sound);
+        act.perform(&client, &book, Disks::Sound);
     }
     book.open().facts.clear();
     sim.with(|world| world.clock += 2 * limits::GRACE);
     for act in &scenario.before {
-        act.perform(&store, &book, Disks::Sound);
+        act.perform(&client, &book, Disks::Sound);
     }
     let answers = book.open().clone();
     assert!(
@@ -166,27 +159,25 @@ fn prepare(scenario: &Scenario, reading: Reading) -> (World, Answers) {
         answers.wrong
     );
     let mut world = sim.world();
-    (scenario.meddle)(&mut world);
+    if let Some(meddle) = scenario.meddle {
+        meddle(&mut world);
+    }
     world.settle();
     (world, answers)
 }
 
 /// What the processes of a phase do.
-fn programs<'a>(
-    stores: &'a [(SimDisk, Arc<Store>)],
-    phase: &'a [Vec<Act>],
-    book: &Book,
-) -> Vec<Program<'a>> {
-    let both = stores.iter().zip(phase);
-    both.map(|((disk, store), acts)| {
+fn programs<'a>(clients: &'a [Client], phase: &'a [Vec<Act>], book: &Book) -> Vec<Program<'a>> {
+    let both = clients.iter().zip(phase);
+    both.map(|(client, acts)| {
         let book = book.clone();
         let program = move || {
             for act in acts {
-                act.perform(store, &book, Disks::Sound);
+                act.perform(client, &book, Disks::Sound);
             }
         };
         (
-            disk.clone(),
+            client.disk.clone(),
             Box::new(program) as Box<dyn FnOnce() + Send + 'a>,
         )
     })
@@ -246,7 +237,7 @@ impl Exploration<'_> {
         let book = Book::new(self.answers.clone());
         let moments: Arc<Mutex<Vec<Moment>>> = Arc::default();
         // Every process was there before the first phase, so that none has synced the rest.
-        let phases: Vec<Vec<(SimDisk, Arc<Store>)>> = (self.scenario.phases.iter())
+        let phases: Vec<Vec<Client>> = (self.scenario.phases.iter())
             .map(|phase| self.enter(&sim, phase.len()))
             .collect();
         sim.with(|world| world.lies.extend(self.broken.lie));
@@ -304,21 +295,14 @@ impl Exploration<'_> {
         Ok(chooser)
     }
 
-    /// The stores of a phase's processes or threads.
-    fn enter(&self, sim: &Sim, count: usize) -> Vec<(SimDisk, Arc<Store>)> {
+    /// A phase's processes or threads.
+    fn enter(&self, sim: &Sim, count: usize) -> Vec<Client> {
         match self.scenario.one_process {
-            true => vec![self.open(sim); count],
-            false => (0..count).map(|_| self.open(sim)).collect(),
+            true => vec![Client::new(sim, self.broken.mistake); count],
+            false => (0..count)
+                .map(|_| Client::new(sim, self.broken.mistake))
+                .collect(),
         }
-    }
-
-    fn open(&self, sim: &Sim) -> (SimDisk, Arc<Store>) {
-        let disk = sim.process();
-        let store = match self.broken.mistake {
-            Some(mistake) => Store::open_with_mistake(Arc::new(disk.clone()), options(), mistake),
-            None => Store::open(Arc::new(disk.clone()), options()),
-        };
-        (disk, Arc::new(store.expect("the disk is sound")))
     }
 
     /// The power goes at this moment: judges what may be left, and lets the later phases happen.
@@ -345,7 +329,12 @@ impl Exploration<'_> {
                     &sim.trace(),
                 )
             };
-            judge(&Sim::with_world(left.clone()), &moment.answers).map_err(told)?;
+            judge(
+                &Sim::with_world(left.clone()),
+                &moment.answers,
+                self.files(),
+            )
+            .map_err(told)?;
             if moment.phase + 1 < self.scenario.phases.len() {
                 let order = seeds.next();
                 self.go_on(left, moment, order).map_err(told)?;
@@ -377,10 +366,17 @@ impl Exploration<'_> {
         }
         let answers = book.open().clone();
         for seed in [0, 1, order | 2] {
-            judge(&sim.survivor(seed), &answers)
+            judge(&sim.survivor(seed), &answers, self.files())
                 .map_err(|what| format!("at the end: {what}\n{}", sim.trace()))?;
         }
         Ok(())
+    }
+
+    fn files(&self) -> Files {
+        match self.scenario.meddle {
+            Some(_) => Files::MeddledWith,
+            None => Files::Ours,
+        }
     }
 
     fn told(&self, what: &str, trace: &str) -> String {

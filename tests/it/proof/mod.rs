@@ -2,12 +2,14 @@
 
 mod acts;
 mod answers;
+mod bundles;
 pub mod cast;
 mod explore;
+mod upkeep;
 mod verdict;
 
-pub use acts::{Act, World as Disks};
+pub use acts::{Act, Client, World as Disks};
 pub use answers::{Answers, Book, Fact};
 pub use cast::folder;
 pub use explore::{Broken, Effort, Scenario, explore};
-pub use verdict::judge;
+pub use verdict::{Files, judge};

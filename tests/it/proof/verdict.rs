@@ -1,15 +1,13 @@
 //! What must hold of a store on a disk, by what was answered: looked at as files first, in DESIGN's
 //! terms, and then through the ordinary code, which must be able to go on.
 
-use std::sync::Arc;
-
 use mentat_sync::disk::Place;
 use mentat_sync::model::TransactionId;
-use mentat_sync::store::{Options, Store};
 
-use super::acts::{Act, World as Disks};
+use super::acts::{Act, Client, World as Disks};
 use super::answers::{Answers, Book, Fact};
 use super::cast::{self, Content, Known, folder};
+use super::upkeep::findings;
 use crate::sim::{Sim, World};
 
 /// What is wrong with a store.
@@ -19,21 +17,30 @@ fn fail<T>(what: impl Into<String>) -> Result<T, String> {
     Err(what.into())
 }
 
+/// Whose doing the files are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// The store's alone: fsck finds no damage, whatever was cut.
+    Ours,
+    /// Somebody changed `log` behind its back: fsck finds no damage once the store went on.
+    MeddledWith,
+}
+
 /// Looks at a store that is not being written, and that the ordinary code has not touched, and then
 /// works with it. Changes it.
-pub fn judge(sim: &Sim, answers: &Answers) -> Verdict {
+pub fn judge(sim: &Sim, answers: &Answers, files: Files) -> Verdict {
     sim.clear_trace();
     judge_files(&sim.world(), answers).map_err(|what| format!("as files: {what}"))?;
+    if files == Files::Ours {
+        judge_by_fsck(sim).map_err(|what| format!("as files: {what}"))?;
+    }
     let book = Book::new(answers.clone());
     let sound = |step: &str| match book.open().wrong.first() {
         Some(wrong) => fail(format!("{step}: {wrong}")),
         None => Ok(()),
     };
-    let store = match Store::open(Arc::new(sim.process()), Options::default()) {
-        Ok(store) => store,
-        Err(error) => return fail(format!("it does not open: {error}")),
-    };
-    let act = |act: Act| act.perform(&store, &book, Disks::Sound);
+    let client = Client::new(sim, None);
+    let act = |act: Act| act.perform(&client, &book, Disks::Sound);
 
     for look in [Act::GetHead, Act::GetListing] {
         act(look);
@@ -69,9 +76,19 @@ pub fn judge(sim: &Sim, answers: &Answers) -> Verdict {
     }
     act(Act::PutChunk("fresh"));
     act(Act::PutChunk("a"));
-    act(Act::GetListing);
+    act(Act::Pull);
     sound("going on")?;
-    judge_files(&sim.world(), &book.open()).map_err(|what| format!("after going on: {what}"))
+    judge_files(&sim.world(), &book.open())
+        .and_then(|()| judge_by_fsck(sim))
+        .map_err(|what| format!("after going on: {what}"))
+}
+
+fn judge_by_fsck(sim: &Sim) -> Verdict {
+    match findings(&sim.process(), false) {
+        Ok(found) if found.is_empty() => Ok(()),
+        Ok(found) => fail(format!("fsck finds {found:?}")),
+        Err(error) => fail(format!("fsck fails: {error}")),
+    }
 }
 
 /// The transactions that HEAD reaches, newest first, by the files alone.

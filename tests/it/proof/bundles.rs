@@ -1,0 +1,138 @@
+//! What clients do with many chunks and transactions at once.
+
+use std::io::Read;
+
+use mentat_sync::disk::{Mode, Place};
+use mentat_sync::model::TransactionId;
+use mentat_sync::store::{PullBundle, PushBundle, Result, Store};
+
+use super::acts::{judge_advanced, judge_head, judge_refusal, promise, undisturbed};
+use super::answers::{Answers, Book, Fact};
+use super::cast::{self, Chunk, Content, user};
+
+pub fn ask(store: &Store, book: &Book, before: &Answers, names: &[Chunk]) -> Result<()> {
+    let ids: Vec<_> = names.iter().map(|name| cast::chunk_id(name)).collect();
+    let lock = store.lock_blocking(&user(), Mode::Shared)?;
+    let missing = store.missing(&user(), lock, &ids)?;
+    for name in names {
+        if !missing.contains(&cast::chunk_id(name)) {
+            promise(book, before, Fact::Chunk(name));
+        } else if before.has(Fact::Chunk(name)) && undisturbed(book, before) {
+            book.wrong(format!("chunk {name} is said to be missing"));
+        }
+    }
+    Ok(())
+}
+
+pub fn push(
+    store: &Store,
+    book: &Book,
+    before: &Answers,
+    names: &[Content],
+    with_head: bool,
+) -> Result<()> {
+    let tar = cast::bundle(names, with_head);
+    let (outcome, leftovers) = store.push_bundle(&user(), &mut &tar[..])?;
+    let all_is_there = || {
+        for name in names {
+            promise(book, before, Fact::Transaction(name));
+            for chunk in cast::known(name).chunks {
+                promise(book, before, Fact::Chunk(chunk));
+            }
+        }
+    };
+    let last = names.last().expect("a bundle has a transaction");
+    let fine = match &outcome {
+        PushBundle::Taken { head, .. } => {
+            all_is_there();
+            match with_head {
+                true => judge_advanced(book, before, last, *head),
+                false => promise(book, before, Fact::Head(head.id)),
+            }
+            true
+        }
+        PushBundle::Refused { head, why } => {
+            all_is_there();
+            judge_refusal(book, before, last, true, *head, why);
+            with_head
+        }
+        PushBundle::UnknownParent(id) => {
+            let parent = cast::all().iter().find(|known| known.id == *id);
+            let parent = parent.map(|known| known.parent);
+            let acknowledged = |fact: &Fact| match fact {
+                Fact::Transaction(name) => Some(cast::id(name)) == parent,
+                _ => false,
+            };
+            !before.facts.iter().any(acknowledged) && !parent.is_some_and(|id| before.passed(id))
+        }
+        PushBundle::TransactionExists(id) => {
+            let twin = |other: &Content| cast::id(other) == *id && !names.contains(other);
+            book.open().offered.iter().any(twin)
+        }
+        _ => false,
+    };
+    if !fine && undisturbed(book, before) {
+        book.wrong(format!("a push of {names:?} is answered {outcome:?}"));
+    }
+    if let Some(leftovers) = leftovers {
+        leftovers.clear(store);
+    }
+    Ok(())
+}
+
+pub fn pull(store: &Store, book: &Book, before: &Answers) -> Result<()> {
+    let PullBundle::Ready(plan) = store.bundle(&user(), TransactionId::ROOT, None, 1000)? else {
+        book.wrong("a bundle from the root is refused");
+        return Ok(());
+    };
+    let (mut reader, mut bytes) = (store.read_bundle(&plan)?, Vec::new());
+    let mut buffer = [0; 1 << 10];
+    loop {
+        match reader.read(store, &mut buffer)? {
+            0 => break,
+            read => bytes.extend(&buffer[..read]),
+        }
+    }
+    match judge_tar(&bytes, plan.to.id) {
+        Ok(()) => judge_head(book, before, plan.to.id, "a bundle"),
+        Err(what) if undisturbed(book, before) => book.wrong(format!("a bundle {what}")),
+        Err(_) => {}
+    }
+    Ok(())
+}
+
+/// The chain up to here, each chunk before the transaction that names it, and HEAD.
+fn judge_tar(bytes: &[u8], head: TransactionId) -> std::result::Result<(), String> {
+    let mut archive = tar::Archive::new(bytes);
+    let (mut chain, mut seen, mut ended) = (Vec::new(), Vec::new(), false);
+    for entry in archive.entries().map_err(|error| error.to_string())? {
+        let mut entry = entry.map_err(|error| error.to_string())?;
+        let place = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let mut bytes = Vec::new();
+        entry
+            .read_to_end(&mut bytes)
+            .map_err(|error| error.to_string())?;
+        if place == "HEAD" {
+            ended = bytes == format!("{head}\n").as_bytes();
+        } else if place.starts_with("transactions/") {
+            let known = cast::read(&bytes).ok_or(format!("has something else at {place}"))?;
+            for chunk in known.chunks {
+                for file in cast::chunk_files(&Place::new(""), chunk) {
+                    if !seen.contains(&file.as_str().to_owned()) {
+                        return Err(format!("has {} before {file:?}", known.name));
+                    }
+                }
+            }
+            chain.push(known.id);
+        } else if place.starts_with("chunks/")
+            && !place.ends_with(&cast::digest(&bytes).to_string())
+        {
+            return Err(format!("has something else at {place}"));
+        }
+        seen.push(place);
+    }
+    match ended && Some(&chain) == cast::line(head).as_ref() {
+        true => Ok(()),
+        false => Err(format!("to {head} holds {seen:?}")),
+    }
+}

@@ -1,0 +1,140 @@
+//! What the operator does meanwhile: collects garbage, repairs, makes backups.
+
+use std::sync::{Arc, Mutex};
+
+use mentat_sync::disk::{self, Disk, Kind, Place};
+use mentat_sync::model::Head;
+use mentat_sync::store::{Error, Result, Store};
+use mentat_sync::upkeep::{fsck, gc};
+
+use super::acts::{Act, Client, World as Disks};
+use super::answers::{Answers, Book, Fact};
+use super::cast::{folder, user};
+use super::verdict::judge_files;
+use crate::sim::{Reading, Sim, SimDisk};
+
+pub fn collect(store: &Store) -> Result<()> {
+    gc::collect(store, &user(), &gc::Options::default(), &mut |_| {}).map(drop)
+}
+
+/// Notes what fsck finds of damage, and what it could not mend.
+#[derive(Default)]
+pub struct Findings(pub Mutex<Vec<String>>);
+
+impl Findings {
+    fn note(&self, what: String) {
+        self.0.lock().expect("nobody panics with it").push(what);
+    }
+}
+
+impl fsck::Watch for Findings {
+    fn found(&self, finding: &fsck::Finding) {
+        if finding.severity != fsck::Severity::Harmless {
+            self.note(format!(
+                "{:?} {:?}: {}",
+                finding.kind, finding.place, finding.detail
+            ));
+        }
+    }
+
+    fn mended(&self, mended: &fsck::Mended) {
+        if let Err(why) = &mended.outcome {
+            self.note(format!("{:?} is not mended: {why}", mended.place));
+        }
+    }
+
+    fn newest_sound(&self, _: &mentat_sync::model::UserId, _: Head) {}
+
+    fn checked(&self, _: u64) {}
+}
+
+/// What fsck finds wrong; it only looks.
+pub fn findings(disk: &SimDisk, repair: bool) -> std::result::Result<Vec<String>, fsck::Error> {
+    let options = fsck::Options {
+        repair,
+        threads: 1,
+        ..fsck::Options::default()
+    };
+    let findings = Findings::default();
+    fsck::check(Arc::new(disk.clone()), &options, &findings)?;
+    Ok(findings.0.into_inner().expect("nobody panics with it"))
+}
+
+pub fn repair(disk: &SimDisk) -> Result<()> {
+    match findings(disk, true) {
+        // What it could not mend because somebody else was at work is looked at in the end.
+        Ok(_) | Err(fsck::Error::NoSuchUser) => Ok(()),
+        Err(fsck::Error::Store(error)) => Err(error),
+        Err(fsck::Error::NotAStore(what)) => Err(Error::NotAStore(what)),
+    }
+}
+
+/// Copies HEAD, then the rest in this order, to another box, and goes on there.
+pub fn copy(disk: &SimDisk, book: &Book, before: &Answers, order: &[&str]) -> Result<()> {
+    let mut answers = before.clone();
+    answers.facts.retain(|fact| matches!(fact, Fact::Head(_)));
+    let box_two = Sim::new(Reading::Atomic);
+    let target = box_two.process();
+    Store::open(Arc::new(target.clone()), Default::default())?;
+    target.make_directory(&folder())?;
+    let head = read(disk, &folder().join("HEAD"))?;
+    for name in order {
+        copy_tree(disk, &target, &folder().join(name))?;
+    }
+    write(&target, &folder().join("HEAD"), &head)?;
+    box_two.with(|world| world.settle());
+    answers.aims.clone_from(&book.open().aims);
+
+    if let Err(what) = judge_files(&box_two.world(), &answers) {
+        book.wrong(format!("a copy in the order {order:?}: {what}"));
+    }
+    let there = Book::new(answers);
+    let client = Client::new(&box_two, None);
+    for act in [
+        Act::GetListing,
+        Act::PutChunk("a"),
+        Act::PutTransaction("A"),
+        Act::PutTransaction("Z"),
+        Act::Advance("A"),
+        Act::Advance("Z"),
+        Act::GetListing,
+    ] {
+        act.perform(&client, &there, Disks::Sound);
+    }
+    let wrong = there.open().wrong.first().cloned();
+    let wrong = wrong.or_else(|| judge_files(&box_two.world(), &there.open()).err());
+    if let Some(what) = wrong {
+        book.wrong(format!("a copy in the order {order:?} goes on: {what}"));
+    }
+    Ok(())
+}
+
+fn read(disk: &SimDisk, place: &Place) -> disk::Result<Vec<u8>> {
+    let handle = disk.open(place)?;
+    let mut bytes = vec![0; 4096];
+    let read = handle.read_at(0, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+fn write(disk: &SimDisk, place: &Place, bytes: &[u8]) -> disk::Result<()> {
+    disk.create(place)?.append(bytes)
+}
+
+fn copy_tree(from: &SimDisk, to: &SimDisk, place: &Place) -> disk::Result<()> {
+    match from.meta(place) {
+        Ok(meta) if meta.kind == Kind::File => return write(to, place, &read(from, place)?),
+        Err(absent) if absent.is_absent() => return Ok(()),
+        other => drop(other?),
+    }
+    let mut names = Vec::new();
+    from.list(place, &mut |entry| {
+        names.push(entry.name);
+        true
+    })?;
+    to.make_directory(place)?;
+    for name in names {
+        copy_tree(from, to, &place.join(&name))?;
+    }
+    Ok(())
+}
