@@ -30,6 +30,7 @@ enum Act {
     Transaction,
     SameTransaction,
     Advance,
+    Bundle,
     Missing,
     Delete,
     ReadHead,
@@ -39,13 +40,14 @@ enum Act {
 }
 
 impl Act {
-    const ALL: [Act; 12] = [
+    const ALL: [Act; 13] = [
         Act::FirstChunk,
         Act::Chunk,
         Act::SameChunk,
         Act::Transaction,
         Act::SameTransaction,
         Act::Advance,
+        Act::Bundle,
         Act::Missing,
         Act::Delete,
         Act::ReadHead,
@@ -245,6 +247,37 @@ impl Scene {
         scene
     }
 
+    /// The second and the third transaction with what they name, as a tar.
+    fn bundle(&self) -> Vec<u8> {
+        let [a, b, c] = &self.chunks;
+        let [one, two, three] = &self.transactions;
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut add = |name: &str, contents: &[u8]| {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(contents.len() as u64);
+            tar.append_data(&mut header, name, contents).unwrap();
+        };
+        for chunk in [b, c] {
+            add(
+                &format!("chunks/{}/{}", &chunk.id[..2], chunk.id),
+                &chunk.bytes,
+            );
+        }
+        let (first, second) = (vec![&a.id, &b.id], vec![&c.id]);
+        for (id, seq, parent, chunks) in [(two, 2, one, first), (three, 3, two, second)] {
+            let names = serde_json::to_string(&chunks).unwrap();
+            let json = format!(
+                "{{\"id\":\"{id}\",\"seq\":{seq},\"parent\":\"{parent}\",\"chunks\":{names}}}\n"
+            );
+            add(
+                &format!("transactions/{}/{id}.json", &id[..2]),
+                json.as_bytes(),
+            );
+        }
+        add("HEAD", format!("{three}\n").as_bytes());
+        tar.into_inner().unwrap()
+    }
+
     fn perform(&self, server: &Server) -> std::io::Result<Answer> {
         let [a, b, c] = &self.chunks;
         let [one, two, three] = &self.transactions;
@@ -264,6 +297,7 @@ impl Scene {
                 let body = json!({ "head": three }).to_string();
                 ("PUT", "head".to_owned(), Some(body.into_bytes()))
             }
+            Act::Bundle => ("POST", "bundle".to_owned(), Some(self.bundle())),
             Act::Missing => {
                 let body = json!([a.id, b.id, c.id]).to_string();
                 ("POST", "chunks/missing".to_owned(), Some(body.into_bytes()))
@@ -292,6 +326,10 @@ impl Scene {
                 let got_through =
                     || again && answer.status == 409 && answer.json()["head"] == **three;
                 answer.status == 204 || got_through()
+            }
+            Act::Bundle => {
+                let in_time = answer.status == 200 || (again && answer.status == 409);
+                in_time && answer.json()["head"] == **three
             }
             Act::Delete => answer.status == 204,
             Act::Missing => answer.status == 200 && answer.json() == json!({ "missing": [c.id] }),
@@ -332,8 +370,8 @@ impl Scene {
         let before = [one.clone()];
         let after = [one.clone(), two.clone(), three.clone()];
         let right = match (self.act, done) {
-            (Act::Advance, true) => chain == after,
-            (Act::Advance, false) => chain == before || chain == after,
+            (Act::Advance | Act::Bundle, true) => chain == after,
+            (Act::Advance | Act::Bundle, false) => chain == before || chain == after,
             _ => chain == before,
         };
         if !right || chain.last() != Some(&head) {
@@ -341,6 +379,7 @@ impl Scene {
         }
         let uploaded = match self.act {
             Act::Advance => vec![a, b, c],
+            Act::Bundle if done => vec![a, b, c],
             Act::Chunk if done => vec![a, c],
             Act::SameChunk | Act::Transaction | Act::SameTransaction | Act::Missing => vec![a, b],
             _ => vec![a],
@@ -663,6 +702,7 @@ fn a_server_that_does_not_ask_whether_a_sync_failed_is_caught() {
         Act::Chunk,
         Act::Transaction,
         Act::Advance,
+        Act::Bundle,
         Act::Missing,
         Act::Delete,
     ] {
