@@ -473,6 +473,8 @@ impl Rig {
 
     /// The calls on the data directory that an act makes, in order.
     fn calls(&mut self, act: Act) -> Vec<Call> {
+        // After a failed syncfs the server would sync otherwise.
+        self.restart();
         let scene = self.scene(act);
         let tracer = Tracer::attach(&self.server, act, &self.log, &[]);
         let answer = scene.perform(&self.server).unwrap();
@@ -544,7 +546,11 @@ impl Rig {
         if !clears {
             scene.is_clean(&self.server)?;
         }
-        self.goes_on(&scene)
+        self.goes_on(&scene)?;
+        if call.name == "syncfs" && fault != Fault::Delay {
+            self.restart();
+        }
+        Ok(())
     }
 
     /// Every sync fails while an act is performed: whatever it is, it was not made durable.
