@@ -513,6 +513,11 @@ impl Disk for Real {
     }
 
     fn sync_everything(&self) -> Result<()> {
+        #[cfg(feature = "mistakes")]
+        if self.skipped == Some(super::Skipped::SyncErrorIgnored) {
+            let _ = rustix::fs::syncfs(&self.root);
+            return Ok(());
+        }
         if self.lost.load(Ordering::Acquire) {
             return Err(error("sync", &Place::new(""), Errno::IO.into()));
         }

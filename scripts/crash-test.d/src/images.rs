@@ -33,8 +33,8 @@ pub struct Cut {
     pub seed: u64,
 }
 
-/// Chooses so many cuts, in order. A third keep nothing, right at a mark, which is what a missing sync
-/// shows at; the others are at and after any mark, in any way.
+/// Chooses so many cuts, in order. Half of them keep nothing, right at a mark (at every mark, if there are so
+/// many), which is what a missing sync shows at; the others are at and after any mark, in any way.
 pub fn choose(recording: &[Event], count: usize, rng: &mut Rng) -> Vec<Cut> {
     let marks: Vec<usize> = (0..recording.len())
         .filter(|at| matches!(recording[*at], Event::Mark(_)))
@@ -46,7 +46,7 @@ pub fn choose(recording: &[Event], count: usize, rng: &mut Rng) -> Vec<Cut> {
         .map(|(from, to)| from + 1..to)
         .collect();
     rng.shuffle(&mut spans);
-    let strict = spans.iter().take(count.div_ceil(3));
+    let strict = spans.iter().take(count.div_ceil(2));
     let strict = strict.map(|span| (span.start, Kept::Nothing));
     let ways = [
         Kept::Subset,

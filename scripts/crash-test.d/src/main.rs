@@ -48,7 +48,7 @@ struct Arguments {
     /// Fewer answers and fewer images: a minute or so.
     #[arg(long)]
     quick: bool,
-    /// Images for each file system [default: 500; with --quick 80].
+    /// Images for each file system [default: 800; with --quick 80].
     #[arg(long)]
     images: Option<usize>,
     /// Only file systems whose name contains this.
@@ -133,8 +133,8 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
         .unwrap_or_else(|| Rng::new().u64(..1_000_000));
     let count = arguments
         .images
-        .unwrap_or(if arguments.quick { 80 } else { 500 });
-    let answers = if arguments.quick { 60 } else { 250 };
+        .unwrap_or(if arguments.quick { 80 } else { 800 });
+    let answers = if arguments.quick { 60 } else { 200 };
     println!("crash-test: seed {seed}");
     let top = tempfile::tempdir()?;
     let folder = top.path().join("devices");

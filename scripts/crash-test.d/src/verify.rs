@@ -16,10 +16,7 @@ use crate::server::Server;
 /// Opens the data directory with the ordinary server and looks for everything; says what is wrong.
 pub fn verify(binary: &Path, data: &Path, promises: &Promises) -> Vec<String> {
     let mut wrong = Vec::new();
-    // Until the server has one.
-    if has_fsck(binary)
-        && let Err(error) = fsck(binary, data)
-    {
+    if let Err(error) = fsck(binary, data) {
         wrong.push(format!("fsck: {error}"));
     }
     match Server::start(binary, data, None) {
@@ -43,11 +40,6 @@ pub fn verify(binary: &Path, data: &Path, promises: &Promises) -> Vec<String> {
         wrong.push(format!("{}: {error}", data.display()));
     }
     wrong
-}
-
-fn has_fsck(binary: &Path) -> bool {
-    let help = Command::new(binary).args(["fsck", "--help"]).output();
-    help.is_ok_and(|output| output.status.success())
 }
 
 fn fsck(binary: &Path, data: &Path) -> io::Result<()> {

@@ -1,10 +1,11 @@
-//! What the clients do while the disk is recorded: chunks of all sizes, transactions, advances, races on
-//! one user, the removal of users; through two servers, one of which is killed now and then, so that one
+//! What the clients do while the disk is recorded: chunks of all sizes, transactions, advances, bundles,
+//! races on one user, the removal of users, gc beside it; through two servers, one of which is killed now and then, so that one
 //! finds what the other left unsynced. Each answer is a mark in the recording.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -51,6 +52,8 @@ impl Workload<'_> {
                     std::thread::sleep(Duration::from_millis(rng.u64(50..400)));
                     drop(server);
                     servers.set_second(None);
+                    // What an advance would have cleared up is left to it.
+                    collect(self.binary, self.data)?;
                 }
                 io::Result::Ok(())
             });
@@ -120,11 +123,12 @@ impl Device<'_> {
             true => user_id("everybody"),
             false => user_id(&format!("client {}", self.number)),
         };
-        let mut parent = self.head(&user)?;
+        let (mut parent, seq) = self.head(&user)?;
+        if self.rng.usize(..4) == 0 {
+            return self.bundle(&user, parent, seq);
+        }
         for _ in 0..self.rng.usize(1..=2) {
-            let id = uuid::Builder::from_random_bytes(self.rng.u128(..).to_le_bytes())
-                .into_uuid()
-                .to_string();
+            let id = self.new_id();
             let mut chunks = Vec::new();
             for _ in 0..self.rng.usize(0..=3) {
                 chunks.push(self.chunk(&user)?);
@@ -158,16 +162,7 @@ impl Device<'_> {
             .collect();
         let chunk = match self.rng.choice(old) {
             Some(old) => old.clone(),
-            None => {
-                let sizes = [0..2, 1..100, 1..100, 4000..9000, 60_000..200_000];
-                let size = self.rng.choice(sizes).expect("there are some");
-                let length = self.rng.usize(size);
-                chunk(
-                    std::iter::repeat_with(|| self.rng.u8(..))
-                        .take(length)
-                        .collect::<Vec<u8>>(),
-                )
-            }
+            None => self.new_chunk(),
         };
         let path = format!("/0.1/{user}/chunks/{}", chunk.id);
         let id = chunk.id.clone();
@@ -211,7 +206,74 @@ impl Device<'_> {
         }
     }
 
-    fn head(&mut self, user: &str) -> io::Result<String> {
+    fn new_id(&mut self) -> String {
+        uuid::Builder::from_random_bytes(self.rng.u128(..).to_le_bytes())
+            .into_uuid()
+            .to_string()
+    }
+
+    fn new_chunk(&mut self) -> Chunk {
+        let sizes = [0..2, 1..100, 1..100, 4000..9000, 60_000..200_000];
+        let size = self.rng.choice(sizes).expect("there are some");
+        let mut bytes = vec![0; self.rng.usize(size)];
+        self.rng.fill(&mut bytes);
+        chunk(bytes)
+    }
+
+    /// A few transactions upon HEAD in one request.
+    fn bundle(&mut self, user: &str, head: String, seq: u64) -> io::Result<()> {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut marks = Vec::new();
+        let mut parent = head;
+        for seq in seq + 1..=seq + self.rng.u64(1..=3) {
+            let new: Vec<Chunk> = (0..self.rng.usize(..3)).map(|_| self.new_chunk()).collect();
+            for Chunk { id, bytes } in &new {
+                add(&mut tar, &format!("chunks/{}/{id}", &id[..2]), bytes)?;
+            }
+            let id = self.new_id();
+            let chunks: Vec<String> = new.iter().map(|chunk| chunk.id.clone()).collect();
+            let quoted: Vec<String> = chunks.iter().map(|chunk| format!("\"{chunk}\"")).collect();
+            let json = format!(
+                "{{\"id\":\"{id}\",\"seq\":{seq},\"parent\":\"{parent}\",\"chunks\":[{}]}}\n",
+                quoted.join(",")
+            );
+            let name = format!("transactions/{}/{id}.json", &id[..2]);
+            add(&mut tar, &name, json.as_bytes())?;
+            marks.extend(new.into_iter().map(|Chunk { id, bytes }| Mark::Chunk {
+                user: user.to_owned(),
+                id,
+                bytes,
+            }));
+            marks.push(Mark::Transaction {
+                user: user.to_owned(),
+                id: id.clone(),
+                parent,
+                chunks,
+            });
+            parent = id;
+        }
+        add(&mut tar, "HEAD", format!("{parent}\n").as_bytes())?;
+        let path = format!("/0.1/{user}/bundle");
+        match self.ask("POST", &path, Some(&tar.into_inner()?))? {
+            Some(answer) if answer.status == 200 => {
+                for mark in marks {
+                    self.mark(mark);
+                }
+                self.mark(Mark::Head {
+                    user: user.to_owned(),
+                    id: parent,
+                });
+            }
+            Some(answer) if answer.status == 409 => self.mark(Mark::Head {
+                id: text(&answer, "head")?,
+                user: user.to_owned(),
+            }),
+            other => tolerated(other)?,
+        }
+        Ok(())
+    }
+
+    fn head(&mut self, user: &str) -> io::Result<(String, u64)> {
         loop {
             let Some(answer) = self.ask("GET", &format!("/0.1/{user}/head"), None)? else {
                 continue;
@@ -221,13 +283,15 @@ impl Device<'_> {
                 continue;
             }
             let id = text(&answer, "head")?;
+            let said: Value = serde_json::from_slice(&answer.body)?;
+            let seq = said["seq"].as_u64().unwrap_or_default();
             if id != ROOT {
                 self.mark(Mark::Head {
                     user: user.to_owned(),
                     id: id.clone(),
                 });
             }
-            return Ok(id);
+            return Ok((id, seq));
         }
     }
 
@@ -275,6 +339,27 @@ impl Device<'_> {
         }
         Err(io::Error::other("no server lives"))
     }
+}
+
+/// Garbage collection, with the grace period of 14 days: nothing that was promised is garbage.
+fn collect(binary: &Path, data: &Path) -> io::Result<()> {
+    let run = Command::new(binary)
+        .arg("gc")
+        .arg("--data")
+        .arg(data)
+        .output()?;
+    if run.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&run.stderr);
+    Err(io::Error::other(format!("gc: {} {said}", run.status)))
+}
+
+fn add(tar: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, name, bytes)
 }
 
 /// No answer, or one that a client has to take as it comes: the lock is held, or its holder died.

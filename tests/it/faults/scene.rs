@@ -1,0 +1,274 @@
+//! What a client asks for, and what must hold of the answer and of the data afterwards.
+
+use serde_json::json;
+
+use super::AFTERWARDS;
+use crate::kit::{
+    Answer, Chunk, Device, ROOT, Server, chunk, transaction_id, transaction_json, tree, user_id,
+};
+
+/// What a client asks for, one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Act {
+    FirstChunk,
+    Chunk,
+    SameChunk,
+    Transaction,
+    SameTransaction,
+    Advance,
+    Bundle,
+    Missing,
+    Delete,
+    ReadHead,
+    ReadChain,
+    ReadTransaction,
+    ReadChunk,
+}
+
+impl Act {
+    pub const ALL: [Act; 13] = [
+        Act::FirstChunk,
+        Act::Chunk,
+        Act::SameChunk,
+        Act::Transaction,
+        Act::SameTransaction,
+        Act::Advance,
+        Act::Bundle,
+        Act::Missing,
+        Act::Delete,
+        Act::ReadHead,
+        Act::ReadChain,
+        Act::ReadTransaction,
+        Act::ReadChunk,
+    ];
+
+    pub fn reads(self) -> bool {
+        self >= Act::ReadHead
+    }
+}
+
+/// One user, prepared for one act.
+pub struct Scene {
+    pub name: String,
+    pub act: Act,
+    /// Committed; uploaded; and not there yet.
+    chunks: [Chunk; 3],
+    /// HEAD; and two more upon it.
+    transactions: [String; 3],
+}
+
+impl Scene {
+    /// Prepares a user whom nobody else has. All must succeed.
+    pub fn new(server: &Server, act: Act, number: usize) -> Self {
+        let name = format!("user {number}");
+        let scene = Self {
+            chunks: ["a", "b", "c"].map(chunk),
+            transactions: ["one", "two", "three"].map(transaction_id),
+            act,
+            name,
+        };
+        let mut device = server.device(&scene.name);
+        if act != Act::FirstChunk {
+            let [a, b, c] = &scene.chunks;
+            let [one, two, three] = &scene.transactions;
+            device.commit(one, ROOT, &[a]);
+            // While its thread clears up, another would be started for the next request.
+            std::thread::sleep(AFTERWARDS);
+            if matches!(
+                act,
+                Act::SameChunk
+                    | Act::Transaction
+                    | Act::SameTransaction
+                    | Act::Advance
+                    | Act::Missing
+            ) {
+                device.put_chunk(b).expect(201);
+            }
+            if matches!(act, Act::SameTransaction | Act::Advance) {
+                device
+                    .put_transaction(two, one, &[&a.id, &b.id])
+                    .expect(201);
+            }
+            if act == Act::Advance {
+                device.put_chunk(c).expect(201);
+                device.put_transaction(three, two, &[&c.id]).expect(201);
+            }
+        } else {
+            // So that the thread is there.
+            server
+                .device("somebody else")
+                .put_chunk(&chunk("x"))
+                .expect(201);
+        }
+        scene
+    }
+
+    /// The second and the third transaction with what they name, as a tar.
+    pub fn bundle(&self) -> Vec<u8> {
+        let [a, b, c] = &self.chunks;
+        let [one, two, three] = &self.transactions;
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut add = |name: &str, contents: &[u8]| {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(contents.len() as u64);
+            tar.append_data(&mut header, name, contents).unwrap();
+        };
+        for chunk in [b, c] {
+            add(
+                &format!("chunks/{}/{}", &chunk.id[..2], chunk.id),
+                &chunk.bytes,
+            );
+        }
+        let (first, second) = (vec![&a.id, &b.id], vec![&c.id]);
+        for (id, seq, parent, chunks) in [(two, 2, one, first), (three, 3, two, second)] {
+            let names = serde_json::to_string(&chunks).unwrap();
+            let json = format!(
+                "{{\"id\":\"{id}\",\"seq\":{seq},\"parent\":\"{parent}\",\"chunks\":{names}}}\n"
+            );
+            add(
+                &format!("transactions/{}/{id}.json", &id[..2]),
+                json.as_bytes(),
+            );
+        }
+        add("HEAD", format!("{three}\n").as_bytes());
+        tar.into_inner().unwrap()
+    }
+
+    pub fn perform(&self, server: &Server) -> std::io::Result<Answer> {
+        let [a, b, c] = &self.chunks;
+        let [one, two, three] = &self.transactions;
+        let (method, rest, body) = match self.act {
+            Act::FirstChunk => ("PUT", format!("chunks/{}", a.id), Some(a.bytes.clone())),
+            Act::Chunk => ("PUT", format!("chunks/{}", c.id), Some(c.bytes.clone())),
+            Act::SameChunk => ("PUT", format!("chunks/{}", b.id), Some(b.bytes.clone())),
+            Act::Transaction | Act::SameTransaction => {
+                let body = transaction_json(one, &[&a.id, &b.id]);
+                (
+                    "PUT",
+                    format!("transactions/{two}"),
+                    Some(body.into_bytes()),
+                )
+            }
+            Act::Advance => {
+                let body = json!({ "head": three }).to_string();
+                ("PUT", "head".to_owned(), Some(body.into_bytes()))
+            }
+            Act::Bundle => ("POST", "bundle".to_owned(), Some(self.bundle())),
+            Act::Missing => {
+                let body = json!([a.id, b.id, c.id]).to_string();
+                ("POST", "chunks/missing".to_owned(), Some(body.into_bytes()))
+            }
+            Act::Delete => ("DELETE", String::new(), None),
+            Act::ReadHead => ("GET", "head".to_owned(), None),
+            Act::ReadChain => ("GET", "transactions".to_owned(), None),
+            Act::ReadTransaction => ("GET", format!("transactions/{one}"), None),
+            Act::ReadChunk => ("GET", format!("chunks/{}", a.id), None),
+        };
+        let path = format!("/0.1/{}/{rest}", user_id(&self.name));
+        server.client().attempt(method, &path, &[], body.as_deref())
+    }
+
+    /// Whether this is the answer that tells the whole truth. `again`: the act had been tried before.
+    pub fn is_right(&self, answer: &Answer, again: bool) -> bool {
+        let [a, _, c] = &self.chunks;
+        let [one, _, three] = &self.transactions;
+        match self.act {
+            Act::FirstChunk
+            | Act::Chunk
+            | Act::SameChunk
+            | Act::Transaction
+            | Act::SameTransaction => answer.status == 201,
+            Act::Advance => {
+                let got_through =
+                    || again && answer.status == 409 && answer.json()["head"] == **three;
+                answer.status == 204 || got_through()
+            }
+            Act::Bundle => {
+                let in_time = answer.status == 200 || (again && answer.status == 409);
+                in_time && answer.json()["head"] == **three
+            }
+            Act::Delete => answer.status == 204,
+            Act::Missing => answer.status == 200 && answer.json() == json!({ "missing": [c.id] }),
+            Act::ReadHead => answer.status == 200 && answer.json()["head"] == **one,
+            Act::ReadChain => answer.status == 200 && answer.json()["transactions"] == json!([one]),
+            Act::ReadTransaction => {
+                let expected = json!({"id": one, "seq": 1, "parent": ROOT, "chunks": [a.id]});
+                answer.status == 200 && answer.json() == expected
+            }
+            Act::ReadChunk => answer.status == 200 && answer.body == a.bytes,
+        }
+    }
+
+    /// All that was promised before the act is there, and what the act did is all or nothing;
+    /// `done`: it was answered, so it is all.
+    pub fn check(&self, server: &Server, done: bool) -> Result<(), String> {
+        let [a, b, c] = &self.chunks;
+        let [one, two, three] = &self.transactions;
+        let mut device = server.device(&self.name);
+        let (head, _) = device.head();
+        let has = |device: &mut Device, chunk: &Chunk| {
+            let answer = device.get(&format!("chunks/{}", chunk.id));
+            answer.status == 200 && answer.body == chunk.bytes
+        };
+        let chain = device.chain_after(ROOT);
+        if self.act == Act::FirstChunk {
+            return match (head == ROOT, !done || has(&mut device, a)) {
+                (true, true) => Ok(()),
+                _ => Err(format!("HEAD is {head}, or the chunk is lost")),
+            };
+        }
+        if self.act == Act::Delete && (done || head == ROOT) {
+            return match chain.is_empty() && !server.folder(&self.name).exists() {
+                true => Ok(()),
+                false => Err("half of the user is left".to_owned()),
+            };
+        }
+        let before = [one.clone()];
+        let after = [one.clone(), two.clone(), three.clone()];
+        let right = match (self.act, done) {
+            (Act::Advance | Act::Bundle, true) => chain == after,
+            (Act::Advance | Act::Bundle, false) => chain == before || chain == after,
+            _ => chain == before,
+        };
+        if !right || chain.last() != Some(&head) {
+            return Err(format!("HEAD is {head}, the chain {chain:?}"));
+        }
+        let uploaded = match self.act {
+            Act::Advance => vec![a, b, c],
+            Act::Bundle if done => vec![a, b, c],
+            Act::Chunk if done => vec![a, c],
+            Act::SameChunk | Act::Transaction | Act::SameTransaction | Act::Missing => vec![a, b],
+            _ => vec![a],
+        };
+        for chunk in uploaded {
+            if !has(&mut device, chunk) {
+                return Err(format!("the chunk {:?} is lost", chunk.bytes));
+            }
+        }
+        let proposed = self.act == Act::SameTransaction || (self.act == Act::Transaction && done);
+        if proposed {
+            let other = device.put_transaction(two, one, &[]);
+            if other.status != 409 {
+                return Err(format!("the transaction is lost: {}", other.status));
+            }
+        }
+        Ok(())
+    }
+
+    /// No temporary file is left, neither the user's nor one of a user being made.
+    pub fn is_clean(&self, server: &Server) -> Result<(), String> {
+        let mine = server.folder(&self.name).join("incoming/tmp");
+        let mut left: Vec<String> = match mine.exists() {
+            true => tree(&mine).into_keys().collect(),
+            false => Vec::new(),
+        };
+        // Others were killed, and left theirs.
+        let user = user_id(&self.name);
+        let made = tree(&server.data().join("tmp")).into_keys();
+        left.extend(made.filter(|name| name.starts_with(&user)));
+        match left.is_empty() {
+            true => Ok(()),
+            false => Err(format!("left behind: {left:?}")),
+        }
+    }
+}
