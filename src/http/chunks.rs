@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use super::blocking::{blocking, lock, lock_known, lock_now};
 use super::body::Body;
 use super::content::{self, CHANGING, IMMUTABLE, Resource, Source, json_answer};
+use super::gather;
 use super::problem::Problem;
 use super::{Answer, Site};
 use crate::disk::Mode;
@@ -36,7 +37,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId, id: ChunkId) 
 /// `incomplete-body`; 408 `timeout`; 409 `chunk-exists` (uuids only); 413 `too-large`; 503 `busy`;
 /// 507 `no-space`, `quota-exceeded`.
 ///
-/// A short body is gathered and stored by one piece of work on a thread; a longer one is written and
+/// A short body is taken in together with others that come at the time; a longer one is written and
 /// hashed while it comes, with two pieces of it in memory at most.
 pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Answer {
     check(site, &id)?;
@@ -52,7 +53,13 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Ans
             upload.hand_over(site, std::mem::take(&mut piece)).await?;
         }
     }
-    match upload.finish(site, piece, id).await? {
+    let stored = match id {
+        ChunkId::Digest(digest) if upload.writing.is_none() => {
+            gather::put(site, user, digest, piece).await?
+        }
+        _ => upload.finish(site, piece, id).await?,
+    };
+    match stored {
         PutChunk::Stored => Ok(HttpResponse::Created().finish()),
         PutChunk::DigestMismatch { actual } => Err(Problem::new(
             Code::DigestMismatch,

@@ -18,6 +18,7 @@ mod content;
 pub mod dispatch;
 pub mod events;
 mod framing;
+mod gather;
 pub mod heads;
 pub mod problem;
 mod server;
@@ -48,6 +49,7 @@ pub struct Site {
     pub store: Arc<Store>,
     pub settings: Settings,
     pub watch: Arc<Watch>,
+    gather: Arc<gather::Gather>,
     heartbeat: about::Pulse,
     /// One permit for each push that may be under way: each holds a thread.
     pushes: Arc<Semaphore>,
@@ -81,6 +83,7 @@ impl Site {
             watch: Watch::new(Arc::clone(&store), settings.waiters),
             store,
             settings,
+            gather: Arc::default(),
             heartbeat: about::Pulse::default(),
             pushes: Arc::new(Semaphore::new(limits::PUSHES)),
         }

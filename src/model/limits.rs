@@ -131,6 +131,12 @@ pub const PIECE: usize = 256 << 10;
 /// Files up to this size are read in one piece.
 pub const SMALL: usize = 64 << 10;
 
+/// Small chunks that are taken in together. Each holds a descriptor and its bytes.
+pub const TOGETHER: usize = 128;
+
+/// Groups of them under way at a time: while one waits for the disk the next is written.
+pub const GROUPS: usize = 2;
+
 /// Users whose state (what has been synced, what is pending) is kept in memory.
 pub const KNOWN_USERS: usize = 1024;
 

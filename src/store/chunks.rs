@@ -53,6 +53,20 @@ impl Staged {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// What is to be synced before [`Staged::synced`].
+    pub(super) fn target(&self) -> Target {
+        Target::File(self.temporary.file.clone())
+    }
+
+    /// The bytes are durable.
+    pub(super) fn synced(self) -> Sealed {
+        Sealed {
+            digest: ChunkDigest::from_bytes(self.hasher.finalize().into()),
+            bytes: self.bytes,
+            temporary: self.temporary,
+        }
+    }
 }
 
 impl Sealed {
@@ -107,20 +121,9 @@ impl Store {
 
     /// The chunk is whole: makes its bytes durable.
     pub fn seal(&self, staged: Staged) -> Result<Sealed> {
-        let Staged {
-            state,
-            temporary,
-            hasher,
-            bytes,
-            ..
-        } = staged;
-        state.check_writable()?;
-        self.disk.sync(&[Target::File(temporary.file.clone())])?;
-        Ok(Sealed {
-            digest: ChunkDigest::from_bytes(hasher.finalize().into()),
-            bytes,
-            temporary,
-        })
+        staged.state.check_writable()?;
+        self.disk.sync(&[staged.target()])?;
+        Ok(staged.synced())
     }
 
     /// The bytes of a chunk that is there, committed or not.
@@ -156,15 +159,20 @@ impl Store {
 
     fn find(&self, place: impl Fn(Area) -> Place) -> Result<Option<Found>> {
         for area in LOOKS {
-            let place = place(area);
-            match self.disk.meta(&place) {
-                Ok(meta) if meta.kind == Kind::File => return Ok(Some(Found { area, meta })),
-                Ok(_) => return Err(damaged(&place, "not a regular file")),
-                Err(absent) if absent.is_absent() => {}
-                Err(other) => return Err(other.into()),
+            if let Some(meta) = self.look(&place(area))? {
+                return Ok(Some(Found { area, meta }));
             }
         }
         Ok(None)
+    }
+
+    fn look(&self, place: &Place) -> Result<Option<Meta>> {
+        match self.disk.meta(place) {
+            Ok(meta) if meta.kind == Kind::File => Ok(Some(meta)),
+            Ok(_) => Err(damaged(place, "not a regular file")),
+            Err(absent) if absent.is_absent() => Ok(None),
+            Err(other) => Err(other.into()),
+        }
     }
 
     pub(super) fn find_chunk(
@@ -259,18 +267,21 @@ impl Store {
         lock.state.check_writable()?;
         let digest = sealed.digest;
         let mut work = Work::default();
+        let lost = self.disk.meta(&lock.folder.dir(Dir::LostChunks)).is_ok();
         match id {
-            ChunkId::Digest(named) if *named != digest => {
-                return Ok(PutChunk::DigestMismatch { actual: digest });
+            ChunkId::Digest(named) => {
+                match self.name_chunk(&lock, sealed, *named, lost, &mut work)? {
+                    PutChunk::Stored => {}
+                    refused => return Ok(refused),
+                }
             }
-            ChunkId::Digest(_) => self.publish_chunk(&lock, sealed, &mut work)?,
             ChunkId::Alias(alias) => {
                 // The bytes first, so that no alias ever stands for nothing.
                 match self.find_alias(&lock.folder, alias)? {
                     Some((_, other)) if other != digest => {
                         return self.refuse_alias(&lock, alias);
                     }
-                    _ => self.publish_chunk(&lock, sealed, &mut work)?,
+                    _ => self.publish_chunk(&lock, sealed, lost, &mut work)?,
                 }
                 if !self.publish_alias(&lock, alias, &digest, &mut work)? {
                     return self.refuse_alias(&lock, alias);
@@ -298,23 +309,48 @@ impl Store {
         Ok(PutChunk::ChunkExists)
     }
 
-    pub(super) fn publish_chunk(
+    /// Gives a chunk that is called by its digest its name. `lost` says whether anything at all was
+    /// taken out of the way by fsck.
+    pub(super) fn name_chunk(
+        &self,
+        lock: &UserLock,
+        sealed: Sealed,
+        named: ChunkDigest,
+        lost: bool,
+        work: &mut Work,
+    ) -> Result<PutChunk> {
+        lock.state.check_writable()?;
+        let actual = sealed.digest;
+        if named != actual {
+            return Ok(PutChunk::DigestMismatch { actual });
+        }
+        self.publish_chunk(lock, sealed, lost, work)?;
+        Ok(PutChunk::Stored)
+    }
+
+    fn publish_chunk(
         &self,
         lock: &UserLock,
         mut sealed: Sealed,
+        lost: bool,
         work: &mut Work,
     ) -> Result<()> {
         let digest = sealed.digest;
         let id = ChunkId::Digest(digest);
         let place = |area| lock.folder.chunk(area, &digest);
-        if let Some(found) = self.find(place)? {
-            let dir = Dir::of_chunk(found.area, &digest);
-            return self.refresh(lock, id, found, dir, &place(found.area), work);
+        // Nothing moves from one area to the other while the lock is held: one look at each will do.
+        for area in [Area::Committed, Area::Incoming] {
+            if let Some(meta) = self.look(&place(area))? {
+                let found = Found { area, meta };
+                let dir = Dir::of_chunk(area, &digest);
+                return self.refresh(lock, id, found, dir, &place(area), work);
+            }
         }
         // A committed chunk that fsck took out of the way goes straight back to where it belongs.
-        let area = match self.disk.meta(&lock.folder.lost_chunk(&digest)) {
-            Ok(_) => Area::Committed,
-            Err(_) => Area::Incoming,
+        let was_lost = lost && self.disk.meta(&lock.folder.lost_chunk(&digest)).is_ok();
+        let area = match was_lost {
+            true => Area::Committed,
+            false => Area::Incoming,
         };
         let room = self.reserve(&lock.user, sealed.bytes)?;
         let meta = sealed.temporary.file.meta()?;

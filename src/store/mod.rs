@@ -23,6 +23,7 @@ mod mistake;
 mod quota;
 mod stamp;
 mod sweep;
+mod together;
 mod transactions;
 mod usage;
 mod user;
@@ -40,6 +41,7 @@ pub use lock::UserLock;
 pub use mistake::Mistake;
 pub use stamp::SweepStamp;
 pub use sweep::{IncomingFile, Item, Needs, PendingFile, Swept};
+pub use together::{Taken, Upload};
 pub use transactions::{Draft, Proposal};
 pub use usage::Usage;
 

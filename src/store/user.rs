@@ -57,6 +57,24 @@ impl UserState {
         }
         Ok(())
     }
+
+    /// The second half of [`Store::sync_dirs`].
+    pub fn dirs_synced(&self, new: NewDirs) {
+        let mut known = self.known();
+        // Not if the user was deleted and came again meanwhile: that is another folder.
+        if known.lock == new.folder_then {
+            for dir in new.dirs {
+                known.directories.insert(dir);
+            }
+        }
+    }
+}
+
+/// Directories that this process is about to sync for the first time.
+#[must_use = "say so once they are synced"]
+pub(super) struct NewDirs {
+    dirs: Vec<Dir>,
+    folder_then: Option<super::lock::Stamp>,
 }
 
 /// The states of the users seen lately.
@@ -216,6 +234,24 @@ impl Store {
         dirs: impl IntoIterator<Item = Dir>,
         mut targets: Vec<Target>,
     ) -> Result<()> {
+        let new = self.dirs_to_sync(state, folder, dirs, &mut targets);
+        match self.disk.sync(&targets) {
+            Err(absent) if absent.is_absent() => return Err(Error::UserGone),
+            other => other?,
+        }
+        state.dirs_synced(new);
+        Ok(())
+    }
+
+    /// The first half of [`Store::sync_dirs`]: adds what is to be synced to the targets. What it gives
+    /// back is for [`UserState::dirs_synced`], once they are.
+    pub(super) fn dirs_to_sync(
+        &self,
+        state: &UserState,
+        folder: &Folder,
+        dirs: impl IntoIterator<Item = Dir>,
+        targets: &mut Vec<Target>,
+    ) -> NewDirs {
         let mut wanted: Vec<Dir> = dirs.into_iter().collect();
         wanted.sort_unstable();
         wanted.dedup();
@@ -242,18 +278,10 @@ impl Store {
         if users {
             targets.push(Target::Directory(layout::users()));
         }
-        match self.disk.sync(&targets) {
-            Err(absent) if absent.is_absent() => return Err(Error::UserGone),
-            other => other?,
+        NewDirs {
+            dirs: new,
+            folder_then,
         }
-        let mut known = state.known();
-        // Not if the user was deleted and came again meanwhile: that is another folder.
-        if known.lock == folder_then {
-            for dir in new {
-                known.directories.insert(dir);
-            }
-        }
-        Ok(())
     }
 
     /// Removes a directory and all below it, as far as it goes.
