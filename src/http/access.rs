@@ -10,6 +10,8 @@ use actix_web::dev::Payload;
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 
+use super::connection::Turn;
+
 /// What `RUST_LOG` calls these lines.
 const TARGET: &str = "access";
 
@@ -21,6 +23,8 @@ pub struct Record {
     /// The first 8 digits of the user's id.
     pub user: Option<String>,
     pub received: u64,
+    /// Of the connection, which knows what goes out apart from the body.
+    pub turn: Option<Turn>,
 }
 
 /// Whether anybody reads them.
@@ -139,7 +143,8 @@ impl Drop for Outgoing {
     fn drop(&mut self) {
         if let Some(record) = self.record.take() {
             let end = if self.ended { "" } else { " (broken off)" };
-            record.write(self.status, self.sent, end);
+            let apart = record.turn.as_ref().map_or(0, Turn::sent);
+            record.write(self.status, self.sent + apart, end);
         }
     }
 }

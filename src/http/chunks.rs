@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::blocking::{blocking, lock, lock_known, lock_now};
 use super::body::Body;
+use super::connection::Turn;
 use super::content::{self, CHANGING, IMMUTABLE, Resource, Source, json_answer};
 use super::gather;
 use super::problem::Problem;
@@ -18,7 +19,13 @@ use crate::wire::{Code, JSON, MissingMessage, OCTETS, TEXT, parse_chunk_lines, p
 
 /// `GET`: 200 with the bytes, 206 with some of them, 304 when `If-None-Match` names the chunk. 400
 /// `malformed-id`; 404 `unknown-chunk`; 412 `precondition-failed`; 416 `range`.
-pub async fn get(site: &Site, request: &RequestHead, user: UserId, id: ChunkId) -> Answer {
+pub async fn get(
+    site: &Site,
+    request: &RequestHead,
+    turn: &Turn,
+    user: UserId,
+    id: ChunkId,
+) -> Answer {
     check(site, &id)?;
     // In place: a look-up that the kernel has in memory costs less than the way to a thread.
     let found = site.store.chunk(&user, &id)?;
@@ -30,7 +37,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId, id: ChunkId) 
         ranges: true,
         source: Source::File(found.ok_or_else(unknown)?),
     };
-    content::answer(request, resource).await
+    content::answer(request, turn, resource).await
 }
 
 /// `PUT`: 201, the bytes are there; the same again: 201. 400 `malformed-id`, `digest-mismatch`,

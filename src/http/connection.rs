@@ -7,6 +7,8 @@
 //!
 //! It also ends where nobody else looks: when the head of a request does not come to its end in time
 //! (actix times the first one only), and when a client does not take its answer.
+//!
+//! And it sends parts of files that are in memory without a copy of our own, see [`Turn::send`].
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -24,6 +26,8 @@ use tokio::time::{Sleep, sleep};
 
 use super::body::announced;
 use super::framing::{ChunkedEnd, HeadEnd};
+use super::socket::Socket;
+use crate::disk::Handle;
 
 /// How much of the next request is read while one is being answered: enough to notice that the client
 /// is gone, and for most a whole request.
@@ -63,6 +67,24 @@ struct Shared {
     silent: bool,
     /// Whoever waits for that.
     listener: Option<Waker>,
+    outgoing: Outgoing,
+    /// How much of files has gone out for the answer at hand.
+    sent: u64,
+}
+
+/// A part of a file that is to go out after what was written.
+enum Outgoing {
+    Nothing,
+    Part {
+        file: Handle,
+        offset: u64,
+        left: usize,
+        body: Option<Waker>,
+    },
+    /// It has gone out, but for so many bytes, which the system can only send as others do.
+    Sent {
+        left: usize,
+    },
 }
 
 enum Phase {
@@ -88,6 +110,8 @@ impl Turn {
             reader: None,
             silent: false,
             listener: None,
+            outgoing: Outgoing::Nothing,
+            sent: 0,
         })))
     }
 
@@ -105,10 +129,37 @@ impl Turn {
         .await;
     }
 
+    /// Sends this part of a file after what was written before, from the system's own memory
+    /// (sendfile(2)); says how much of it was sent. For the body of an answer to wait in: all of it is
+    /// sent, or nothing where the file system has no such call.
+    pub async fn send(&self, file: Handle, offset: u64, length: usize) -> usize {
+        self.0.borrow_mut().outgoing = Outgoing::Part {
+            file,
+            offset,
+            left: length,
+            body: None,
+        };
+        let left = poll_fn(|context| {
+            let mut shared = self.0.borrow_mut();
+            match &mut shared.outgoing {
+                Outgoing::Part { body, .. } => {
+                    *body = Some(context.waker().clone());
+                    Poll::Pending
+                }
+                Outgoing::Sent { left } => Poll::Ready(*left),
+                Outgoing::Nothing => Poll::Ready(length),
+            }
+        })
+        .await;
+        self.0.borrow_mut().outgoing = Outgoing::Nothing;
+        length - left
+    }
+
     /// A request has been decoded, and this is its head.
     pub fn begin(&self, head: &RequestHead) {
         let mut shared = self.0.borrow_mut();
         shared.answered = false;
+        shared.sent = 0;
         shared.phase = if head.method == Method::CONNECT {
             Phase::Last
         } else if head.headers().contains_key(header::TRANSFER_ENCODING) {
@@ -120,6 +171,16 @@ impl Turn {
             }
         };
         shared.wake();
+    }
+
+    /// How many bytes of files [`Turn::send`] has sent for the answer at hand.
+    pub fn sent(&self) -> u64 {
+        self.0.borrow().sent
+    }
+
+    /// Whether something is to go out after what is written now.
+    fn has_more(&self) -> bool {
+        matches!(self.0.borrow().outgoing, Outgoing::Part { .. })
     }
 
     /// Its answer is there; `last` if no other request is to be answered on this connection.
@@ -141,6 +202,14 @@ pub fn is_last(head: &RequestHead) -> bool {
     head.method == Method::CONNECT || head.connection_type() != ConnectionType::KeepAlive
 }
 
+/// Whether the system has no such call for this file, as some file systems have not.
+fn is_refusal(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 impl Shared {
     fn wake(&mut self) {
         if let Some(reader) = self.reader.take() {
@@ -153,6 +222,46 @@ impl Shared {
         if let Some(listener) = self.listener.take() {
             listener.wake();
         }
+    }
+
+    /// Sends some more of the part of a file, if there is one.
+    fn send_on<S: Socket>(
+        &mut self,
+        stream: &S,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Outgoing::Part {
+            file,
+            offset,
+            left,
+            body,
+        } = &mut self.outgoing
+        else {
+            return Poll::Ready(Ok(()));
+        };
+        let refused = match file.descriptor() {
+            None => true,
+            Some(descriptor) => {
+                match ready!(stream.poll_send_file(context, descriptor, *offset, *left)) {
+                    // It was longer when it was opened: the answer must not look like a whole one.
+                    Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                    Ok(sent) => {
+                        *offset += sent as u64;
+                        *left -= sent;
+                        self.sent += sent as u64;
+                        false
+                    }
+                    Err(cannot) if is_refusal(&cannot) => true,
+                    Err(other) => return Poll::Ready(Err(other)),
+                }
+            }
+        };
+        if refused || *left == 0 {
+            let (left, body) = (*left, body.take());
+            self.outgoing = Outgoing::Sent { left };
+            body.into_iter().for_each(Waker::wake);
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Whether bytes may be handed out.
@@ -209,7 +318,7 @@ pub struct Connection<S> {
     writing: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Socket> Connection<S> {
     /// A connection that has just been accepted.
     pub fn new(stream: S, patience: Patience) -> Self {
         Self {
@@ -311,7 +420,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
+impl<S: Socket> AsyncRead for Connection<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -340,7 +449,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+impl<S: Socket> AsyncWrite for Connection<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -348,12 +457,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.fresh = false;
-        let polled = Pin::new(&mut this.stream).poll_write(context, bytes);
+        let polled = if this.turn.has_more() {
+            this.stream.poll_write_more(context, bytes)
+        } else {
+            Pin::new(&mut this.stream).poll_write(context, bytes)
+        };
         this.time_write(polled, context)
     }
 
+    /// actix calls this when all that it has to write is written.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(context))?;
+        while this.turn.has_more() {
+            let turn = this.turn.clone();
+            let polled = turn.0.borrow_mut().send_on(&this.stream, context);
+            ready!(this.time_write(polled, context))?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

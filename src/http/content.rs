@@ -2,7 +2,7 @@
 
 use std::io;
 
-use actix_web::body::SizedStream;
+use actix_web::body::BodyStream;
 use actix_web::dev::RequestHead;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder};
@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::Answer;
 use super::blocking::aside;
 use super::conditions::{Wanted, wanted};
+use super::connection::Turn;
 use super::problem::Problem;
 use crate::disk::{self, Handle};
 use crate::model::limits;
@@ -68,7 +69,7 @@ pub fn json_answer(message: &impl Serialize) -> HttpResponse {
 }
 
 /// 200, 206, 304, 412 `precondition-failed` or 416 `range`, as RFC 9110 has it for this request.
-pub async fn answer(request: &RequestHead, resource: Resource) -> Answer {
+pub async fn answer(request: &RequestHead, turn: &Turn, resource: Resource) -> Answer {
     let bytes = resource.source.bytes();
     let get = request.method == Method::GET;
     let ranges = resource.ranges && get;
@@ -105,14 +106,16 @@ pub async fn answer(request: &RequestHead, resource: Resource) -> Answer {
             let part = first as usize..(first + length) as usize;
             response.body(all.slice(part))
         }
-        Source::File(content) if length <= limits::SMALL as u64 => {
+        Source::File(content) if length <= limits::COPIED as u64 => {
             let piece = read(&content.handle, first, length as usize).await?;
             response.body(piece)
         }
-        Source::File(content) => response.body(SizedStream::new(
-            length,
-            pieces(content.handle, first, length),
-        )),
+        Source::File(content) => {
+            // To actix it is a body without a length, since not all of it goes through its hands.
+            response.no_chunking(length);
+            let pieces = pieces(turn.clone(), content.handle, first, length);
+            response.body(BodyStream::new(pieces))
+        }
     })
 }
 
@@ -165,24 +168,48 @@ fn whole(read: Vec<u8>, length: usize) -> Result<Bytes, Problem> {
     Ok(read.into())
 }
 
-/// This part of a file, piece by piece: the next is read when the last has gone into the network.
-/// What is in memory comes in small pieces, which stay in the processor's caches; what must be waited
-/// for in large ones. A failure breaks the connection off, which never looks like an end.
-fn pieces(handle: Handle, first: u64, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
+/// This part of a file, piece by piece: the next is looked at when the last has gone into the network.
+/// What is in memory the system sends by itself; what must be waited for is read on a thread. A failure
+/// breaks the connection off, which never looks like an end.
+fn pieces(
+    turn: Turn,
+    handle: Handle,
+    first: u64,
+    length: u64,
+) -> impl Stream<Item = io::Result<Bytes>> {
     let end = first + length;
-    stream::try_unfold((handle, first), move |(handle, offset)| async move {
+    stream::try_unfold((turn, handle, first), move |state| async move {
+        let (turn, handle, mut offset) = state;
+        let most = |most: usize, from: u64| {
+            usize::try_from(end - from).map_or(most, |left| left.min(most))
+        };
+        while offset < end {
+            let part = most(limits::SENT, offset);
+            if !is_in_memory(&handle, offset, part) {
+                break;
+            }
+            let sent = turn.send(Handle::clone(&handle), offset, part).await;
+            offset += sent as u64;
+            if sent < part {
+                break;
+            }
+        }
         if offset == end {
             return Ok(None);
         }
-        let length =
-            |most: usize| usize::try_from(end - offset).map_or(most, |left| left.min(most));
-        let small = length(limits::SMALL);
-        let piece = match read_now(&handle, offset, small) {
-            Some(read) => read.and_then(|read| whole(read, small)),
-            None => read_on_a_thread(&handle, offset, length(limits::PIECE)).await,
-        };
+        let piece = read_on_a_thread(&handle, offset, most(limits::PIECE, offset)).await;
         let piece = piece.map_err(|_| io::Error::other("a read failed; see above"))?;
         let next = offset + piece.len() as u64;
-        Ok(Some((piece, (handle, next))))
+        Ok(Some((piece, (turn, handle, next))))
     })
+}
+
+/// Whether this part of a file can be sent without waiting for the disk, as far as looks here and there
+/// tell: files are read ahead in far longer pieces than lie between two looks.
+fn is_in_memory(handle: &Handle, offset: u64, length: usize) -> bool {
+    let last = offset + length as u64 - 1;
+    let looks = (offset..last).step_by(limits::LOOK);
+    looks
+        .chain([last])
+        .all(|at| matches!(handle.read_now(at, &mut [0]), Some(Ok(1))))
 }

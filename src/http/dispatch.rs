@@ -35,7 +35,8 @@ pub async fn respond(
         Err(problem) => Err(problem),
     };
     let mut response = answer.unwrap_or_else(Problem::respond);
-    let record = access::is_on().then(|| record(started, request, &route, body.received()));
+    let record =
+        access::is_on().then(|| record(started, request, &route, body.received(), Some(turn)));
     let unread = body.drain().await;
     finish(request, &mut response);
     access::on_end(response, record, unread)
@@ -55,7 +56,7 @@ pub fn before_the_body(site: &Site, mut request: Request) -> Result<Request, Res
     response
         .head_mut()
         .set_connection_type(ConnectionType::Close);
-    let record = access::is_on().then(|| record(started, request.head(), &route, 0));
+    let record = access::is_on().then(|| record(started, request.head(), &route, 0, None));
     let unread = request.take_payload();
     Err(access::on_end(response, record, Some(unread)).into())
 }
@@ -123,9 +124,11 @@ async fn endpoint(
         Route::Head(user) if put => heads::put(site, body, user).await,
         Route::Events(user) if get => events::get(site, request, user).await,
         Route::Transactions(user) if get => transactions::list(site, request, user).await,
-        Route::Transaction(user, id) if get => transactions::get(site, request, user, id).await,
+        Route::Transaction(user, id) if get => {
+            transactions::get(site, request, turn, user, id).await
+        }
         Route::Transaction(user, id) if put => transactions::put(site, body, user, id).await,
-        Route::Chunk(user, id) if get => chunks::get(site, request, user, id).await,
+        Route::Chunk(user, id) if get => chunks::get(site, request, turn, user, id).await,
         Route::Chunk(user, id) if put => chunks::put(site, body, user, id).await,
         Route::Missing(user) if post => chunks::missing(site, request, body, user).await,
         Route::Bundle(user) if get => bundles::get(site, request, user).await,
@@ -139,6 +142,7 @@ fn record(
     request: &RequestHead,
     route: &Result<Route, Miss>,
     received: u64,
+    turn: Option<&Turn>,
 ) -> access::Record {
     let route = route.as_ref().ok();
     access::Record {
@@ -147,6 +151,7 @@ fn record(
         pattern: route.map_or(NO_ROUTE, Route::pattern),
         user: route.and_then(Route::user).map(|user| user.short()),
         received,
+        turn: turn.cloned(),
     }
 }
 

@@ -41,7 +41,7 @@ pub async fn get(site: &Site, request: &RequestHead, turn: &Turn, user: UserId) 
         ranges: false,
         source: Source::Memory(json(&HeadMessage::from(head))),
     };
-    content::answer(request, resource).await
+    content::answer(request, turn, resource).await
 }
 
 fn tag(head: Head) -> String {

@@ -22,6 +22,7 @@ mod gather;
 pub mod heads;
 pub mod problem;
 mod server;
+mod socket;
 pub mod statuses;
 pub mod stores;
 pub mod transactions;

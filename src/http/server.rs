@@ -18,10 +18,10 @@ use actix_web::App;
 use actix_web::dev::{AppConfig, RequestHead, ServiceRequest, ServiceResponse};
 use actix_web::http::Uri;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::connection::{Connection, Patience, Turn, is_last};
+use super::socket::Socket;
 use super::{Site, dispatch};
 use crate::model::limits;
 
@@ -53,11 +53,11 @@ pub struct ServerOptions {
 pub struct Server {
     server: actix_server::Server,
     addresses: Vec<String>,
-    sockets: Vec<Socket>,
+    sockets: Vec<SocketFile>,
 }
 
 /// A socket file of ours, by its inode.
-struct Socket {
+struct SocketFile {
     path: PathBuf,
     inode: u64,
 }
@@ -133,7 +133,7 @@ impl Server {
 type ConnectionService<S> = BoxServiceFactory<(), S, (), DispatchError, ()>;
 
 /// What is done with an accepted connection; made anew for each worker.
-fn service<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+fn service<S: Socket + 'static>(
     site: &Arc<Site>,
     server: &ServerBuilder,
     patience: Patience,
@@ -230,7 +230,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(limits::BACKLOG)?.into_std()
 }
 
-fn bind_socket(path: &Path) -> io::Result<(UnixListener, Socket)> {
+fn bind_socket(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     let listener = match UnixListener::bind(path) {
         Err(taken) if taken.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
             rustix::fs::unlink(path)?;
@@ -240,7 +240,7 @@ fn bind_socket(path: &Path) -> io::Result<(UnixListener, Socket)> {
     }?;
     let inode = path.symlink_metadata()?.ino();
     let path = path.to_owned();
-    Ok((listener, Socket { path, inode }))
+    Ok((listener, SocketFile { path, inode }))
 }
 
 /// A socket that nobody listens at: what a killed server leaves.
@@ -255,7 +255,7 @@ fn is_stale(path: &Path) -> bool {
     is_socket && refused()
 }
 
-impl Drop for Socket {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         // Another server may have put its own there since.
         if (self.path.symlink_metadata()).is_ok_and(|meta| meta.ino() == self.inode) {

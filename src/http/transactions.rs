@@ -12,6 +12,7 @@ use futures_util::{Stream, stream};
 
 use super::blocking::{aside, blocking, lock_known, lock_now};
 use super::body::Body;
+use super::connection::Turn;
 use super::content::{self, CHANGING, IMMUTABLE, Resource, Source};
 use super::problem::Problem;
 use super::{Answer, Site};
@@ -98,7 +99,13 @@ fn rest(start: String, listing: Listing) -> impl Stream<Item = io::Result<Bytes>
 
 /// `GET …/transactions/{transaction}`: 200 with one that is on the chain, or the root; 206, 304, 412
 /// and 416 as for any file. 404 `unknown-transaction`, also for one that is pending or dead.
-pub async fn get(site: &Site, request: &RequestHead, user: UserId, id: TransactionId) -> Answer {
+pub async fn get(
+    site: &Site,
+    request: &RequestHead,
+    turn: &Turn,
+    user: UserId,
+    id: TransactionId,
+) -> Answer {
     let source = if id == TransactionId::ROOT {
         // Nobody stores it; but whether the user is served at all is the store's to say.
         blocking(site, move |store| store.head(&user)).await?;
@@ -114,7 +121,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId, id: Transacti
         ranges: true,
         source,
     };
-    content::answer(request, resource).await
+    content::answer(request, turn, resource).await
 }
 
 /// `PUT …/transactions/{transaction}`: 201, it is there and pending; the same again: 201. 400

@@ -128,8 +128,18 @@ pub const DRAIN_WAIT: Duration = Duration::from_secs(5);
 /// Pieces in which large files go between disk and network.
 pub const PIECE: usize = 256 << 10;
 
-/// Files up to this size are read in one piece.
+/// Uploads up to this size are gathered in memory.
 pub const SMALL: usize = 64 << 10;
+
+/// Files up to this size are answered from a copy: that costs less than the calls to send them without.
+pub const COPIED: usize = 16 << 10;
+
+/// What is sent of a file without a copy in one go, so that others on the same thread get their turn.
+pub const SENT: usize = 1 << 20;
+
+/// How far apart a file is looked at to tell whether it is in memory: no longer than what Linux reads
+/// ahead by itself (128 KiB).
+pub const LOOK: usize = 64 << 10;
 
 /// Small chunks that are taken in together. Each holds a descriptor and its bytes.
 pub const TOGETHER: usize = 128;
