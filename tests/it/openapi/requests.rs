@@ -7,11 +7,12 @@ use serde_json::json;
 
 use super::document::Document;
 use super::rows::{
-    BUNDLE, CHUNK, Ground, HEAD, MISSING, TRANSACTION, head_to, pushes, reads, row, tar, writes,
+    BUNDLE, CHUNK, EVENTS, Ground, HEAD, MISSING, TRANSACTION, head_to, pushes, reads, row, tar,
+    writes,
 };
-use crate::kit::{Answer, Connection, ROOT, Server, digest, transaction_json, user_id};
+use crate::kit::{Answer, Connection, ROOT, Server, chunk, digest, transaction_json, user_id};
 
-/// Statuses that need a broken disk, or somebody who holds a lock for long: other tests see to those.
+/// Statuses that no request gets from a server in good health.
 const OF_TROUBLE: [u16; 3] = [500, 503, 507];
 
 /// Longer than the head of any request may be.
@@ -164,6 +165,46 @@ fn every_answer_is_documented_and_everything_documented_is_answered() {
         unseen.is_empty(),
         "documented, but not answered: {unseen:?}"
     );
+}
+
+/// The statuses of trouble that a test can make: a damaged file, a full store, too many who wait.
+#[test]
+fn trouble_is_answered_as_documented() {
+    let mut witness = Witness::new();
+    let ground = Ground::lay(&["--max-user-files", "40", "--max-waiters", "1"]);
+    let events = ground.url(EVENTS);
+    let mut waits = Connection::open(ground.server.address()).unwrap();
+    waits
+        .send(format!("GET {events} HTTP/1.1\r\nhost: x\r\n\r\n"))
+        .unwrap();
+    waits.answer("HEAD").unwrap().expect(200);
+    witness.sees(EVENTS, "GET", &ground.ask(&row("GET", EVENTS, 503)));
+    let stored = |number: u32| {
+        let chunk = chunk(number.to_string());
+        let put = row("PUT", CHUNK, 507).at(format!("/0.1/{{user}}/chunks/{}", chunk.id));
+        ground.ask(&put.body(chunk.bytes))
+    };
+    // What the user has is counted beside the first uploads: until then there is room for more.
+    let full = (0..5000).map(stored).find(|answer| answer.status != 201);
+    witness.sees(
+        CHUNK,
+        "PUT",
+        &full.expect("the count comes to its end").expect(507),
+    );
+
+    let head = ground.server.folder("ada").join("HEAD");
+    std::fs::write(head, "damaged\n").unwrap();
+    for (path, method) in witness.document.operations() {
+        let body = matches!(method.as_str(), "PUT" | "POST").then_some(b"[]".as_slice());
+        if path.contains("{user}") && path != EVENTS {
+            let mut client = ground.server.client();
+            let answer = client.request(&method, &ground.url(&path), &[], body);
+            witness.sees(&path, &method, &answer);
+        }
+    }
+    let seen = witness.seen.iter().map(|(_, _, status)| *status);
+    let seen: BTreeSet<u16> = seen.filter(|status| OF_TROUBLE.contains(status)).collect();
+    assert_eq!(seen, OF_TROUBLE.into());
 }
 
 /// What the test above stands on: a document that leaves something out, or says what is not so, is caught.
