@@ -1,19 +1,30 @@
 //! What the server says of itself.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpResponse;
+use actix_web::dev::RequestHead;
 use actix_web::http::header;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::blocking::blocking;
-use super::content::json_answer;
+use super::content::{self, CHANGING, Resource, Source, json_answer};
 use super::problem::Problem;
 use super::{Answer, Site};
-use crate::wire::VersionMessage;
+use crate::wire::{JSON, VersionMessage};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The whole protocol, for programs, as OpenAPI 3.1 has it. `tests/it/openapi.rs` keeps it honest.
+const DOCUMENT: &str = include_str!("openapi.json");
+
+/// Its entity tag, which is another one where the document is.
+static DOCUMENT_TAG: LazyLock<String> =
+    LazyLock::new(|| format!("\"{}\"", hex::encode(Sha256::digest(DOCUMENT))));
 
 /// How long one try to write the data directory speaks for it.
 const PULSE: Duration = Duration::from_secs(1);
@@ -43,9 +54,23 @@ pub fn index(site: &Site) -> HttpResponse {
   GET    /0.1/USER/chunks/CHUNK         its bytes
   PUT    /0.1/USER/chunks/CHUNK         its bytes; CHUNK is their {ids}
 
+  GET    /openapi.json                  all of it, for programs
   GET    /__version__  /__heartbeat__  /__lbheartbeat__
 "
         ))
+}
+
+/// `GET /openapi.json`: 200 with the document of the protocol, 304 when `If-None-Match` names it; 412
+/// `precondition-failed` when `If-Match` does not.
+pub async fn document(request: &RequestHead) -> Answer {
+    let resource = Resource {
+        tag: DOCUMENT_TAG.clone(),
+        media: JSON,
+        caching: CHANGING,
+        ranges: false,
+        source: Source::Memory(Bytes::from_static(DOCUMENT.as_bytes())),
+    };
+    content::answer(request, resource).await
 }
 
 /// `GET /__lbheartbeat__`: 200 as long as the process answers.

@@ -8,6 +8,7 @@ use crate::model::{ChunkId, MalformedId, TransactionId, UserId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     Index,
+    Document,
     LoadBalancerHeartbeat,
     Heartbeat,
     Version,
@@ -45,6 +46,7 @@ impl Route {
         let Some(rest) = path.strip_prefix("/0.1/") else {
             return match path {
                 "/" => Ok(Route::Index),
+                "/openapi.json" => Ok(Route::Document),
                 "/__lbheartbeat__" => Ok(Route::LoadBalancerHeartbeat),
                 "/__heartbeat__" => Ok(Route::Heartbeat),
                 "/__version__" => Ok(Route::Version),
@@ -76,6 +78,7 @@ impl Route {
     pub const fn pattern(&self) -> &'static str {
         match self {
             Route::Index => "/",
+            Route::Document => "/openapi.json",
             Route::LoadBalancerHeartbeat => "/__lbheartbeat__",
             Route::Heartbeat => "/__heartbeat__",
             Route::Version => "/__version__",
@@ -94,6 +97,7 @@ impl Route {
     pub const fn allow(&self) -> &'static str {
         match self {
             Route::Index
+            | Route::Document
             | Route::LoadBalancerHeartbeat
             | Route::Heartbeat
             | Route::Version
@@ -109,7 +113,11 @@ impl Route {
     /// Whose data it is about.
     pub const fn user(&self) -> Option<&UserId> {
         match self {
-            Route::Index | Route::LoadBalancerHeartbeat | Route::Heartbeat | Route::Version => None,
+            Route::Index
+            | Route::Document
+            | Route::LoadBalancerHeartbeat
+            | Route::Heartbeat
+            | Route::Version => None,
             Route::Store(user)
             | Route::Head(user)
             | Route::Events(user)
@@ -126,9 +134,11 @@ impl Route {
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Route::Index | Route::LoadBalancerHeartbeat | Route::Heartbeat | Route::Version => {
-                f.write_str(self.pattern())
-            }
+            Route::Index
+            | Route::Document
+            | Route::LoadBalancerHeartbeat
+            | Route::Heartbeat
+            | Route::Version => f.write_str(self.pattern()),
             Route::Store(user) => write!(f, "/0.1/{user}/"),
             Route::Head(user) => write!(f, "/0.1/{user}/head"),
             Route::Events(user) => write!(f, "/0.1/{user}/events"),
@@ -161,6 +171,7 @@ mod tests {
         let (user, id) = (USER.parse().unwrap(), USER.parse().unwrap());
         let routes = [
             Route::Index,
+            Route::Document,
             Route::LoadBalancerHeartbeat,
             Route::Heartbeat,
             Route::Version,
@@ -195,6 +206,7 @@ mod tests {
             "/0.1/",
             "/0.2/",
             "/__version__/",
+            "/openapi.json/",
             &format!("/0.1/{USER}//"),
             &format!("/0.1/{USER}/heads"),
             &format!("/0.1/{USER}/head/"),

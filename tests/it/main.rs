@@ -49,6 +49,8 @@ mod scale;
 mod bundles;
 // The subcommands beside `serve`: what they print, and their exit codes.
 mod cli;
+// The OpenAPI document: against the tables of the source, and against what the server answers.
+mod openapi;
 // The README, run.
 mod readme;
 

@@ -1,0 +1,5 @@
+mod document;
+mod requests;
+mod rows;
+mod schema;
+mod table;
