@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::blocking::blocking;
+use super::connection::Turn;
 use super::content::{self, CHANGING, Resource, Source, json_answer};
 use super::problem::Problem;
 use super::{Answer, Site};
@@ -62,7 +63,7 @@ pub fn index(site: &Site) -> HttpResponse {
 
 /// `GET /openapi.json`: 200 with the document of the protocol, 304 when `If-None-Match` names it; 412
 /// `precondition-failed` when `If-Match` does not.
-pub async fn document(request: &RequestHead) -> Answer {
+pub async fn document(request: &RequestHead, turn: &Turn) -> Answer {
     let resource = Resource {
         tag: DOCUMENT_TAG.clone(),
         media: JSON,
@@ -70,7 +71,7 @@ pub async fn document(request: &RequestHead) -> Answer {
         ranges: false,
         source: Source::Memory(Bytes::from_static(DOCUMENT.as_bytes())),
     };
-    content::answer(request, resource).await
+    content::answer(request, turn, resource).await
 }
 
 /// `GET /__lbheartbeat__`: 200 as long as the process answers.

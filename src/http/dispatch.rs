@@ -115,7 +115,7 @@ async fn endpoint(
     let delete = request.method == Method::DELETE;
     match *route {
         Route::Index if get => Ok(about::index(site)),
-        Route::Document if get => about::document(request).await,
+        Route::Document if get => about::document(request, turn).await,
         Route::LoadBalancerHeartbeat if get => Ok(about::load_balancer_heartbeat()),
         Route::Heartbeat if get => about::heartbeat(site).await,
         Route::Version if get => Ok(about::version()),

@@ -3,7 +3,7 @@
 
 use mentat_sync::store::Mistake;
 
-use crate::power_cuts::everything;
+use crate::power_cuts::{everything, together};
 use crate::proof::{Act, Broken, Effort, Scenario, explore};
 use crate::sim::{Lie, Reading};
 use crate::stories;
@@ -33,6 +33,9 @@ fn lie_is_noticed(lie: Lie) {
         Act::Advance("B"),
     ];
     is_noticed(&broken, &stories::alone("lie", &before, &acts));
+    if matches!(lie, Lie::Contents | Lie::Names) {
+        is_noticed(&broken, &together());
+    }
 }
 
 fn mistake_is_noticed(mistake: Mistake, scenario: &Scenario) {
@@ -71,6 +74,7 @@ fn a_disk_that_does_not_sync_the_bytes_of_head() {
 #[test]
 fn an_answer_before_the_sync() {
     mistake_is_noticed(Mistake::AnswerBeforeSync, &everything());
+    mistake_is_noticed(Mistake::AnswerBeforeSync, &together());
 }
 
 #[test]

@@ -12,7 +12,8 @@ use crate::sim::{Fault, Killed, Random, Reading, Sim, World};
 use crate::stories::without_log;
 
 use Act::{
-    Advance, Ask, Delete, GetHead, GetListing, GetTransaction, Pull, Push, PutChunk, PutTransaction,
+    Advance, Ask, Delete, GetHead, GetListing, GetTransaction, Pull, Push, PutChunk, PutChunks,
+    PutTransaction,
 };
 
 /// What there is, and the request that meets the fault.
@@ -45,6 +46,8 @@ fn cases() -> Vec<Case> {
         case(&[PutTransaction("E")], PutChunk("a")),
         case(&two[..1], PutChunk("a")),
         case(&two[..1], PutChunk("ua")),
+        case(&[], PutChunks(&["a", "b"])),
+        case(&two[..1], PutChunks(&["c", "a", "b"])),
         case(&two[..2], PutTransaction("A")),
         case(&two[..3], PutTransaction("A")),
         case(&two, Advance("B")),

@@ -228,6 +228,7 @@ fn a_bundle_beside_an_advance_to_its_middle() {
 #[test]
 fn a_user_is_deleted_beside_a_bundle() {
     for act in [
+        Act::PutChunks(&["c", "b"]),
         Act::Push(&["C", "D"]),
         Act::Upload(&["Z"]),
         Act::Ask(&["a", "b"]),

@@ -39,6 +39,28 @@ fn a_chunk_that_is_there_already() {
     survives(&alone("chunks again", &before, &acts));
 }
 
+/// New ones, one of them twice, one that is committed and one that is pending.
+pub fn together() -> Scenario {
+    let before = [
+        PutChunk("a"),
+        PutTransaction("A"),
+        Advance("A"),
+        PutChunk("b"),
+    ];
+    let acts = [
+        Act::PutChunks(&["c", "a", "empty", "b", "c"]),
+        PutTransaction("B"),
+    ];
+    alone("chunks together", &before, &acts)
+}
+
+#[test]
+fn chunks_that_are_taken_in_together() {
+    survives(&together());
+    let first = [Act::PutChunks(&["a", "b", "a"]), PutTransaction("A")];
+    survives(&alone("first chunks together", &[], &first));
+}
+
 #[test]
 fn a_transaction_and_the_same_again() {
     let acts = [

@@ -18,6 +18,8 @@ use crate::sim::{Sim, SimDisk};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     PutChunk(Chunk),
+    /// These at a time, taken in together.
+    PutChunks(&'static [Chunk]),
     PutTransaction(Content),
     Advance(Content),
     GetHead,
@@ -84,6 +86,7 @@ impl Act {
         let before = self.begin(book);
         let result = match self {
             Act::PutChunk(name) => put_chunk(store, book, &before, name),
+            Act::PutChunks(names) => bundles::put_chunks(store, book, &before, names),
             Act::PutTransaction(name) => put_transaction(store, book, &before, name),
             Act::Advance(name) => advance(store, book, &before, name),
             Act::GetHead => get_head(store, book, &before),

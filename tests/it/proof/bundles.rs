@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use mentat_sync::disk::{Mode, Place};
-use mentat_sync::model::TransactionId;
-use mentat_sync::store::{PullBundle, PushBundle, Result, Store};
+use mentat_sync::model::{ChunkId, TransactionId, UserId};
+use mentat_sync::store::{Error, PullBundle, PushBundle, PutChunk, Result, Store, Taken, Upload};
 
 use super::acts::{judge_advanced, judge_head, judge_refusal, promise, undisturbed};
 use super::answers::{Answers, Book, Fact};
@@ -22,6 +22,32 @@ pub fn ask(store: &Store, book: &Book, before: &Answers, names: &[Chunk]) -> Res
         }
     }
     Ok(())
+}
+
+/// Each is answered by itself; the first error is given back.
+pub fn put_chunks(store: &Store, book: &Book, before: &Answers, names: &[Chunk]) -> Result<()> {
+    let uploads = names.iter().map(|name| Upload {
+        user: user(),
+        id: match cast::chunk_id(name) {
+            ChunkId::Digest(digest) => digest,
+            ChunkId::Alias(_) => panic!("aliases are put one by one"),
+        },
+        bytes: cast::chunk_bytes(name).to_vec(),
+    });
+    let lock = |user: &UserId| store.lock_blocking(user, Mode::Shared).transpose();
+    let mut failed = Ok(());
+    let outcomes = store.put_together(uploads.collect(), lock);
+    assert_eq!(outcomes.len(), names.len());
+    for (name, outcome) in names.iter().zip(outcomes) {
+        match outcome {
+            Ok(Taken::Put(PutChunk::Stored)) => promise(book, before, Fact::Chunk(name)),
+            Ok(Taken::Put(other)) => book.wrong(format!("PUT chunk {name} is answered {other:?}")),
+            // The user's folder went away between the writing and the lock.
+            Ok(Taken::Sealed(_)) => failed = failed.and(Err(Error::UserGone)),
+            Err(error) => failed = failed.and(Err(error)),
+        }
+    }
+    failed
 }
 
 pub fn push(
