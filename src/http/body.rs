@@ -27,6 +27,8 @@ pub fn announced(headers: &HeaderMap) -> Option<u64> {
 pub struct Body {
     payload: Payload,
     received: u64,
+    /// The length after which nothing is asked of actix any more.
+    whole: Option<u64>,
     stall: Duration,
     state: State,
 }
@@ -47,9 +49,12 @@ impl Body {
         let has_one = announced(headers).is_some_and(|bytes| bytes > 0)
             || headers.contains_key(header::TRANSFER_ENCODING);
         let state = if has_one { State::Open } else { State::Ended };
+        let upgrade = headers.contains_key(header::UPGRADE);
+        let whole = announced(headers).filter(|_| upgrade);
         Self {
             payload,
             received: 0,
+            whole,
             stall,
             state,
         }
@@ -69,6 +74,9 @@ impl Body {
         match timeout(self.stall, self.payload.next()).await {
             Ok(Some(Ok(bytes))) => {
                 self.received += bytes.len() as u64;
+                if self.whole.is_some_and(|whole| self.received >= whole) {
+                    self.state = State::Ended;
+                }
                 Ok(Some(bytes))
             }
             Ok(None) => {

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::body::announced;
-use super::framing::{ChunkedEnd, HeadEnd};
+use super::framing::{ChunkedEnd, Found, HeadEnd};
 
 /// How much of the next request is read while one is being answered: enough to notice that the client
 /// is gone, and for most a whole request.
@@ -39,6 +39,10 @@ const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
     x-content-type-options: nosniff\r\n\r\n\
     {\"type\":\"about:blank\",\"status\":408,\"title\":\"Request Timeout\",\
     \"detail\":\"the head of the request did not come in time\",\"code\":\"timeout\"}\n";
+
+/// What is handed out in place of the first byte that is wrong in a head: actix takes it nowhere, and
+/// refuses the request, after what is still to be answered.
+pub(super) const WRONG: u8 = 0;
 
 /// How long things may take that a client decides on.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +80,8 @@ enum Phase {
     Chunked(ChunkedEnd),
     /// The request is whole: what comes belongs to the next.
     Answering,
+    /// What was handed out of a head ended with [`WRONG`].
+    Wrong,
     /// The connection ends with this answer.
     Last,
 }
@@ -163,16 +169,19 @@ impl Shared {
         )
     }
 
-    /// How many of these bytes belong to what is being handed out now: at least one.
+    /// How many of these bytes belong to what is being handed out now: at least one, or else what
+    /// comes is wrong, as it may also be after those.
     fn take(&mut self, bytes: &[u8]) -> usize {
         let (taken, ended) = match &mut self.phase {
-            Phase::Head(head) => match head.find(bytes) {
-                Some(end) => {
-                    self.phase = Phase::Decoding;
-                    return end;
-                }
-                None => return bytes.len(),
-            },
+            Phase::Head(head) => {
+                let (taken, next) = match head.find(bytes) {
+                    Found::More => return bytes.len(),
+                    Found::End(end) => (end, Phase::Decoding),
+                    Found::Wrong(at) => (at, Phase::Wrong),
+                };
+                self.phase = next;
+                return taken;
+            }
             Phase::Body(left) => {
                 let taken =
                     usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
@@ -183,7 +192,7 @@ impl Shared {
                 Some(end) => (end, true),
                 None => (bytes.len(), false),
             },
-            Phase::Decoding | Phase::Answering | Phase::Last => (0, false),
+            Phase::Decoding | Phase::Answering | Phase::Wrong | Phase::Last => (0, false),
         };
         if ended {
             self.phase = if self.answered {
@@ -193,6 +202,14 @@ impl Shared {
             };
         }
         taken
+    }
+
+    /// Hands out what no head has, where the last bytes taken end before something wrong: there is
+    /// room for it, since that was read into the buffer too.
+    fn end_wrong_head(&self, buffer: &mut ReadBuf<'_>) {
+        if matches!(self.phase, Phase::Wrong) {
+            buffer.put_slice(&[WRONG]);
+        }
     }
 }
 
@@ -240,6 +257,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let taken = shared.take(&self.ahead[..length]);
             buffer.put_slice(&self.ahead[..taken]);
             self.ahead.advance(taken);
+            shared.end_wrong_head(buffer);
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
@@ -252,6 +270,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let taken = shared.take(read);
             self.ahead.extend_from_slice(&read[taken..]);
             buffer.set_filled(before + taken);
+            shared.end_wrong_head(buffer);
         }
         Poll::Ready(Ok(()))
     }

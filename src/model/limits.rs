@@ -173,6 +173,10 @@ pub const BLOCKING_THREADS: usize = 64;
 /// Connections at a time, unless `--max-connections` says otherwise.
 pub const CONNECTIONS: usize = 16_384;
 
+/// The head of a request. Ours have some hundred bytes, and a proxy adds a few hundred; what is more is
+/// refused, so that thousands of connections with half a head each cost little memory.
+pub const HEAD_BYTES: usize = 16 << 10;
+
 /// How long the head of a request may take, unless `--head-timeout` says otherwise.
 pub const HEAD_WAIT: Duration = Duration::from_secs(10);
 
