@@ -12,7 +12,7 @@ mod blocking;
 mod body;
 pub mod bundles;
 pub mod chunks;
-mod conditions;
+pub mod conditions;
 mod connection;
 mod content;
 pub mod dispatch;

@@ -1,2 +1,4 @@
+// The corpora of the fuzz targets that read what comes at the edge.
+mod corpora;
 // Requests whose end is told differently by different readers, and a second one hidden behind.
 mod smuggling;
