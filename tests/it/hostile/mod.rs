@@ -2,3 +2,5 @@
 mod corpora;
 // Requests whose end is told differently by different readers, and a second one hidden behind.
 mod smuggling;
+// Symlinks planted in the store.
+mod symlinks;
