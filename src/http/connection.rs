@@ -81,7 +81,9 @@ enum Phase {
     /// The request is whole: what comes belongs to the next.
     Answering,
     /// What was handed out of a head ended with [`WRONG`].
-    Wrong,
+    WrongHead,
+    /// A body's framing does not end, which actix would go on reading.
+    WrongBody,
     /// The connection ends with this answer.
     Last,
 }
@@ -177,7 +179,7 @@ impl Shared {
                 let (taken, next) = match head.find(bytes) {
                     Found::More => return bytes.len(),
                     Found::End(end) => (end, Phase::Decoding),
-                    Found::Wrong(at) => (at, Phase::Wrong),
+                    Found::Wrong(at) => (at, Phase::WrongHead),
                 };
                 self.phase = next;
                 return taken;
@@ -189,10 +191,14 @@ impl Shared {
                 (taken, *left == 0)
             }
             Phase::Chunked(chunked) => match chunked.find(bytes) {
-                Some(end) => (end, true),
-                None => (bytes.len(), false),
+                Found::End(end) => (end, true),
+                Found::More => (bytes.len(), false),
+                Found::Wrong(at) => {
+                    self.phase = Phase::WrongBody;
+                    return at;
+                }
             },
-            Phase::Decoding | Phase::Answering | Phase::Wrong | Phase::Last => (0, false),
+            _ => (0, false),
         };
         if ended {
             self.phase = if self.answered {
@@ -207,7 +213,7 @@ impl Shared {
     /// Hands out what no head has, where the last bytes taken end before something wrong: there is
     /// room for it, since that was read into the buffer too.
     fn end_wrong_head(&self, buffer: &mut ReadBuf<'_>) {
-        if matches!(self.phase, Phase::Wrong) {
+        if matches!(self.phase, Phase::WrongHead) {
             buffer.put_slice(&[WRONG]);
         }
     }
@@ -340,7 +346,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
         let turn = this.turn.clone();
         let mut shared = turn.0.borrow_mut();
         let before = buffer.filled().len();
-        let polled = if shared.is_open() {
+        let polled = if matches!(shared.phase, Phase::WrongBody) {
+            Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
+        } else if shared.is_open() {
             this.read_on(&mut shared, context, buffer)
         } else {
             this.reading = None;

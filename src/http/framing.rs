@@ -16,14 +16,14 @@ pub struct HeadEnd {
     length: usize,
 }
 
-/// What became of a head.
+/// What became of a head, or of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// It goes on.
     More,
     /// After so many of the bytes it ends.
     End(usize),
-    /// After so many of the bytes comes one that no head has, or that makes it too long.
+    /// After so many of the bytes comes one that is not to stand there, or that makes it too long.
     Wrong(usize),
 }
 
@@ -61,6 +61,8 @@ impl HeadEnd {
 #[derive(Default)]
 pub struct ChunkedEnd {
     place: Place,
+    /// Bytes of the framing since the last of a chunk.
+    framing: usize,
 }
 
 #[derive(Default)]
@@ -82,11 +84,12 @@ enum Place {
 }
 
 impl ChunkedEnd {
-    /// Where, after which of these bytes, the body ends.
-    pub fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+    /// Whether, and after which of these bytes, the body ends. Only framing that is too long is wrong.
+    pub fn find(&mut self, bytes: &[u8]) -> Found {
         let mut index = 0;
         while index < bytes.len() {
             if let Place::Bytes(left) = self.place {
+                self.framing = 0;
                 let here = usize::try_from(left).map_or(usize::MAX, |left| left);
                 let step = here.min(bytes.len() - index);
                 index += step;
@@ -97,13 +100,17 @@ impl ChunkedEnd {
                 continue;
             }
             let byte = bytes[index];
+            if self.framing == limits::FRAMING_BYTES {
+                return Found::Wrong(index);
+            }
+            self.framing += 1;
             index += 1;
             if let (Place::Trailer(true), b'\n') = (&self.place, byte) {
-                return Some(index);
+                return Found::End(index);
             }
             self.place = self.after(byte);
         }
-        None
+        Found::More
     }
 
     fn after(&self, byte: u8) -> Place {
@@ -163,7 +170,7 @@ mod tests {
     fn chunked(bytes: &str) -> Option<usize> {
         let found = everywhere(bytes.as_bytes(), || {
             let mut chunked = ChunkedEnd::default();
-            Box::new(move |bytes| chunked.find(bytes).map_or(Found::More, Found::End))
+            Box::new(move |bytes| chunked.find(bytes))
         });
         match found {
             Found::End(end) => Some(end),
@@ -246,6 +253,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_line_of_framing_has_so_many_bytes_and_no_more() {
+        let most = limits::FRAMING_BYTES;
+        for (start, end) in [("1;", "\r\nx\r\n0\r\n\r\n"), ("0\r\nx: ", "\r\n\r\n")] {
+            let long = format!("{start}{}", "y".repeat(most));
+            let found = ChunkedEnd::default().find(long.as_bytes());
+            assert_eq!(found, Found::Wrong(most), "{start:?}");
+            let fits = format!("{}{end}", &long[..most - 20]);
+            let found = ChunkedEnd::default().find(fits.as_bytes());
+            assert_eq!(found, Found::End(fits.len()), "{start:?}");
+        }
+        // Of many chunks, each has its own.
+        let many = "1;yyyyyyyy\r\nx\r\n".repeat(most);
+        assert_eq!(ChunkedEnd::default().find(many.as_bytes()), Found::More);
+    }
+
     /// Bytes that are much like a head.
     fn almost_a_head() -> impl Strategy<Value = Vec<u8>> {
         let parts = [
@@ -316,7 +339,7 @@ mod tests {
             body.extend(format!("0\r\n{trailer}\r\n").into_bytes());
             let length = body.len();
             body.extend(after);
-            prop_assert_eq!(ChunkedEnd::default().find(&body), Some(length));
+            prop_assert_eq!(ChunkedEnd::default().find(&body), Found::End(length));
         }
     }
 }

@@ -37,6 +37,7 @@ use tokio::sync::Semaphore;
 
 use crate::model::limits;
 use crate::store::Store;
+use body::Room;
 use problem::Problem;
 use watch::Watch;
 
@@ -51,6 +52,8 @@ pub struct Site {
     heartbeat: about::Pulse,
     /// One permit for each push that may be under way: each holds a thread.
     pushes: Arc<Semaphore>,
+    /// What all bodies that are gathered share.
+    room: Room,
 }
 
 /// What the operator chose that is not the store's business.
@@ -83,6 +86,7 @@ impl Site {
             settings,
             heartbeat: about::Pulse::default(),
             pushes: Arc::new(Semaphore::new(limits::PUSHES)),
+            room: Room::new(limits::GATHERED_BYTES),
         }
     }
 }
