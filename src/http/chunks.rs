@@ -148,8 +148,9 @@ impl Upload {
             return limits::SMALL + 1;
         }
         // One that is gathered and one that is written.
-        let share = self.share.take();
-        self.share = share.or_else(|| body.share(2 * limits::PIECE));
+        if self.share.is_none() {
+            self.share = body.share(2 * limits::PIECE);
+        }
         match self.share {
             None => limits::SMALL,
             Some(_) => limits::PIECE,

@@ -241,7 +241,7 @@ fn by_bytes(range: &str, length: u64) -> Wanted {
     else {
         return Wanted::Whole;
     };
-    let digits = |text: &str| text.chars().all(|c| ('0'..='9').contains(&c));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let ends: Vec<&str> = spec.split('-').collect();
     let ([first, last], true) = (&ends[..], unit.to_lowercase() == "bytes") else {
         return Wanted::Whole;
@@ -269,7 +269,7 @@ fn by_bytes(range: &str, length: u64) -> Wanted {
         return Wanted::Whole;
     }
     let mut all = (0..length).filter(|&at| is_in(at));
-    match (all.next(), all.last()) {
+    match (all.next(), all.next_back()) {
         (None, _) => Wanted::Unsatisfiable,
         (Some(first), last) => Wanted::Part {
             first,
@@ -299,7 +299,7 @@ pub fn query(bytes: &[u8]) {
     let number = |name, bounds: std::ops::RangeInclusive<u64>, default| match all(name)[..] {
         [] => Ok(default),
         [""] => Err(()),
-        [text] if text.chars().all(|c| ('0'..='9').contains(&c)) => {
+        [text] if text.bytes().all(|byte| byte.is_ascii_digit()) => {
             let number = text.trim_start_matches('0');
             // What is longer is beyond all bounds.
             let number = match number.len() {

@@ -146,8 +146,16 @@ fn plant(place: &Path, outside: &Path, dangling: bool) {
             }
         }
     }
+    // Whoever reads a file or a chunk through the link gives itself away.
     if target.is_file() {
         fs::write(&target, SECRET).unwrap();
+    } else if target.is_dir() {
+        for name in tree(&target).into_keys() {
+            let file = target.join(name);
+            if file.file_name().unwrap().len() == 64 {
+                fs::write(file, SECRET).unwrap();
+            }
+        }
     }
     if dangling {
         let _ = fs::rename(&target, outside.join("aside"));
@@ -259,6 +267,19 @@ fn try_place(name: &str, dangling: bool) {
     assert_eq!(tree(outside.path()), before, "{what}: deleted");
     for said in heard {
         assert!(!said.contains(SECRET), "{what}: {said}");
+        // Nor is anything told that only stands behind the link.
+        let behind = match name {
+            "users" | "{user}" | "{user}/HEAD" => "head",
+            name if name.starts_with("{user}/transactions") && name.contains("first") => {
+                &store.first
+            }
+            "{user}/transactions" => &store.first,
+            _ => continue,
+        };
+        let (asked, answered) = said.split_once(": ").unwrap_or_default();
+        let told = answered.starts_with("HTTP/1.1 200") && answered.contains(&store.first);
+        let is_read = asked.starts_with("GET") && asked.ends_with(behind);
+        assert!(!is_read || !told, "{what}: {said}");
     }
 }
 
