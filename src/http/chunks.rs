@@ -6,7 +6,7 @@ use actix_web::http::header;
 use tokio::task::JoinHandle;
 
 use super::blocking::{blocking, lock, lock_known, lock_now};
-use super::body::Body;
+use super::body::{Body, Share};
 use super::connection::Turn;
 use super::content::{self, CHANGING, IMMUTABLE, Resource, Source, json_answer};
 use super::gather;
@@ -56,7 +56,7 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Ans
             return Err(Problem::too_large(limit));
         }
         piece.extend_from_slice(&bytes);
-        if piece.len() >= upload.piece() {
+        if piece.len() >= upload.piece(body) {
             upload.hand_over(site, std::mem::take(&mut piece)).await?;
         }
     }
@@ -91,11 +91,12 @@ pub async fn missing(site: &Site, request: &RequestHead, body: &mut Body, user: 
         value.is_some_and(|value| value.to_str().is_ok_and(|value| value.starts_with(media)))
     };
     let lines = says(header::CONTENT_TYPE, "text/plain");
-    let ids = match lines {
-        true => parse_chunk_lines(&text)?,
-        false => parse_chunks(&text)?,
+    let parse = if lines {
+        parse_chunk_lines
+    } else {
+        parse_chunks
     };
-    drop(text);
+    let ids = text.read(parse).await??;
     for id in &ids {
         check(site, id)?;
     }
@@ -134,6 +135,8 @@ pub fn check_spelling(id: &ChunkId) -> Result<(), Problem> {
 struct Upload {
     user: UserId,
     writing: Option<JoinHandle<store::Result<Staged>>>,
+    /// What room it has for large pieces.
+    share: Option<Share>,
 }
 
 /// How the last piece of work of an upload ended.
@@ -148,14 +151,22 @@ impl Upload {
         Self {
             user,
             writing: None,
+            share: None,
         }
     }
 
     /// How much is gathered before it is handed over: little at first, since most chunks are small
     /// and a thousand slow clients must not hold a thousand large pieces.
-    fn piece(&self) -> usize {
-        match self.writing {
-            None => limits::SMALL + 1,
+    fn piece(&mut self, body: &Body) -> usize {
+        if self.writing.is_none() {
+            return limits::SMALL + 1;
+        }
+        // One that is gathered and one that is written.
+        if self.share.is_none() {
+            self.share = body.share(2 * limits::PIECE);
+        }
+        match self.share {
+            None => limits::SMALL,
             Some(_) => limits::PIECE,
         }
     }

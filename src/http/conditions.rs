@@ -32,7 +32,7 @@ pub fn wanted(headers: &HeaderMap, tag: &str, bytes: u64, ranges: bool) -> Wante
     if holds(headers, tag) {
         return Wanted::NotModified;
     }
-    let Some(range) = headers.get(header::RANGE).filter(|_| ranges) else {
+    let Some(value) = headers.get(header::RANGE).filter(|_| ranges) else {
         return Wanted::Whole;
     };
     let unchanged = match headers.get(header::IF_RANGE) {
@@ -40,8 +40,8 @@ pub fn wanted(headers: &HeaderMap, tag: &str, bytes: u64, ranges: bool) -> Wante
         Some(value) => value.as_bytes() == tag.as_bytes(),
         None => true,
     };
-    match range.to_str() {
-        Ok(range) if unchanged => part(range, bytes),
+    match value.to_str() {
+        Ok(value) if unchanged => range(value, bytes),
         _ => Wanted::Whole,
     }
 }
@@ -79,10 +79,10 @@ fn any_of(
     }))
 }
 
-/// Reads a `Range` (14.2). What is not understood is ignored, as the RFC has it: other units, wrong
-/// syntax, and more ranges than one.
-fn part(range: &str, bytes: u64) -> Wanted {
-    let Some((unit, spec)) = range.split_once('=') else {
+/// What the value of a `Range` wants of so many bytes (14.2). What is not understood is ignored, as the
+/// RFC has it: other units, wrong syntax, and more ranges than one.
+pub fn range(value: &str, bytes: u64) -> Wanted {
+    let Some((unit, spec)) = value.split_once('=') else {
         return Wanted::Whole;
     };
     let Some((first, last)) = spec.trim().split_once('-') else {
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_range_is_cut_to_what_is_there() {
-        for (range, wanted) in [
+        for (value, wanted) in [
             ("bytes=0-0", bytes(0, 0)),
             ("bytes=0-9", bytes(0, 9)),
             ("bytes=0-", bytes(0, 9)),
@@ -145,15 +145,15 @@ mod tests {
             ("bytes=99999999999999999999999-", Wanted::Unsatisfiable),
             ("bytes=-0", Wanted::Unsatisfiable),
         ] {
-            assert_eq!(part(range, 10), wanted, "{range}");
+            assert_eq!(range(value, 10), wanted, "{value}");
         }
-        assert_eq!(part("bytes=0-", 0), Wanted::Unsatisfiable);
-        assert_eq!(part("bytes=-5", 0), Wanted::Whole);
+        assert_eq!(range("bytes=0-", 0), Wanted::Unsatisfiable);
+        assert_eq!(range("bytes=-5", 0), Wanted::Whole);
     }
 
     #[test]
     fn a_range_that_is_none_is_ignored() {
-        for range in [
+        for value in [
             "",
             "bytes",
             "bytes=",
@@ -168,7 +168,7 @@ mod tests {
             "bytes 0-1",
             "bytes=0 - 1",
         ] {
-            assert_eq!(part(range, 10), Wanted::Whole, "{range}");
+            assert_eq!(range(value, 10), Wanted::Whole, "{value}");
         }
     }
 

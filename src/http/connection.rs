@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::body::announced;
-use super::framing::{ChunkedEnd, HeadEnd};
+use super::framing::{ChunkedEnd, Found, HeadEnd};
 use super::socket::Socket;
 use crate::disk::Handle;
 
@@ -43,6 +43,10 @@ const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
     x-content-type-options: nosniff\r\n\r\n\
     {\"type\":\"about:blank\",\"status\":408,\"title\":\"Request Timeout\",\
     \"detail\":\"the head of the request did not come in time\",\"code\":\"timeout\"}\n";
+
+/// What is handed out in place of the first byte that is wrong in a head: actix takes it nowhere, and
+/// refuses the request, after what is still to be answered.
+pub(super) const WRONG: u8 = 0;
 
 /// How long things may take that a client decides on.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +102,10 @@ enum Phase {
     Chunked(ChunkedEnd),
     /// The request is whole: what comes belongs to the next.
     Answering,
+    /// What was handed out of a head ended with [`WRONG`].
+    WrongHead,
+    /// A body's framing does not end, which actix would go on reading.
+    WrongBody,
     /// The connection ends with this answer.
     Last,
 }
@@ -272,16 +280,19 @@ impl Shared {
         )
     }
 
-    /// How many of these bytes belong to what is being handed out now: at least one.
+    /// How many of these bytes belong to what is being handed out now: at least one, or else what
+    /// comes is wrong, as it may also be after those.
     fn take(&mut self, bytes: &[u8]) -> usize {
         let (taken, ended) = match &mut self.phase {
-            Phase::Head(head) => match head.find(bytes) {
-                Some(end) => {
-                    self.phase = Phase::Decoding;
-                    return end;
-                }
-                None => return bytes.len(),
-            },
+            Phase::Head(head) => {
+                let (taken, next) = match head.find(bytes) {
+                    Found::More => return bytes.len(),
+                    Found::End(end) => (end, Phase::Decoding),
+                    Found::Wrong(at) => (at, Phase::WrongHead),
+                };
+                self.phase = next;
+                return taken;
+            }
             Phase::Body(left) => {
                 let taken =
                     usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
@@ -289,10 +300,14 @@ impl Shared {
                 (taken, *left == 0)
             }
             Phase::Chunked(chunked) => match chunked.find(bytes) {
-                Some(end) => (end, true),
-                None => (bytes.len(), false),
+                Found::End(end) => (end, true),
+                Found::More => (bytes.len(), false),
+                Found::Wrong(at) => {
+                    self.phase = Phase::WrongBody;
+                    return at;
+                }
             },
-            Phase::Decoding | Phase::Answering | Phase::Last => (0, false),
+            _ => (0, false),
         };
         if ended {
             self.phase = if self.answered {
@@ -302,6 +317,14 @@ impl Shared {
             };
         }
         taken
+    }
+
+    /// Hands out what no head has, where the last bytes taken end before something wrong: there is
+    /// room for it, since that was read into the buffer too.
+    fn end_wrong_head(&self, buffer: &mut ReadBuf<'_>) {
+        if matches!(self.phase, Phase::WrongHead) {
+            buffer.put_slice(&[WRONG]);
+        }
     }
 }
 
@@ -349,6 +372,7 @@ impl<S: Socket> Connection<S> {
             let taken = shared.take(&self.ahead[..length]);
             buffer.put_slice(&self.ahead[..taken]);
             self.ahead.advance(taken);
+            shared.end_wrong_head(buffer);
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
@@ -361,6 +385,7 @@ impl<S: Socket> Connection<S> {
             let taken = shared.take(read);
             self.ahead.extend_from_slice(&read[taken..]);
             buffer.set_filled(before + taken);
+            shared.end_wrong_head(buffer);
         }
         Poll::Ready(Ok(()))
     }
@@ -430,7 +455,9 @@ impl<S: Socket> AsyncRead for Connection<S> {
         let turn = this.turn.clone();
         let mut shared = turn.0.borrow_mut();
         let before = buffer.filled().len();
-        let polled = if shared.is_open() {
+        let polled = if matches!(shared.phase, Phase::WrongBody) {
+            Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
+        } else if shared.is_open() {
             this.read_on(&mut shared, context, buffer)
         } else {
             this.reading = None;

@@ -29,7 +29,12 @@ pub async fn respond(
 ) -> HttpResponse {
     let started = Instant::now();
     let route = Route::parse(request.uri.path());
-    let mut body = Body::new(payload, request.headers(), site.settings.body_stall);
+    let mut body = Body::new(
+        payload,
+        request.headers(),
+        site.settings.body_stall,
+        &site.room,
+    );
     let answer = match admit(site, &route, request) {
         Ok(route) => endpoint(site, route, request, &mut body, turn).await,
         Err(problem) => Err(problem),

@@ -1,13 +1,30 @@
-//! Where a request ends among the bytes of a connection (RFC 9112). This only looks: actix reads and
-//! judges the same bytes, and refuses what is malformed.
+//! Where a request ends among the bytes of a connection (RFC 9112). This mostly looks: actix reads and
+//! judges the same bytes, and refuses what is malformed. Heads are judged here where it is lenient: it
+//! takes a line feed alone for a line end, which a proxy in front may not, and a head of 128 KiB.
+
+use crate::model::limits;
 
 /// Looks for the end of a request's head.
 #[derive(Default)]
 pub struct HeadEnd {
     /// Something other than the line ends that may stand before a request has come.
     begun: bool,
-    /// The current line has nothing in it yet.
-    at_line_start: bool,
+    /// The current line has something in it.
+    in_line: bool,
+    /// The last byte was a carriage return.
+    returned: bool,
+    length: usize,
+}
+
+/// What became of a head, or of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It goes on.
+    More,
+    /// After so many of the bytes it ends.
+    End(usize),
+    /// After so many of the bytes comes one that is not to stand there, or that makes it too long.
+    Wrong(usize),
 }
 
 impl HeadEnd {
@@ -16,20 +33,26 @@ impl HeadEnd {
         self.begun
     }
 
-    /// Where, after which of these bytes, the head ends.
-    pub fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+    /// Whether, and after which of these bytes, the head ends.
+    pub fn find(&mut self, bytes: &[u8]) -> Found {
         for (index, &byte) in bytes.iter().enumerate() {
+            self.length += 1;
+            // A line ends with both (RFC 9112, 2.2), and neither stands anywhere else.
+            if self.returned != (byte == b'\n') || self.length > limits::HEAD_BYTES {
+                return Found::Wrong(index);
+            }
             match byte {
-                b'\n' if self.begun && self.at_line_start => return Some(index + 1),
-                b'\n' => self.at_line_start = true,
+                b'\n' if self.begun && !self.in_line => return Found::End(index + 1),
+                b'\n' => self.in_line = false,
                 b'\r' => {}
                 _ => {
                     self.begun = true;
-                    self.at_line_start = false;
+                    self.in_line = true;
                 }
             }
+            self.returned = byte == b'\r';
         }
-        None
+        Found::More
     }
 }
 
@@ -38,6 +61,8 @@ impl HeadEnd {
 #[derive(Default)]
 pub struct ChunkedEnd {
     place: Place,
+    /// Bytes of the framing since the last of a chunk.
+    framing: usize,
 }
 
 #[derive(Default)]
@@ -59,11 +84,12 @@ enum Place {
 }
 
 impl ChunkedEnd {
-    /// Where, after which of these bytes, the body ends.
-    pub fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+    /// Whether, and after which of these bytes, the body ends. Only framing that is too long is wrong.
+    pub fn find(&mut self, bytes: &[u8]) -> Found {
         let mut index = 0;
         while index < bytes.len() {
             if let Place::Bytes(left) = self.place {
+                self.framing = 0;
                 let here = usize::try_from(left).map_or(usize::MAX, |left| left);
                 let step = here.min(bytes.len() - index);
                 index += step;
@@ -74,13 +100,17 @@ impl ChunkedEnd {
                 continue;
             }
             let byte = bytes[index];
+            if self.framing == limits::FRAMING_BYTES {
+                return Found::Wrong(index);
+            }
+            self.framing += 1;
             index += 1;
             if let (Place::Trailer(true), b'\n') = (&self.place, byte) {
-                return Some(index);
+                return Found::End(index);
             }
             self.place = self.after(byte);
         }
-        None
+        Found::More
     }
 
     fn after(&self, byte: u8) -> Place {
@@ -113,23 +143,24 @@ mod tests {
     use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 
     /// Looks for the end in all cuts of the bytes in two, and says where it is, if all agree.
-    fn everywhere(
-        bytes: &[u8],
-        new: impl Fn() -> Box<dyn FnMut(&[u8]) -> Option<usize>>,
-    ) -> Option<usize> {
+    fn everywhere(bytes: &[u8], new: impl Fn() -> Box<dyn FnMut(&[u8]) -> Found>) -> Found {
         let whole = new()(bytes);
         for cut in 0..=bytes.len() {
             let mut find = new();
             let found = match find(&bytes[..cut]) {
-                Some(end) => Some(end),
-                None => find(&bytes[cut..]).map(|end| cut + end),
+                Found::More => match find(&bytes[cut..]) {
+                    Found::More => Found::More,
+                    Found::End(end) => Found::End(cut + end),
+                    Found::Wrong(at) => Found::Wrong(cut + at),
+                },
+                found => found,
             };
             assert_eq!(found, whole, "cut at {cut}");
         }
         whole
     }
 
-    fn head(bytes: &str) -> Option<usize> {
+    fn head(bytes: &str) -> Found {
         everywhere(bytes.as_bytes(), || {
             let mut head = HeadEnd::default();
             Box::new(move |bytes| head.find(bytes))
@@ -137,10 +168,14 @@ mod tests {
     }
 
     fn chunked(bytes: &str) -> Option<usize> {
-        everywhere(bytes.as_bytes(), || {
+        let found = everywhere(bytes.as_bytes(), || {
             let mut chunked = ChunkedEnd::default();
             Box::new(move |bytes| chunked.find(bytes))
-        })
+        });
+        match found {
+            Found::End(end) => Some(end),
+            _ => None,
+        }
     }
 
     #[test]
@@ -148,11 +183,10 @@ mod tests {
         for (one, rest) in [
             ("GET / HTTP/1.1\r\n\r\n", "GET"),
             ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\r\n\r\n"),
-            ("GET / HTTP/1.1\nHost: x\n\n", "x"),
-            ("GET / HTTP/1.1\nHost: x\n\r\n", ""),
-            ("\r\n\r\n\nGET / HTTP/1.1\r\n\r\n", "x"),
+            ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", "x"),
         ] {
-            assert_eq!(head(&format!("{one}{rest}")), Some(one.len()), "{one:?}");
+            let found = head(&format!("{one}{rest}"));
+            assert_eq!(found, Found::End(one.len()), "{one:?}");
         }
         for none in [
             "",
@@ -160,8 +194,39 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: x\r\n",
             "GET /\r\nx\r",
         ] {
-            assert_eq!(head(none), None, "{none:?}");
+            assert_eq!(head(none), Found::More, "{none:?}");
         }
+    }
+
+    #[test]
+    fn a_line_ends_with_both_characters() {
+        for (sound, rest) in [
+            ("GET / HTTP/1.1", "\nHost: x\n\n"),
+            ("GET / HTTP/1.1\r\nHost: x\r\n", "\n"),
+            ("GET / HTTP/1.1\r\nHost: x\r", "y: z\r\n\r\n"),
+            ("GET / HTTP/1.1\r", "\r\n\r\n"),
+            ("\r\n", "\nGET / HTTP/1.1\r\n\r\n"),
+        ] {
+            let found = head(&format!("{sound}{rest}"));
+            assert_eq!(found, Found::Wrong(sound.len()), "{sound:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_has_so_many_bytes_and_no_more() {
+        let of = |length: usize| {
+            let (start, end) = ("GET / HTTP/1.1\r\nx: ", "\r\n\r\n");
+            let value = "y".repeat(length - start.len() - end.len());
+            HeadEnd::default().find(format!("{start}{value}{end}").as_bytes())
+        };
+        let most = limits::HEAD_BYTES;
+        assert_eq!(of(most), Found::End(most));
+        assert_eq!(of(most + 1), Found::Wrong(most));
+        let empty = "\r\n".repeat(most);
+        assert_eq!(
+            HeadEnd::default().find(empty.as_bytes()),
+            Found::Wrong(most)
+        );
     }
 
     #[test]
@@ -186,6 +251,22 @@ mod tests {
         ] {
             assert_eq!(chunked(none), None, "{none:?}");
         }
+    }
+
+    #[test]
+    fn a_line_of_framing_has_so_many_bytes_and_no_more() {
+        let most = limits::FRAMING_BYTES;
+        for (start, end) in [("1;", "\r\nx\r\n0\r\n\r\n"), ("0\r\nx: ", "\r\n\r\n")] {
+            let long = format!("{start}{}", "y".repeat(most));
+            let found = ChunkedEnd::default().find(long.as_bytes());
+            assert_eq!(found, Found::Wrong(most), "{start:?}");
+            let fits = format!("{}{end}", &long[..most - 20]);
+            let found = ChunkedEnd::default().find(fits.as_bytes());
+            assert_eq!(found, Found::End(fits.len()), "{start:?}");
+        }
+        // Of many chunks, each has its own.
+        let many = "1;yyyyyyyy\r\nx\r\n".repeat(most);
+        assert_eq!(ChunkedEnd::default().find(many.as_bytes()), Found::More);
     }
 
     /// Bytes that are much like a head.
@@ -216,21 +297,30 @@ mod tests {
 
     proptest! {
         /// actix reads heads with httparse. Where we say that one ends, it must not wait for more: it
-        /// would not get any. Where it says so, we must have said it too.
+        /// would not get any. Where it says so, we must have said it too, or that something is wrong.
         #[test]
         fn a_head_ends_where_actix_finds_its_end(bytes in almost_a_head()) {
-            let ended = HeadEnd::default().find(&bytes);
+            let found = HeadEnd::default().find(&bytes);
             let mut headers = [httparse::EMPTY_HEADER; 96];
             let mut request = httparse::Request::new(&mut headers);
-            if let Some(end) = ended {
-                let parsed = request.parse(&bytes[..end]);
-                prop_assert!(!matches!(parsed, Ok(httparse::Status::Partial)), "{parsed:?}");
-                if let Ok(httparse::Status::Complete(there)) = parsed {
-                    prop_assert_eq!(there, end);
+            match found {
+                Found::End(end) => {
+                    let parsed = request.parse(&bytes[..end]);
+                    prop_assert!(!matches!(parsed, Ok(httparse::Status::Partial)), "{parsed:?}");
+                    if let Ok(httparse::Status::Complete(there)) = parsed {
+                        prop_assert_eq!(there, end);
+                    }
                 }
-            } else {
-                let parsed = request.parse(&bytes);
-                prop_assert!(!matches!(parsed, Ok(httparse::Status::Complete(_))), "{parsed:?}");
+                Found::Wrong(at) => {
+                    // A connection ends a head that is wrong like this.
+                    let ended = [&bytes[..at], &[super::super::connection::WRONG]].concat();
+                    let parsed = request.parse(&ended);
+                    prop_assert!(parsed.is_err(), "{parsed:?}");
+                }
+                Found::More => {
+                    let parsed = request.parse(&bytes);
+                    prop_assert!(!matches!(parsed, Ok(httparse::Status::Complete(_))), "{parsed:?}");
+                }
             }
         }
 
@@ -249,7 +339,7 @@ mod tests {
             body.extend(format!("0\r\n{trailer}\r\n").into_bytes());
             let length = body.len();
             body.extend(after);
-            prop_assert_eq!(ChunkedEnd::default().find(&body), Some(length));
+            prop_assert_eq!(ChunkedEnd::default().find(&body), Found::End(length));
         }
     }
 }

@@ -79,11 +79,10 @@ async fn another_head(
 /// `not-a-descendant`, `has-descendants`, `missing-chunks`. 400 `malformed-json`, `malformed-id`;
 /// 413 `too-large`; 503 `busy`; 507 `no-space`.
 pub async fn put(site: &Site, body: &mut Body, user: UserId) -> Answer {
-    let to = parse_head(
-        &body
-            .gather(limits::HEAD_BODY_BYTES, Problem::too_large)
-            .await?,
-    )?;
+    let text = body
+        .gather(limits::HEAD_BODY_BYTES, Problem::too_large)
+        .await?;
+    let to = text.read(parse_head).await??;
     let advanced = match lock(site, &user, Mode::Exclusive).await? {
         Some(lock) => advance(site, lock, to).await?,
         None => unknown_user(site, user, to).await?,

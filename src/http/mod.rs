@@ -12,7 +12,7 @@ mod blocking;
 mod body;
 pub mod bundles;
 pub mod chunks;
-mod conditions;
+pub mod conditions;
 mod connection;
 mod content;
 pub mod dispatch;
@@ -39,6 +39,7 @@ use tokio::sync::Semaphore;
 
 use crate::model::limits;
 use crate::store::Store;
+use body::Room;
 use problem::Problem;
 use watch::Watch;
 
@@ -54,6 +55,8 @@ pub struct Site {
     heartbeat: about::Pulse,
     /// One permit for each push that may be under way: each holds a thread.
     pushes: Arc<Semaphore>,
+    /// What all bodies that are gathered share.
+    room: Room,
 }
 
 /// What the operator chose that is not the store's business.
@@ -87,6 +90,7 @@ impl Site {
             gather: Arc::default(),
             heartbeat: about::Pulse::default(),
             pushes: Arc::new(Semaphore::new(limits::PUSHES)),
+            room: Room::new(limits::GATHERED_BYTES),
         }
     }
 }

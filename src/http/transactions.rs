@@ -131,8 +131,7 @@ pub async fn get(
 pub async fn put(site: &Site, body: &mut Body, user: UserId, id: TransactionId) -> Answer {
     let text = body.gather(limits::TRANSACTION_BYTES, too_long).await?;
     let uuids = site.store.options().uuid_chunk_ids;
-    let proposal = propose(&text, id, uuids)?;
-    drop(text);
+    let proposal = text.read(move |text| propose(text, id, uuids)).await??;
     let drafted = blocking(site, move |store| {
         let draft = store.draft(&user, proposal)?;
         Ok(match lock_now(store, &user, Mode::Shared) {

@@ -189,6 +189,20 @@ pub const BLOCKING_THREADS: usize = 64;
 /// Connections at a time, unless `--max-connections` says otherwise.
 pub const CONNECTIONS: usize = 16_384;
 
+/// The head of a request. Ours have some hundred bytes, and a proxy adds a few hundred; what is more is
+/// refused, so that thousands of connections with half a head each cost little memory.
+pub const HEAD_BYTES: usize = 16 << 10;
+
+/// The memory in which all large bodies are gathered: a few of the largest transactions at a time, or
+/// as many as anybody has devices of usual ones. Who finds none is told 503 `busy`.
+pub const GATHERED_BYTES: usize = 64 << 20;
+
+/// A body up to this size always has room.
+pub const SMALL_BODY: usize = 16 << 10;
+
+/// A line of a chunked body's framing, or its trailer: clients send a few digits and nothing more.
+pub const FRAMING_BYTES: usize = 16 << 10;
+
 /// How long the head of a request may take, unless `--head-timeout` says otherwise.
 pub const HEAD_WAIT: Duration = Duration::from_secs(10);
 

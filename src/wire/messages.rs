@@ -196,6 +196,14 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], form: &str) -> Result<T, Malfor
     })
 }
 
+/// The same, of an object: to serde a list of its values, in order, would do too.
+fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8], form: &str) -> Result<T, Malformed> {
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Malformed::Json(format!("not of the form {form}: a list")));
+    }
+    parse(body, form)
+}
+
 /// Reads the body of `PUT …/head`: `{"head":id}`, and nothing else.
 pub fn parse_head(body: &[u8]) -> Result<TransactionId, Malformed> {
     #[derive(Deserialize)]
@@ -203,7 +211,7 @@ pub fn parse_head(body: &[u8]) -> Result<TransactionId, Malformed> {
     struct Form {
         head: Spelled<TransactionId>,
     }
-    let Form { head } = parse(body, r#"{"head":id}"#)?;
+    let Form { head } = parse_object(body, r#"{"head":id}"#)?;
     Ok(head.0?)
 }
 
@@ -226,7 +234,7 @@ pub fn parse_transaction(body: &[u8], id: TransactionId) -> Result<ProposedTrans
         parent: Spelled<TransactionId>,
         chunks: SpelledList<ChunkId, { limits::TRANSACTION_CHUNKS }>,
     }
-    let form: Form = parse(body, r#"{"parent":id,"chunks":[id…]}"#)?;
+    let form: Form = parse_object(body, r#"{"parent":id,"chunks":[id…]}"#)?;
     if let Some(Spelled(given)) = form.id
         && given? != id
     {
@@ -300,6 +308,7 @@ mod tests {
             r#"{"head":null}"#.to_owned(),
             r#"{"head":1}"#.to_owned(),
             format!(r#""{ID}""#),
+            format!(r#"["{ID}"]"#),
         ] {
             assert!(is_json(parse_head(bad.as_bytes())), "{bad}");
         }
@@ -364,6 +373,7 @@ mod tests {
             format!(r#"{{"parent":"{root}","chunks":[],"seq":-1}}"#),
             format!(r#"{{"parent":"{root}","chunks":[],"seq":1.5}}"#),
             format!(r#"{{"parent":"{root}","chunks":[]"#),
+            format!(r#" ["{ID}",1,"{root}",[]]"#),
         ] {
             assert!(is_json(parse(&bad)), "{bad}");
         }

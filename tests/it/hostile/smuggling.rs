@@ -1,0 +1,427 @@
+//! Requests whose framing two readers could understand differently (RFC 9112, 11.2). Behind each stands
+//! a whole upload: read as a request of its own, it would be one that a proxy in front never saw.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::kit::{Chunk, Connection, ROOT, Server, chunk, transaction_id, tree};
+
+/// How long the servers here wait for what does not come.
+const SHORT: &[&str] = &["--head-timeout", "1s", "--body-timeout", "1s"];
+
+/// The body of the request in front, plain and in chunks.
+const HELLO: &str = "hello";
+const CHUNKED: &str = "5\r\nhello\r\n0\r\n\r\n";
+
+/// A request in front: its request line and headers, without `PUT path ` and the empty line, and its body.
+struct Front {
+    what: String,
+    method: &'static str,
+    head: Vec<u8>,
+    body: Vec<u8>,
+}
+
+fn front(what: &str, head: impl AsRef<[u8]>, body: impl AsRef<[u8]>) -> Front {
+    Front {
+        what: what.to_owned(),
+        method: "PUT",
+        head: head.as_ref().to_vec(),
+        body: body.as_ref().to_vec(),
+    }
+}
+
+/// Headers that say too much, or nothing that can be relied on, about where the body ends.
+fn lengths() -> Vec<Front> {
+    let mut fronts = Vec::new();
+    let mut add = |headers: &str, body: &str| {
+        let head = format!(" HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+        fronts.push(front(headers, head, body));
+    };
+    for both in [
+        "content-length: 15\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ncontent-length: 15",
+        "content-length: 0\r\ntransfer-encoding: chunked",
+        "Content-Length: 5\r\nTransfer-Encoding: Chunked",
+    ] {
+        add(both, CHUNKED);
+    }
+    for length in [
+        "5\r\ncontent-length: 0",
+        "0\r\ncontent-length: 5",
+        "5\r\ncontent-length: 5",
+        "5, 5",
+        "5,0",
+        "+5",
+        "-5",
+        "5 5",
+        "0x5",
+        "5.0",
+        "5e0",
+        "5;",
+        "",
+        "\"5\"",
+        "\u{665}",
+        "\u{b}5",
+        "5\u{c}",
+        "18446744073709551621",
+    ] {
+        add(&format!("content-length: {length}"), HELLO);
+    }
+    for coding in [
+        "chunked, identity",
+        "identity, chunked",
+        "gzip, chunked",
+        "chunked, chunked",
+        "chunked\r\ntransfer-encoding: chunked",
+        "chunked\r\ntransfer-encoding: identity",
+        "identity\r\ntransfer-encoding: chunked",
+        "identity",
+        "xchunked",
+        "chunkedx",
+        "chunked;q=1",
+        "\"chunked\"",
+        "chunked,",
+        ",chunked",
+        "\u{b}chunked",
+        "chunked\u{c}",
+        "",
+    ] {
+        add(&format!("transfer-encoding: {coding}"), CHUNKED);
+    }
+    fronts
+}
+
+/// Heads that are cut into lines and fields differently by different readers.
+fn lines() -> Vec<Front> {
+    let mut fronts = Vec::new();
+    for headers in [
+        // A space where none may be.
+        "content-length : 5\r\n",
+        "content-length\t: 5\r\n",
+        " content-length: 5\r\n",
+        "content length: 5\r\n",
+        // Lines that go on.
+        "x: y\r\n z\r\ncontent-length: 5\r\n",
+        "x: y\r\n\tz\r\ncontent-length: 5\r\n",
+        "content-length:\r\n 5\r\n",
+        "content-length: 0\r\n 5\r\n",
+        "x: y\r\n content-length: 5\r\n",
+        // A carriage return alone.
+        "x: y\rcontent-length: 5\r\n",
+        "x: y\r\r\ncontent-length: 5\r\n",
+        "\rcontent-length: 5\r\n",
+        "content-length: 5\r",
+        "content-length: 5\r\r\n",
+        // A line feed alone.
+        "x: y\ncontent-length: 5\r\n",
+        "content-length: 5\n",
+        "content-length: 5\r\n\n",
+        "\ncontent-length: 5\r\n",
+        // What is no text.
+        "x: y\0\r\ncontent-length: 5\r\n",
+        "x\0: y\r\ncontent-length: 5\r\n",
+        "content-length: 5\0\r\n",
+        "content-length\0: 5\r\n",
+        "x: \u{1}\r\ncontent-length: 5\r\n",
+        "x: \u{7f}\r\ncontent-length: 5\r\n",
+        // What is no field.
+        "content-length 5\r\n",
+        ": 5\r\ncontent-length: 5\r\n",
+        "x\r\ncontent-length: 5\r\n",
+        "(x): y\r\ncontent-length: 5\r\n",
+        "x\u{e9}: y\r\ncontent-length: 5\r\n",
+        // Hosts.
+        "host: x\r\ncontent-length: 5\r\n",
+        "host: y\r\ncontent-length: 5\r\n",
+    ] {
+        let head = format!(" HTTP/1.1\r\nhost: x\r\n{headers}");
+        fronts.push(front(headers, head, HELLO));
+    }
+    let length = "host: x\r\ncontent-length: 5\r\n";
+    for (what, head) in [
+        ("no host", " HTTP/1.1\r\ncontent-length: 5\r\n".to_owned()),
+        (
+            "a space before the first field",
+            format!(" HTTP/1.1\r\n {length}"),
+        ),
+        (
+            "a line feed after the request line",
+            format!(" HTTP/1.1\n{length}"),
+        ),
+        ("a carriage return after it", format!(" HTTP/1.1\r{length}")),
+        (
+            "a space after the version",
+            format!(" HTTP/1.1 \r\n{length}"),
+        ),
+        (
+            "a word after the version",
+            format!(" HTTP/1.1 x\r\n{length}"),
+        ),
+        (
+            "a space in the target",
+            format!("/x y HTTP/1.1\r\n{length}"),
+        ),
+        ("a NUL in the target", format!("\0 HTTP/1.1\r\n{length}")),
+        ("no version", format!("\r\n{length}")),
+        ("version 2.0", format!(" HTTP/2.0\r\n{length}")),
+        ("version 1.2", format!(" HTTP/1.2\r\n{length}")),
+        ("version 1.10", format!(" HTTP/1.10\r\n{length}")),
+        ("a version in lower case", format!(" http/1.1\r\n{length}")),
+        (
+            "a request line of 64 KiB",
+            format!("{} HTTP/1.1\r\n{length}", "x".repeat(64 << 10)),
+        ),
+        (
+            "a field of 64 KiB",
+            format!(" HTTP/1.1\r\nx: {}\r\n{length}", "y".repeat(64 << 10)),
+        ),
+        (
+            "a thousand fields",
+            format!(" HTTP/1.1\r\n{}{length}", "x: y\r\n".repeat(1000)),
+        ),
+    ] {
+        fronts.push(front(what, head, HELLO));
+    }
+    let old = " HTTP/1.0\r\nhost: x\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n";
+    fronts.push(front("chunks in HTTP/1.0", old, CHUNKED));
+    fronts
+}
+
+/// Bodies in chunks whose chunks are none.
+fn chunks() -> Vec<Front> {
+    let head = " HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n";
+    [
+        // Sizes that are none, or that overflow to 5 or to 0.
+        "fffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+        "10000000000000005\r\nhello\r\n0\r\n\r\n",
+        "10000000000000000\r\n\r\n",
+        "+5\r\nhello\r\n0\r\n\r\n",
+        "-5\r\nhello\r\n0\r\n\r\n",
+        "0x5\r\nhello\r\n0\r\n\r\n",
+        " 5\r\nhello\r\n0\r\n\r\n",
+        "5_\r\nhello\r\n0\r\n\r\n",
+        "5 0\r\nhello\r\n0\r\n\r\n",
+        "5,\r\nhello\r\n0\r\n\r\n",
+        "\r\nhello\r\n0\r\n\r\n",
+        "\r\n\r\n",
+        ";x\r\nhello\r\n0\r\n\r\n",
+        "g\r\nhello\r\n0\r\n\r\n",
+        // Extensions that hide a line end.
+        "5;x\nhello\r\n0\r\n\r\n",
+        "5;x\ry\r\nhello\r\n0\r\n\r\n",
+        "5;\0\r\nhello\r\n0\r\n\r\n",
+        "0;x\n\r\n",
+        // Line ends that are none, or are not there.
+        "5\nhello\r\n0\r\n\r\n",
+        "5\rhello\r\n0\r\n\r\n",
+        "5\r\rhello\r\n0\r\n\r\n",
+        "5\r\nhello\n0\r\n\r\n",
+        "5\r\nhello\r0\r\n\r\n",
+        "5\r\nhello0\r\n\r\n",
+        "5\r\nhelloxx0\r\n\r\n",
+        "5\r\nhello!\r\n0\r\n\r\n",
+        "5\r\nhello\r\n0\n\r\n",
+        "5\r\nhello\r\n0\n\n",
+        "5\r\nhello\r\n0\r\n\rx",
+        "5\r\nhello\r\n0\r\n\n",
+        // A trailer with a line end of its own.
+        "5\r\nhello\r\n0\r\nx: y\n\r\n",
+        "5\r\nhello\r\n0\r\nx: y\n\n",
+        "5\r\nhello\r\n0\r\nx: y\rz\r\n\r\n",
+    ]
+    .into_iter()
+    .map(|body| front(body, head, body))
+    .collect()
+}
+
+/// A server, and what stands in it before anybody tries.
+struct Ground {
+    server: Server,
+    before: Vec<String>,
+}
+
+impl Ground {
+    fn lay() -> Self {
+        let server = Server::with(SHORT);
+        let mut device = server.device("ada");
+        device.commit(&transaction_id("first"), ROOT, &[&chunk("stored")]);
+        // What was committed leaves incoming/ after its answer.
+        let since = Instant::now();
+        let left =
+            |name: &String| name.contains("/incoming/") && server.data().join(name).is_file();
+        while names(&server).iter().any(left) {
+            assert!(since.elapsed() < Duration::from_secs(10));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let before = names(&server);
+        Self { server, before }
+    }
+
+    /// Sends the front and, behind it, an upload of `hidden`, after another request or none. The
+    /// statuses of all that is answered, and whether the server lets go.
+    fn send(&self, front: &Front, hidden: &Chunk, after: bool) -> (Vec<u16>, bool) {
+        let device = self.server.device("ada");
+        let path = match front.method {
+            "GET" => device.path("head"),
+            _ => device.path(&format!("chunks/{}", chunk(HELLO).id)),
+        };
+        let mut bytes = format!("{} {path}", front.method).into_bytes();
+        bytes.extend(&front.head);
+        bytes.extend(b"\r\n");
+        bytes.extend(&front.body);
+        let hidden_path = device.path(&format!("chunks/{}", hidden.id));
+        let length = hidden.bytes.len();
+        bytes.extend(
+            format!("PUT {hidden_path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n")
+                .into_bytes(),
+        );
+        bytes.extend(&hidden.bytes);
+
+        let mut connection = Connection::open(self.server.address()).unwrap();
+        if after {
+            let plain = "GET /__version__ HTTP/1.1\r\nhost: x\r\n\r\n";
+            connection.send(plain).unwrap();
+            connection.answer("GET").unwrap().expect(200);
+        }
+        // It may be refused, and closed, before all is said.
+        let _ = connection.send(&bytes);
+        let mut statuses = Vec::new();
+        loop {
+            match connection.answer(front.method) {
+                Ok(answer) => statuses.push(answer.status),
+                Err(error) => return (statuses, error.kind() != io::ErrorKind::WouldBlock),
+            }
+            if statuses.len() == 2 {
+                return (statuses, false);
+            }
+        }
+    }
+
+    /// Nothing came of it: the front is refused, what stands behind it is never answered, and neither
+    /// is in the store.
+    #[track_caller]
+    fn refuses(&self, front: &Front, may_answer: bool) {
+        for after in [false, true] {
+            let hidden = chunk(format!("hidden behind {} {after}", front.what));
+            let (statuses, closed) = self.send(front, &hidden, after);
+            let what = format!("{:?} of a {}: {statuses:?}", front.what, front.method);
+            assert!(closed, "{what}: the connection goes on");
+            assert!(statuses.len() < 2, "{what}");
+            let refused = |status: &u16| (400..500).contains(status);
+            assert!(may_answer || statuses.iter().all(refused), "{what}");
+            let mut device = self.server.device("ada");
+            for chunk in [&hidden, &chunk(HELLO)] {
+                let path = format!("chunks/{}", chunk.id);
+                assert_eq!(device.get(&path).status, 404, "{what} is stored");
+            }
+        }
+    }
+
+    /// All of them, at a time: a broken body is waited for until its time is up.
+    fn refuses_all(&self, fronts: Vec<Front>, get_may_answer: bool) {
+        std::thread::scope(|scope| {
+            for mut front in fronts {
+                scope.spawn(move || {
+                    self.refuses(&front, false);
+                    front.method = "GET";
+                    self.refuses(&front, get_may_answer);
+                });
+            }
+        });
+        self.nothing_moved();
+    }
+
+    #[track_caller]
+    fn nothing_moved(&self) {
+        assert_eq!(names(&self.server), self.before);
+    }
+}
+
+fn names(server: &Server) -> Vec<String> {
+    tree(&server.data()).into_keys().collect()
+}
+
+#[test]
+fn what_stands_behind_a_sound_request_is_answered_and_stored() {
+    // The one case that must go through, or the tests below would find nothing.
+    let ground = Ground::lay();
+    let sound = " HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n";
+    let chunked = " HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n";
+    for (head, body) in [(sound, HELLO), (chunked, CHUNKED)] {
+        for after in [false, true] {
+            let hidden = chunk(format!("{head} {after}"));
+            let (statuses, closed) = ground.send(&front("sound", head, body), &hidden, after);
+            assert_eq!((statuses, closed), (vec![201, 201], false), "{head}");
+            let path = format!("chunks/{}", hidden.id);
+            ground.server.device("ada").get(&path).expect(200);
+        }
+    }
+}
+
+#[test]
+fn a_body_of_two_lengths_or_of_none_hides_no_request() {
+    Ground::lay().refuses_all(lengths(), false);
+}
+
+#[test]
+fn a_head_that_is_cut_into_lines_in_two_ways_hides_no_request() {
+    Ground::lay().refuses_all(lines(), false);
+}
+
+#[test]
+fn a_body_in_chunks_that_are_none_hides_no_request() {
+    // Nobody reads the body of a GET, which may be answered before that is seen to be broken.
+    Ground::lay().refuses_all(chunks(), true);
+}
+
+#[test]
+fn a_target_in_absolute_form_is_the_path_in_it() {
+    // A server must take it (RFC 9112, 3.2.2); the path in it is as strict as any.
+    let ground = Ground::lay();
+    let path = ground.server.device("ada").path("head");
+    for (target, status) in [
+        (format!("http://elsewhere{path}"), 200),
+        (format!("http://elsewhere//{path}"), 404),
+        (format!("http://elsewhere/x/..{path}"), 404),
+        ("http://elsewhere".to_owned(), 200),
+        ("*".to_owned(), 404),
+        ("elsewhere:80".to_owned(), 404),
+        (path[1..].to_owned(), 400),
+    ] {
+        let mut connection = Connection::open(ground.server.address()).unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n");
+        connection.send(request).unwrap();
+        let answer = connection.answer("GET").unwrap();
+        assert_eq!(answer.status, status, "{target}");
+    }
+}
+
+#[test]
+fn a_protocol_that_is_not_taken_up_hides_nothing_in_a_body() {
+    let ground = Ground::lay();
+    for (headers, body) in [
+        ("upgrade: websocket\r\ncontent-length: 5", HELLO),
+        (
+            "connection: upgrade\r\nupgrade: websocket\r\ncontent-length: 5",
+            HELLO,
+        ),
+        (
+            "connection: upgrade\r\nupgrade: h2c\r\ncontent-length: 5",
+            HELLO,
+        ),
+        ("upgrade: websocket\r\ntransfer-encoding: chunked", CHUNKED),
+    ] {
+        let head = format!(" HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+        let hidden = chunk(headers);
+        let (statuses, closed) = ground.send(&front(headers, &head, body), &hidden, false);
+        // Both requests are sound: each is answered as what it is, or the connection ends before it.
+        assert_eq!(statuses.first(), Some(&201), "{headers}: {statuses:?}");
+        let stored = (ground.server.device("ada"))
+            .get(&format!("chunks/{}", hidden.id))
+            .status;
+        match statuses.len() {
+            2 => assert_eq!((statuses[1], stored), (201, 200), "{headers}"),
+            _ => assert_eq!((closed, stored), (true, 404), "{headers}"),
+        }
+    }
+}
