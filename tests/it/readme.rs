@@ -1,3 +1,4 @@
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -5,7 +6,7 @@ use std::time::Duration;
 
 use mentat_sync::model::limits;
 
-use crate::kit::{Server, binary, run_with_deadline};
+use crate::kit::{Device, Server, binary, run_with_deadline};
 
 const README: &str = include_str!("../../README.md");
 
@@ -87,7 +88,12 @@ fn run_shown(shown: &[Shown], directory: &Path, address: &str) {
         .parent()
         .unwrap()
         .to_owned();
-    let path = format!("{}:{}", own.display(), std::env::var("PATH").unwrap());
+    let path = format!(
+        "{}:{}:{}",
+        directory.join("bin").display(),
+        own.display(),
+        std::env::var("PATH").unwrap()
+    );
     let ran = run_with_deadline(
         Command::new("bash")
             .args(["--norc", "-c", &format!("exec 2>&1\n{script}")])
@@ -126,6 +132,57 @@ fn the_walk_through_prints_what_the_readme_says() {
     shown.extend(shown_in("Users"));
     shown.extend(shown_in("Garbage and room"));
     run_shown(&shown, top.path(), &address);
+}
+
+/// The scripts as a clone has them, and an `ssh` whose every host is the folder `box`.
+fn clone_with_another_machine(top: &Path) {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    std::os::unix::fs::symlink(scripts, top.join("scripts")).unwrap();
+    for folder in ["bin", "box"] {
+        std::fs::create_dir(top.join(folder)).unwrap();
+    }
+    let ssh = top.join("bin/ssh");
+    let text = format!(
+        "#!/bin/sh\nwhile :; do case $1 in -*) shift 2;; *) break;; esac; done\nshift\n\
+         cd '{}' && exec sh -c \"$*\"\n",
+        top.join("box").display()
+    );
+    std::fs::write(&ssh, text).unwrap();
+    std::fs::set_permissions(&ssh, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn the_recipes_and_backup_restore_and_moving_work_as_written() {
+    let tools = [
+        "bash",
+        "curl",
+        "jq",
+        "sha256sum",
+        "find",
+        "awk",
+        "grep",
+        "tar",
+        "rsync",
+        "flock",
+    ];
+    if !has(&tools) {
+        return;
+    }
+    let top = Arc::new(tempfile::tempdir().unwrap());
+    let server = Server::on(Arc::clone(&top), &[]);
+    clone_with_another_machine(top.path());
+    let mut shown = shown_in("A walk-through");
+    shown.extend(shown_in("Looking into it: recipes"));
+    shown.extend(shown_in("Check, back up, restore, move"));
+    run_shown(&shown, top.path(), &server.address().to_string());
+
+    // The new box serves what came to it.
+    let new_box = Arc::new(tempfile::tempdir().unwrap());
+    std::fs::rename(top.path().join("box/sync"), new_box.path().join("data")).unwrap();
+    let moved = Server::on(new_box, &[]);
+    let mut device = Device::new(moved.address(), "67e55044-10b1-426f-9247-bb680e5fe0c8");
+    let newest = "33333333-3333-4333-8333-333333333333".to_owned();
+    assert_eq!(device.head(), (newest, 2));
 }
 
 #[test]
