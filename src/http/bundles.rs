@@ -95,7 +95,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
         response.insert_header((header::CONTENT_RANGE, range));
     }
     if request.method == Method::HEAD {
-        return Ok(headers_only(response, whole));
+        return Ok(headers_only(response, Some(whole)));
     }
     let reader = blocking(site, move |store| start(store, &plan, first)).await?;
     let pieces = pieces(Arc::clone(&site.store), reader, length);
