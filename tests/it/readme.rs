@@ -111,29 +111,6 @@ fn run_shown(shown: &[Shown], directory: &Path, address: &str) {
     }
 }
 
-#[test]
-fn the_walk_through_prints_what_the_readme_says() {
-    if !has(&["bash", "curl", "jq", "sha256sum", "find"]) {
-        return;
-    }
-    let top = Arc::new(tempfile::tempdir().unwrap());
-    let server = Server::on(Arc::clone(&top), &[]);
-    let address = server.address().to_string();
-    // The README's server has `./data`, and so has this one.
-    let mut shown = shown_in("A walk-through");
-    for section in ["The files", "The protocol"] {
-        shown.extend(shown_in(section));
-    }
-    // Back to where the server was started.
-    shown.push(Shown {
-        command: "cd ../../..".to_owned(),
-        output: String::new(),
-    });
-    shown.extend(shown_in("Users"));
-    shown.extend(shown_in("Garbage and room"));
-    run_shown(&shown, top.path(), &address);
-}
-
 /// The scripts as a clone has them, and an `ssh` whose every host is the folder `box`.
 fn clone_with_another_machine(top: &Path) {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
@@ -151,8 +128,9 @@ fn clone_with_another_machine(top: &Path) {
     std::fs::set_permissions(&ssh, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
+/// Whoever copies the commands one after the other, into one shell, sees what is written below them.
 #[test]
-fn the_recipes_and_backup_restore_and_moving_work_as_written() {
+fn from_top_to_bottom_it_prints_what_the_readme_says() {
     let tools = [
         "bash",
         "curl",
@@ -169,12 +147,16 @@ fn the_recipes_and_backup_restore_and_moving_work_as_written() {
         return;
     }
     let top = Arc::new(tempfile::tempdir().unwrap());
+    // The README's server has `./data`, and so has this one.
     let server = Server::on(Arc::clone(&top), &[]);
     clone_with_another_machine(top.path());
-    let mut shown = shown_in("A walk-through");
-    shown.extend(shown_in("Looking into it: recipes"));
-    shown.extend(shown_in("Check, back up, restore, move"));
-    run_shown(&shown, top.path(), &server.address().to_string());
+    let headlines = README
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .filter(|headline| section_of(README, headline).contains("```console"));
+    let shown: Vec<Shown> = headlines.flat_map(shown_in).collect();
+    // The first one is what started the server.
+    run_shown(&shown[1..], top.path(), &server.address().to_string());
 
     // The new box serves what came to it.
     let new_box = Arc::new(tempfile::tempdir().unwrap());
@@ -183,18 +165,6 @@ fn the_recipes_and_backup_restore_and_moving_work_as_written() {
     let mut device = Device::new(moved.address(), "67e55044-10b1-426f-9247-bb680e5fe0c8");
     let newest = "33333333-3333-4333-8333-333333333333".to_owned();
     assert_eq!(device.head(), (newest, 2));
-}
-
-#[test]
-fn a_clone_a_pull_a_push_and_a_watch_are_one_line_each() {
-    if !has(&["bash", "curl", "jq", "sha256sum", "tar", "awk"]) {
-        return;
-    }
-    let top = Arc::new(tempfile::tempdir().unwrap());
-    let server = Server::on(Arc::clone(&top), &[]);
-    let mut shown = shown_in("A walk-through");
-    shown.extend(shown_in("Clone, pull, push and watch in one line each"));
-    run_shown(&shown, top.path(), &server.address().to_string());
 }
 
 #[test]
