@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
 use actix_web::dev::RequestHead;
-use actix_web::http::{Method, StatusCode, header};
+use actix_web::http::{Method, StatusCode, Version, header};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::sync::{mpsc, oneshot};
@@ -32,7 +32,7 @@ const PIECES_AHEAD: usize = 8;
 /// `bad-query` (also where `to` comes before `from`), `malformed-id`; 404 `unknown-transaction`
 /// where `from` or `to` is not on the chain.
 ///
-/// A part, and a HEAD, need the length of the whole: a look at each of its files.
+/// A part, a HEAD and HTTP/1.0 need the length of the whole: a look at each of its files.
 pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
     let query = BundleQuery::parse(request.uri.query())?;
     let found = blocking(site, move |store| {
@@ -51,7 +51,10 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
     let headers = request.headers();
     let pinned = query.to.is_some() || headers.contains_key(header::IF_RANGE);
     let ranges = pinned && request.method == Method::GET;
-    let measured = request.method == Method::HEAD || ranges && asks_for_a_part(headers);
+    // HTTP/1.0 has no other way to tell a whole body from one that broke off.
+    let measured = request.method == Method::HEAD
+        || request.version == Version::HTTP_10
+        || ranges && asks_for_a_part(headers);
     let bytes = if measured {
         let plan = plan.clone();
         Some(blocking(site, move |store| store.bundle_bytes(&plan)).await?)
@@ -95,7 +98,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
         response.insert_header((header::CONTENT_RANGE, range));
     }
     if request.method == Method::HEAD {
-        return Ok(headers_only(response, whole));
+        return Ok(headers_only(response, Some(whole)));
     }
     let reader = blocking(site, move |store| start(store, &plan, first)).await?;
     let pieces = pieces(Arc::clone(&site.store), reader, length);

@@ -88,7 +88,9 @@ pub async fn missing(site: &Site, request: &RequestHead, body: &mut Body, user: 
         .await?;
     let says = |name, media: &str| {
         let value = request.headers().get(name);
-        value.is_some_and(|value| value.to_str().is_ok_and(|value| value.starts_with(media)))
+        // Names of media are the same in either case (RFC 9110, 8.3.1).
+        let start = value.and_then(|value| value.as_bytes().get(..media.len()));
+        start.is_some_and(|start| start.eq_ignore_ascii_case(media.as_bytes()))
     };
     let lines = says(header::CONTENT_TYPE, "text/plain");
     let parse = if lines {

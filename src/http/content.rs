@@ -99,7 +99,7 @@ pub async fn answer(request: &RequestHead, turn: &Turn, resource: Resource) -> A
         response.insert_header((header::CONTENT_RANGE, range));
     }
     if !get {
-        return Ok(headers_only(response, length));
+        return Ok(headers_only(response, Some(length)));
     }
     Ok(match resource.source {
         Source::Memory(all) => {
@@ -119,10 +119,14 @@ pub async fn answer(request: &RequestHead, turn: &Turn, resource: Resource) -> A
     })
 }
 
-/// The answer to a HEAD: what a GET would say, without its body.
-pub fn headers_only(mut response: HttpResponseBuilder, length: u64) -> HttpResponse {
-    response.no_chunking(length);
-    response.streaming(stream::empty::<io::Result<Bytes>>())
+/// The answer to a HEAD: what a GET would say, without its body, whose length may be nowhere.
+pub fn headers_only(mut response: HttpResponseBuilder, length: Option<u64>) -> HttpResponse {
+    if let Some(length) = length {
+        response.no_chunking(length);
+    }
+    let mut response = response.streaming(stream::empty::<io::Result<Bytes>>());
+    response.head_mut().no_chunking(true);
+    response
 }
 
 /// This part of a file, in place if it is in memory and else from a thread.

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use actix_http::{Request, Response};
 use actix_web::HttpResponse;
-use actix_web::body::BoxBody;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode, Version};
 
 use super::body::{self, Body};
 use super::connection::Turn;
@@ -169,6 +169,12 @@ fn finish(request: &RequestHead, response: &mut HttpResponse) {
     headers.insert(header::REFERRER_POLICY, no_referrer);
     let as_it_says = HeaderValue::from_static("nosniff");
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, as_it_says);
+    if request.version == Version::HTTP_10 && response.body().size() == BodySize::Stream {
+        // It knows no pieces: the end of the connection is the end of the body (RFC 9112, 6.1).
+        let head = response.head_mut();
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
+    }
     if request.method == Method::CONNECT || response.status() == StatusCode::REQUEST_TIMEOUT {
         // Nobody knows what would come next on this connection.
         response

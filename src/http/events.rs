@@ -31,7 +31,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
         // nginx would keep events back until its buffer is full.
         .insert_header(("x-accel-buffering", "no"));
     if request.method != Method::GET {
-        return Ok(headers_only(response, 0));
+        return Ok(headers_only(response, None));
     }
     let last: Option<TransactionId> = request
         .headers()

@@ -221,7 +221,7 @@ impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         if error.is_no_space() {
             log::error!("{error}");
-            return Problem::new(Code::NoSpace, "the disk is full; reads and HEAD still work");
+            return no_space(&error);
         }
         match &error {
             store::Error::Busy => Problem::busy("somebody else is at work on this user's store"),
@@ -262,6 +262,22 @@ impl From<store::Error> for Problem {
             }
         }
     }
+}
+
+/// A disk that is full, or as full as the operator lets it be; in that case with the numbers.
+fn no_space(error: &store::Error) -> Problem {
+    let detail = match error {
+        store::Error::NoRoom {
+            min_free,
+            free_bytes,
+            ..
+        } => format!(
+            "the disk has {free_bytes} bytes free, of which uploads leave {min_free}; reads and HEAD \
+             still work"
+        ),
+        _ => "the disk is full; reads and HEAD still work".to_owned(),
+    };
+    Problem::new(Code::NoSpace, detail)
 }
 
 fn is_too_many_files(error: &std::io::Error) -> bool {

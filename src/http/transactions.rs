@@ -50,7 +50,7 @@ pub async fn list(site: &Site, request: &RequestHead, user: UserId) -> Answer {
         .insert_header((header::CONTENT_TYPE, JSON))
         .insert_header((header::CACHE_CONTROL, CHANGING));
     if request.method == Method::HEAD {
-        return Ok(content::headers_only(response, length));
+        return Ok(content::headers_only(response, Some(length)));
     }
     let start = opening + &start;
     Ok(if listing.left() == 0 {

@@ -27,8 +27,14 @@ pub enum Error {
     #[error("the user has {used} {of} of at most {limit}")]
     QuotaExceeded { of: Limit, limit: u64, used: u64 },
     /// Less of the disk would be free than uploads leave to the rest.
-    #[error("less than {min_free} bytes of the disk would be free (--min-free)")]
-    NoRoom { min_free: u64 },
+    #[error(
+        "of the disk {free_bytes} bytes in {free_files} files are free, and {min_free} bytes stay free (--min-free)"
+    )]
+    NoRoom {
+        min_free: u64,
+        free_bytes: u64,
+        free_files: u64,
+    },
     /// The directory is not a store that this program can open.
     #[error("{0}")]
     NotAStore(String),

@@ -53,8 +53,8 @@ struct Tally {
     counting: Option<Amount>,
     /// How often it changed.
     changes: u64,
-    /// Files that have room reserved and no name yet.
-    reserved: u64,
+    /// What has room reserved and no name yet.
+    reserved: Amount,
 }
 
 impl Tally {
@@ -64,6 +64,11 @@ impl Tally {
         if let Some(since) = &mut self.counting {
             since.add(amount);
         }
+    }
+
+    fn reserve(&mut self, amount: Amount) {
+        self.change(amount);
+        self.reserved.add(amount);
     }
 }
 
@@ -90,10 +95,18 @@ impl Users {
     }
 
     /// A reservation ends: the file has its name, or the amount is given back.
-    fn settle(&self, user: &UserId, back: Amount) {
+    fn settle(&self, user: &UserId, amount: Amount, is_named: bool) {
         if let Some(tally) = self.lock().get_mut(user) {
+            let back = if is_named {
+                Amount::default()
+            } else {
+                amount.less()
+            };
             tally.change(back);
-            tally.reserved = tally.reserved.saturating_sub(1);
+            tally.reserved.add(amount.less());
+            // Reserved before the user was deleted, it is not in the tally of the one who came again.
+            tally.reserved.files = tally.reserved.files.max(0);
+            tally.reserved.bytes = tally.reserved.bytes.max(0);
         }
     }
 
@@ -101,10 +114,11 @@ impl Users {
     fn begin(&self, user: &UserId) -> Option<Quiet> {
         let mut users = self.lock();
         let tally = users.get_mut(user)?;
-        tally.counting = Some(Amount::default());
+        // The count may come before what is reserved has its name, and miss it.
+        tally.counting = Some(tally.reserved);
         Some(Quiet {
             changes: tally.changes,
-            is_still: tally.reserved == 0,
+            is_still: tally.reserved == Amount::default(),
         })
     }
 
@@ -154,7 +168,7 @@ impl Reservation {
     /// The file has its name.
     pub fn keep(mut self) {
         if let Some((users, user)) = self.users.take() {
-            users.settle(&user, Amount::default());
+            users.settle(&user, self.amount, true);
         }
     }
 }
@@ -162,7 +176,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some((users, user)) = self.users.take() {
-            users.settle(&user, self.amount.less());
+            users.settle(&user, self.amount, false);
         }
     }
 }
@@ -266,8 +280,7 @@ impl Store {
             tally.counting = Some(Amount::default());
         }
         if refused.is_none() && take {
-            tally.change(more);
-            tally.reserved += 1;
+            tally.reserve(more);
         }
         drop(users);
         if count {
@@ -316,7 +329,11 @@ pub(super) fn check_room(disk: &dyn Disk, min_free: u64, bytes: u64) -> Result<(
     // None at all is what a file system says that has no such number.
     let too_few_files = (1..limits::MIN_FREE_FILES).contains(&room.free_files);
     if too_few_bytes || too_few_files {
-        return Err(Error::NoRoom { min_free });
+        return Err(Error::NoRoom {
+            min_free,
+            free_bytes: room.free_bytes,
+            free_files: room.free_files,
+        });
     }
     Ok(())
 }
@@ -353,5 +370,44 @@ fn amount(disk: &dyn Disk, user: &UserId) -> Option<Amount> {
             log::warn!("user {}: cannot count what is there: {error}", user.short());
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A count that begins while a file of 5 bytes is about to be named, and finds none of it.
+    fn count_beside_a_reservation(settle: impl FnOnce(&Users, &UserId)) -> Amount {
+        let (users, user) = (Users::default(), UserId::from_bytes([7; 16]));
+        let mut tally = Tally::default();
+        tally.reserve(Amount::file(5));
+        users.lock().insert(user, tally);
+        let since = users.begin(&user).unwrap();
+        settle(&users, &user);
+        let is_quiet = users.is_quiet(&user, since);
+        assert!(!is_quiet, "it is not exact");
+        let nothing = Some(Amount::default());
+        users.end(&user, nothing, is_quiet, SystemTime::UNIX_EPOCH);
+        users.lock()[&user].used
+    }
+
+    #[test]
+    fn what_is_about_to_be_named_is_counted() {
+        let file = Amount::file(5);
+        assert_eq!(count_beside_a_reservation(|_, _| {}), file);
+        let named = |users: &Users, user: &UserId| users.settle(user, file, true);
+        assert_eq!(count_beside_a_reservation(named), file);
+        let given_back = |users: &Users, user: &UserId| users.settle(user, file, false);
+        assert_eq!(count_beside_a_reservation(given_back), Amount::default());
+    }
+
+    #[test]
+    fn what_a_deleted_user_had_reserved_is_not_owed_by_the_next() {
+        let (users, user) = (Users::default(), UserId::from_bytes([7; 16]));
+        users.lock().insert(user, Tally::default());
+        users.settle(&user, Amount::file(5), true);
+        let since = users.begin(&user).unwrap();
+        assert!(users.is_quiet(&user, since), "it can be counted exactly");
     }
 }

@@ -1,3 +1,6 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use serde_json::json;
 
 use crate::kit::{
@@ -286,6 +289,55 @@ fn head_requests_answer_as_get_does_without_the_body() {
     }
     // The connection is still in step.
     assert_eq!(device.head(), (first, 1));
+}
+
+#[test]
+fn a_client_of_http_1_0_gets_no_pieces() {
+    let (server, mut device, chunk, _) = with_chunk("bytes");
+    let whole = device.get("bundle").expect(200).body;
+    for keeps in ["connection: close\r\n", ""] {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        let path = device.path("bundle");
+        write!(stream, "GET {path} HTTP/1.0\r\n{keeps}\r\n").unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+        let (head, body) = answer.split_at(end.unwrap() + 4);
+        let head = std::str::from_utf8(head).unwrap().to_lowercase();
+        assert!(head.starts_with("http/1.0 200 "), "{head}");
+        assert!(!head.contains("transfer-encoding"), "{head}");
+        // Or else a bundle that broke off would look like a whole one.
+        let length = format!("content-length: {}\r\n", whole.len());
+        assert!(head.contains(&length), "{head}");
+        assert!(body == whole, "{keeps}");
+    }
+    // A stream without an end is what comes until the connection ends.
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let path = device.path("events");
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    while !answer.ends_with("\"seq\":1}\n\n") {
+        let mut buffer = [0; 1024];
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "{answer}");
+        answer += std::str::from_utf8(&buffer[..read]).unwrap();
+    }
+    assert!(!answer.contains("transfer-encoding"), "{answer}");
+    assert!(answer.contains("\r\n\r\nid: "), "{answer}");
+    // Where the length is known the connection may stay.
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let path = device.path(&format!("chunks/{}", chunk.id));
+    let request = format!("GET {path} HTTP/1.0\r\nconnection: keep-alive\r\n\r\n");
+    for _ in 0..2 {
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nbytes") {
+            let mut buffer = [0; 1024];
+            let read = stream.read(&mut buffer).unwrap();
+            assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&buffer[..read]);
+        }
+    }
 }
 
 #[test]

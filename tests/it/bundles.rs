@@ -385,6 +385,8 @@ fn missing_chunks_are_told_in_order_as_json_or_as_lines() {
     let lines = format!("{}\n{}\n{}", milk.id, eggs.id, bread.id);
     let answer = ask(&mut device, &text, &lines).expect(200);
     assert_eq!(answer.text(), format!("{}\n{}\n", milk.id, bread.id));
+    let loud = [("content-type", "TEXT/Plain; charset=utf-8")];
+    assert_eq!(ask(&mut device, &loud, &lines).text(), answer.text());
     let both = [text[0], ("accept", "application/json")];
     assert_eq!(ask(&mut device, &both, &lines).expect(200).json(), missing);
     for (headers, body, code) in [

@@ -1,3 +1,4 @@
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -5,7 +6,7 @@ use std::time::Duration;
 
 use mentat_sync::model::limits;
 
-use crate::kit::{Server, binary, run_with_deadline};
+use crate::kit::{Device, Server, binary, run_with_deadline};
 
 const README: &str = include_str!("../../README.md");
 
@@ -87,7 +88,12 @@ fn run_shown(shown: &[Shown], directory: &Path, address: &str) {
         .parent()
         .unwrap()
         .to_owned();
-    let path = format!("{}:{}", own.display(), std::env::var("PATH").unwrap());
+    let path = format!(
+        "{}:{}:{}",
+        directory.join("bin").display(),
+        own.display(),
+        std::env::var("PATH").unwrap()
+    );
     let ran = run_with_deadline(
         Command::new("bash")
             .args(["--norc", "-c", &format!("exec 2>&1\n{script}")])
@@ -105,39 +111,60 @@ fn run_shown(shown: &[Shown], directory: &Path, address: &str) {
     }
 }
 
-#[test]
-fn the_walk_through_prints_what_the_readme_says() {
-    if !has(&["bash", "curl", "jq", "sha256sum", "find"]) {
-        return;
+/// The scripts as a clone has them, and an `ssh` whose every host is the folder `box`.
+fn clone_with_another_machine(top: &Path) {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    std::os::unix::fs::symlink(scripts, top.join("scripts")).unwrap();
+    for folder in ["bin", "box"] {
+        std::fs::create_dir(top.join(folder)).unwrap();
     }
-    let top = Arc::new(tempfile::tempdir().unwrap());
-    let server = Server::on(Arc::clone(&top), &[]);
-    let address = server.address().to_string();
-    // The README's server has `./data`, and so has this one.
-    let mut shown = shown_in("A walk-through");
-    for section in ["The files", "The protocol"] {
-        shown.extend(shown_in(section));
-    }
-    // Back to where the server was started.
-    shown.push(Shown {
-        command: "cd ../../..".to_owned(),
-        output: String::new(),
-    });
-    shown.extend(shown_in("Users"));
-    shown.extend(shown_in("Garbage and room"));
-    run_shown(&shown, top.path(), &address);
+    let ssh = top.join("bin/ssh");
+    let text = format!(
+        "#!/bin/sh\nwhile :; do case $1 in -*) shift 2;; *) break;; esac; done\nshift\n\
+         cd '{}' && exec sh -c \"$*\"\n",
+        top.join("box").display()
+    );
+    std::fs::write(&ssh, text).unwrap();
+    std::fs::set_permissions(&ssh, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
+/// Whoever copies the commands one after the other, into one shell, sees what is written below them.
 #[test]
-fn a_clone_a_pull_a_push_and_a_watch_are_one_line_each() {
-    if !has(&["bash", "curl", "jq", "sha256sum", "tar", "awk"]) {
+fn from_top_to_bottom_it_prints_what_the_readme_says() {
+    let tools = [
+        "bash",
+        "curl",
+        "jq",
+        "sha256sum",
+        "find",
+        "awk",
+        "grep",
+        "tar",
+        "rsync",
+        "flock",
+    ];
+    if !has(&tools) {
         return;
     }
     let top = Arc::new(tempfile::tempdir().unwrap());
+    // The README's server has `./data`, and so has this one.
     let server = Server::on(Arc::clone(&top), &[]);
-    let mut shown = shown_in("A walk-through");
-    shown.extend(shown_in("Clone, pull, push and watch in one line each"));
-    run_shown(&shown, top.path(), &server.address().to_string());
+    clone_with_another_machine(top.path());
+    let headlines = README
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .filter(|headline| section_of(README, headline).contains("```console"));
+    let shown: Vec<Shown> = headlines.flat_map(shown_in).collect();
+    // The first one is what started the server.
+    run_shown(&shown[1..], top.path(), &server.address().to_string());
+
+    // The new box serves what came to it.
+    let new_box = Arc::new(tempfile::tempdir().unwrap());
+    std::fs::rename(top.path().join("box/sync"), new_box.path().join("data")).unwrap();
+    let moved = Server::on(new_box, &[]);
+    let mut device = Device::new(moved.address(), "67e55044-10b1-426f-9247-bb680e5fe0c8");
+    let newest = "33333333-3333-4333-8333-333333333333".to_owned();
+    assert_eq!(device.head(), (newest, 2));
 }
 
 #[test]
@@ -198,17 +225,25 @@ fn the_limits_are_the_real_ones() {
     assert_eq!(limits::SHUTDOWN, Duration::from_secs(30));
 }
 
-/// Every flag and variable that the README names is one that `serve` has.
+/// Every flag and variable that the README names is one that there is.
 #[test]
 fn the_flags_are_real() {
-    let help = run_with_deadline(binary().args(["serve", "--help"])).stdout;
+    let help_of = |command: &&str| run_with_deadline(binary().args([command, "--help"])).stdout;
+    let serve = help_of(&"serve");
+    let all = ["serve", "gc", "fsck", "snapshot"].iter().map(help_of);
+    let all = all.collect::<String>();
     let mut named = 0;
-    for section in [
-        "Limits and promises",
-        "Users",
-        "Behind a proxy, under systemd",
+    for (section, help) in [
+        ("Limits and promises", &serve),
+        ("Users", &serve),
+        ("Behind a proxy, under systemd", &serve),
+        ("Check, back up, restore, move", &all),
+        ("Garbage and room", &all),
     ] {
-        let words = section_of(README, section).split([' ', '`', '\n', '=', '(', ')', ',', ';']);
+        // What `tar` is told is `tar`'s.
+        let lines = section_of(README, section).lines();
+        let lines = lines.filter(|line| !line.starts_with("$ tar "));
+        let words = lines.flat_map(|line| line.split([' ', '`', '=', '(', ')', ',', ';']));
         for word in words.filter(|word| word.starts_with("--") || word.starts_with("MENTAT_SYNC_"))
         {
             assert!(
@@ -218,7 +253,7 @@ fn the_flags_are_real() {
             named += 1;
         }
     }
-    assert!(named > 8, "{named}");
+    assert!(named > 18, "{named}");
 }
 
 /// Each file and folder that the map names is there, and no folder of the source is left out.

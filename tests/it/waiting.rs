@@ -147,6 +147,18 @@ fn events_tell_the_head_and_then_each_advance() {
 }
 
 #[test]
+fn the_head_of_a_stream_of_events_tells_no_length() {
+    let server = Server::start();
+    let mut device = server.device("ada");
+    let path = device.path("events");
+    let head = device.client.request("HEAD", &path, &[], None).expect(200);
+    assert_eq!(head.header("content-type"), Some("text/event-stream"));
+    assert_eq!(head.header("content-length"), None, "RFC 9110, 8.6");
+    // The connection is still in step.
+    assert_eq!(device.head(), (ROOT.to_owned(), 0));
+}
+
+#[test]
 fn a_silent_stream_shows_that_it_is_alive() {
     let server = Server::start();
     let mut events = Stream::open(server.address(), "ada", None);

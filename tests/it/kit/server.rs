@@ -13,8 +13,9 @@ use tempfile::TempDir;
 use super::http::{Answer, Client};
 use super::ids::{Chunk, transaction_json, user_id};
 
-/// A process that has not started or ended by then has failed the test.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A process that has not started or ended by then has failed the test. A copy of a store syncs a whole
+/// file system, and waits there for whatever else the machine writes.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The binary under test, with no setting of ours or the caller's in its environment.
 pub fn binary() -> Command {
