@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 
 use crate::kit::{Finished, binary, run_with_deadline};
 
+use super::Stage;
 use super::asks::Told;
-use super::{GRACE, Stage};
 
 /// Copies by `scripts/backup` into one directory, before another one is begun.
 const AGAIN: u64 = 4;
@@ -29,9 +29,9 @@ pub fn is_sound(data: &Path) -> Told<()> {
         .map_err(|what| format!("fsck of {}: {what}", data.display()))
 }
 
-/// Collects what is older than the grace period, from another process.
+/// Collects what is older than the plan's grace period, from another process.
 fn collect(stage: &Stage, data: &Path) -> Told<()> {
-    let grace = format!("{}s", GRACE.as_secs());
+    let grace = format!("{}s", stage.plan.grace.as_secs());
     let mut gc = binary();
     gc.args(["gc", "--json", "--force", "--grace", &grace, "--data"]);
     let gone = succeeds(run_with_deadline(gc.arg(data)))?;
