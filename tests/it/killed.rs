@@ -251,11 +251,16 @@ fn any_below(bound: u64) -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().0 % bound
 }
 
-/// Kills and starts one server, again and again, if it is to be.
+/// Kills and starts one server, again and again, if it is to be. On a busy machine, where it starts late, it lives
+/// longer too: otherwise no request would ever come to its end.
 fn live_and_die(mut server: Server, n: usize, plan: &Plan, stage: &Stage) -> Server {
+    let mut start = Duration::ZERO;
     while plan.kills && !stage.over.load(Ordering::Relaxed) {
-        std::thread::sleep(Duration::from_millis(50 + any_below(250)));
+        let more = any_below(8 * start.as_millis() as u64 + 1);
+        std::thread::sleep(Duration::from_millis(50 + any_below(250) + more));
+        let since = Instant::now();
         server = server.crash();
+        start = since.elapsed();
         stage.kills.fetch_add(1, Ordering::Relaxed);
         stage.addresses.lock().unwrap()[n] = server.address();
     }
