@@ -250,8 +250,7 @@ fn the_map_of_the_code_is_of_this_code() {
     }
 }
 
-/// Each script that the table of what was tested names is there, runs in CI or says what else runs it, and prints the
-/// line that the table has the start of.
+/// Each script that the table names is there, with figures, and CI runs it just so.
 #[test]
 fn what_was_tested_is_by_scripts_that_are_there() {
     let section = section_of(README, "Security and what was tested");
