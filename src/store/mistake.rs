@@ -30,12 +30,14 @@ pub enum Mistake {
     NoSecondLook,
     /// Garbage collection removes parents before children, chunks before transactions.
     ParentsFirst,
+    /// A chunk that was read stays open.
+    LeakedDescriptor,
 }
 
 #[cfg(feature = "mistakes")]
 impl Mistake {
     /// Each of them once.
-    pub const ALL: [Mistake; 13] = [
+    pub const ALL: [Mistake; 14] = [
         Mistake::NoVouch,
         Mistake::Replace,
         Mistake::AnswerBeforeSync,
@@ -49,6 +51,7 @@ impl Mistake {
         Mistake::NoParentSync,
         Mistake::NoSecondLook,
         Mistake::ParentsFirst,
+        Mistake::LeakedDescriptor,
     ];
 }
 

@@ -41,6 +41,8 @@ mod killed;
 mod faults;
 // A clock that jumps.
 mod clocks;
+// Everything at once at full speed, for long: nothing is lost, nothing grows.
+mod soak;
 // Whether a history of HEAD is linearizable, and that the checker is right.
 mod linear;
 // `--uuid-chunk-ids`, with requests as Mentat's own client sends them.

@@ -284,3 +284,25 @@ fn the_map_of_the_code_is_of_this_code() {
         }
     }
 }
+
+/// Each script that the table names is there, with figures, and CI runs it just so.
+#[test]
+fn what_was_tested_is_by_scripts_that_are_there() {
+    let section = section_of(README, "Security and what was tested");
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ci = std::fs::read_to_string(top.join(".ci/run")).unwrap();
+    let mut rows = 0;
+    for row in section.lines().filter(|line| line.contains("`scripts/")) {
+        let (_, script) = row.split_once("`scripts/").unwrap();
+        let (script, _) = script.split_once('`').unwrap();
+        let name = script.split(' ').next().unwrap();
+        assert!(top.join("scripts").join(name).exists(), "{name}");
+        // `cargo test` runs what is on the simulated disk.
+        let runs = ci.contains(&format!("\nscripts/{script}\n")) || name == "sim-test";
+        assert!(runs, "CI does not run {script}");
+        let figures = row.split('|').nth(3).unwrap();
+        assert!(figures.chars().any(|c| c.is_ascii_digit()), "{row}");
+        rows += 1;
+    }
+    assert!(rows >= 6, "{rows}");
+}

@@ -292,7 +292,7 @@ fn a_kill_or_an_error_at_any_call_loses_nothing() {
     } = &rig.tally;
     let failed: usize = errors.values().sum();
     println!(
-        "{} faults injected into {} operations in {:.0} s: {kills} kills, {delays} delays, {failed} errors \
+        "fault-test: {} faults injected into {} operations in {:.0} s: {kills} kills, {delays} delays, {failed} errors \
          ({errors:?}), of which {refused} were refusals, {overcome} did not matter, {read_only} needed a restart; \
          {missed} missed their call; {} violations",
         kills + delays + failed,
