@@ -15,13 +15,16 @@ use crate::disk::Mode;
 use crate::model::{ChunkDigest, ChunkId, UserId, limits};
 use crate::store::{self, PutChunk, Store, Taken, Upload};
 
+/// Where it is told what became of an upload.
+type Reply = Sender<store::Result<Taken>>;
+
 /// Uploads that wait for their group.
 #[derive(Default)]
 pub struct Gather(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<(Upload, Sender<store::Result<Taken>>)>,
+    waiting: VecDeque<(Upload, Reply)>,
     /// Groups under way.
     groups: usize,
 }
@@ -51,12 +54,7 @@ pub async fn put(
 }
 
 impl Gather {
-    fn add(
-        self: &Arc<Self>,
-        store: &Arc<Store>,
-        upload: Upload,
-        sender: Sender<store::Result<Taken>>,
-    ) {
+    fn add(self: &Arc<Self>, store: &Arc<Store>, upload: Upload, sender: Reply) {
         let mut state = self.lock();
         state.waiting.push_back((upload, sender));
         if state.groups < limits::GROUPS {
@@ -95,7 +93,7 @@ impl Group {
     }
 
     /// Those who wait, or the end: whoever comes after that starts a group anew.
-    fn next(&mut self) -> Option<(Vec<Upload>, Vec<Sender<store::Result<Taken>>>)> {
+    fn next(&mut self) -> Option<(Vec<Upload>, Vec<Reply>)> {
         let mut state = self.gather.lock();
         let count = state.waiting.len().min(limits::TOGETHER);
         if count == 0 {
