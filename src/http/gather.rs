@@ -1,7 +1,7 @@
 //! Small uploads gathered into groups, each of which shares its syncs.
 //!
-//! Whoever comes while [`limits::GROUPS`] groups are under way is taken in with the next one; whoever
-//! comes alone waits for nobody.
+//! Whoever comes while a group is under way is taken in with the next one, which begins when that one
+//! ends, or at once where many wait; whoever comes alone waits for nobody.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -57,7 +57,8 @@ impl Gather {
     fn add(self: &Arc<Self>, store: &Arc<Store>, upload: Upload, sender: Reply) {
         let mut state = self.lock();
         state.waiting.push_back((upload, sender));
-        if state.groups < limits::GROUPS {
+        let worth_one = state.groups == 0 || state.waiting.len() >= limits::ANOTHER_GROUP;
+        if worth_one && state.groups < limits::GROUPS {
             state.groups += 1;
             let group = Group {
                 gather: Arc::clone(self),
