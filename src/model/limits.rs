@@ -29,8 +29,25 @@ pub const PUSHED_TRANSACTIONS: usize = 1_000_000;
 pub const BUNDLE_WINDOW: usize = 65_536;
 
 /// Members of a pushed bundle that are written before they are synced together and get their names:
-/// what is remembered of each is some 50 bytes.
-pub const PUSHED_TOGETHER: usize = 32_768;
+/// what is remembered of each is some 50 bytes. A bundle of no more members that continues HEAD
+/// is committed at once.
+pub const PUSHED_TOGETHER: usize = 65_536;
+
+/// Different chunks that the transactions of a bundle may name if it is to be committed at once: they
+/// are remembered, 4 MB for each push.
+pub const PUSHED_STRAIGHT: usize = 65_536;
+
+/// Members of a pushed bundle that one thread writes before others help it: starting them takes as long.
+pub const UNPACKED_ALONE: usize = 64;
+
+/// Threads that write the small members of one bundle: a file system does not do much more at a time.
+pub const UNPACKERS: usize = 4;
+
+/// The longest member that is handed to them whole, how many go at a time, and how many times each may
+/// be behind: 1.5 MiB a thread at the very most.
+pub const SMALL_MEMBER: usize = 16 << 10;
+pub const UNPACKED_AT_ONCE: usize = 16;
+pub const UNPACKED_AHEAD: usize = 4;
 
 /// Names that a pushed bundle makes in one go while it holds the shared lock, so that who waits for
 /// the exclusive one gets its turn.

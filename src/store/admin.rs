@@ -227,11 +227,19 @@ impl Store {
         }
     }
 
-    /// Whether a temporary thing is so old that whoever made it is gone.
+    /// Whether a temporary thing is so old that whoever made it is gone; of a folder, when the last name
+    /// came into it or into a directory in it.
     pub(crate) fn is_left_behind(&self, place: &Place) -> bool {
         let age = |modified: SystemTime| self.disk.now().duration_since(modified).ok();
         match self.disk.meta(place) {
-            Ok(meta) => age(meta.modified).is_some_and(|age| age > limits::TEMPORARY),
+            Ok(meta) if age(meta.modified).is_none_or(|age| age <= limits::TEMPORARY) => false,
+            Ok(meta) if meta.kind == Kind::Directory => {
+                let inner = self.names(place, Kind::Directory);
+                inner.is_ok_and(|names| {
+                    (names.iter()).all(|name| self.is_left_behind(&place.join(name)))
+                })
+            }
+            Ok(_) => true,
             Err(_) => false,
         }
     }

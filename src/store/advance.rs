@@ -119,8 +119,14 @@ impl Store {
         }
 
         let mut linked = Vec::new();
-        match self.commit(&lock, head, &line, &mut linked) {
+        let moved = self
+            .link_line(&lock, &line, &mut linked)
+            .and_then(|dirs| self.move_head(&lock, head, &line.ids, dirs));
+        match moved {
             Ok(head) => {
+                for chunk in &line.found {
+                    self.vouch(&lock.user, &chunk.committed());
+                }
                 let line = line.ids;
                 let leftovers = Leftovers { lock, line, linked };
                 Ok((Advance::Advanced(head), leftovers))
@@ -267,20 +273,23 @@ impl Store {
         Ok(dirs)
     }
 
-    /// The second half: from here on names are made. `linked` tells which, also after an error.
-    fn commit(
+    /// The second half: what HEAD is to reach has its names in the committed area, in these
+    /// directories; HEAD becomes the last of `ids`, the first of which continues it. Needs the exclusive lock.
+    ///
+    /// # Errors
+    /// HEAD has not moved; but if the very last sync fails, nobody knows, and the user is read-only.
+    pub(super) fn move_head(
         &self,
         lock: &UserLock,
         head: Head,
-        line: &Line,
-        linked: &mut Vec<Linked>,
+        ids: &[TransactionId],
+        mut dirs: BTreeSet<Dir>,
     ) -> Result<Head> {
         let folder = &lock.folder;
-        let mut dirs = self.link_line(lock, line, linked)?;
 
         // Make `log` right up to HEAD, cut it there, extend it.
         let (log, made) = self.log_to_extend(lock, head)?;
-        extend(&log, head, &line.ids)?;
+        extend(&log, head, ids)?;
         if made {
             dirs.insert(Dir::User);
         }
@@ -288,10 +297,10 @@ impl Store {
         // Sync every directory and file relied on, whether or not this advance wrote it. The file
         // that will be HEAD is among them.
         let new = Head {
-            id: *(line.ids)
+            id: *ids
                 .last()
                 .expect("a line has at least the transaction itself"),
-            seq: head.seq + line.ids.len() as u64,
+            seq: head.seq + ids.len() as u64,
         };
         let mut temporary = self.temporary(&lock.state, folder)?;
         (temporary.file).append(format!("{}\n", new.id).as_bytes())?;
@@ -323,7 +332,7 @@ impl Store {
             self.sync_dirs(&lock.state, folder, dirs, Vec::new())?;
         }
         lock.state.known().head = Some(Vouched::new(&meta, new));
-        let lines = (super::log::LINE as i64).saturating_mul(line.ids.len() as i64);
+        let lines = (super::log::LINE as i64).saturating_mul(ids.len() as i64);
         self.changed(
             &lock.user,
             Amount {
@@ -331,9 +340,6 @@ impl Store {
                 bytes: lines,
             },
         );
-        for chunk in &line.found {
-            self.vouch(&lock.user, &chunk.committed());
-        }
         Ok(new)
     }
 
@@ -383,7 +389,8 @@ impl Store {
 }
 
 impl Leftovers {
-    fn none(lock: UserLock) -> Self {
+    /// Nothing: of what HEAD reaches now nothing was in `incoming/`.
+    pub(super) fn none(lock: UserLock) -> Self {
         Self {
             lock,
             line: Vec::new(),

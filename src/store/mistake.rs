@@ -32,12 +32,14 @@ pub enum Mistake {
     ParentsFirst,
     /// A chunk that was read stays open.
     LeakedDescriptor,
+    /// A bundle that continues HEAD is committed without a look at what is pending.
+    StraightOverPending,
 }
 
 #[cfg(feature = "mistakes")]
 impl Mistake {
     /// Each of them once.
-    pub const ALL: [Mistake; 14] = [
+    pub const ALL: [Mistake; 15] = [
         Mistake::NoVouch,
         Mistake::Replace,
         Mistake::AnswerBeforeSync,
@@ -52,6 +54,7 @@ impl Mistake {
         Mistake::NoSecondLook,
         Mistake::ParentsFirst,
         Mistake::LeakedDescriptor,
+        Mistake::StraightOverPending,
     ];
 }
 

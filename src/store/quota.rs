@@ -30,7 +30,7 @@ impl Amount {
         Self { files: 1, bytes }
     }
 
-    fn add(&mut self, other: Amount) {
+    pub fn add(&mut self, other: Amount) {
         self.files = self.files.saturating_add(other.files);
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
@@ -213,10 +213,14 @@ impl Store {
     /// # Errors
     /// [`Error::QuotaExceeded`]
     pub(super) fn reserve(&self, user: &UserId, bytes: u64) -> Result<Reservation> {
+        self.reserve_all(user, Amount::file(bytes))
+    }
+
+    /// The same for several files at once.
+    pub(super) fn reserve_all(&self, user: &UserId, amount: Amount) -> Result<Reservation> {
         if !self.has_quotas() {
             return Ok(Reservation::NONE);
         }
-        let amount = Amount::file(bytes);
         self.fits(user, amount, true)?;
         Ok(Reservation {
             users: Some((Arc::clone(&self.tallies.users), *user)),

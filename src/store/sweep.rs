@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::layout::{self, Area, Dir, Folder, Shelf};
 use super::lock::UserLock;
 use super::mistake::Mistake;
+use super::usage::bytes_below;
 use super::{Result, Store};
 use crate::disk::{self, Kind, Meta, Mode, Place};
 use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId};
@@ -23,7 +24,7 @@ pub enum Item {
     Transaction(TransactionId),
     Alias(Uuid),
     Chunk(ChunkDigest),
-    /// By its name in `incoming/tmp`.
+    /// By its name in `incoming/tmp`: a file, or the folder of a pushed bundle.
     Temporary(String),
 }
 
@@ -204,29 +205,38 @@ impl Store {
         Ok(())
     }
 
-    /// The temporary files of a user that whoever made them has left behind, with their lengths.
+    /// The temporary files of a user, and the folders of pushed bundles, that whoever made them has left
+    /// behind, with their lengths.
     pub fn left_behind(&self, user: &UserId) -> Result<Vec<(Item, u64)>> {
         let dir = Folder::of(user).dir(Dir::Tmp);
         let mut left = Vec::new();
-        for name in self.names(&dir, Kind::File)? {
-            let place = dir.join(&name);
-            if self.is_left_behind(&place)
-                && let Some(meta) = self.meta_if_there(&place)?
-            {
-                left.push((Item::Temporary(name), meta.bytes));
+        for kind in [Kind::File, Kind::Directory] {
+            for name in self.names(&dir, kind)? {
+                let place = dir.join(&name);
+                if self.is_left_behind(&place) {
+                    let bytes = match kind {
+                        Kind::Directory => bytes_below(&*self.disk, &place)?,
+                        _ => self.meta_if_there(&place)?.map_or(0, |meta| meta.bytes),
+                    };
+                    left.push((Item::Temporary(name), bytes));
+                }
             }
         }
         left.sort_unstable();
         Ok(left)
     }
 
-    /// Removes a temporary file that was left behind.
+    /// Removes a temporary file, or a folder, that was left behind.
     pub fn sweep_temporary(&self, user: &UserId, item: &Item) -> Result<Swept> {
         let place = self.place_of(user, item);
-        if self.is_left_behind(&place) {
-            self.sweep(&place)
-        } else {
-            Ok(Swept::Fresher)
+        if !self.is_left_behind(&place) {
+            return Ok(Swept::Fresher);
+        }
+        match self.meta_if_there(&place)? {
+            Some(meta) if meta.kind == Kind::Directory => {
+                self.remove_tree(&place).map(|()| Swept::Gone)
+            }
+            _ => self.sweep(&place),
         }
     }
 
@@ -389,7 +399,7 @@ impl Store {
     }
 
     /// The names of this kind in a directory; none where there is no directory.
-    fn names(&self, directory: &Place, kind: Kind) -> Result<Vec<String>> {
+    pub(super) fn names(&self, directory: &Place, kind: Kind) -> Result<Vec<String>> {
         let mut names = Vec::new();
         let listed: disk::Result<()> = self.disk.list(directory, &mut |entry| {
             if entry.kind == kind {

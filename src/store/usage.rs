@@ -29,7 +29,12 @@ impl Store {
 /// Counts files and bytes. What comes or goes meanwhile may be counted or not.
 pub(super) fn count(disk: &dyn Disk, folder: &Folder) -> Result<Usage> {
     let mut usage = Usage::default();
-    count_below(disk, folder.place(), &folder.dir(Dir::Tmp), &mut usage)?;
+    count_below(
+        disk,
+        folder.place(),
+        Some(&folder.dir(Dir::Tmp)),
+        &mut usage,
+    )?;
     // A leftover of an advance is one file with two names.
     for shelf in [Shelf::Chunks, Shelf::Aliases] {
         for byte in 0..=255 {
@@ -43,10 +48,18 @@ pub(super) fn count(disk: &dyn Disk, folder: &Folder) -> Result<Usage> {
     Ok(usage)
 }
 
+/// How many bytes are in the files below this directory.
+pub(super) fn bytes_below(disk: &dyn Disk, directory: &Place) -> Result<u64> {
+    let mut usage = Usage::default();
+    count_below(disk, directory, None, &mut usage)?;
+    Ok(usage.bytes)
+}
+
+/// Counts files and bytes, but not in the directory of temporary ones.
 fn count_below(
     disk: &dyn Disk,
     directory: &Place,
-    temporary: &Place,
+    temporary: Option<&Place>,
     usage: &mut Usage,
 ) -> Result<()> {
     let mut entries = Vec::new();
@@ -62,7 +75,7 @@ fn count_below(
     for entry in entries {
         let place = directory.join(&entry.name);
         match entry.kind {
-            Kind::Directory if place == *temporary => {}
+            Kind::Directory if Some(&place) == temporary => {}
             Kind::Directory => count_below(disk, &place, temporary, usage)?,
             _ => match disk.meta(&place) {
                 Ok(meta) => {

@@ -115,6 +115,25 @@ fn files_moved_out_of_incoming_before_head() {
 }
 
 #[test]
+fn a_bundle_that_is_committed_without_a_look_at_what_is_pending() {
+    let scenario = stories::bundle_beside_other_content();
+    mistake_is_noticed(Mistake::StraightOverPending, &scenario);
+}
+
+#[test]
+fn a_bundle_that_is_committed_before_its_sync() {
+    let push = [Act::Push(&["A", "B"]), Act::Push(&["C"])];
+    let scenario = stories::alone("push", &[], &push);
+    for mistake in [Mistake::HeadBeforeObjects, Mistake::AnswerBeforeSync] {
+        mistake_is_noticed(mistake, &scenario);
+    }
+    for lie in [Lie::Contents, Lie::Names, Lie::NewDirectories] {
+        let (lie, mistake) = (Some(lie), None);
+        is_noticed(&Broken { lie, mistake }, &scenario);
+    }
+}
+
+#[test]
 fn locks_that_are_not_taken() {
     mistake_is_noticed(Mistake::NoLock, &stories::model_9b());
 }

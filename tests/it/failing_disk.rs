@@ -12,8 +12,8 @@ use crate::sim::{Fault, Killed, Random, Reading, Sim, World};
 use crate::stories::without_log;
 
 use Act::{
-    Advance, Ask, Delete, GetHead, GetListing, GetTransaction, Pull, Push, PutChunk, PutChunks,
-    PutTransaction,
+    Advance, Ask, Delete, GetHead, GetListing, GetTransaction, Pull, Push, PushWithSpare, PutChunk,
+    PutChunks, PutTransaction,
 };
 
 /// What there is, and the request that meets the fault.
@@ -58,6 +58,7 @@ fn cases() -> Vec<Case> {
         case(&three, Delete),
         case(&two[..1], Ask(&["a", "b"])),
         case(&[], Push(&["A", "B"])),
+        case(&[], PushWithSpare(&["A", "B"])),
         case(&two[..3], Push(&["A", "B"])),
         case(&three, Pull),
         without_log(GetListing),

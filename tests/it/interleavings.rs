@@ -147,12 +147,16 @@ fn model_20b_restored_with_another_log_then_an_advance_beside_listings() {
 
 #[test]
 fn model_21_a_bundle_beside_gc_and_a_competing_advance() {
-    holds(&stories::model_21());
+    for story in stories::model_21() {
+        holds(&story);
+    }
 }
 
 #[test]
 fn model_22_two_bundles_race() {
-    holds(&stories::model_22());
+    for story in stories::model_22() {
+        holds(&story);
+    }
 }
 
 #[test]
@@ -221,6 +225,24 @@ fn a_bulk_upload_beside_its_parts() {
 }
 
 #[test]
+fn a_bundle_beside_other_content_of_its_id_and_beside_a_child() {
+    holds(&stories::bundle_beside_other_content());
+    holds(&stories::bundle_beside_a_child());
+}
+
+#[test]
+fn a_bundle_is_cut_and_others_come_instead() {
+    holds(&stories::bundle_is_cut());
+}
+
+#[test]
+fn a_bundle_beside_those_who_look_on() {
+    for story in stories::bundle_beside_lookers_on() {
+        holds(&story);
+    }
+}
+
+#[test]
 fn a_bundle_beside_an_advance_to_its_middle() {
     holds(&stories::bundle_beside_advance());
 }
@@ -230,6 +252,7 @@ fn a_user_is_deleted_beside_a_bundle() {
     for act in [
         Act::PutChunks(&["c", "b"]),
         Act::Push(&["C", "D"]),
+        Act::PushWithSpare(&["C"]),
         Act::Upload(&["Z"]),
         Act::Ask(&["a", "b"]),
     ] {

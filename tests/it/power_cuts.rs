@@ -163,6 +163,12 @@ fn a_bundle_for_a_new_user_and_one_for_a_known_one() {
 }
 
 #[test]
+fn bundles_of_which_not_all_is_committed_at_once() {
+    let acts = [Act::PushWithSpare(&["A", "B"]), Act::PushWithSpare(&["C"])];
+    survives(&alone("bundles with a spare chunk", &[], &acts));
+}
+
+#[test]
 fn a_bulk_upload_and_the_same_with_head() {
     let before = [PutChunk("a"), PutTransaction("A")];
     let acts = [

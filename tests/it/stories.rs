@@ -7,8 +7,8 @@ use crate::proof::{Act, Scenario, cast, folder};
 use crate::sim::{Bounds, World};
 
 use Act::{
-    Advance, Ask, Collect, Copy, Delete, GetChunk, GetHead, GetListing, Pull, Push, PutChunk,
-    PutTransaction, Repair, Upload,
+    Advance, Ask, Collect, Copy, Delete, GetChunk, GetHead, GetListing, Pull, Push, PushWithSpare,
+    PutChunk, PutTransaction, Repair, Upload,
 };
 
 /// One request a process.
@@ -314,11 +314,16 @@ pub fn another_log(world: &mut World) {
     world.write(log, 50, line.as_bytes());
 }
 
-pub fn model_21() -> Scenario {
-    let phases: [Phase; 1] = [&[Push(&["A", "B"]), Collect, Advance("S")]];
+pub fn model_21() -> [Scenario; 2] {
     let name = "21 POST bundle A,B beside gc and PUT head S";
-    let old = [PutChunk("a"), PutTransaction("A")];
-    aged(name, &old, &[PutTransaction("S")], &phases)
+    let beside = |old: &[Act], push| {
+        let phases: [Phase; 1] = [&[push, Collect, Advance("S")]];
+        aged(name, old, &[PutTransaction("S")], &phases)
+    };
+    [
+        beside(&[PutChunk("a"), PutTransaction("A")], Push(&["A", "B"])),
+        beside(&[PutChunk("a")], PushWithSpare(&["A", "B"])),
+    ]
 }
 
 pub fn model_23() -> Scenario {
@@ -418,9 +423,68 @@ pub fn aged_aliases() -> Scenario {
     )
 }
 
-pub fn model_22() -> Scenario {
-    let phases: [Phase; 1] = [&[Push(&["A", "B"]), Push(&["S"]), GetListing]];
-    story("22 two POST bundles race, reader", &NOTHING_YET, &phases)
+pub fn model_22() -> [Scenario; 2] {
+    let race = |one, two| {
+        let phases: [Phase; 1] = [&[one, two, GetListing]];
+        story("22 two POST bundles race, reader", &NOTHING_YET, &phases)
+    };
+    [
+        race(Push(&["A", "B"]), Push(&["S"])),
+        race(PushWithSpare(&["A", "B"]), Push(&["S"])),
+    ]
+}
+
+/// A bundle that continues HEAD beside other content under one of its ids.
+pub fn bundle_beside_other_content() -> Scenario {
+    let phases: [Phase; 2] = [
+        &[Push(&["A"]), PutTransaction("A*"), PutChunk("a")],
+        &[Advance("A")],
+    ];
+    story(
+        "a bundle beside other content of its id",
+        &NOTHING_YET,
+        &phases,
+    )
+}
+
+/// Beside what makes it a descendant of what is pending.
+pub fn bundle_beside_a_child() -> Scenario {
+    let before = [PutChunk("a"), PutChunk("b"), PutTransaction("A")];
+    let phases: [Phase; 2] = [
+        &[Push(&["A"]), PutTransaction("B"), Collect],
+        &[Advance("B")],
+    ];
+    story("a bundle beside a child of its last", &before, &phases)
+}
+
+/// What a cut leaves of it in the committed area does not exist, for any purpose.
+pub fn bundle_is_cut() -> Scenario {
+    let phases: [Phase; 3] = [
+        &[Push(&["A"])],
+        &[Push(&["S"]), PutTransaction("A*")],
+        &[Advance("A")],
+    ];
+    story(
+        "a bundle is cut, and others come instead",
+        &NOTHING_YET,
+        &phases,
+    )
+}
+
+/// Readers, a copy and a repair beside a bundle.
+pub fn bundle_beside_lookers_on() -> [Scenario; 3] {
+    let beside = |name, acts: [Act; 2]| {
+        let phases: [Phase; 2] = [&[Push(&["A", "B"]), acts[0], acts[1]], &[GetListing]];
+        story(name, &NOTHING_YET, &phases)
+    };
+    [
+        beside("a bundle beside readers", [GetHead, GetChunk("a")]),
+        beside(
+            "a bundle beside a copy",
+            [Copy(&["chunks", "log", "transactions"]), GetHead],
+        ),
+        beside("a bundle beside a repair", [Repair, GetChunk("a")]),
+    ]
 }
 
 pub fn bundle_is_killed() -> Scenario {

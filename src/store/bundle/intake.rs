@@ -4,7 +4,8 @@
 //! `incoming/` that nothing names harms nobody. Transactions wait until all has come, since parents
 //! may come after children. `publish` has the second half.
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -12,12 +13,12 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Window;
-use super::staging::{StagedAlias, StagedChunk, StagedTransaction, Staging, Writing};
+use super::staging::{StagedAlias, StagedChunk, StagedTransaction, Staging};
 use super::tar::{Members, Trouble, bad};
 use crate::disk;
 use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
 use crate::store::head::Position;
-use crate::store::layout::{Area, Dir, Folder, Member};
+use crate::store::layout::{Area, Dir, Folder, Member, Thing};
 use crate::store::lock::Stamp;
 use crate::store::user::UserState;
 use crate::store::{AdvanceRefusal, Error, Leftovers, Result, Store, json};
@@ -96,6 +97,10 @@ impl From<PushBundle> for Stop {
     }
 }
 
+/// Which directories are there: nothing is in one that is not, which saves a look at each thing.
+#[derive(Default)]
+pub(super) struct DirsSeen(HashMap<Dir, bool>);
+
 pub(super) type Step<T> = std::result::Result<T, Stop>;
 
 /// A push under way.
@@ -108,11 +113,13 @@ pub(super) struct Intake<'a> {
     pub stamp: Option<Stamp>,
     /// HEAD at the beginning.
     pub began_at: Head,
-    pub staging: Staging,
-    /// How many members were written since the last sync of all.
-    pub unsynced: usize,
+    pub staging: Staging<'a>,
+    /// Which chunks the transactions name, for as long as the bundle may go straight (see `straight`).
+    pub named: Option<HashSet<ChunkDigest>>,
     /// Chunks and aliases that came last.
     pub recent: Window,
+    /// Which of the user's directories were there when they were looked for first.
+    pub seen: DirsSeen,
     /// Directories that hold what is relied on, not synced since.
     pub dirs: BTreeSet<Dir>,
     /// Something in `incoming/` was made young, and not synced since.
@@ -162,19 +169,23 @@ impl Store {
         let mut intake = Intake {
             store: self,
             user: *user,
+            staging: Staging::new(self, Arc::clone(&state), folder.clone()),
             state,
-            staging: Staging::new(Arc::clone(&self.disk), folder.clone()),
             folder,
             stamp: None,
             began_at,
-            unsynced: 0,
+            named: Some(HashSet::new()),
             recent: Window::default(),
+            seen: DirsSeen::default(),
             dirs: BTreeSet::new(),
             touched: false,
             stored: Counts::default(),
             existing: Counts::default(),
         };
         let head = intake.read(from)?;
+        if let Some((taken, leftovers)) = intake.commit_straight(head)? {
+            return Ok((taken, Some(leftovers)));
+        }
         intake.publish_chunks()?;
         intake.publish_waiting_aliases()?;
         intake.publish_transactions(head)?;
@@ -209,7 +220,8 @@ impl Intake<'_> {
                     ))?);
                 }
             }
-            if self.unsynced >= limits::PUSHED_TOGETHER {
+            if self.staging.unsynced >= limits::PUSHED_TOGETHER {
+                self.named = None;
                 self.publish_chunks()?;
             }
         }
@@ -227,47 +239,43 @@ impl Intake<'_> {
             return Err(PushBundle::TooLarge { limit }.into());
         }
         let id = ChunkId::Digest(digest);
-        let place = self.folder.chunk(Area::Committed, &digest);
-        let there = self.recent.has(&id)
-            || match self.store.disk.meta(&place) {
-                Ok(_) => {
-                    self.dirs.insert(Dir::of_chunk(Area::Committed, &digest));
-                    true
-                }
-                Err(absent) if absent.is_absent() => false,
-                Err(other) => return Err(other.into()),
+        let thing = Thing::Chunk(digest);
+        let mut there = self.recent.has(&id);
+        if !there {
+            let mut seen = std::mem::take(&mut self.seen);
+            there = self.is_in(Area::Committed, &thing, &mut seen)?;
+            self.seen = seen;
+            if there {
+                self.dirs.insert(Dir::of_chunk(Area::Committed, &digest));
+            }
+        }
+        if bytes <= limits::SMALL_MEMBER as u64 {
+            let contents = members.whole()?;
+            check_digest(digest, Sha256::digest(&contents).into())?;
+            if !there {
+                self.staging.write(thing, contents)?;
+            }
+        } else {
+            let file = match there {
+                true => None,
+                false => self.staging.create(&thing)?,
             };
-        let writing = match there {
-            true => None,
-            false => Some(Writing::start(self.store, &self.state, &self.staging)?),
-        };
-        let mut hasher = Sha256::new();
-        loop {
-            let piece = members.piece()?;
-            if piece.is_empty() {
-                break;
+            let mut hasher = Sha256::new();
+            loop {
+                let piece = members.piece()?;
+                if piece.is_empty() {
+                    break;
+                }
+                hasher.update(piece);
+                if let Some(file) = &file {
+                    self.staging.append(file, piece)?;
+                }
             }
-            hasher.update(piece);
-            if let Some(writing) = &writing {
-                writing.write(piece)?;
-            }
+            check_digest(digest, hasher.finalize().into())?;
         }
-        let actual = ChunkDigest::from_bytes(hasher.finalize().into());
-        if actual != digest {
-            return Ok(bad(format!(
-                "the SHA-256 of the bytes under the name {digest} is {actual}"
-            ))?);
-        }
-        match writing.map(Writing::keep) {
-            Some(number) => {
-                self.unsynced += 1;
-                self.staging.chunks.push(StagedChunk {
-                    number,
-                    digest,
-                    bytes,
-                });
-            }
-            None => self.existing.chunk(bytes),
+        match there {
+            true => self.existing.chunk(bytes),
+            false => self.staging.chunks.push(StagedChunk { digest, bytes }),
         }
         self.recent.insert(id);
         Ok(())
@@ -285,15 +293,8 @@ impl Intake<'_> {
         if self.staging.aliases.len() >= limits::PUSHED_TRANSACTIONS {
             return Ok(bad("too many aliases whose chunks have not come")?);
         }
-        let writing = Writing::start(self.store, &self.state, &self.staging)?;
-        writing.write(&line)?;
-        let number = writing.keep();
-        self.unsynced += 1;
-        self.staging.aliases.push(StagedAlias {
-            number,
-            alias,
-            digest,
-        });
+        self.staging.write(Thing::Alias(alias), line)?;
+        self.staging.aliases.push(StagedAlias { alias, digest });
         self.recent.insert(ChunkId::Alias(alias));
         Ok(())
     }
@@ -330,16 +331,14 @@ impl Intake<'_> {
             self.existing.transaction(contents.len() as u32);
             return Ok(());
         }
-        let writing = Writing::start(self.store, &self.state, &self.staging)?;
-        writing.write(&contents)?;
-        let number = writing.keep();
-        self.unsynced += 1;
+        self.note_chunks(chunks);
+        let bytes = contents.len() as u32;
+        self.staging.write(Thing::Transaction(id), contents)?;
         self.staging.transactions.push(StagedTransaction {
-            number,
             id,
             parent: transaction.parent,
             seq: transaction.seq,
-            bytes: contents.len() as u32,
+            bytes,
             has_chunks: chunks.iter().all(|chunk| self.recent.has(chunk)),
             is_outside: false,
             on_chain: false,
@@ -349,6 +348,31 @@ impl Intake<'_> {
 }
 
 impl Intake<'_> {
+    /// Whether the user has this in this area.
+    pub(super) fn is_in(&self, area: Area, thing: &Thing, seen: &mut DirsSeen) -> Result<bool> {
+        let dir = thing.dir(area);
+        let is_dir = match seen.0.entry(dir) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => *new.insert(self.is_there(&self.folder.dir(dir))?),
+        };
+        Ok(is_dir && self.is_there(&self.folder.thing(area, thing))?)
+    }
+
+    /// Remembers what the transactions name, for as long as the bundle may go straight.
+    fn note_chunks(&mut self, chunks: &[ChunkId]) {
+        for chunk in chunks {
+            let Some(named) = &mut self.named else {
+                return;
+            };
+            match chunk {
+                ChunkId::Digest(digest) if named.len() < limits::PUSHED_STRAIGHT => {
+                    named.insert(*digest);
+                }
+                _ => self.named = None,
+            }
+        }
+    }
+
     /// Whether this very transaction was on the chain when the push began: whoever pushes all of its
     /// history again has nothing written for it.
     fn is_committed(&mut self, id: TransactionId, seq: u64, contents: &[u8]) -> Result<bool> {
@@ -377,6 +401,16 @@ impl Counts {
         self.transactions += 1;
         self.bytes += u64::from(bytes);
     }
+}
+
+fn check_digest(named: ChunkDigest, actual: [u8; 32]) -> Step<()> {
+    let actual = ChunkDigest::from_bytes(actual);
+    if actual == named {
+        return Ok(());
+    }
+    Ok(bad(format!(
+        "the SHA-256 of the bytes under the name {named} is {actual}"
+    ))?)
 }
 
 /// The contents of a member that may not be long.

@@ -5,7 +5,9 @@ mod out;
 mod pending;
 mod publish;
 mod staging;
+mod straight;
 mod tar;
+mod unpack;
 
 pub use intake::{Counts, PushBundle};
 pub use out::{BundleReader, Plan, PullBundle};

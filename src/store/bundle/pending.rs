@@ -8,7 +8,7 @@ use super::tar::bad;
 use crate::disk::{Mode, Place};
 use crate::model::{Head, TransactionId, limits};
 use crate::store::json::{self, Start};
-use crate::store::layout::Dir;
+use crate::store::layout::{Dir, Thing};
 use crate::store::lock::UserLock;
 use crate::store::transactions::Where;
 use crate::store::{Error, Result};
@@ -20,10 +20,10 @@ impl Intake<'_> {
         if self.staging.transactions.is_empty() {
             return Ok(());
         }
-        self.sort_transactions()?;
+        self.sync_contents()?;
+        self.sort_transactions();
         self.check_parents()?;
         let looked_at = self.find_on_chain()?;
-        self.sync_contents()?;
         let mut next = 0;
         while next < self.staging.transactions.len() {
             let lock = self.lock(Mode::Shared)?;
@@ -48,33 +48,19 @@ impl Intake<'_> {
         Ok(())
     }
 
-    /// Sorts by number, so that parents stand before children; refuses ids that come twice.
-    fn sort_transactions(&mut self) -> Step<()> {
+    /// Sorts by number, so that parents stand before children; one that came twice is there once.
+    pub(super) fn sort_transactions(&mut self) {
+        let existing = &mut self.existing;
         let transactions = &mut self.staging.transactions;
         transactions.sort_unstable_by_key(|staged| (staged.seq, staged.id));
-        let by_id = self.by_id();
-        let transactions = &self.staging.transactions;
-        let mut twice = Vec::new();
-        for pair in by_id.windows(2) {
-            let [one, two] = [pair[0], pair[1]].map(|index| &transactions[index as usize]);
-            if one.id != two.id {
-                continue;
+        // With the same content, as they were found to be, and so with the same number.
+        transactions.dedup_by(|again, staged| {
+            let twice = again.id == staged.id;
+            if twice {
+                existing.transaction(again.bytes);
             }
-            if self.contents(one)? != self.contents(two)? {
-                let id = one.id;
-                return Ok(bad(format!(
-                    "two members say what the transaction {id} is"
-                ))?);
-            }
-            twice.push(pair[1] as usize);
-        }
-        twice.sort_unstable();
-        for index in twice.into_iter().rev() {
-            let staged = self.staging.transactions.remove(index);
-            self.staging.remove(staged.number);
-            self.existing.transaction(staged.bytes);
-        }
-        Ok(())
+            twice
+        });
     }
 
     fn by_id(&self) -> Vec<u32> {
@@ -85,7 +71,7 @@ impl Intake<'_> {
     }
 
     fn contents(&self, staged: &StagedTransaction) -> Result<Vec<u8>> {
-        let place = self.staging.place(staged.number);
+        let place = self.staging.place(&Thing::Transaction(staged.id));
         let contents = self.store.read_file(&place, staged.bytes as usize)?;
         contents.ok_or(Error::UserGone)
     }
@@ -188,7 +174,7 @@ impl Intake<'_> {
     fn publish_transaction(&mut self, lock: &UserLock, now: Head, index: usize) -> Step<()> {
         let store = self.store;
         let staged = &self.staging.transactions[index];
-        let (id, seq, bytes, number) = (staged.id, staged.seq, staged.bytes, staged.number);
+        let (id, seq, bytes) = (staged.id, staged.seq, staged.bytes);
         let (parent, has_chunks) = (staged.parent, staged.has_chunks);
 
         // The parent, once more: an old one may have been collected as garbage meanwhile.
@@ -217,7 +203,13 @@ impl Intake<'_> {
         }
 
         // Publish.
-        if self.name(lock, number, bytes.into(), Dir::Pending, &place)? {
+        if self.name(
+            lock,
+            &Thing::Transaction(id),
+            bytes.into(),
+            Dir::Pending,
+            &place,
+        )? {
             let mut known = lock.state.known();
             if let Some(count) = &mut known.pending_count {
                 *count += 1;
@@ -236,7 +228,7 @@ impl Intake<'_> {
     /// A transaction of this id is there: with the same content?
     fn compare(&mut self, index: usize, there: &Place, dir: Dir) -> Step<()> {
         let staged = &self.staging.transactions[index];
-        let (id, number) = (staged.id, staged.number);
+        let id = staged.id;
         let ours = self.contents(staged)?;
         let limit = limits::TRANSACTION_BYTES + json::PREFIX;
         let theirs = self.store.read_file(there, limit)?.ok_or(Error::UserGone)?;
@@ -245,7 +237,6 @@ impl Intake<'_> {
             self.sync()?;
             return Err(PushBundle::TransactionExists(id).into());
         }
-        self.staging.remove(number);
         Ok(())
     }
 

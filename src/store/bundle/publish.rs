@@ -5,12 +5,12 @@
 //! parents come before children. What is shared over all members is the syncs.
 
 use super::intake::{Intake, PushBundle, Step};
-use super::staging::{Number, StagedAlias, StagedChunk};
+use super::staging::{StagedAlias, StagedChunk};
 use super::tar::bad;
 use crate::disk::{Mode, Place};
 use crate::model::{TransactionId, limits};
 use crate::store::chunks::ALIAS_BYTES;
-use crate::store::layout::{Area, Dir};
+use crate::store::layout::{Area, Dir, Thing};
 use crate::store::lock::UserLock;
 use crate::store::{Advance, Error, Leftovers, Result};
 
@@ -31,6 +31,7 @@ impl Intake<'_> {
     /// are there.
     pub fn publish_chunks(&mut self) -> Step<()> {
         self.sync_contents()?;
+        self.sort_chunks();
         while !self.staging.chunks.is_empty() {
             let lock = self.lock(Mode::Shared)?;
             let head = self.store.vouched_head(&self.state, &self.folder)?;
@@ -38,27 +39,14 @@ impl Intake<'_> {
             let lost = self.folder.dir(Dir::LostChunks);
             let lost = self.store.disk.meta(&lost).is_ok();
             for _ in 0..limits::PUBLISHED_AT_ONCE {
-                let Some(staged) = self.staging.chunks.last() else {
+                let Some(staged) = self.staging.chunks.pop() else {
                     break;
                 };
-                let (number, digest, bytes) = (staged.number, staged.digest, staged.bytes);
-                let new = self.publish_chunk(
-                    &lock,
-                    &StagedChunk {
-                        number,
-                        digest,
-                        bytes,
-                    },
-                    moved,
-                    lost,
-                )?;
-                if !new {
-                    self.staging.remove(number);
-                }
-                self.staging.chunks.pop();
-                match new {
-                    true => self.stored.chunk(bytes),
-                    false => self.existing.chunk(bytes),
+                if self.publish_chunk(&lock, &staged, moved, lost)? {
+                    self.stored.chunk(staged.bytes);
+                } else {
+                    self.staging.remove(&Thing::Chunk(staged.digest));
+                    self.existing.chunk(staged.bytes);
                 }
             }
         }
@@ -67,9 +55,25 @@ impl Intake<'_> {
         self.sync()
     }
 
+    /// Sorts by digest, so that names of one directory are made one after the other; one that came
+    /// twice is there once.
+    pub(super) fn sort_chunks(&mut self) {
+        let existing = &mut self.existing;
+        let chunks = &mut self.staging.chunks;
+        chunks.sort_unstable_by_key(|staged| staged.digest);
+        chunks.dedup_by(|again, staged| {
+            let twice = again.digest == staged.digest;
+            if twice {
+                existing.chunk(again.bytes);
+            }
+            twice
+        });
+    }
+
     /// Makes the bytes of everything that has come durable.
     pub(super) fn sync_contents(&mut self) -> Step<()> {
-        if std::mem::take(&mut self.unsynced) > 0 {
+        self.staging.finish()?;
+        if std::mem::take(&mut self.staging.unsynced) > 0 {
             self.store.disk.sync_everything()?;
         }
         Ok(())
@@ -111,7 +115,7 @@ impl Intake<'_> {
         };
         let place = self.folder.chunk(area, digest);
         let dir = Dir::of_chunk(area, digest);
-        let new = self.name(lock, staged.number, staged.bytes, dir, &place)?;
+        let new = self.name(lock, &Thing::Chunk(*digest), staged.bytes, dir, &place)?;
         if !new && area == Area::Incoming {
             self.touch(&place)?;
         }
@@ -126,17 +130,17 @@ impl Intake<'_> {
         }
     }
 
-    /// Gives a temporary file a name in `dir`, which is to be synced then; says `false` where the
+    /// Gives a member's file a name in `dir`, which is to be synced then; says `false` where the
     /// name is taken.
     pub(super) fn name(
         &mut self,
         lock: &UserLock,
-        number: Number,
+        thing: &Thing,
         bytes: u64,
         dir: Dir,
         to: &Place,
     ) -> Result<bool> {
-        let from = self.staging.place(number);
+        let from = self.staging.place(thing);
         self.dirs.insert(dir);
         let room = match self.store.reserve(&lock.user, bytes) {
             // What is there takes no room.
@@ -175,15 +179,8 @@ impl Intake<'_> {
                 let Some(staged) = self.staging.aliases.pop() else {
                     break;
                 };
-                let number = staged.number;
-                match self.publish_alias(&lock, &staged) {
-                    Ok(Some(_)) => self.staging.remove(number),
-                    Ok(None) => waiting.push(staged),
-                    Err(stop) => {
-                        self.staging.aliases.push(staged);
-                        self.staging.aliases.append(&mut waiting);
-                        return Err(stop);
-                    }
+                if self.publish_alias(&lock, &staged)?.is_none() {
+                    waiting.push(staged);
                 }
             }
         }
@@ -203,7 +200,7 @@ impl Intake<'_> {
             None => {
                 let dir = Dir::of_alias(Area::Incoming, alias);
                 let place = self.folder.alias(Area::Incoming, alias);
-                if self.name(lock, staged.number, ALIAS_BYTES, dir, &place)? {
+                if self.name(lock, &Thing::Alias(*alias), ALIAS_BYTES, dir, &place)? {
                     return Ok(Some(()));
                 }
                 let there = self.store.find_alias(&self.folder, alias)?;

@@ -1,37 +1,35 @@
-//! Members of a pushed bundle on their way in: temporary files without an open handle, since a
-//! bundle has more members than a process may have files open.
+//! Members of a pushed bundle on their way in: unpacked into a folder of their own in `incoming/tmp`, of
+//! the shape that a user's has. Nobody but the push looks into it.
 
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::disk::{Disk, Handle, Place};
-use crate::model::{ChunkDigest, TransactionId};
-use crate::store::layout::{Dir, Folder};
-use crate::store::quota::check_room;
+use super::intake::Step;
+use super::unpack::{Crew, Unpacker};
+use crate::disk::{Handle, Place};
+use crate::model::{ChunkDigest, TransactionId, limits};
+use crate::store::layout::{Dir, Folder, Thing};
 use crate::store::user::UserState;
 use crate::store::{Result, Store};
 
-/// The name of a temporary file.
-pub type Number = u64;
-
 /// A chunk, whole, its digest found to be that of its name.
+#[derive(Clone, Copy)]
 pub struct StagedChunk {
-    pub number: Number,
     pub digest: ChunkDigest,
     pub bytes: u64,
 }
 
 /// A file of one line, the digest.
+#[derive(Clone, Copy)]
 pub struct StagedAlias {
-    pub number: Number,
     pub alias: Uuid,
     pub digest: ChunkDigest,
 }
 
 /// A transaction that is well-formed in itself.
+#[derive(Clone, Copy)]
 pub struct StagedTransaction {
-    pub number: Number,
     pub id: TransactionId,
     pub parent: TransactionId,
     pub seq: u64,
@@ -44,95 +42,119 @@ pub struct StagedTransaction {
     pub on_chain: bool,
 }
 
-/// Everything that has no name yet. Dropped, it is removed.
-pub struct Staging {
-    disk: Arc<dyn Disk>,
+/// Everything that has no name in the store yet. Dropped, it is removed.
+pub struct Staging<'a> {
+    store: &'a Store,
+    state: Arc<UserState>,
+    /// The user's.
     folder: Folder,
+    unpacker: Unpacker,
+    crew: Option<Crew>,
+    begun: bool,
+    /// How many members were written since the last sync of all.
+    pub unsynced: usize,
     pub chunks: Vec<StagedChunk>,
     pub aliases: Vec<StagedAlias>,
     pub transactions: Vec<StagedTransaction>,
 }
 
-impl Staging {
-    pub fn new(disk: Arc<dyn Disk>, folder: Folder) -> Self {
+impl<'a> Staging<'a> {
+    pub fn new(store: &'a Store, state: Arc<UserState>, folder: Folder) -> Self {
+        let place = folder.temporary(store.disk.random());
         Self {
-            disk,
+            store,
+            state,
             folder,
+            unpacker: Unpacker {
+                disk: Arc::clone(&store.disk),
+                folder: Folder::at(place),
+                min_free: store.options.min_free,
+            },
+            crew: None,
+            begun: false,
+            unsynced: 0,
             chunks: Vec::new(),
             aliases: Vec::new(),
             transactions: Vec::new(),
         }
     }
 
-    /// Where a temporary file is.
-    pub fn place(&self, number: Number) -> Place {
-        self.folder.temporary(number)
+    /// Where a member's file is.
+    pub fn place(&self, thing: &Thing) -> Place {
+        self.unpacker.place(thing)
     }
 
-    /// Removes a temporary file that has not got a name.
-    pub fn remove(&self, number: Number) {
-        // One that has got its name is not there any more.
-        if let Err(error) = self.disk.remove_file(&self.place(number))
-            && !error.is_absent()
+    /// Where the directory is that holds members of a user's `dir`.
+    pub fn dir(&self, dir: Dir) -> Place {
+        self.unpacker.folder.dir(dir)
+    }
+
+    /// Writes a member; when is not said, but it is before [`Staging::finish`] returns.
+    pub fn write(&mut self, thing: Thing, bytes: Vec<u8>) -> Step<()> {
+        self.begin()?;
+        if bytes.len() > limits::SMALL_MEMBER || self.unsynced <= limits::UNPACKED_ALONE {
+            return self.unpacker.write(&thing, &bytes);
+        }
+        let crew = match self.crew.take() {
+            Some(crew) => Some(crew),
+            None => Crew::start(&self.unpacker),
+        };
+        let Some(mut crew) = crew else {
+            return self.unpacker.write(&thing, &bytes);
+        };
+        if !crew.give(thing, bytes) {
+            return crew.finish();
+        }
+        self.crew = Some(crew);
+        Ok(())
+    }
+
+    /// A file for a member that comes piece by piece; `None` where one of its name has come before.
+    pub fn create(&mut self, thing: &Thing) -> Result<Option<Handle>> {
+        self.begin()?;
+        self.unpacker.create(thing)
+    }
+
+    /// Writes more of such a member.
+    pub fn append(&self, file: &Handle, bytes: &[u8]) -> Result<()> {
+        self.unpacker.append(file, bytes)
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        self.store.check_room(0)?;
+        self.unsynced += 1;
+        if !self.begun {
+            let place = self.unpacker.folder.place();
+            self.store.in_dir(&self.state, &self.folder, Dir::Tmp, || {
+                self.store.disk.make_directory(place)
+            })?;
+            self.begun = true;
+        }
+        Ok(())
+    }
+
+    /// Waits until all members are written.
+    pub fn finish(&mut self) -> Step<()> {
+        self.crew.take().map_or(Ok(()), Crew::finish)
+    }
+
+    /// Removes a member's file that has not got a name.
+    pub fn remove(&self, thing: &Thing) {
+        if let Err(error) = self.store.disk.remove_file(&self.place(thing)) {
+            log::debug!("a temporary file stays until the push ends: {error}");
+        }
+    }
+}
+
+impl Drop for Staging<'_> {
+    fn drop(&mut self) {
+        self.crew = None;
+        // A second time if need be: all of a bundle is much to leave behind for want of a descriptor.
+        let remove = || self.store.remove_tree(self.unpacker.folder.place());
+        if self.begun
+            && let Err(error) = remove().or_else(|_| remove())
         {
-            log::debug!("a temporary file stays until it is a day old: {error}");
-        }
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        let chunks = self.chunks.iter().map(|staged| staged.number);
-        let aliases = self.aliases.iter().map(|staged| staged.number);
-        let transactions = self.transactions.iter().map(|staged| staged.number);
-        for number in chunks.chain(aliases).chain(transactions) {
-            self.remove(number);
-        }
-    }
-}
-
-/// A temporary file being written. Dropped before it is kept, it is removed.
-pub struct Writing<'a> {
-    staging: &'a Staging,
-    number: Number,
-    file: Handle,
-    kept: bool,
-    /// What uploads leave free of the disk.
-    min_free: u64,
-}
-
-impl<'a> Writing<'a> {
-    pub fn start(store: &Store, state: &UserState, staging: &'a Staging) -> Result<Self> {
-        store.check_room(0)?;
-        let number = store.disk.random();
-        let place = staging.place(number);
-        let folder = &staging.folder;
-        let file = store.in_dir(state, folder, Dir::Tmp, || store.disk.create(&place))?;
-        Ok(Self {
-            staging,
-            number,
-            file,
-            kept: false,
-            min_free: store.options.min_free,
-        })
-    }
-
-    pub fn write(&self, bytes: &[u8]) -> Result<()> {
-        check_room(&*self.staging.disk, self.min_free, bytes.len() as u64)?;
-        Ok(self.file.append(bytes)?)
-    }
-
-    /// The file is whole: whoever calls this owns it from now on.
-    pub fn keep(mut self) -> Number {
-        self.kept = true;
-        self.number
-    }
-}
-
-impl Drop for Writing<'_> {
-    fn drop(&mut self) {
-        if !self.kept {
-            self.staging.remove(self.number);
+            log::debug!("temporary files stay until they are a day old: {error}");
         }
     }
 }

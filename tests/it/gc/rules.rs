@@ -209,6 +209,31 @@ fn temporary_files_go_after_a_day() {
 }
 
 #[test]
+fn the_folder_of_a_bundle_goes_a_day_after_the_last_name_came_into_it() {
+    let sim = fresh();
+    let store = open(&sim);
+    put_chunk(&store, 1);
+    let disk = sim.process();
+    let mut place = folder().join("incoming/tmp");
+    for name in ["0123456789abcdef", "chunks", "ab"] {
+        place = place.join(name);
+        disk.make_directory(&place).unwrap();
+    }
+    pass(&sim, DAY * 2);
+    let member = disk.create(&place.join("member")).unwrap();
+    member.append(b"never finished").unwrap();
+    drop(member);
+    pass(&sim, DAY / 2);
+    assert_eq!(sweep(&store), []);
+    pass(&sim, DAY);
+    let gone = sweep(&store);
+    assert!(matches!(gone[..], [ref gone] if gone.why == Why::LeftBehind && gone.bytes == 14));
+    let tmp = folder().join("incoming/tmp");
+    disk.list(&tmp, &mut |entry| panic!("{} is left", entry.name))
+        .unwrap();
+}
+
+#[test]
 fn the_committed_area_and_strangers_are_not_touched() {
     let sim = fresh();
     let store = open(&sim);

@@ -31,6 +31,8 @@ pub enum Act {
     Ask(&'static [Chunk]),
     /// A bundle of these, with their chunks, and HEAD at the last.
     Push(&'static [Content]),
+    /// The same with a chunk that none of them names, so that nothing is committed at once.
+    PushWithSpare(&'static [Content]),
     /// The same without HEAD.
     Upload(&'static [Content]),
     /// `GET bundle` of the whole chain.
@@ -95,8 +97,9 @@ impl Act {
             Act::GetTransaction(name) => get_transaction(store, book, &before, name),
             Act::Delete => delete(store, book),
             Act::Ask(names) => bundles::ask(store, book, &before, names),
-            Act::Push(names) => bundles::push(store, book, &before, names, true),
-            Act::Upload(names) => bundles::push(store, book, &before, names, false),
+            Act::Push(names) => bundles::push(store, book, &before, names, true, &[]),
+            Act::PushWithSpare(names) => bundles::push(store, book, &before, names, true, &["x"]),
+            Act::Upload(names) => bundles::push(store, book, &before, names, false, &[]),
             Act::Pull => bundles::pull(store, book, &before),
             Act::Collect => upkeep::collect(store),
             Act::Repair => upkeep::repair(&client.disk),
@@ -121,7 +124,7 @@ impl Act {
     fn aim(self) -> Option<Content> {
         match self {
             Act::Advance(name) => Some(name),
-            Act::Push(names) => names.last().copied(),
+            Act::Push(names) | Act::PushWithSpare(names) => names.last().copied(),
             _ => None,
         }
     }
@@ -136,7 +139,9 @@ impl Act {
             Act::PutTransaction(name) => {
                 answers.offered.insert(name);
             }
-            Act::Push(names) | Act::Upload(names) => answers.offered.extend(names),
+            Act::Push(names) | Act::PushWithSpare(names) | Act::Upload(names) => {
+                answers.offered.extend(names);
+            }
             Act::Delete => {
                 answers.deletions.0 += 1;
                 answers.facts.clear();

@@ -56,8 +56,9 @@ pub fn push(
     before: &Answers,
     names: &[Content],
     with_head: bool,
+    spare: &[Chunk],
 ) -> Result<()> {
-    let tar = cast::bundle(names, with_head);
+    let tar = cast::bundle(names, with_head, spare);
     let (outcome, leftovers) = store.push_bundle(&user(), &mut &tar[..])?;
     let all_is_there = || {
         for name in names {

@@ -217,7 +217,7 @@ pub fn digest(bytes: &[u8]) -> ChunkDigest {
 }
 
 /// A bundle of these transactions and their chunks; HEAD, where it has one, is the last.
-pub fn bundle(names: &[Content], with_head: bool) -> Vec<u8> {
+pub fn bundle(names: &[Content], with_head: bool, spare: &[Chunk]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut add = |name: &str, contents: &[u8]| {
         let mut header = tar::Header::new_ustar();
@@ -242,6 +242,11 @@ pub fn bundle(names: &[Content], with_head: bool) -> Vec<u8> {
             &format!("transactions/{}/{id}.json", &id[..2]),
             known.json().as_bytes(),
         );
+    }
+    for chunk in spare {
+        let digest = digest(chunk_bytes(chunk)).to_string();
+        let name = format!("chunks/{}/{digest}", &digest[..2]);
+        add(&name, chunk_bytes(chunk));
     }
     if let Some(last) = names.last().filter(|_| with_head) {
         add("HEAD", format!("{}\n", id(last)).as_bytes());

@@ -1,0 +1,248 @@
+//! In, the straight way: a bundle that simply continues HEAD is committed at once.
+//!
+//! Its transactions are one line from HEAD to the bundle's own HEAD, and its chunks are what they name:
+//! then nothing of it has to be pending first. With all contents durable, and under the exclusive lock, the
+//! files get their committed names, chunks before transactions, and HEAD advances in DESIGN's order. A
+//! directory of first bytes that the user does not have yet moves in whole. What a crash leaves before
+//! HEAD is replaced is what one leaves in any advance: files that nothing reaches.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use super::intake::{DirsSeen, Intake, PushBundle, Step};
+use super::staging::StagedTransaction;
+use crate::disk::{Mode, Place};
+use crate::model::{Head, TransactionId};
+use crate::store::layout::{Area, Dir, Thing};
+use crate::store::lock::UserLock;
+use crate::store::mistake::Mistake;
+use crate::store::quota::Amount;
+use crate::store::user::damaged;
+use crate::store::{Error, Leftovers, Result};
+
+/// What has moved from the push's folder to the same place in the user's.
+#[derive(Clone, Copy)]
+enum Moved {
+    Dir(Dir),
+    File(Thing),
+}
+
+impl Intake<'_> {
+    /// Takes the bundle in the straight way; `None`, and nothing is done, where it is none that may be.
+    pub fn commit_straight(
+        &mut self,
+        to: Option<TransactionId>,
+    ) -> Step<Option<(PushBundle, Leftovers)>> {
+        self.sync_contents()?;
+        self.sort_chunks();
+        self.sort_transactions();
+        let Some(to) = to.filter(|to| self.is_one_line(*to)) else {
+            return Ok(None);
+        };
+        let lock = self.lock(Mode::Exclusive)?;
+        let head = self.store.vouched_head(&self.state, &self.folder)?;
+        let head = head.ok_or(Error::UserGone)?;
+        if !self.continues(&lock, head, to)? || !self.has_all_chunks()? {
+            return Ok(None);
+        }
+        let room = match self.store.reserve_all(&self.user, self.amount()) {
+            // The long way takes in what there is room for.
+            Err(Error::QuotaExceeded { .. }) => return Ok(None),
+            room => room?,
+        };
+        let transactions = &self.staging.transactions;
+        let ids: Vec<_> = transactions.iter().map(|staged| staged.id).collect();
+        let mut moved = Vec::new();
+        let advanced = self
+            .name_all(&lock, &mut moved)
+            .and_then(|dirs| self.store.move_head(&lock, head, &ids, dirs));
+        let head = match advanced {
+            Ok(head) => head,
+            Err(error) => {
+                if !lock.state.read_only.load(Ordering::Acquire) {
+                    for moved in moved.into_iter().rev() {
+                        let (from, to) = self.ends(moved);
+                        let _ = self.store.disk.rename_new(&to, &from);
+                    }
+                }
+                return Err(error.into());
+            }
+        };
+        room.keep();
+        let taken = PushBundle::Taken {
+            head,
+            stored: self.stored,
+            existing: self.existing,
+        };
+        Ok(Some((taken, Leftovers::none(lock))))
+    }
+
+    /// Each transaction is the parent of the next, the last one is to be HEAD, and every chunk is
+    /// named by one of them.
+    fn is_one_line(&self, to: TransactionId) -> bool {
+        let Some(named) = &self.named else {
+            return false;
+        };
+        let follows = |pair: &[StagedTransaction]| {
+            (pair[1].parent, pair[1].seq) == (pair[0].id, pair[0].seq + 1)
+        };
+        let transactions = &self.staging.transactions;
+        transactions.last().is_some_and(|last| last.id == to)
+            && transactions.windows(2).all(follows)
+            && self.staging.aliases.is_empty()
+            && (self.staging.chunks.iter()).all(|staged| named.contains(&staged.digest))
+    }
+
+    /// The first transaction's parent is HEAD; the last has no child; none of them is there, not even
+    /// off the chain; and no chunk is, but for committed ones.
+    fn continues(&self, lock: &UserLock, head: Head, to: TransactionId) -> Result<bool> {
+        let transactions = &self.staging.transactions;
+        let first = transactions.first().map(|first| (first.parent, first.seq));
+        if first != Some((head.id, head.seq + 1)) {
+            return Ok(false);
+        }
+        self.store.look_at_pending(lock)?;
+        let seq = head.seq + transactions.len() as u64;
+        if !(self.store.pending_children(lock, Head { id: to, seq })).is_empty() {
+            return Ok(false);
+        }
+        let over_pending = self.store.mistakes.made(Mistake::StraightOverPending);
+        let known = lock.state.known();
+        let is_pending = |staged: &StagedTransaction| known.pending.contains_key(&staged.id);
+        if !over_pending && transactions.iter().any(is_pending) {
+            return Ok(false);
+        }
+        drop(known);
+        let transactions = transactions
+            .iter()
+            .map(|staged| (Area::Committed, Thing::Transaction(staged.id)));
+        let chunks = (self.staging.chunks.iter())
+            .map(|staged| (Area::Incoming, Thing::Chunk(staged.digest)));
+        let mut seen = DirsSeen::default();
+        for (area, thing) in transactions.chain(chunks) {
+            if self.is_in(area, &thing, &mut seen)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Every chunk that is named came with the bundle, or is committed.
+    fn has_all_chunks(&mut self) -> Result<bool> {
+        let Some(mut named) = self.named.take() else {
+            return Ok(false);
+        };
+        for staged in &self.staging.chunks {
+            named.remove(&staged.digest);
+        }
+        for digest in named {
+            if !self.is_there(&self.folder.chunk(Area::Committed, &digest))? {
+                return Ok(false);
+            }
+            self.dirs.insert(Dir::of_chunk(Area::Committed, &digest));
+        }
+        Ok(true)
+    }
+
+    fn amount(&self) -> Amount {
+        let mut amount = Amount::default();
+        for staged in &self.staging.chunks {
+            amount.add(Amount::file(staged.bytes));
+        }
+        for staged in &self.staging.transactions {
+            amount.add(Amount::file(staged.bytes.into()));
+        }
+        amount
+    }
+
+    /// Gives all of it its committed names; says which directories hold what HEAD is to rely on.
+    fn name_all(&mut self, lock: &UserLock, moved: &mut Vec<Moved>) -> Result<BTreeSet<Dir>> {
+        let chunks = std::mem::take(&mut self.staging.chunks);
+        let chunks = chunks
+            .iter()
+            .map(|staged| (Thing::Chunk(staged.digest), staged.bytes));
+        let transactions = (self.staging.transactions.iter())
+            .map(|staged| (Thing::Transaction(staged.id), staged.bytes.into()));
+        let kinds: [Vec<(Thing, u64)>; 2] = [chunks.collect(), transactions.collect()];
+        let mut dirs = std::mem::take(&mut self.dirs);
+        for things in kinds {
+            let theirs: BTreeSet<Dir> = things
+                .iter()
+                .map(|(thing, _)| thing.dir(Area::Committed))
+                .collect();
+            let mut whole = BTreeSet::new();
+            for dir in &theirs {
+                if self.move_dir(lock, *dir, moved)? {
+                    whole.insert(*dir);
+                }
+            }
+            for (thing, bytes) in things {
+                let new = whole.contains(&thing.dir(Area::Committed))
+                    || self.move_file(lock, &thing, moved)?;
+                self.count(&thing, bytes, new)?;
+            }
+            dirs.extend(theirs);
+        }
+        Ok(dirs)
+    }
+
+    fn count(&mut self, thing: &Thing, bytes: u64, new: bool) -> Result<()> {
+        match (thing, new) {
+            (Thing::Transaction(_), true) => self.stored.transaction(bytes as u32),
+            (Thing::Transaction(_), false) => {
+                let place = self.folder.thing(Area::Committed, thing);
+                return Err(damaged(&place, "there, though the lock is held"));
+            }
+            (_, true) => self.stored.chunk(bytes),
+            (_, false) => {
+                // A crash left it there, or it was committed meanwhile: it is the same.
+                self.existing.chunk(bytes);
+                self.store.removed(&self.user, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves a whole directory of first bytes; says `false` where the user has it.
+    fn move_dir(&self, lock: &UserLock, dir: Dir, moved: &mut Vec<Moved>) -> Result<bool> {
+        let shelf = dir.parent().expect("it stands on a shelf");
+        let new = self.rename(lock, shelf, Moved::Dir(dir))?;
+        if new {
+            // It is made here, and so is not vouched for.
+            lock.state.known().directories.remove(dir);
+            moved.push(Moved::Dir(dir));
+        }
+        Ok(new)
+    }
+
+    /// Moves one file; says `false` where its name is taken.
+    fn move_file(&self, lock: &UserLock, thing: &Thing, moved: &mut Vec<Moved>) -> Result<bool> {
+        let new = self.rename(lock, thing.dir(Area::Committed), Moved::File(*thing))?;
+        if new {
+            moved.push(Moved::File(*thing));
+        }
+        Ok(new)
+    }
+
+    fn rename(&self, lock: &UserLock, into: Dir, what: Moved) -> Result<bool> {
+        let (from, to) = self.ends(what);
+        let disk = &self.store.disk;
+        (self.store).in_dir(&lock.state, &lock.folder, into, || {
+            match disk.rename_new(&from, &to) {
+                Ok(()) => Ok(true),
+                Err(taken) if taken.is_taken() => Ok(false),
+                Err(other) => Err(other),
+            }
+        })
+    }
+
+    fn ends(&self, what: Moved) -> (Place, Place) {
+        match what {
+            Moved::Dir(dir) => (self.staging.dir(dir), self.folder.dir(dir)),
+            Moved::File(thing) => (
+                self.staging.place(&thing),
+                self.folder.thing(Area::Committed, &thing),
+            ),
+        }
+    }
+}

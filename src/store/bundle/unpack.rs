@@ -1,0 +1,174 @@
+//! Members of a pushed bundle become files, small ones on a few threads beside the one that reads: what
+//! a file system takes to make a file is several times what it takes to check what is in it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use super::intake::Step;
+use super::tar::bad;
+use crate::disk::{self, Disk, Handle, Place};
+use crate::model::limits;
+use crate::store::layout::{Area, Dir, Folder, Thing};
+use crate::store::quota::check_room;
+use crate::store::user::taken_is_fine;
+use crate::store::{Error, Result};
+
+/// Makes files in a folder of the shape that a user's has.
+#[derive(Clone)]
+pub struct Unpacker {
+    pub disk: Arc<dyn Disk>,
+    pub folder: Folder,
+    /// What uploads leave free of the disk.
+    pub min_free: u64,
+}
+
+impl Unpacker {
+    /// The place of a member's file.
+    pub fn place(&self, thing: &Thing) -> Place {
+        self.folder.thing(Area::Committed, thing)
+    }
+
+    /// A new, empty file for a member; `None` where there is one of its name.
+    pub fn create(&self, thing: &Thing) -> Result<Option<Handle>> {
+        let place = self.place(thing);
+        let mut created = self.disk.create(&place);
+        if created.as_ref().is_err_and(disk::Error::is_absent) {
+            created = self
+                .make(thing.dir(Area::Committed))
+                .and_then(|()| self.disk.create(&place));
+        }
+        match created {
+            Ok(file) => Ok(Some(file)),
+            Err(taken) if taken.is_taken() => Ok(None),
+            // The folder is made before the first member is, so it has been taken away.
+            Err(absent) if absent.is_absent() => Err(Error::UserGone),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    fn make(&self, dir: Dir) -> disk::Result<()> {
+        let make = || self.disk.make_directory(&self.folder.dir(dir));
+        let made = match (make(), dir.parent()) {
+            (Err(absent), Some(parent)) if parent != Dir::User && absent.is_absent() => {
+                self.make(parent)?;
+                make()
+            }
+            (made, _) => made,
+        };
+        made.or_else(taken_is_fine)
+    }
+
+    /// More of a member.
+    pub fn append(&self, file: &Handle, bytes: &[u8]) -> Result<()> {
+        check_room(&*self.disk, self.min_free, bytes.len() as u64)?;
+        Ok(file.append(bytes)?)
+    }
+
+    /// All of a member. One of its name must have the same content.
+    pub fn write(&self, thing: &Thing, bytes: &[u8]) -> Step<()> {
+        match self.create(thing)? {
+            Some(file) => Ok(self.append(&file, bytes)?),
+            None if self.holds(thing, bytes)? => Ok(()),
+            None => {
+                let name = self.place(thing);
+                let name = name.name();
+                Ok(bad(format!("two members named {name:?} differ"))?)
+            }
+        }
+    }
+
+    fn holds(&self, thing: &Thing, bytes: &[u8]) -> Result<bool> {
+        let file = self.disk.open(&self.place(thing))?;
+        let mut there = vec![0; bytes.len() + 1];
+        let read = file.read_at(0, &mut there)?;
+        Ok(&there[..read] == bytes)
+    }
+}
+
+/// Members, whole. They go in batches: a thread that is woken for each does little else.
+type Batch = Vec<(Thing, Vec<u8>)>;
+
+/// The threads. Dropped, they do what they were given and end.
+pub struct Crew(Vec<Lane>);
+
+/// One of them: it makes all files of its directories, so that what has the same name comes one after
+/// the other, and no two threads wait for one directory.
+struct Lane {
+    batches: SyncSender<Batch>,
+    next: Batch,
+    thread: JoinHandle<Step<()>>,
+}
+
+impl Crew {
+    /// As many threads as are worth it; `None` where the system has none to give.
+    pub fn start(unpacker: &Unpacker) -> Option<Self> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let lane = |_| {
+            let (batches, given) = sync_channel(limits::UNPACKED_AHEAD);
+            let unpacker = unpacker.clone();
+            let thread = std::thread::Builder::new().name("unpack".to_owned());
+            let thread = thread.spawn(move || work(&unpacker, &given)).ok()?;
+            let next = Batch::new();
+            Some(Lane {
+                batches,
+                next,
+                thread,
+            })
+        };
+        let lanes: Vec<_> = (0..threads.min(limits::UNPACKERS))
+            .map_while(lane)
+            .collect();
+        (!lanes.is_empty()).then_some(Self(lanes))
+    }
+
+    /// Gives them a member. Says `false` where somebody has failed: [`Crew::finish`] says how.
+    pub fn give(&mut self, thing: Thing, bytes: Vec<u8>) -> bool {
+        let Dir::Fan(_, byte) = thing.dir(Area::Committed) else {
+            unreachable!("members stand in directories of their first bytes");
+        };
+        let lanes = self.0.len();
+        let lane = &mut self.0[usize::from(byte) % lanes];
+        lane.next.push((thing, bytes));
+        lane.next.len() < limits::UNPACKED_AT_ONCE || lane.flush()
+    }
+
+    /// Waits until all that was given is written.
+    pub fn finish(mut self) -> Step<()> {
+        for lane in &mut self.0 {
+            // One that failed says why when it is waited for.
+            lane.flush();
+        }
+        self.join().unwrap_or(Ok(()))
+    }
+
+    /// What the first one that failed says, if any.
+    fn join(&mut self) -> Option<Step<()>> {
+        let threads: Vec<_> = self.0.drain(..).map(|Lane { thread, .. }| thread).collect();
+        let ended = threads.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        ended.collect::<Vec<_>>().into_iter().find(Step::is_err)
+    }
+}
+
+impl Lane {
+    fn flush(&mut self) -> bool {
+        self.batches.send(std::mem::take(&mut self.next)).is_ok()
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+fn work(unpacker: &Unpacker, given: &Receiver<Batch>) -> Step<()> {
+    for (thing, bytes) in given.iter().flatten() {
+        unpacker.write(&thing, &bytes)?;
+    }
+    Ok(())
+}
