@@ -4,9 +4,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mentat_sync::disk::Place;
-use mentat_sync::store::Error;
+use mentat_sync::model::TransactionId;
+use mentat_sync::store::{Error, PushBundle};
 use rustix::io::Errno;
 
+use crate::proof::cast::{digest, user};
 use crate::proof::{Act, Answers, Book, Client, Disks, Fact, Files, folder, judge};
 use crate::sim::{Fault, Killed, Random, Reading, Sim, World};
 use crate::stories::without_log;
@@ -228,6 +230,76 @@ fn no_descriptor_at_any_step() {
 #[test]
 fn a_disk_that_is_full_from_any_step_on() {
     each_step_meets(|step| Fault::From(step, Errno::NOSPC));
+}
+
+/// A bundle of so many members that several threads write them, and one of them meets the fault: HEAD
+/// moves only with all of it, and nothing is left.
+#[test]
+fn a_failure_while_several_threads_unpack_a_bundle() {
+    const COUNT: u64 = 120;
+    let tar = long_bundle(COUNT);
+    let (mut refused, mut whole) = (0, 0);
+    for errno in [Errno::IO, Errno::NOSPC] {
+        for step in (100..800).step_by(23) {
+            let sim = Sim::new(Reading::Posix);
+            let client = Client::new(&sim, None);
+            client.disk.set_fault(Fault::At(step, errno));
+            let pushed = client.store.push_bundle(&user(), &mut &tar[..]);
+            client.disk.set_fault(Fault::None);
+            let seq = client.store.head(&user()).expect("it can be read").seq;
+            match pushed {
+                Ok((outcome, leftovers)) => {
+                    whole += 1;
+                    assert!(matches!(outcome, PushBundle::Taken { .. }), "{outcome:?}");
+                    assert_eq!(seq, COUNT);
+                    drop(leftovers);
+                }
+                Err(_) => {
+                    refused += 1;
+                    assert_eq!(seq, 0, "refused at step {step}");
+                }
+            }
+            if !sim.refused().contains(&"remove") {
+                assert_eq!(temporaries(&sim.world()), [], "left after step {step}");
+            }
+            let again = client.store.push_bundle(&user(), &mut &tar[..]);
+            assert!(again.is_ok(), "after step {step}: {:?}", again.err());
+            assert_eq!(client.store.head(&user()).unwrap().seq, COUNT);
+        }
+    }
+    println!("{refused} of {} pushes refused", refused + whole);
+    assert!(refused > 20 && whole > 0);
+}
+
+/// A line of transactions from the root, each with a chunk of its own.
+fn long_bundle(count: u64) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, contents: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(contents.len() as u64);
+        tar.append_data(&mut header, name, contents)
+            .expect("a Vec takes whatever is written");
+    };
+    let mut parent = TransactionId::ROOT.to_string();
+    for seq in 1..=count {
+        let contents = format!("chunk {seq}");
+        let chunk = digest(contents.as_bytes()).to_string();
+        add(
+            &format!("chunks/{}/{chunk}", &chunk[..2]),
+            contents.as_bytes(),
+        );
+        let id = format!("{seq:08x}-0000-4000-8000-{seq:012x}");
+        let json = format!(
+            "{{\"id\":\"{id}\",\"seq\":{seq},\"parent\":\"{parent}\",\"chunks\":[\"{chunk}\"]}}\n"
+        );
+        add(
+            &format!("transactions/{}/{id}.json", &id[..2]),
+            json.as_bytes(),
+        );
+        parent = id;
+    }
+    add("HEAD", format!("{parent}\n").as_bytes());
+    tar.into_inner().expect("a Vec takes whatever is written")
 }
 
 /// The sync after HEAD's replacement fails, and what it was to make durable never will be: from then

@@ -506,6 +506,84 @@ fn nothing_moved(site: &Site, what: &str) {
     }
 }
 
+/// A line of so many transactions, each with a chunk of its own: more than one thread unpacks.
+fn long_line(count: u16) -> Vec<Vec<u8>> {
+    let mut members = Vec::new();
+    let mut parent = TransactionId::ROOT;
+    for n in 1..=count {
+        let contents = format!("chunk {n}");
+        members.push(chunk_member(contents.as_bytes()));
+        let chunks = [chunk(contents.as_bytes())];
+        members.push(transaction_member(id(n), n.into(), parent, &chunks));
+        parent = id(n);
+    }
+    members
+}
+
+#[test]
+fn many_members_are_unpacked_beside_the_reader() {
+    const COUNT: u16 = 600;
+    let mut members = long_line(COUNT);
+    // The same again changes nothing.
+    members.push(members[1].clone());
+    members.push(members[2].clone());
+    members.push(head_member(id(COUNT)));
+    let (site, other) = (Site::new(), Site::new());
+    let PushBundle::Taken {
+        stored, existing, ..
+    } = site.push(&tar(&members))
+    else {
+        panic!("it is a sound bundle");
+    };
+    assert_eq!((stored.transactions, stored.chunks), (600, 600));
+    assert_eq!((existing.transactions, existing.chunks), (1, 1));
+    let pulled = site.pull(&site.plan(TransactionId::ROOT, None, 1000));
+    assert!(matches!(other.push(&pulled), PushBundle::Taken { .. }));
+    assert_eq!(site.tree(), other.tree());
+    let tree = site.tree();
+    assert!(
+        !tree.keys().any(|name| name.contains("incoming/")),
+        "{tree:?}"
+    );
+}
+
+#[test]
+fn one_of_many_members_that_contradicts_another_refuses_them_all() {
+    let mut members = long_line(600);
+    members.push(transaction_member(id(7), 7, id(6), &[]));
+    members.push(head_member(id(600)));
+    let site = Site::new();
+    let outcome = site.push(&tar(&members));
+    assert!(matches!(outcome, PushBundle::Bad(_)), "{outcome:?}");
+    nothing_moved(&site, "two contents among many");
+}
+
+/// A directory that is there already is filled up, one that is not moves in whole, and what another
+/// push left off the chain is no hindrance.
+#[test]
+fn a_bundle_continues_head_into_directories_old_and_new() {
+    let members = long_line(600);
+    let (first, rest) = members.split_at(200);
+    let site = Site::new();
+    let push = |members: &[Vec<u8>], head| {
+        let members = [members, &[head_member(head)]].concat();
+        site.push(&tar(&members))
+    };
+    assert!(matches!(push(first, id(100)), PushBundle::Taken { .. }));
+    let PushBundle::Taken {
+        stored, existing, ..
+    } = push(rest, id(600))
+    else {
+        panic!("it continues HEAD");
+    };
+    assert_eq!((stored.transactions, stored.chunks), (500, 500));
+    assert_eq!((existing.transactions, existing.chunks), (0, 0));
+    let once = Site::new();
+    let all = [&members[..], &[head_member(id(600))]].concat();
+    assert!(matches!(once.push(&tar(&all)), PushBundle::Taken { .. }));
+    assert_eq!(site.tree(), once.tree());
+}
+
 #[test]
 fn an_id_that_stands_for_other_content_is_refused() {
     let site = Site::new();
