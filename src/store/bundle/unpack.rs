@@ -136,21 +136,17 @@ impl Crew {
     /// Waits until all that was given is written.
     pub fn finish(mut self) -> Step<()> {
         for lane in &mut self.0 {
-            // One that failed says why when it is waited for.
+            // One that failed says why when it has ended.
             lane.flush();
         }
-        self.join().unwrap_or(Ok(()))
+        self.end()
+            .into_iter()
+            .try_for_each(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     }
 
-    /// What the first one that failed says, if any.
-    fn join(&mut self) -> Option<Step<()>> {
-        let threads: Vec<_> = self.0.drain(..).map(|Lane { thread, .. }| thread).collect();
-        let ended = threads.into_iter().map(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        ended.collect::<Vec<_>>().into_iter().find(Step::is_err)
+    fn end(&mut self) -> Vec<std::thread::Result<Step<()>>> {
+        let threads: Vec<_> = self.0.drain(..).map(|lane| lane.thread).collect();
+        threads.into_iter().map(JoinHandle::join).collect()
     }
 }
 
@@ -162,7 +158,7 @@ impl Lane {
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        self.join();
+        self.end();
     }
 }
 
