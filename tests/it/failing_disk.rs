@@ -271,6 +271,23 @@ fn a_failure_while_several_threads_unpack_a_bundle() {
     assert!(refused > 20 && whole > 0);
 }
 
+/// What is synced while the rest of a long bundle is being unpacked counts: after a failure no later sync
+/// proves anything.
+#[test]
+fn an_early_sync_of_a_long_bundle_fails() {
+    let tar = long_bundle(2200);
+    let sim = Sim::new(Reading::Posix);
+    let client = Client::new(&sim, None);
+    client.disk.set_fault(Fault::NextSync(Errno::IO));
+    let pushed = client.store.push_bundle(&user(), &mut &tar[..]);
+    assert_eq!(sim.refused(), ["sync"]);
+    assert!(pushed.is_err(), "{:?}", pushed.map(|(outcome, _)| outcome));
+    assert_eq!(client.store.head(&user()).unwrap().seq, 0);
+    assert_eq!(temporaries(&sim.world()), []);
+    let again = client.store.push_bundle(&user(), &mut &tar[..]);
+    assert!(matches!(again, Ok((PushBundle::Taken { head, .. }, _)) if head.seq == 2200));
+}
+
 /// A line of transactions from the root, each with a chunk of its own.
 fn long_bundle(count: u64) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());

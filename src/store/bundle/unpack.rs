@@ -90,7 +90,13 @@ impl Unpacker {
 type Batch = Vec<(Thing, Vec<u8>)>;
 
 /// The threads. Dropped, they do what they were given and end.
-pub struct Crew(Vec<Lane>);
+pub struct Crew {
+    lanes: Vec<Lane>,
+    unpacker: Unpacker,
+    given: usize,
+    /// Syncs of what has been written, beside the writing of the rest.
+    syncs: Vec<JoinHandle<disk::Result<()>>>,
+}
 
 /// One of them: it makes all files of its directories, so that what has the same name comes one after
 /// the other, and no two threads wait for one directory.
@@ -119,7 +125,12 @@ impl Crew {
         let lanes: Vec<_> = (0..threads.min(limits::UNPACKERS))
             .map_while(lane)
             .collect();
-        (!lanes.is_empty()).then_some(Self(lanes))
+        (!lanes.is_empty()).then(|| Self {
+            lanes,
+            unpacker: unpacker.clone(),
+            given: 0,
+            syncs: Vec::new(),
+        })
     }
 
     /// Gives them a member. Says `false` where somebody has failed: [`Crew::finish`] says how.
@@ -127,25 +138,44 @@ impl Crew {
         let Dir::Fan(_, byte) = thing.dir(Area::Committed) else {
             unreachable!("members stand in directories of their first bytes");
         };
-        let lanes = self.0.len();
-        let lane = &mut self.0[usize::from(byte) % lanes];
+        self.given += 1;
+        if self.given.is_multiple_of(limits::SYNCED_EARLY) {
+            self.sync_early();
+        }
+        let lanes = self.lanes.len();
+        let lane = &mut self.lanes[usize::from(byte) % lanes];
         lane.next.push((thing, bytes));
         lane.next.len() < limits::UNPACKED_AT_ONCE || lane.flush()
     }
 
     /// Waits until all that was given is written.
     pub fn finish(mut self) -> Step<()> {
-        for lane in &mut self.0 {
+        for lane in &mut self.lanes {
             // One that failed says why when it has ended.
             lane.flush();
         }
+        let syncs = std::mem::take(&mut self.syncs);
         self.end()
             .into_iter()
-            .try_for_each(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .try_for_each(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))?;
+        for sync in syncs {
+            // What one that failed was to make durable no later one does.
+            sync.join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        Ok(())
+    }
+
+    /// Most of the waiting for the disk is over when the last member comes.
+    fn sync_early(&mut self) {
+        let disk = Arc::clone(&self.unpacker.disk);
+        let thread = std::thread::Builder::new().name("sync".to_owned());
+        self.syncs
+            .extend(thread.spawn(move || disk.sync_everything()).ok());
     }
 
     fn end(&mut self) -> Vec<std::thread::Result<Step<()>>> {
-        let threads: Vec<_> = self.0.drain(..).map(|lane| lane.thread).collect();
+        let threads: Vec<_> = self.lanes.drain(..).map(|lane| lane.thread).collect();
         threads.into_iter().map(JoinHandle::join).collect()
     }
 }

@@ -35,6 +35,8 @@ pub enum Fault {
     At(u64, Errno),
     /// So is every step from this one on.
     From(u64, Errno),
+    /// The next sync of everything is refused, and none after it.
+    NextSync(Errno),
     /// The process ends instead of doing this step.
     Death(u64),
 }
@@ -231,8 +233,10 @@ impl SimDisk {
                 Doing::Read(Some(object)) | Doing::Change(Some(object)) => {
                     state.world.is_private(object)
                 }
-                Doing::Create => place.parent().name() == "tmp",
-                Doing::Read(None) | Doing::Change(None) => false,
+                Doing::Create => place.parent().name() == "tmp" || is_a_pushs(place),
+                // A rename out of it is not.
+                Doing::Change(None) => to.is_none() && is_a_pushs(place),
+                Doing::Read(None) => false,
             };
             let turn = match &mut state.schedule {
                 Some(schedule) => schedule.point(actor(), private),
@@ -272,6 +276,10 @@ impl SimDisk {
         let refused = match process.fault {
             Fault::At(step, errno) if step == process.steps => plausible(errno, verb),
             Fault::From(step, errno) if step <= process.steps => plausible(errno, verb),
+            Fault::NextSync(errno) if verb == "sync" && place.as_str().is_empty() => {
+                process.fault = Fault::None;
+                Some(errno)
+            }
             Fault::Death(step) if step <= process.steps => {
                 state.kill(self.process);
                 drop(state);
@@ -304,6 +312,12 @@ pub enum Doing {
     Read(Option<Object>),
     Change(Option<Object>),
     Create,
+}
+
+/// In the folder of a pushed bundle, where nobody else looks.
+fn is_a_pushs(place: &Place) -> bool {
+    let below = place.as_str().split_once("/incoming/tmp/");
+    below.is_some_and(|(_, rest)| rest.contains('/'))
 }
 
 /// The error, if the system could give it for this verb.
