@@ -68,6 +68,14 @@ pub struct Tracer {
     log: PathBuf,
 }
 
+/// Whether processes can be traced here.
+pub fn works() -> bool {
+    let tried = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .output();
+    tried.is_ok_and(|output| output.status.success())
+}
+
 impl Tracer {
     pub fn attach(server: &Server, act: Act, log: &Path, arguments: &[String]) -> Self {
         let mut command = Command::new("strace");
