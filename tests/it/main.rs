@@ -89,6 +89,8 @@ mod stock;
 mod fsck;
 // Each kind of damage on each kind of file: what fsck says, what the server answers, what a repair makes of it.
 mod damage;
+// A repair that is killed, or fails, or has its power cut, at each of its steps.
+mod repairs;
 // How much a user may have, and how full the disk may get.
 mod quotas;
 

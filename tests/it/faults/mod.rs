@@ -1,4 +1,5 @@
 pub mod scene;
+mod short;
 pub mod strace;
 
 use std::collections::BTreeMap;
