@@ -30,6 +30,8 @@ pub enum Mistake {
     NoSecondLook,
     /// Garbage collection removes parents before children, chunks before transactions.
     ParentsFirst,
+    /// A repair clears what looked like a leftover before it had the lock.
+    NoRepairLook,
     /// A chunk that was read stays open.
     LeakedDescriptor,
 }
@@ -37,7 +39,7 @@ pub enum Mistake {
 #[cfg(feature = "mistakes")]
 impl Mistake {
     /// Each of them once.
-    pub const ALL: [Mistake; 14] = [
+    pub const ALL: [Mistake; 15] = [
         Mistake::NoVouch,
         Mistake::Replace,
         Mistake::AnswerBeforeSync,
@@ -51,6 +53,7 @@ impl Mistake {
         Mistake::NoParentSync,
         Mistake::NoSecondLook,
         Mistake::ParentsFirst,
+        Mistake::NoRepairLook,
         Mistake::LeakedDescriptor,
     ];
 }

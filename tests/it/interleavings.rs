@@ -111,6 +111,11 @@ fn model_11b_a_repair_beside_an_advance_and_a_reader() {
 }
 
 #[test]
+fn a_repair_of_a_leftover_beside_an_advance() {
+    holds(&stories::repair_of_a_leftover());
+}
+
+#[test]
 fn model_12_chunk_transaction_and_head_at_once() {
     holds(&stories::model_12());
 }

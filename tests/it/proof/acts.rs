@@ -48,6 +48,7 @@ pub enum Act {
 pub struct Client {
     pub disk: SimDisk,
     pub store: Arc<Store>,
+    mistake: Option<Mistake>,
 }
 
 impl Client {
@@ -66,6 +67,7 @@ impl Client {
         Self {
             disk,
             store: Arc::new(store),
+            mistake,
         }
     }
 }
@@ -99,7 +101,7 @@ impl Act {
             Act::Upload(names) => bundles::push(store, book, &before, names, false),
             Act::Pull => bundles::pull(store, book, &before),
             Act::Collect => upkeep::collect(store),
-            Act::Repair => upkeep::repair(&client.disk),
+            Act::Repair => upkeep::repair(&client.disk, client.mistake),
             Act::Copy(order) => upkeep::copy(&client.disk, book, &before, order),
         };
         if let Some(name) = self.aim() {
