@@ -512,9 +512,12 @@ impl<S: Socket> AsyncWrite for Connection<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::{Disk, Grouping, Place, Real};
     use actix_web::http::header::{HeaderName, HeaderValue};
     use futures_util::FutureExt;
+    use futures_util::future::{Either, join, select};
     use std::io::{Read, Write};
+    use std::pin::pin;
     use tokio::net::UnixStream;
 
     const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -693,6 +696,60 @@ mod tests {
                 }
             };
             assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        });
+    }
+
+    /// A file with this in it.
+    fn file(bytes: &[u8]) -> (tempfile::TempDir, Handle) {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Real::new(folder.path(), Grouping::Off).unwrap();
+        let file = disk.create(&Place::new("file")).unwrap();
+        file.append(bytes).unwrap();
+        (folder, file)
+    }
+
+    #[test]
+    fn a_part_of_a_file_is_sent_after_what_was_written() {
+        run(async {
+            let (_folder, file) = file(b"a file");
+            let mut seen = Seen::new(LONG);
+            seen.client.set_nonblocking(true).unwrap();
+            let turn = seen.connection.turn();
+            let connection = &mut seen.connection;
+            let sent = async {
+                poll_fn(|context| Pin::new(&mut *connection).poll_write(context, b"this is "))
+                    .await
+                    .unwrap();
+                poll_fn(|context| Pin::new(&mut *connection).poll_flush(context)).await
+            };
+            let (part, flushed) = join(turn.send(file, 2, 4), sent).await;
+            flushed.unwrap();
+            assert_eq!((part, turn.sent()), (4, 4));
+            let mut taken = [0; 100];
+            let length = seen.client.read(&mut taken).unwrap();
+            assert_eq!(&taken[..length], b"this is file");
+        });
+    }
+
+    #[test]
+    fn a_file_that_has_become_shorter_is_an_error_and_no_end() {
+        run(async {
+            for there in [b"hello".as_slice(), b""] {
+                let (_folder, file) = file(there);
+                let mut seen = Seen::new(LONG);
+                let turn = seen.connection.turn();
+                let connection = &mut seen.connection;
+                let flush = poll_fn(|context| Pin::new(&mut *connection).poll_flush(context));
+                let sending = pin!(turn.send(file, 0, 6));
+                match select(sending, flush).await {
+                    Either::Right((Err(error), _)) => {
+                        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+                    }
+                    Either::Right((Ok(()), _)) => panic!("it looks as if all of it were sent"),
+                    Either::Left((sent, _)) => panic!("{sent} of 6 bytes are sent"),
+                }
+                assert_eq!(turn.sent(), there.len() as u64);
+            }
         });
     }
 

@@ -18,10 +18,21 @@ use crate::model::{ChunkDigest, TransactionId};
 impl Store {
     /// The directory as it stands: nothing in it is checked, made or synced.
     pub(crate) fn examine(disk: Arc<dyn Disk>) -> Self {
+        Self::examined(disk, Mistakes::default())
+    }
+
+    /// The same, breaking one rule, for a test that must notice.
+    #[cfg(feature = "mistakes")]
+    pub(crate) fn examine_with_mistake(disk: Arc<dyn Disk>, mistake: super::Mistake) -> Self {
+        let one = Some(mistake);
+        Self::examined(disk, Mistakes { one })
+    }
+
+    fn examined(disk: Arc<dyn Disk>, mistakes: Mistakes) -> Self {
         Self {
             disk,
             options: Options::default(),
-            mistakes: Mistakes::default(),
+            mistakes,
             users: Users::default(),
             vouched: Files::default(),
             tallies: Tallies::default(),

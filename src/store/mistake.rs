@@ -30,6 +30,8 @@ pub enum Mistake {
     NoSecondLook,
     /// Garbage collection removes parents before children, chunks before transactions.
     ParentsFirst,
+    /// A repair clears what looked like a leftover before it had the lock.
+    NoRepairLook,
     /// A chunk that was read stays open.
     LeakedDescriptor,
     /// A bundle that continues HEAD is committed without a look at what is pending.
@@ -53,6 +55,7 @@ impl Mistake {
         Mistake::NoParentSync,
         Mistake::NoSecondLook,
         Mistake::ParentsFirst,
+        Mistake::NoRepairLook,
         Mistake::LeakedDescriptor,
         Mistake::StraightOverPending,
     ];

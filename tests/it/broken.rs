@@ -139,6 +139,16 @@ fn locks_that_are_not_taken() {
 }
 
 #[test]
+fn a_repair_that_takes_no_lock() {
+    mistake_is_noticed(Mistake::NoLock, &stories::model_11());
+}
+
+#[test]
+fn a_repair_that_does_not_look_again_under_the_lock() {
+    mistake_is_noticed(Mistake::NoRepairLook, &stories::repair_of_a_leftover());
+}
+
+#[test]
 fn a_transaction_put_again_that_is_not_checked() {
     mistake_is_noticed(Mistake::NoReplayCheck, &stories::model_7e());
 }

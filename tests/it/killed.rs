@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -268,13 +268,17 @@ fn live_and_die(mut server: Server, n: usize, plan: &Plan, stage: &Stage) -> Ser
 }
 
 fn act(plan: &Plan) -> Outcome {
-    let mut command = binary();
-    command.envs(plan.mistake.map(|name| ("MENTAT_SYNC_MISTAKE", name)));
     let data = Arc::new(tempfile::tempdir().unwrap());
-    let first = Server::launch(command, data, &[]);
-    let others = (1..plan.servers).map(|_| first.another());
-    let mut servers: Vec<Server> = others.collect();
-    servers.push(first);
+    // Where a killed one listened, another test's server may listen a moment later; but not at this address.
+    let byte = || any_below(254) as u8 + 1;
+    let host = Ipv4Addr::new(127, byte(), byte(), byte());
+    let servers: Vec<Server> = (0..plan.servers)
+        .map(|_| {
+            let mut command = binary();
+            command.envs(plan.mistake.map(|name| ("MENTAT_SYNC_MISTAKE", name)));
+            Server::launch_at(host, command, Arc::clone(&data), &[])
+        })
+        .collect();
     let stage = Stage {
         addresses: Mutex::new(servers.iter().map(Server::address).collect()),
         clock: AtomicU64::new(1),

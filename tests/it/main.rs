@@ -25,6 +25,8 @@ mod answers;
 mod files;
 // Clients that are slow, or gone, or ahead of the answers; and how long the server waits for them.
 mod patience;
+// Files on their way into the network: by the system itself, where it cannot, and when they are cut meanwhile.
+mod sending;
 // Clients that mean harm: smuggled requests, floods, bombs, symlinks in the store, the fuzz targets' corpora.
 mod hostile;
 // How `serve` starts and ends: what it makes of a directory, what it says, its exit codes.
@@ -87,6 +89,8 @@ mod stock;
 mod fsck;
 // Each kind of damage on each kind of file: what fsck says, what the server answers, what a repair makes of it.
 mod damage;
+// A repair that is killed, or fails, or has its power cut, at each of its steps.
+mod repairs;
 // How much a user may have, and how full the disk may get.
 mod quotas;
 

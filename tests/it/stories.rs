@@ -239,6 +239,37 @@ pub fn model_11b() -> Scenario {
     story("11b fsck --repair, advance, GET chunk", &before, &phases)
 }
 
+/// As model 11, but where the first advance was killed is certain: before HEAD.
+pub fn repair_of_a_leftover() -> Scenario {
+    let before = [PutChunk("a"), PutTransaction("A")];
+    let phases: [Phase; 1] = [&[Repair, Advance("A"), GetChunk("a")]];
+    Scenario {
+        meddle: Some(linked_and_no_head),
+        ..story(
+            "fsck --repair of a leftover, beside advance",
+            &before,
+            &phases,
+        )
+    }
+}
+
+/// An advance to A that was killed when all was linked.
+fn linked_and_no_head(world: &mut World) {
+    let incoming = cast::chunk_files(&folder().join("incoming"), "a");
+    let committed = cast::chunk_files(&folder(), "a");
+    let mut links: Vec<_> = incoming.into_iter().zip(committed).collect();
+    let id = cast::id("A");
+    links.push((cast::pending_file(id), cast::committed_file(id)));
+    for (from, to) in links {
+        if world.at(&to.parent()).is_err() {
+            world
+                .make_directory(&to.parent())
+                .expect("its parent is there");
+        }
+        world.link(&from, &to).expect("it is pending");
+    }
+}
+
 pub fn model_12() -> Scenario {
     let before = [PutChunk("a"), PutTransaction("A")];
     let phases: [Phase; 2] = [

@@ -1,6 +1,10 @@
 //! What a disk holds, as blocks in memory. A copy costs little: the blocks are shared until one is written.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 const BLOCK: usize = 4096;
@@ -31,6 +35,16 @@ impl Blocks {
                 None => buffer[part].fill(0),
             }
         }
+    }
+
+    /// Writes all of it to a file of this length, with holes where nothing was written.
+    pub fn save(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let file = File::create(path)?;
+        file.set_len(bytes)?;
+        for (number, block) in &self.0 {
+            file.write_all_at(&block[..], number * BLOCK as u64)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the server has promised a client, and what must therefore be there after a power cut.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// An answer that a client has got, or a request after which less can be expected.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ pub struct Promised {
 }
 
 /// How far the removal of a user has come.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deletion {
     #[default]
     No,
@@ -83,5 +84,24 @@ impl Promises {
             }
             Mark::Deleted { .. } => promised.deletion = Deletion::Done,
         }
+    }
+}
+
+/// One line for each, for a person who looks into a disk in violation.
+impl fmt::Display for Promises {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (user, promised) in &self.users {
+            writeln!(f, "user {user}, removal: {:?}", promised.deletion)?;
+            for (id, bytes) in &promised.chunks {
+                writeln!(f, "  chunk {id} of {} bytes", bytes.len())?;
+            }
+            for (id, (parent, chunks)) in &promised.transactions {
+                writeln!(f, "  transaction {id} upon {parent} with {chunks:?}")?;
+            }
+            for id in &promised.heads {
+                writeln!(f, "  HEAD was {id}")?;
+            }
+        }
+        Ok(())
     }
 }

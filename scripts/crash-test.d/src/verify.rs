@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -13,12 +14,57 @@ use crate::ids::{ROOT, chunk, digest, transaction_json};
 use crate::mark::{Deletion, Promised, Promises};
 use crate::server::Server;
 
-/// Opens the data directory with the ordinary server and looks for everything; says what is wrong.
-pub fn verify(binary: &Path, data: &Path, promises: &Promises) -> Vec<String> {
-    let mut wrong = Vec::new();
-    if let Err(error) = fsck(binary, data) {
-        wrong.push(format!("fsck: {error}"));
+/// How long a server may be busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two requests to a busy one.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a look at a disk came to.
+pub enum Verdict {
+    /// All that was promised is there, and the store goes on.
+    Right,
+    /// A promise is broken; which.
+    Wrong(Vec<String>),
+    /// The machine was in the way, and nothing is known of the disk; what it was. Whoever asks again, with the
+    /// disk as it was, and never learns more, has to take it for wrong: a server that hangs looks the same.
+    Untold(String),
+}
+
+/// What is not as it should be.
+#[derive(Default)]
+struct Findings {
+    wrong: Vec<String>,
+    untold: Vec<String>,
+}
+
+impl Findings {
+    /// Notes an error. One that a slow machine makes is no violation; anything else is, a connection that the
+    /// server breaks off included.
+    fn note(&mut self, what: &str, error: &io::Error) {
+        let said = format!("{what}: {error}");
+        match error.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => self.untold.push(said),
+            _ => self.wrong.push(said),
+        }
     }
+
+    /// What is wrong counts, whatever else is unknown.
+    fn verdict(self) -> Verdict {
+        if !self.wrong.is_empty() {
+            return Verdict::Wrong(self.wrong);
+        }
+        match self.untold.is_empty() {
+            true => Verdict::Right,
+            false => Verdict::Untold(self.untold.join("; ")),
+        }
+    }
+}
+
+/// Opens the data directory with the ordinary server and looks for everything.
+pub fn verify(binary: &Path, data: &Path, promises: &Promises) -> Verdict {
+    let mut findings = Findings::default();
+    fsck(binary, data, &mut findings);
     match Server::start(binary, data, None) {
         Ok(server) => {
             for (user, promised) in &promises.users {
@@ -27,35 +73,37 @@ pub fn verify(binary: &Path, data: &Path, promises: &Promises) -> Vec<String> {
                     user,
                     promised,
                     data,
-                    wrong: &mut wrong,
+                    findings: &mut findings,
                 };
                 if let Err(error) = check.user() {
-                    wrong.push(format!("{user}: {error}"));
+                    findings.note(user, &error);
                 }
             }
         }
-        Err(error) => wrong.push(format!("the server: {error}")),
+        Err(error) => findings.note("the server", &error),
     }
-    if let Err(error) = names_are_digests(data, &mut wrong) {
-        wrong.push(format!("{}: {error}", data.display()));
+    if let Err(error) = names_are_digests(data, &mut findings.wrong) {
+        findings.note(&data.display().to_string(), &error);
     }
-    wrong
+    findings.verdict()
 }
 
-fn fsck(binary: &Path, data: &Path) -> io::Result<()> {
+fn fsck(binary: &Path, data: &Path, findings: &mut Findings) {
     let run = Command::new(binary)
         .arg("fsck")
         .arg("--data")
         .arg(data)
-        .output()?;
-    match run.status.success() {
-        true => Ok(()),
-        false => Err(io::Error::other(format!(
-            "{}: {}{}",
+        .output();
+    match run {
+        Ok(run) if run.status.success() => {}
+        Ok(run) => findings.wrong.push(format!(
+            "fsck: {}: {}{}",
             run.status,
             String::from_utf8_lossy(&run.stdout),
             String::from_utf8_lossy(&run.stderr)
-        ))),
+        )),
+        // It did not even start.
+        Err(error) => findings.untold.push(format!("fsck: {error}")),
     }
 }
 
@@ -64,7 +112,7 @@ struct Check<'a> {
     user: &'a str,
     promised: &'a Promised,
     data: &'a Path,
-    wrong: &'a mut Vec<String>,
+    findings: &'a mut Findings,
 }
 
 impl Check<'_> {
@@ -175,7 +223,7 @@ impl Check<'_> {
         ];
         for (rest, body, status) in steps {
             let path = format!("/0.1/{}/{rest}", self.user);
-            let answer = self.client.attempt("PUT", &path, &[], Some(&body))?;
+            let answer = self.ask("PUT", &path, Some(&body))?;
             if answer.status != status {
                 let said = String::from_utf8_lossy(&answer.body).into_owned();
                 self.complain(&format!("PUT {rest} afterwards: {} {said}", answer.status));
@@ -190,7 +238,21 @@ impl Check<'_> {
 
     fn get(&mut self, rest: &str) -> io::Result<Answer> {
         let path = format!("/0.1/{}/{rest}", self.user);
-        self.client.attempt("GET", &path, &[], None)
+        self.ask("GET", &path, None)
+    }
+
+    /// One request and its answer; the same again while the server says that it is busy.
+    fn ask(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> io::Result<Answer> {
+        let start = Instant::now();
+        loop {
+            let answer = self.client.attempt(method, path, &[], body)?;
+            let busy =
+                answer.status == 503 && String::from_utf8_lossy(&answer.body).contains("\"busy\"");
+            if !busy || start.elapsed() > PATIENCE {
+                return Ok(answer);
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
     fn json(&mut self, rest: &str) -> io::Result<Value> {
@@ -204,7 +266,7 @@ impl Check<'_> {
     }
 
     fn complain(&mut self, what: &str) {
-        self.wrong.push(format!("{}: {what}", self.user));
+        self.findings.wrong.push(format!("{}: {what}", self.user));
     }
 }
 

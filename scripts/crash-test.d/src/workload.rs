@@ -68,6 +68,7 @@ impl Workload<'_> {
                         done: &done,
                         chunks: Vec::new(),
                         deleted: 0,
+                        late: 0,
                     };
                     scope.spawn(move || {
                         while client.done.load(Ordering::Relaxed) < self.answers {
@@ -111,6 +112,8 @@ struct Device<'a> {
     done: &'a AtomicUsize,
     chunks: Vec<(String, Chunk)>,
     deleted: usize,
+    /// Requests that were given up, of which the server may still do any.
+    late: usize,
 }
 
 impl Device<'_> {
@@ -299,7 +302,12 @@ impl Device<'_> {
     fn come_and_go(&mut self) -> io::Result<()> {
         self.deleted += 1;
         let user = user_id(&format!("guest {} of {}", self.deleted, self.number));
+        let late = self.late;
         self.chunk(&user)?;
+        if self.late > late {
+            // It may still make the user, after the removal.
+            return Ok(());
+        }
         self.mark(Mark::Deleting { user: user.clone() });
         match self.ask("DELETE", &format!("/0.1/{user}/"), None)? {
             Some(answer) if answer.status == 204 => self.mark(Mark::Deleted { user }),
@@ -315,7 +323,7 @@ impl Device<'_> {
         self.devices.mark(mark);
     }
 
-    /// Asks any server. `None`: it died, and nobody knows what it did.
+    /// Asks any server. `None`: it died, or took too long, and nobody knows what it did.
     fn ask(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> io::Result<Option<Answer>> {
         // Change the server now and then.
         if self.rng.usize(..3) == 0 {
@@ -334,7 +342,15 @@ impl Device<'_> {
                 Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                Err(_) => return Ok(None),
+                Err(error) => {
+                    // A killed one does nothing more: its connections are closed when its last thread is gone.
+                    let lives = matches!(
+                        error.kind(),
+                        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
+                    );
+                    self.late += usize::from(lives);
+                    return Ok(None);
+                }
             }
         }
         Err(io::Error::other("no server lives"))
@@ -352,6 +368,10 @@ fn collect(binary: &Path, data: &Path) -> io::Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&run.stderr);
+    // As a server that is busy, on a slow machine: the next one collects.
+    if said.contains("lock is held by somebody else") {
+        return Ok(());
+    }
     Err(io::Error::other(format!("gc: {} {said}", run.status)))
 }
 
@@ -362,11 +382,12 @@ fn add(tar: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) -> io::Result<
     tar.append_data(&mut header, name, bytes)
 }
 
-/// No answer, or one that a client has to take as it comes: the lock is held, or its holder died.
+/// No answer, or one that a client has to take as it comes: the lock is held, or its holder died, or the client
+/// itself was too slow.
 fn tolerated(answer: Option<Answer>) -> io::Result<()> {
     match answer {
         None => Ok(()),
-        Some(answer) if answer.status == 503 => Ok(()),
+        Some(answer) if matches!(answer.status, 408 | 503) => Ok(()),
         Some(answer) => Err(io::Error::other(format!(
             "an answer that nobody asked for: {} {}",
             answer.status,

@@ -117,8 +117,23 @@ struct Run<'a> {
 /// # Errors
 /// Nothing was checked.
 pub fn check(disk: Arc<dyn Disk>, options: &Options, watch: &dyn Watch) -> Result<Summary, Error> {
+    check_store(Store::examine(disk), options, watch)
+}
+
+/// The same, breaking one rule, for a test that must notice.
+#[cfg(feature = "mistakes")]
+pub fn check_with_mistake(
+    disk: Arc<dyn Disk>,
+    options: &Options,
+    watch: &dyn Watch,
+    mistake: store::Mistake,
+) -> Result<Summary, Error> {
+    check_store(Store::examine_with_mistake(disk, mistake), options, watch)
+}
+
+fn check_store(store: Store, options: &Options, watch: &dyn Watch) -> Result<Summary, Error> {
     let run = Run {
-        store: Store::examine(disk),
+        store,
         options,
         watch,
         tally: Tally::default(),

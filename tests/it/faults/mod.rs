@@ -1,10 +1,10 @@
-mod scene;
-mod strace;
+pub mod scene;
+mod short;
+pub mod strace;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,10 +43,7 @@ struct Tally {
 
 impl Rig {
     fn new(name: &str, mistake: Option<&str>) -> Option<Self> {
-        let tried = Command::new("strace")
-            .args(["-o", "/dev/null", "true"])
-            .output();
-        if !tried.is_ok_and(|output| output.status.success()) {
+        if !strace::works() {
             eprintln!("SKIPPED: strace cannot trace here, so no call is made to fail");
             return None;
         }

@@ -12,6 +12,8 @@ use crate::kit::{
 pub enum Act {
     FirstChunk,
     Chunk,
+    /// One that is written and hashed while it comes.
+    LargeChunk,
     SameChunk,
     Transaction,
     SameTransaction,
@@ -26,9 +28,10 @@ pub enum Act {
 }
 
 impl Act {
-    pub const ALL: [Act; 13] = [
+    pub const ALL: [Act; 14] = [
         Act::FirstChunk,
         Act::Chunk,
+        Act::LargeChunk,
         Act::SameChunk,
         Act::Transaction,
         Act::SameTransaction,
@@ -53,6 +56,8 @@ pub struct Scene {
     pub act: Act,
     /// Committed; uploaded; and not there yet.
     chunks: [Chunk; 3],
+    /// Not there yet, either.
+    large: Chunk,
     /// HEAD; and two more upon it.
     transactions: [String; 3],
 }
@@ -63,6 +68,7 @@ impl Scene {
         let name = format!("user {number}");
         let scene = Self {
             chunks: ["a", "b", "c"].map(chunk),
+            large: chunk("large ".repeat(100_000)),
             transactions: ["one", "two", "three"].map(transaction_id),
             act,
             name,
@@ -140,6 +146,10 @@ impl Scene {
         let (method, rest, body) = match self.act {
             Act::FirstChunk => ("PUT", format!("chunks/{}", a.id), Some(a.bytes.clone())),
             Act::Chunk => ("PUT", format!("chunks/{}", c.id), Some(c.bytes.clone())),
+            Act::LargeChunk => {
+                let Chunk { id, bytes } = &self.large;
+                ("PUT", format!("chunks/{id}"), Some(bytes.clone()))
+            }
             Act::SameChunk => ("PUT", format!("chunks/{}", b.id), Some(b.bytes.clone())),
             Act::Transaction | Act::SameTransaction => {
                 let body = transaction_json(one, &[&a.id, &b.id]);
@@ -175,6 +185,7 @@ impl Scene {
         match self.act {
             Act::FirstChunk
             | Act::Chunk
+            | Act::LargeChunk
             | Act::SameChunk
             | Act::Transaction
             | Act::SameTransaction => answer.status == 201,
@@ -237,12 +248,13 @@ impl Scene {
             Act::Advance => vec![a, b, c],
             Act::Bundle if done => vec![a, b, c],
             Act::Chunk if done => vec![a, c],
+            Act::LargeChunk if done => vec![a, &self.large],
             Act::SameChunk | Act::Transaction | Act::SameTransaction | Act::Missing => vec![a, b],
             _ => vec![a],
         };
         for chunk in uploaded {
             if !has(&mut device, chunk) {
-                return Err(format!("the chunk {:?} is lost", chunk.bytes));
+                return Err(format!("the chunk {} is lost", chunk.id));
             }
         }
         let proposed = self.act == Act::SameTransaction || (self.act == Act::Transaction && done);

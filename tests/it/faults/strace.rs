@@ -68,6 +68,14 @@ pub struct Tracer {
     log: PathBuf,
 }
 
+/// Whether processes can be traced here.
+pub fn works() -> bool {
+    let tried = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .output();
+    tried.is_ok_and(|output| output.status.success())
+}
+
 impl Tracer {
     pub fn attach(server: &Server, act: Act, log: &Path, arguments: &[String]) -> Self {
         let mut command = Command::new("strace");
@@ -75,8 +83,9 @@ impl Tracer {
             .args(["-y", "-s", "40", "-o"])
             .arg(log)
             .args(arguments);
-        for thread in disk_threads(server, act) {
-            command.args(["-p", &thread]);
+        let threads = disk_threads(server, act);
+        for thread in &threads {
+            command.args(["-p", thread]);
         }
         let mut child = command
             .stdin(Stdio::null())
@@ -86,7 +95,8 @@ impl Tracer {
         let mut said = String::new();
         let stderr = child.stderr.take().expect("stderr is piped");
         let mut stderr = BufReader::new(stderr);
-        while !said.contains("attached") {
+        // Of each thread it says one line: a thread that had nothing to do may be gone by now.
+        while said.matches("attach").count() < threads.len() {
             let read = stderr.read_line(&mut said).unwrap();
             assert!(read > 0, "strace does not attach: {said}");
         }

@@ -1,7 +1,7 @@
 //! Server processes, and one user's devices that talk to them.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -133,6 +133,7 @@ pub struct Server {
     data: Arc<TempDir>,
     flags: Vec<String>,
     said: Arc<Said>,
+    host: Ipv4Addr,
     address: SocketAddr,
 }
 
@@ -159,9 +160,20 @@ impl Server {
     /// Serves this directory through a command that ends by running the binary with what it is
     /// given as arguments.
     #[track_caller]
-    pub fn launch(mut command: Command, data: Arc<TempDir>, flags: &[&str]) -> Self {
+    pub fn launch(command: Command, data: Arc<TempDir>, flags: &[&str]) -> Self {
+        Self::launch_at(Ipv4Addr::LOCALHOST, command, data, flags)
+    }
+
+    /// The same, at this loopback address, where those that come after it listen, too.
+    #[track_caller]
+    pub fn launch_at(
+        host: Ipv4Addr,
+        mut command: Command,
+        data: Arc<TempDir>,
+        flags: &[&str],
+    ) -> Self {
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--listen", &format!("{host}:0"), "--data"])
             .arg(data.path().join("data"))
             .args(flags)
             .env("RUST_LOG", "info")
@@ -185,6 +197,7 @@ impl Server {
             data,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             said,
+            host,
             address,
         }
     }
@@ -193,7 +206,7 @@ impl Server {
     #[track_caller]
     pub fn another(&self) -> Self {
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
-        Self::on(Arc::clone(&self.data), &flags)
+        Self::launch_at(self.host, binary(), Arc::clone(&self.data), &flags)
     }
 
     /// Ends with SIGTERM, and starts again on the same directory.

@@ -50,6 +50,7 @@ pub enum Act {
 pub struct Client {
     pub disk: SimDisk,
     pub store: Arc<Store>,
+    mistake: Option<Mistake>,
 }
 
 impl Client {
@@ -68,6 +69,7 @@ impl Client {
         Self {
             disk,
             store: Arc::new(store),
+            mistake,
         }
     }
 }
@@ -102,7 +104,7 @@ impl Act {
             Act::Upload(names) => bundles::push(store, book, &before, names, false, &[]),
             Act::Pull => bundles::pull(store, book, &before),
             Act::Collect => upkeep::collect(store),
-            Act::Repair => upkeep::repair(&client.disk),
+            Act::Repair => upkeep::repair(&client.disk, client.mistake),
             Act::Copy(order) => upkeep::copy(&client.disk, book, &before, order),
         };
         if let Some(name) = self.aim() {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use mentat_sync::disk::{self, Disk, Kind, Place};
 use mentat_sync::model::Head;
-use mentat_sync::store::{Error, Result, Store};
+use mentat_sync::store::{Error, Mistake, Result, Store};
 use mentat_sync::upkeep::{fsck, gc};
 
 use super::acts::{Act, Client, World as Disks};
@@ -48,20 +48,32 @@ impl fsck::Watch for Findings {
     fn checked(&self, _: u64) {}
 }
 
-/// What fsck finds wrong; it only looks.
+/// What fsck finds wrong, or could not mend.
 pub fn findings(disk: &SimDisk, repair: bool) -> std::result::Result<Vec<String>, fsck::Error> {
+    check(disk, repair, None)
+}
+
+fn check(
+    disk: &SimDisk,
+    repair: bool,
+    mistake: Option<Mistake>,
+) -> std::result::Result<Vec<String>, fsck::Error> {
     let options = fsck::Options {
         repair,
         threads: 1,
         ..fsck::Options::default()
     };
     let findings = Findings::default();
-    fsck::check(Arc::new(disk.clone()), &options, &findings)?;
+    let disk = Arc::new(disk.clone());
+    match mistake {
+        Some(mistake) => fsck::check_with_mistake(disk, &options, &findings, mistake)?,
+        None => fsck::check(disk, &options, &findings)?,
+    };
     Ok(findings.0.into_inner().expect("nobody panics with it"))
 }
 
-pub fn repair(disk: &SimDisk) -> Result<()> {
-    match findings(disk, true) {
+pub fn repair(disk: &SimDisk, mistake: Option<Mistake>) -> Result<()> {
+    match check(disk, true, mistake) {
         // What it could not mend because somebody else was at work is looked at in the end.
         Ok(_) | Err(fsck::Error::NoSuchUser) => Ok(()),
         Err(fsck::Error::Store(error)) => Err(error),
