@@ -41,7 +41,7 @@ pub enum Mistake {
 #[cfg(feature = "mistakes")]
 impl Mistake {
     /// Each of them once.
-    pub const ALL: [Mistake; 15] = [
+    pub const ALL: [Mistake; 16] = [
         Mistake::NoVouch,
         Mistake::Replace,
         Mistake::AnswerBeforeSync,
