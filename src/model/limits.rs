@@ -144,12 +144,11 @@ pub const LOOK: usize = 64 << 10;
 /// Small chunks that are taken in together. Each holds a descriptor and its bytes.
 pub const TOGETHER: usize = 128;
 
-/// Groups of them under way at a time: while one waits for the disk the next is written.
-pub const GROUPS: usize = 2;
+/// So many must have been answered at once for those who come next to wait for them to come again.
+pub const SIBLINGS: usize = 4;
 
-/// So many must wait for another group to begin beside one: smaller ones only wait for each other's
-/// syncs (16 clients stored a third less with two groups than with one).
-pub const ANOTHER_GROUP: usize = 16;
+/// They wait for a fraction of what the last sync took, this one, so that waiting in vain costs little.
+pub const SIBLINGS_WAIT: u32 = 4;
 
 /// Users whose state (what has been synced, what is pending) is kept in memory.
 pub const KNOWN_USERS: usize = 1024;
