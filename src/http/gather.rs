@@ -5,8 +5,7 @@
 //! nobody.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot::{self, Sender};
 
@@ -22,11 +21,7 @@ type Reply = Sender<store::Result<Taken>>;
 
 /// Uploads that are under way.
 #[derive(Default)]
-pub struct Gather {
-    state: Mutex<State>,
-    /// One more is written.
-    more: Condvar,
-}
+pub struct Gather(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -38,15 +33,6 @@ struct State {
     writes: bool,
     /// A thread goes step by step.
     steps: bool,
-    /// What the next step waits for, so that those who have just been answered have a part in it.
-    expected: Option<Expected>,
-}
-
-/// So many, until then.
-#[derive(Clone, Copy)]
-struct Expected {
-    count: usize,
-    until: Instant,
 }
 
 /// Stores a chunk that is whole and in memory, durably.
@@ -101,11 +87,9 @@ impl Gather {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect(UNPOISONED)
+        self.0.lock().expect("no code panics while it holds this")
     }
 }
-
-const UNPOISONED: &str = "no code panics while it holds this";
 
 impl State {
     fn may_write(&self) -> bool {
@@ -122,29 +106,28 @@ struct Shift {
 }
 
 impl Shift {
-    /// Writes whatever comes; goes on to the steps if nobody is at them.
+    /// Writes whatever comes, until nothing does; leaves that to another for the steps if nobody is at
+    /// them.
     fn write(mut self) {
         loop {
             let mut state = self.gather.lock();
-            if !state.may_write() {
+            let none_steps = !state.steps && !state.written.is_empty();
+            if none_steps || !state.may_write() {
                 state.writes = false;
                 self.flag = None;
-                if state.steps || state.written.is_empty() {
-                    return;
+                if none_steps {
+                    state.steps = true;
+                    self.flag = Some(|state| &mut state.steps);
+                    drop(state);
+                    self.step();
                 }
-                state.steps = true;
-                self.flag = Some(|state| &mut state.steps);
-                drop(state);
-                return self.step();
+                return;
             }
             let next = state.waiting.pop_front();
             drop(state);
             let (upload, reply) = next.expect("somebody waits");
             match self.store.write(upload) {
-                Ok(written) => {
-                    self.gather.lock().written.push((written, reply));
-                    self.gather.more.notify_one();
-                }
+                Ok(written) => self.gather.lock().written.push((written, reply)),
                 Err(error) => tell(reply, Err(error)),
             }
         }
@@ -154,38 +137,15 @@ impl Shift {
     fn step(mut self) {
         let mut together = Together::default();
         while let Some(written) = self.next(together.is_empty()) {
-            let (began, mut answered) = (Instant::now(), 0);
-            let durable = together.sync(&self.store, written, |reply, outcome| {
-                answered += 1;
-                tell(reply, outcome);
-            });
-            self.expect(answered, began);
+            let durable = together.sync(&self.store, written, tell);
             let lock = |user: &UserId| lock_now(&self.store, user, Mode::Shared);
             together.name(&self.store, durable, lock, tell);
         }
     }
 
-    /// How many the next step waits for, and how long.
-    fn expect(&self, answered: usize, began: Instant) {
-        let now = Instant::now();
-        let mut state = self.gather.lock();
-        let count = state.waiting.len() + state.written.len() + answered;
-        state.expected = (answered >= limits::SIBLINGS).then(|| Expected {
-            count: count.min(limits::TOGETHER),
-            until: now + (now - began) / limits::SIBLINGS_WAIT,
-        });
-    }
-
     /// Those who have a part in the next step, or the end.
     fn next(&mut self, nothing_named: bool) -> Option<Vec<(Written, Reply)>> {
         let mut state = self.gather.lock();
-        while let Some(expected) = state.expected
-            && state.written.len() < expected.count
-            && let Some(left) = expected.until.checked_duration_since(Instant::now())
-        {
-            let waited = self.gather.more.wait_timeout(state, left);
-            state = waited.expect(UNPOISONED).0;
-        }
         let written = std::mem::take(&mut state.written);
         if written.is_empty() && nothing_named {
             state.steps = false;
@@ -209,5 +169,116 @@ impl Drop for Shift {
         let written = std::mem::take(&mut state.written);
         drop(state);
         drop((waiting, written));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Grouping, Real};
+    use crate::store::Options;
+    use sha2::{Digest, Sha256};
+
+    fn site() -> (tempfile::TempDir, Arc<Site>) {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Real::new(directory.path(), Grouping::Auto).unwrap());
+        let store = Store::open(disk, Options::default()).unwrap();
+        let site = Site::new(Arc::new(store), super::super::Settings::default());
+        (directory, Arc::new(site))
+    }
+
+    fn upload(user: u8, number: u16) -> (UserId, ChunkDigest, Vec<u8>) {
+        let bytes = number.to_le_bytes().to_vec();
+        let id = ChunkDigest::from_bytes(Sha256::digest(&bytes).into());
+        (UserId::from_bytes([user; 16]), id, bytes)
+    }
+
+    /// All at once; whether each was stored.
+    async fn put_all(site: &Arc<Site>, uploads: Vec<(UserId, ChunkDigest, Vec<u8>)>) -> Vec<bool> {
+        let all = uploads.into_iter().map(|(user, id, bytes)| async move {
+            matches!(put(site, user, id, bytes).await, Ok(PutChunk::Stored))
+        });
+        futures_util::future::join_all(all).await
+    }
+
+    #[tokio::test]
+    async fn more_than_are_written_ahead_are_all_stored_and_then_nobody_is_at_work() {
+        let (_directory, site) = site();
+        let many = 3 * limits::TOGETHER as u16;
+        for _ in 0..2 {
+            let uploads = (0..many).map(|number| upload((number % 3) as u8, number));
+            let stored = put_all(&site, uploads.collect()).await;
+            assert!(stored.iter().all(|stored| *stored));
+            for number in 0..many {
+                let (user, id, bytes) = upload((number % 3) as u8, number);
+                let found = site.store.chunk(&user, &ChunkId::Digest(id)).unwrap();
+                assert_eq!(found.unwrap().bytes, bytes.len() as u64);
+            }
+        }
+        while site.gather.lock().steps || site.gather.lock().writes {
+            tokio::task::yield_now().await;
+        }
+        assert!(site.gather.lock().written.is_empty());
+    }
+
+    #[tokio::test]
+    async fn each_is_told_its_own_outcome() {
+        let (_directory, site) = site();
+        let (user, wrong, _) = upload(1, 7);
+        let uploads = vec![upload(1, 1), (user, wrong, vec![]), upload(1, 2)];
+        assert_eq!(put_all(&site, uploads).await, [true, false, true]);
+    }
+
+    #[tokio::test]
+    async fn one_whose_user_is_locked_holds_up_nobody_else() {
+        let (_directory, site) = site();
+        assert_eq!(put_all(&site, vec![upload(1, 1)]).await, [true]);
+        let (ada, ..) = upload(1, 1);
+        let lock = site.store.lock(&ada, Mode::Exclusive).await.unwrap();
+        let hers = tokio::spawn({
+            let site = Arc::clone(&site);
+            async move { put_all(&site, vec![upload(1, 2)]).await }
+        });
+        for number in 0..20 {
+            assert_eq!(put_all(&site, vec![upload(2, number)]).await, [true]);
+        }
+        assert!(!hers.is_finished());
+        drop(lock);
+        assert_eq!(hers.await.unwrap(), [true]);
+    }
+
+    #[tokio::test]
+    async fn after_a_thread_broke_off_nobody_waits_for_it_and_the_next_is_served() {
+        let (_directory, site) = site();
+        let mut outcomes = Vec::new();
+        {
+            let mut state = site.gather.lock();
+            (state.writes, state.steps) = (true, true);
+            for number in 0..2 {
+                let (user, id, bytes) = upload(1, number);
+                let (sender, outcome) = oneshot::channel();
+                let one = Upload { user, id, bytes };
+                if number == 0 {
+                    state.waiting.push_back((one, sender));
+                } else {
+                    state.written.push((site.store.write(one).unwrap(), sender));
+                }
+                outcomes.push(outcome);
+            }
+        }
+        for flag in [
+            (|state| &mut state.writes) as fn(&mut State) -> &mut bool,
+            |state| &mut state.steps,
+        ] {
+            drop(Shift {
+                gather: Arc::clone(&site.gather),
+                store: Arc::clone(&site.store),
+                flag: Some(flag),
+            });
+        }
+        for outcome in outcomes {
+            assert!(outcome.await.is_err());
+        }
+        assert_eq!(put_all(&site, vec![upload(1, 3)]).await, [true]);
     }
 }

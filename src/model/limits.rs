@@ -141,14 +141,8 @@ pub const SENT: usize = 1 << 20;
 /// ahead by itself (128 KiB).
 pub const LOOK: usize = 64 << 10;
 
-/// Small chunks that are taken in together. Each holds a descriptor and its bytes.
+/// Small chunks that are written ahead of the step that they have a part in. Each holds a descriptor.
 pub const TOGETHER: usize = 128;
-
-/// So many must have been answered at once for those who come next to wait for them to come again.
-pub const SIBLINGS: usize = 4;
-
-/// They wait for a fraction of what the last sync took, this one, so that waiting in vain costs little.
-pub const SIBLINGS_WAIT: u32 = 4;
 
 /// Users whose state (what has been synced, what is pending) is kept in memory.
 pub const KNOWN_USERS: usize = 1024;
