@@ -1,7 +1,8 @@
-//! Small uploads gathered into groups, each of which shares its syncs.
+//! Small uploads on their way to the disk, in steps that share their syncs.
 //!
-//! Whoever comes while a group is under way is taken in with the next one, which begins when that one
-//! ends, or at once where many wait; whoever comes alone waits for nobody.
+//! Two threads at the most are at it: one writes what has come, while the other syncs what is written
+//! and gives it its names, step by step. Whoever comes alone has one thread for both, and waits for
+//! nobody.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,20 +14,25 @@ use super::blocking::{blocking, lock_known, lock_now};
 use super::problem::Problem;
 use crate::disk::Mode;
 use crate::model::{ChunkDigest, ChunkId, UserId, limits};
-use crate::store::{self, PutChunk, Store, Taken, Upload};
+use crate::store::{self, PutChunk, Store, Taken, Together, Upload, Written};
 
 /// Where it is told what became of an upload.
 type Reply = Sender<store::Result<Taken>>;
 
-/// Uploads that wait for their group.
+/// Uploads that are under way.
 #[derive(Default)]
 pub struct Gather(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    /// Those that have come.
     waiting: VecDeque<(Upload, Reply)>,
-    /// Groups under way.
-    groups: usize,
+    /// Those that are written and wait for the next step.
+    written: Vec<(Written, Reply)>,
+    /// A thread writes.
+    writes: bool,
+    /// A thread goes step by step.
+    steps: bool,
 }
 
 /// Stores a chunk that is whole and in memory, durably.
@@ -53,20 +59,31 @@ pub async fn put(
     }
 }
 
+/// A client that is gone needs no answer; what it sent is there.
+fn tell(reply: Reply, outcome: store::Result<Taken>) {
+    let _ = reply.send(outcome);
+}
+
 impl Gather {
-    fn add(self: &Arc<Self>, store: &Arc<Store>, upload: Upload, sender: Reply) {
+    fn add(self: &Arc<Self>, store: &Arc<Store>, upload: Upload, reply: Reply) {
         let mut state = self.lock();
-        state.waiting.push_back((upload, sender));
-        let worth_one = state.groups == 0 || state.waiting.len() >= limits::ANOTHER_GROUP;
-        if worth_one && state.groups < limits::GROUPS {
-            state.groups += 1;
-            let group = Group {
-                gather: Arc::clone(self),
-                store: Arc::clone(store),
-                ended: false,
-            };
-            tokio::task::spawn_blocking(move || group.run());
+        state.waiting.push_back((upload, reply));
+        self.have_written(state, store);
+    }
+
+    /// Sees to it that a thread writes, if there is something to write now.
+    fn have_written(self: &Arc<Self>, mut state: MutexGuard<'_, State>, store: &Arc<Store>) {
+        if state.writes || !state.may_write() {
+            return;
         }
+        state.writes = true;
+        drop(state);
+        let shift = Shift {
+            gather: Arc::clone(self),
+            store: Arc::clone(store),
+            flag: Some(|state| &mut state.writes),
+        };
+        tokio::task::spawn_blocking(move || shift.write());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -74,48 +91,194 @@ impl Gather {
     }
 }
 
-/// One group after the other, until nobody waits.
-struct Group {
-    gather: Arc<Gather>,
-    store: Arc<Store>,
-    ended: bool,
+impl State {
+    fn may_write(&self) -> bool {
+        !self.waiting.is_empty() && self.written.len() < limits::TOGETHER
+    }
 }
 
-impl Group {
-    fn run(mut self) {
-        while let Some((uploads, senders)) = self.next() {
-            let lock = |user: &UserId| lock_now(&self.store, user, Mode::Shared);
-            let outcomes = self.store.put_together(uploads, lock);
-            for (sender, outcome) in senders.into_iter().zip(outcomes) {
-                // A client that is gone needs no answer; what it sent is there.
-                let _ = sender.send(outcome);
+/// A thread's work.
+struct Shift {
+    gather: Arc<Gather>,
+    store: Arc<Store>,
+    /// What says that the thread is at it, until it is done.
+    flag: Option<fn(&mut State) -> &mut bool>,
+}
+
+impl Shift {
+    /// Writes whatever comes, until nothing does; leaves that to another for the steps if nobody is at
+    /// them.
+    fn write(mut self) {
+        loop {
+            let mut state = self.gather.lock();
+            let none_steps = !state.steps && !state.written.is_empty();
+            if none_steps || !state.may_write() {
+                state.writes = false;
+                self.flag = None;
+                if none_steps {
+                    state.steps = true;
+                    self.flag = Some(|state| &mut state.steps);
+                    drop(state);
+                    self.step();
+                }
+                return;
+            }
+            let next = state.waiting.pop_front();
+            drop(state);
+            let (upload, reply) = next.expect("somebody waits");
+            match self.store.write(upload) {
+                Ok(written) => self.gather.lock().written.push((written, reply)),
+                Err(error) => tell(reply, Err(error)),
             }
         }
     }
 
-    /// Those who wait, or the end: whoever comes after that starts a group anew.
-    fn next(&mut self) -> Option<(Vec<Upload>, Vec<Reply>)> {
+    /// One step after the other, until there is nothing to do: whoever comes after that starts anew.
+    fn step(mut self) {
+        let mut together = Together::default();
+        while let Some(written) = self.next(together.is_empty()) {
+            let durable = together.sync(&self.store, written, tell);
+            let lock = |user: &UserId| lock_now(&self.store, user, Mode::Shared);
+            together.name(&self.store, durable, lock, tell);
+        }
+    }
+
+    /// Those who have a part in the next step, or the end.
+    fn next(&mut self, nothing_named: bool) -> Option<Vec<(Written, Reply)>> {
         let mut state = self.gather.lock();
-        let count = state.waiting.len().min(limits::TOGETHER);
-        if count == 0 {
-            state.groups -= 1;
-            self.ended = true;
+        let written = std::mem::take(&mut state.written);
+        if written.is_empty() && nothing_named {
+            state.steps = false;
+            self.flag = None;
             return None;
         }
-        Some(state.waiting.drain(..count).unzip())
+        self.gather.have_written(state, &self.store);
+        Some(written)
     }
 }
 
-impl Drop for Group {
+impl Drop for Shift {
     fn drop(&mut self) {
-        if self.ended {
+        let Some(flag) = self.flag else {
             return;
-        }
+        };
         // A panic: those who wait must not wait for nobody.
         let mut state = self.gather.lock();
-        state.groups -= 1;
-        if state.groups == 0 {
-            state.waiting.clear();
+        *flag(&mut state) = false;
+        let waiting = std::mem::take(&mut state.waiting);
+        let written = std::mem::take(&mut state.written);
+        drop(state);
+        drop((waiting, written));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Grouping, Real};
+    use crate::store::Options;
+    use sha2::{Digest, Sha256};
+
+    fn site() -> (tempfile::TempDir, Arc<Site>) {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Real::new(directory.path(), Grouping::Auto).unwrap());
+        let store = Store::open(disk, Options::default()).unwrap();
+        let site = Site::new(Arc::new(store), super::super::Settings::default());
+        (directory, Arc::new(site))
+    }
+
+    fn upload(user: u8, number: u16) -> (UserId, ChunkDigest, Vec<u8>) {
+        let bytes = number.to_le_bytes().to_vec();
+        let id = ChunkDigest::from_bytes(Sha256::digest(&bytes).into());
+        (UserId::from_bytes([user; 16]), id, bytes)
+    }
+
+    /// All at once; whether each was stored.
+    async fn put_all(site: &Arc<Site>, uploads: Vec<(UserId, ChunkDigest, Vec<u8>)>) -> Vec<bool> {
+        let all = uploads.into_iter().map(|(user, id, bytes)| async move {
+            matches!(put(site, user, id, bytes).await, Ok(PutChunk::Stored))
+        });
+        futures_util::future::join_all(all).await
+    }
+
+    #[tokio::test]
+    async fn more_than_are_written_ahead_are_all_stored_and_then_nobody_is_at_work() {
+        let (_directory, site) = site();
+        let many = 3 * limits::TOGETHER as u16;
+        for _ in 0..2 {
+            let uploads = (0..many).map(|number| upload((number % 3) as u8, number));
+            let stored = put_all(&site, uploads.collect()).await;
+            assert!(stored.iter().all(|stored| *stored));
+            for number in 0..many {
+                let (user, id, bytes) = upload((number % 3) as u8, number);
+                let found = site.store.chunk(&user, &ChunkId::Digest(id)).unwrap();
+                assert_eq!(found.unwrap().bytes, bytes.len() as u64);
+            }
         }
+        while site.gather.lock().steps || site.gather.lock().writes {
+            tokio::task::yield_now().await;
+        }
+        assert!(site.gather.lock().written.is_empty());
+    }
+
+    #[tokio::test]
+    async fn each_is_told_its_own_outcome() {
+        let (_directory, site) = site();
+        let (user, wrong, _) = upload(1, 7);
+        let uploads = vec![upload(1, 1), (user, wrong, vec![]), upload(1, 2)];
+        assert_eq!(put_all(&site, uploads).await, [true, false, true]);
+    }
+
+    #[tokio::test]
+    async fn one_whose_user_is_locked_holds_up_nobody_else() {
+        let (_directory, site) = site();
+        assert_eq!(put_all(&site, vec![upload(1, 1)]).await, [true]);
+        let (ada, ..) = upload(1, 1);
+        let lock = site.store.lock(&ada, Mode::Exclusive).await.unwrap();
+        let hers = tokio::spawn({
+            let site = Arc::clone(&site);
+            async move { put_all(&site, vec![upload(1, 2)]).await }
+        });
+        for number in 0..20 {
+            assert_eq!(put_all(&site, vec![upload(2, number)]).await, [true]);
+        }
+        assert!(!hers.is_finished());
+        drop(lock);
+        assert_eq!(hers.await.unwrap(), [true]);
+    }
+
+    #[tokio::test]
+    async fn after_a_thread_broke_off_nobody_waits_for_it_and_the_next_is_served() {
+        let (_directory, site) = site();
+        let mut outcomes = Vec::new();
+        {
+            let mut state = site.gather.lock();
+            (state.writes, state.steps) = (true, true);
+            for number in 0..2 {
+                let (user, id, bytes) = upload(1, number);
+                let (sender, outcome) = oneshot::channel();
+                let one = Upload { user, id, bytes };
+                if number == 0 {
+                    state.waiting.push_back((one, sender));
+                } else {
+                    state.written.push((site.store.write(one).unwrap(), sender));
+                }
+                outcomes.push(outcome);
+            }
+        }
+        for flag in [
+            (|state| &mut state.writes) as fn(&mut State) -> &mut bool,
+            |state| &mut state.steps,
+        ] {
+            drop(Shift {
+                gather: Arc::clone(&site.gather),
+                store: Arc::clone(&site.store),
+                flag: Some(flag),
+            });
+        }
+        for outcome in outcomes {
+            assert!(outcome.await.is_err());
+        }
+        assert_eq!(put_all(&site, vec![upload(1, 3)]).await, [true]);
     }
 }

@@ -162,15 +162,8 @@ pub const SENT: usize = 1 << 20;
 /// ahead by itself (128 KiB).
 pub const LOOK: usize = 64 << 10;
 
-/// Small chunks that are taken in together. Each holds a descriptor and its bytes.
+/// Small chunks that are written ahead of the step that they have a part in. Each holds a descriptor.
 pub const TOGETHER: usize = 128;
-
-/// Groups of them under way at a time: while one waits for the disk the next is written.
-pub const GROUPS: usize = 2;
-
-/// So many must wait for another group to begin beside one: smaller ones only wait for each other's
-/// syncs (16 clients stored a third less with two groups than with one).
-pub const ANOTHER_GROUP: usize = 16;
 
 /// Users whose state (what has been synced, what is pending) is kept in memory.
 pub const KNOWN_USERS: usize = 1024;

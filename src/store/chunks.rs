@@ -341,13 +341,14 @@ impl Store {
         let digest = sealed.digest;
         let id = ChunkId::Digest(digest);
         let place = |area| lock.folder.chunk(area, &digest);
-        // Nothing moves from one area to the other while the lock is held: one look at each will do.
-        for area in [Area::Committed, Area::Incoming] {
-            if let Some(meta) = self.look(&place(area))? {
-                let found = Found { area, meta };
-                let dir = Dir::of_chunk(area, &digest);
-                return self.refresh(lock, id, found, dir, &place(area), work);
-            }
+        let refresh = |area, meta, work: &mut Work| {
+            let (found, dir) = (Found { area, meta }, Dir::of_chunk(area, &digest));
+            self.refresh(lock, id, found, dir, &place(area), work)
+        };
+        // Nothing moves from one area to the other while the lock is held: one look will do here, and
+        // whether it is in `incoming/` is told by the try to give it that name.
+        if let Some(meta) = self.look(&place(Area::Committed))? {
+            return refresh(Area::Committed, meta, work);
         }
         // A committed chunk that fsck took out of the way goes straight back to where it belongs.
         let was_lost = lost && self.disk.meta(&lock.folder.lost_chunk(&digest)).is_ok();
@@ -355,15 +356,20 @@ impl Store {
             true => Area::Committed,
             false => Area::Incoming,
         };
-        let room = self.reserve(&lock.user, sealed.bytes)?;
+        let room = match self.reserve(&lock.user, sealed.bytes) {
+            // What is there takes no room.
+            Err(refused @ Error::QuotaExceeded { .. }) => {
+                let there = self.look(&place(Area::Incoming))?;
+                return refresh(Area::Incoming, there.ok_or(refused)?, work);
+            }
+            other => other?,
+        };
         let meta = sealed.temporary.file.meta()?;
         let dir = Dir::of_chunk(area, &digest);
         let taken = self.publish(lock, &mut sealed.temporary, dir, &place(area))?;
         if taken {
-            // Somebody else was quicker with the same bytes.
-            let meta = self.disk.meta(&place(area))?;
-            let found = Found { area, meta };
-            return self.refresh(lock, id, found, dir, &place(area), work);
+            let there = self.look(&place(area))?;
+            return refresh(area, there.ok_or(Error::UserGone)?, work);
         }
         room.keep();
         work.dirs.push(dir);

@@ -41,7 +41,7 @@ pub use lock::UserLock;
 pub use mistake::Mistake;
 pub use stamp::SweepStamp;
 pub use sweep::{IncomingFile, Item, Needs, PendingFile, Swept};
-pub use together::{Taken, Upload};
+pub use together::{Durable, Taken, Together, Upload, Written};
 pub use transactions::{Draft, Proposal};
 pub use usage::Usage;
 

@@ -1,24 +1,38 @@
-//! Small chunks taken in together: one sync for the bytes of all, the lock once for each user's, one
-//! sync for all the names. Each goes the way of one that comes alone (DESIGN, Order of writes) and has
-//! an outcome of its own; what is shared is the waiting.
+//! Small chunks taken in together: one sync serves the bytes of some and the names of those before
+//! them, and the lock is taken once for each user's. Each goes the way of one that comes alone
+//! (DESIGN, Order of writes) and is told by itself; what is shared is the waiting.
 
 use std::sync::Arc;
 
 use super::chunks::{Sealed, Staged, Work};
-use super::layout::{Dir, Folder};
+use super::layout::{Area, Dir};
 use super::lock::UserLock;
 use super::mistake::Mistake;
-use super::user::UserState;
+use super::user::{NewDirs, UserState};
 use super::vouch::Name;
 use super::{Error, PutChunk, Result, Store};
-use crate::disk::{self, Target};
-use crate::model::{ChunkDigest, UserId};
+use crate::disk::{self, Meta, Target};
+use crate::model::{ChunkDigest, ChunkId, UserId};
 
 /// A small chunk, whole in memory, with the id it is called by.
 pub struct Upload {
     pub user: UserId,
     pub id: ChunkDigest,
     pub bytes: Vec<u8>,
+}
+
+/// The same, written and not durable yet. Dropped, it leaves nothing.
+pub struct Written {
+    user: UserId,
+    id: ChunkDigest,
+    staged: Staged,
+}
+
+/// The same, durable and without a name. Dropped, it leaves nothing.
+pub struct Durable {
+    user: UserId,
+    id: ChunkDigest,
+    sealed: Sealed,
 }
 
 /// How far an upload got.
@@ -30,167 +44,178 @@ pub enum Taken {
     Sealed(Sealed),
 }
 
-/// One upload on its way: where it stands among all, and what is made of it.
-struct One<T> {
-    index: usize,
-    user: UserId,
-    id: ChunkDigest,
-    made: T,
-}
+/// Chunks that have their names, which the next sync makes durable, each with who is to be told.
+pub struct Together<T>(Vec<Named<T>>);
 
-/// What a user's uploads were named under, after the lock was given back.
-struct Named {
+/// What was named under one user's lock, after that was given back.
+struct Named<T> {
     user: UserId,
     state: Arc<UserState>,
-    folder: Folder,
-    work: Work,
-    indices: Vec<usize>,
+    dirs: NewDirs,
+    targets: Vec<Target>,
+    names: Vec<(Area, ChunkId, Meta)>,
+    owners: Vec<T>,
 }
 
-type Outcomes = Vec<Option<Result<Taken>>>;
-
 impl Store {
-    /// Takes these chunks in; says in their order what became of each. `lock` takes a user's shared
-    /// lock if that needs no waiting: nobody waits for another one's user.
+    /// Writes a small chunk.
+    pub fn write(&self, upload: Upload) -> Result<Written> {
+        let Upload { user, id, bytes } = upload;
+        let mut staged = self.stage(&user)?;
+        staged.write(&bytes)?;
+        Ok(Written { user, id, staged })
+    }
+
+    /// What became of a part of what was synced in one go. A folder that is gone is a matter of its own
+    /// user, whom nothing was lost for: the others' are asked for by themselves.
+    fn share(&self, synced: &disk::Result<()>, share: &[Target]) -> Result<()> {
+        match synced {
+            Ok(()) => Ok(()),
+            Err(absent) if absent.is_absent() => match self.disk.sync(share) {
+                Err(absent) if absent.is_absent() => Err(Error::UserGone),
+                other => Ok(other?),
+            },
+            Err(error) => Err(error.again().into()),
+        }
+    }
+}
+
+impl<T> Default for Together<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Together<T> {
+    /// Whether nothing waits for a sync.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Makes the names given so far durable, and the bytes of what is written, with one sync. Tells those
+    /// who had the names, and gives back what may have a name now.
     ///
     /// # Errors
-    /// One that could not be written has its own error. A sync that fails is everybody's who took part,
-    /// and nothing of theirs has a name then, or none that was acknowledged.
-    pub fn put_together(
-        &self,
-        uploads: Vec<Upload>,
+    /// A sync that fails is told to everybody who took part; nothing of theirs was acknowledged.
+    pub fn sync(
+        &mut self,
+        store: &Store,
+        written: Vec<(Written, T)>,
+        mut tell: impl FnMut(T, Result<Taken>),
+    ) -> Vec<(Durable, T)> {
+        let mut targets: Vec<Target> = written.iter().map(|(one, _)| one.staged.target()).collect();
+        let mut named = std::mem::take(&mut self.0);
+        let mut ends = vec![targets.len()];
+        for one in &mut named {
+            targets.append(&mut one.targets);
+            ends.push(targets.len());
+        }
+        let synced = store.disk.sync(&targets);
+        for (one, ends) in named.into_iter().zip(ends.windows(2)) {
+            let synced = store.share(&synced, &targets[ends[0]..ends[1]]);
+            one.told(store, &synced, &mut tell);
+        }
+        match store.share(&synced, &targets[..ends[0]]) {
+            Ok(()) => written.into_iter().map(durable).collect(),
+            Err(error) => {
+                for (_, owner) in written {
+                    tell(owner, Err(error.again()));
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// Gives them their names. `lock` takes a user's shared lock if that needs no waiting: nobody waits
+    /// for another one's user.
+    ///
+    /// # Errors
+    /// One that gets no name is told its own error.
+    pub fn name(
+        &mut self,
+        store: &Store,
+        mut all: Vec<(Durable, T)>,
         lock: impl Fn(&UserId) -> Option<Result<UserLock>>,
-    ) -> Vec<Result<Taken>> {
-        let mut outcomes: Outcomes = uploads.iter().map(|_| None).collect();
-        let staged = self.stage_all(uploads, &mut outcomes);
-        let mut sealed = self.seal_all(staged, &mut outcomes);
-        sealed.sort_by_key(|one| one.user);
-        let mut named = Vec::new();
-        while let Some(user) = sealed.last().map(|one| one.user) {
-            let first = sealed.partition_point(|one| one.user < user);
-            let theirs = sealed.split_off(first);
+        mut tell: impl FnMut(T, Result<Taken>),
+    ) {
+        all.sort_by_key(|(one, _)| one.user);
+        while let Some(user) = all.last().map(|(one, _)| one.user) {
+            let theirs = all.split_off(all.partition_point(|(one, _)| one.user < user));
             match lock(&user) {
+                Some(Ok(lock)) => self.name_under(store, lock, theirs, &mut tell),
                 None => {
-                    for one in theirs {
-                        outcomes[one.index] = Some(Ok(Taken::Sealed(one.made)));
+                    for (one, owner) in theirs {
+                        tell(owner, Ok(Taken::Sealed(one.sealed)));
                     }
                 }
-                Some(Ok(lock)) => named.push(self.name_all(lock, theirs, &mut outcomes)),
                 Some(Err(error)) => {
-                    for one in theirs {
-                        outcomes[one.index] = Some(Err(error.again()));
+                    for (_, owner) in theirs {
+                        tell(owner, Err(error.again()));
                     }
                 }
             }
         }
-        self.sync_all(named, &mut outcomes);
-        let told = "every upload got an outcome on one of its ways";
-        outcomes
-            .into_iter()
-            .map(|outcome| outcome.expect(told))
-            .collect()
-    }
-
-    fn stage_all(&self, uploads: Vec<Upload>, outcomes: &mut Outcomes) -> Vec<One<Staged>> {
-        let mut all = Vec::with_capacity(uploads.len());
-        for (index, Upload { user, id, bytes }) in uploads.into_iter().enumerate() {
-            let staged = self.stage(&user).and_then(|mut staged| {
-                staged.write(&bytes)?;
-                Ok(staged)
-            });
-            match staged {
-                Ok(made) => all.push(One {
-                    index,
-                    user,
-                    id,
-                    made,
-                }),
-                Err(error) => outcomes[index] = Some(Err(error)),
-            }
-        }
-        all
-    }
-
-    /// Makes the bytes of all of them durable.
-    fn seal_all(&self, all: Vec<One<Staged>>, outcomes: &mut Outcomes) -> Vec<One<Sealed>> {
-        let files: Vec<Target> = all.iter().map(|one| one.made.target()).collect();
-        let synced = self.disk.sync(&files);
-        let mut sealed = Vec::with_capacity(all.len());
-        for one in all {
-            let One {
-                index,
-                user,
-                id,
-                made,
-            } = one;
-            match &synced {
-                Ok(()) => sealed.push(One {
-                    index,
-                    user,
-                    id,
-                    made: made.synced(),
-                }),
-                Err(error) => outcomes[index] = Some(Err(error.again().into())),
-            }
-        }
-        sealed
     }
 
     /// Gives all of one user's their names.
-    fn name_all(&self, lock: UserLock, all: Vec<One<Sealed>>, outcomes: &mut Outcomes) -> Named {
+    fn name_under(
+        &mut self,
+        store: &Store,
+        lock: UserLock,
+        all: Vec<(Durable, T)>,
+        tell: &mut impl FnMut(T, Result<Taken>),
+    ) {
+        let early = store.mistakes.made(Mistake::AnswerBeforeSync);
         let mut work = Work::default();
-        let mut indices = Vec::with_capacity(all.len());
+        let mut owners = Vec::with_capacity(all.len());
         // A repair takes the exclusive lock, so this holds for as long as the shared one is held.
-        let lost = self.disk.meta(&lock.folder.dir(Dir::LostChunks)).is_ok();
-        for One {
-            index, id, made, ..
-        } in all
-        {
-            match self.name_chunk(&lock, made, id, lost, &mut work) {
-                Ok(PutChunk::Stored) => indices.push(index),
-                other => outcomes[index] = Some(other.map(Taken::Put)),
+        let lost = store.disk.meta(&lock.folder.dir(Dir::LostChunks)).is_ok();
+        for (one, owner) in all {
+            match store.name_chunk(&lock, one.sealed, one.id, lost, &mut work) {
+                Ok(PutChunk::Stored) if !early => owners.push(owner),
+                other => tell(owner, other.map(Taken::Put)),
             }
         }
         let (user, state, folder) = lock.release();
-        Named {
-            user,
-            state,
-            folder,
-            work,
-            indices,
+        let mut targets = work.targets;
+        let dirs = store.dirs_to_sync(&state, &folder, work.dirs, &mut targets);
+        if !owners.is_empty() {
+            self.0.push(Named {
+                user,
+                state,
+                dirs,
+                targets,
+                names: work.names,
+                owners,
+            });
         }
     }
+}
 
-    /// Makes all those names durable, and vouches for them.
-    fn sync_all(&self, named: Vec<Named>, outcomes: &mut Outcomes) {
-        let mut targets = Vec::new();
-        let mut rest = Vec::new();
-        let early = self.mistakes.made(Mistake::AnswerBeforeSync);
-        for mut one in named {
-            targets.append(&mut one.work.targets);
-            let dirs = std::mem::take(&mut one.work.dirs);
-            let new = self.dirs_to_sync(&one.state, &one.folder, dirs, &mut targets);
-            rest.push((one, new));
+fn durable<T>((one, owner): (Written, T)) -> (Durable, T) {
+    let Written { user, id, staged } = one;
+    let sealed = staged.synced();
+    (Durable { user, id, sealed }, owner)
+}
+
+impl<T> Named<T> {
+    /// The names are durable, and are vouched for; or else they may not be.
+    fn told(self, store: &Store, synced: &Result<()>, tell: &mut impl FnMut(T, Result<Taken>)) {
+        if synced.is_ok() {
+            self.state.dirs_synced(self.dirs);
+            for (area, chunk, meta) in self.names {
+                let user = self.user;
+                store.vouched.insert(Name { user, area, chunk }, &meta);
+            }
         }
-        let synced = match early || targets.is_empty() {
-            true => Ok(()),
-            false => self.disk.sync(&targets),
-        };
-        for (one, new) in rest {
-            if synced.is_ok() && !early {
-                one.state.dirs_synced(new);
-                for (area, chunk, meta) in one.work.names {
-                    let user = one.user;
-                    self.vouched.insert(Name { user, area, chunk }, &meta);
-                }
-            }
-            for index in one.indices {
-                outcomes[index] = Some(match &synced {
+        for owner in self.owners {
+            tell(
+                owner,
+                match synced {
                     Ok(()) => Ok(Taken::Put(PutChunk::Stored)),
-                    Err(absent) if absent.is_absent() => Err(Error::UserGone),
-                    Err(error) => Err(error.again().into()),
-                });
-            }
+                    Err(error) => Err(error.again()),
+                },
+            );
         }
     }
 }

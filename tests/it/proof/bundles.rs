@@ -4,7 +4,9 @@ use std::io::Read;
 
 use mentat_sync::disk::{Mode, Place};
 use mentat_sync::model::{ChunkId, TransactionId, UserId};
-use mentat_sync::store::{Error, PullBundle, PushBundle, PutChunk, Result, Store, Taken, Upload};
+use mentat_sync::store::{
+    Error, PullBundle, PushBundle, PutChunk, Result, Store, Taken, Together, Upload,
+};
 
 use super::acts::{judge_advanced, judge_head, judge_refusal, promise, undisturbed};
 use super::answers::{Answers, Book, Fact};
@@ -24,30 +26,48 @@ pub fn ask(store: &Store, book: &Book, before: &Answers, names: &[Chunk]) -> Res
     Ok(())
 }
 
-/// Each is answered by itself; the first error is given back.
+/// In two groups, the second of which is written when the first has its names and is not told yet. Each
+/// is answered by itself; the first error is given back.
 pub fn put_chunks(store: &Store, book: &Book, before: &Answers, names: &[Chunk]) -> Result<()> {
-    let uploads = names.iter().map(|name| Upload {
+    let (mut errors, mut told) = (Vec::new(), 0);
+    let mut tell = |name: Chunk, outcome| {
+        told += 1;
+        match outcome {
+            Ok(Taken::Put(PutChunk::Stored)) => promise(book, before, Fact::Chunk(name)),
+            Ok(Taken::Put(other)) => book.wrong(format!("PUT chunk {name} is answered {other:?}")),
+            // The user's folder went away between the writing and the lock.
+            Ok(Taken::Sealed(_)) => errors.push(Error::UserGone),
+            Err(error) => errors.push(error),
+        }
+    };
+    let lock = |user: &UserId| store.lock_blocking(user, Mode::Shared).transpose();
+    let mut together = Together::default();
+    let (first, second) = names.split_at(names.len().div_ceil(2));
+    for group in [first, second, &[]] {
+        let mut written = Vec::new();
+        for name in group {
+            match store.write(upload(name)) {
+                Ok(one) => written.push((one, *name)),
+                Err(error) => tell(name, Err(error)),
+            }
+        }
+        let durable = together.sync(store, written, &mut tell);
+        together.name(store, durable, lock, &mut tell);
+    }
+    assert!(together.is_empty());
+    assert_eq!(told, names.len());
+    errors.into_iter().next().map_or(Ok(()), Err)
+}
+
+fn upload(name: Chunk) -> Upload {
+    Upload {
         user: user(),
         id: match cast::chunk_id(name) {
             ChunkId::Digest(digest) => digest,
             ChunkId::Alias(_) => panic!("aliases are put one by one"),
         },
         bytes: cast::chunk_bytes(name).to_vec(),
-    });
-    let lock = |user: &UserId| store.lock_blocking(user, Mode::Shared).transpose();
-    let mut failed = Ok(());
-    let outcomes = store.put_together(uploads.collect(), lock);
-    assert_eq!(outcomes.len(), names.len());
-    for (name, outcome) in names.iter().zip(outcomes) {
-        match outcome {
-            Ok(Taken::Put(PutChunk::Stored)) => promise(book, before, Fact::Chunk(name)),
-            Ok(Taken::Put(other)) => book.wrong(format!("PUT chunk {name} is answered {other:?}")),
-            // The user's folder went away between the writing and the lock.
-            Ok(Taken::Sealed(_)) => failed = failed.and(Err(Error::UserGone)),
-            Err(error) => failed = failed.and(Err(error)),
-        }
     }
-    failed
 }
 
 pub fn push(
