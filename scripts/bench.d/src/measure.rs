@@ -110,8 +110,9 @@ pub fn median(figures: &[f64]) -> f64 {
     }
 }
 
-/// Takes turns: ours, theirs, ours, theirs, so that whatever else the machine does meets both. Before
-/// each turn everything written so far is brought to the disk, outside the time taken.
+/// Takes turns: ours, theirs, theirs, ours, so that whatever else the machine does meets both, and what
+/// one turn leaves for the disk to do does not always meet the same. Before each turn everything
+/// written so far is brought to the disk, outside the time taken.
 pub fn in_turns(
     runs: usize,
     disk: &Path,
@@ -127,10 +128,17 @@ pub fn in_turns(
         theirs: Vec::new(),
     };
     for run in 0..runs {
-        settle(disk)?;
-        figures.ours.push(ours(run)?);
-        settle(disk)?;
-        figures.theirs.push(theirs(run)?);
+        let order = match run % 2 {
+            0 => [true, false],
+            _ => [false, true],
+        };
+        for is_ours in order {
+            settle(disk)?;
+            match is_ours {
+                true => figures.ours.push(ours(run)?),
+                false => figures.theirs.push(theirs(run)?),
+            }
+        }
     }
     Ok(figures)
 }
