@@ -52,6 +52,7 @@ impl Intake<'_> {
         };
         let transactions = &self.staging.transactions;
         let ids: Vec<_> = transactions.iter().map(|staged| staged.id).collect();
+        let before = self.existing;
         let mut moved = Vec::new();
         let advanced = self
             .name_all(&lock, &mut moved)
@@ -69,6 +70,12 @@ impl Intake<'_> {
             }
         };
         room.keep();
+        // What was there already takes no more room.
+        let again = Amount {
+            files: before.chunks as i64 - self.existing.chunks as i64,
+            bytes: before.bytes as i64 - self.existing.bytes as i64,
+        };
+        self.store.changed(&self.user, again);
         let taken = PushBundle::Taken {
             head,
             stored: self.stored,
@@ -194,11 +201,8 @@ impl Intake<'_> {
                 return Err(damaged(&place, "there, though the lock is held"));
             }
             (_, true) => self.stored.chunk(bytes),
-            (_, false) => {
-                // A crash left it there, or it was committed meanwhile: it is the same.
-                self.existing.chunk(bytes);
-                self.store.removed(&self.user, bytes);
-            }
+            // A crash left it there, or it was committed meanwhile: it is the same.
+            (_, false) => self.existing.chunk(bytes),
         }
         Ok(())
     }

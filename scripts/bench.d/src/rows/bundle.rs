@@ -2,14 +2,14 @@
 //! with one new file content of 1 KiB.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
 use super::{Bench, Chunk, ROOT, new_id, text};
-use crate::measure::{Bar, Row, Unit, in_turns, timed};
+use crate::measure::{Bar, Row, Unit, in_turns, settle, timed};
 use crate::running::{self, Running};
 
 const LENGTH: usize = 1 << 10;
@@ -28,10 +28,12 @@ struct Field<'a> {
 pub fn rows(bench: &Bench) -> Vec<Row> {
     let count = bench.sizes.history;
     let push = format!("push {count} transactions of one 1 KiB chunk, POST bundle");
+    let bare = "the same push beside its bare files, made and synced".to_owned();
     let pull = "pull of the same, GET bundle with curl, synced".to_owned();
     let unpack = "pull of the same into files, curl | tar x, synced".to_owned();
     let works = [
         (push, Bar::AtMost(1.5)),
+        (bare, Bar::None),
         (pull, Bar::AtMost(1.0)),
         (unpack, Bar::None),
     ];
@@ -52,6 +54,7 @@ pub fn rows(bench: &Bench) -> Vec<Row> {
     let user = new_id();
     let figures = [
         field.push(&user),
+        field.bare(),
         field.pull(&user, false),
         field.pull(&user, true),
     ];
@@ -104,11 +107,7 @@ impl<'a> Field<'a> {
             "git push, core.fsync=all",
             |run| {
                 let user = if run == 0 { user.to_owned() } else { new_id() };
-                let mut curl = Command::new("curl");
-                curl.args(["-sS", "--fail-with-body", "-X", "POST", "-T"])
-                    .arg(&self.tar)
-                    .arg(self.url(&user));
-                timed(|| run_to_end(&mut curl))
+                timed(|| run_to_end(&mut self.post(&user)))
             },
             |run| {
                 let name = format!("pushed-{run}.git");
@@ -122,6 +121,41 @@ impl<'a> Field<'a> {
                 timed(|| run_to_end(&mut push))
             },
         )
+    }
+
+    /// What the file system alone takes for the files of a push: as many of as many bytes, in the store's
+    /// directories, made by two threads and synced. Nothing is sent, read, checked or renamed.
+    fn bare(&self) -> Result<crate::measure::Figures> {
+        let members = members(&self.tar)?;
+        in_turns(
+            self.bench.sizes.runs,
+            &self.bench.work,
+            Unit::Seconds,
+            "bare files, two threads and one syncfs",
+            |_| timed(|| run_to_end(&mut self.post(&new_id()))),
+            |run| {
+                let target = self.bench.place(&format!("bare-{run}"));
+                timed(|| {
+                    make_directories(&target)?;
+                    std::thread::scope(|scope| {
+                        let (one, two) = members.split_at(members.len() / 2);
+                        let halves = [one, two].map(|half| scope.spawn(|| make(&target, half)));
+                        halves
+                            .into_iter()
+                            .try_for_each(|half| half.join().expect("it does not panic"))
+                    })?;
+                    settle(&target)
+                })
+            },
+        )
+    }
+
+    fn post(&self, user: &str) -> Command {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--fail-with-body", "-X", "POST", "-T"])
+            .arg(&self.tar)
+            .arg(self.url(user));
+        curl
     }
 
     /// Both are durable on the client's side at the end: git syncs what it clones by itself.
@@ -177,6 +211,38 @@ fn run_to_end(command: &mut Command) -> Result<()> {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+    Ok(())
+}
+
+/// The members of a bundle but HEAD, each by name and contents.
+fn members(tar: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut members = Vec::new();
+    for entry in tar::Archive::new(File::open(tar)?).entries()? {
+        let mut entry = entry?;
+        let name = entry.path()?.to_string_lossy().into_owned();
+        if name.contains('/') {
+            let mut contents = Vec::new();
+            entry.read_to_end(&mut contents)?;
+            members.push((name, contents));
+        }
+    }
+    Ok(members)
+}
+
+/// The directories of a store that has them all.
+fn make_directories(target: &Path) -> Result<()> {
+    for shelf in ["chunks", "transactions"] {
+        for byte in 0..=255 {
+            fs::create_dir_all(target.join(format!("{shelf}/{byte:02x}")))?;
+        }
+    }
+    Ok(())
+}
+
+fn make(target: &Path, members: &[(String, Vec<u8>)]) -> Result<()> {
+    for (name, contents) in members {
+        File::create_new(target.join(name))?.write_all(contents)?;
+    }
     Ok(())
 }
 
