@@ -13,7 +13,7 @@ use super::mistake::Mistake;
 use super::stamp::SweepStamp;
 use super::vouch::Directories;
 use super::{Error, Result, Store};
-use crate::disk::{self, Kind, Place, Target};
+use crate::disk::{self, Disk, Kind, Place, Target};
 use crate::model::{TransactionId, UserId, limits};
 
 /// What this process knows of a user. Nothing in it is held locked while the disk is asked.
@@ -191,21 +191,10 @@ impl Store {
 
     /// Makes a directory of the folder, and those above it. One made here is not vouched for.
     pub(super) fn make_dir(&self, state: &UserState, folder: &Folder, dir: Dir) -> Result<()> {
-        state.known().directories.remove(dir);
-        match self.disk.make_directory(&folder.dir(dir)) {
-            Ok(()) => Ok(()),
-            Err(taken) if taken.is_taken() => Ok(()),
-            Err(absent) if absent.is_absent() => match dir.parent() {
-                Some(Dir::User) | None => Err(Error::UserGone),
-                Some(parent) => {
-                    self.make_dir(state, folder, parent)?;
-                    Ok(self
-                        .disk
-                        .make_directory(&folder.dir(dir))
-                        .or_else(taken_is_fine)?)
-                }
-            },
-            Err(other) => Err(other.into()),
+        let forget = |dir| state.known().directories.remove(dir);
+        match make_dirs(&*self.disk, folder, dir, &forget) {
+            Err(absent) if absent.is_absent() => Err(Error::UserGone),
+            other => Ok(other?),
         }
     }
 
@@ -302,6 +291,26 @@ impl Store {
         // Somebody else may be at it too.
         Ok(self.disk.remove_directory(place).or_else(absent_is_fine)?)
     }
+}
+
+/// Makes a directory of a folder, and those above it but the folder itself; `each` hears of each that is
+/// tried, before.
+pub(super) fn make_dirs(
+    disk: &dyn Disk,
+    folder: &Folder,
+    dir: Dir,
+    each: &dyn Fn(Dir),
+) -> disk::Result<()> {
+    each(dir);
+    let make = || disk.make_directory(&folder.dir(dir));
+    let made = match (make(), dir.parent()) {
+        (Err(absent), Some(parent)) if parent != Dir::User && absent.is_absent() => {
+            make_dirs(disk, folder, parent, each)?;
+            make()
+        }
+        (made, _) => made,
+    };
+    made.or_else(taken_is_fine)
 }
 
 pub(super) fn damaged(place: &Place, what: impl Into<String>) -> Error {

@@ -8,7 +8,7 @@ use mentat_sync::model::TransactionId;
 use mentat_sync::store::{Error, PushBundle};
 use rustix::io::Errno;
 
-use crate::proof::cast::{digest, user};
+use crate::proof::cast::{Tar, digest, user};
 use crate::proof::{Act, Answers, Book, Client, Disks, Fact, Files, folder, judge};
 use crate::sim::{Fault, Killed, Random, Reading, Sim, World};
 use crate::stories::without_log;
@@ -290,13 +290,8 @@ fn an_early_sync_of_a_long_bundle_fails() {
 
 /// A line of transactions from the root, each with a chunk of its own.
 fn long_bundle(count: u64) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut add = |name: &str, contents: &[u8]| {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(contents.len() as u64);
-        tar.append_data(&mut header, name, contents)
-            .expect("a Vec takes whatever is written");
-    };
+    let mut tar = Tar::default();
+    let mut add = |name: &str, contents: &[u8]| tar.add(name, contents);
     let mut parent = TransactionId::ROOT.to_string();
     for seq in 1..=count {
         let contents = format!("chunk {seq}");
@@ -316,7 +311,7 @@ fn long_bundle(count: u64) -> Vec<u8> {
         parent = id;
     }
     add("HEAD", format!("{parent}\n").as_bytes());
-    tar.into_inner().expect("a Vec takes whatever is written")
+    tar.end()
 }
 
 /// The sync after HEAD's replacement fails, and what it was to make durable never will be: from then

@@ -16,27 +16,24 @@ pub struct FileSystem {
     options: &'static str,
 }
 
+const MKFS_EXT4: [&str; 4] = [
+    "mkfs.ext4",
+    "-q",
+    "-E",
+    "lazy_itable_init=0,lazy_journal_init=0,nodiscard",
+];
+
 pub const FILE_SYSTEMS: [FileSystem; 3] = [
     FileSystem {
         name: "ext4",
         megabytes: 64,
-        mkfs: &[
-            "mkfs.ext4",
-            "-q",
-            "-E",
-            "lazy_itable_init=0,lazy_journal_init=0,nodiscard",
-        ],
+        mkfs: &MKFS_EXT4,
         options: "loop",
     },
     FileSystem {
         name: "ext4 noauto_da_alloc",
         megabytes: 64,
-        mkfs: &[
-            "mkfs.ext4",
-            "-q",
-            "-E",
-            "lazy_itable_init=0,lazy_journal_init=0,nodiscard",
-        ],
+        mkfs: &MKFS_EXT4,
         options: "loop,noauto_da_alloc",
     },
     FileSystem {

@@ -65,6 +65,11 @@ pub struct Tally {
     pub violations: Vec<String>,
 }
 
+/// The cuts that are still to be looked at, and what makes their disks.
+type Next<'a> = (Cutter<'a>, std::slice::Iter<'a, Cut>);
+
+const POISONED: &str = "a worker that panics ends the test";
+
 impl Bench<'_> {
     /// Records, cuts and looks. Each violation of a server that breaks no rule is printed when it is found.
     pub fn run(&self, trial: &Trial) -> io::Result<Tally> {
@@ -73,59 +78,52 @@ impl Bench<'_> {
         let cuts = images::choose(&recording, trial.images, &mut rng);
         let tally = Mutex::new(Tally::default());
         let next = Mutex::new((Cutter::new(start, &recording), cuts.iter()));
-        let poisoned = "a worker that panics ends the test";
         std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..WORKERS)
-                .map(|_| {
-                    scope.spawn(|| {
-                        loop {
-                            let (cut, disk, losable) = {
-                                let mut next = next.lock().expect(poisoned);
-                                let caught = || {
-                                    let found = &tally.lock().expect(poisoned).violations;
-                                    trial.mistake.is_some() && !found.is_empty()
-                                };
-                                let Some(&cut) = next.1.next().filter(|_| !caught()) else {
-                                    return io::Result::Ok(());
-                                };
-                                let (disk, losable) = next.0.cut(cut);
-                                (cut, disk, losable)
-                            };
-                            let promises = images::promises(&recording, cut.at);
-                            let (verdict, looks) = self.look(trial, &disk, &promises);
-                            let mut tally = tally.lock().expect(poisoned);
-                            tally.images += 1;
-                            tally.again += looks - 1;
-                            tally.answers += promises.answers;
-                            tally.lossy += usize::from(losable > 0 && cut.kept != Kept::Everything);
-                            let wrong = match verdict {
-                                Verdict::Right => continue,
-                                Verdict::Wrong(wrong) => wrong,
-                                // A machine in the way has not caught anything.
-                                Verdict::Untold(_) if trial.mistake.is_some() => continue,
-                                Verdict::Untold(why) => {
-                                    vec![format!("it told nothing, {looks} times: {why}")]
-                                }
-                            };
-                            let violation = Violation {
-                                trial,
-                                cut,
-                                wrong: &wrong,
-                            };
-                            if trial.mistake.is_none() {
-                                say(&violation);
-                                self.keep(trial, &disk, &promises, &violation);
-                            }
-                            tally.violations.push(violation.to_string());
-                        }
-                    })
-                })
-                .collect();
-            workers
-                .into_iter()
-                .try_for_each(|worker| worker.join().expect(poisoned))
-        })?;
-        Ok(tally.into_inner().expect(poisoned))
+            for _ in 0..WORKERS {
+                scope.spawn(|| self.work(trial, &recording, &next, &tally));
+            }
+        });
+        Ok(tally.into_inner().expect(POISONED))
+    }
+
+    /// Makes the disk of one cut after the other, and looks what is wrong with it.
+    fn work(&self, trial: &Trial, recording: &[Event], next: &Mutex<Next>, tally: &Mutex<Tally>) {
+        loop {
+            let (cut, disk, losable) = {
+                let mut next = next.lock().expect(POISONED);
+                let found = !tally.lock().expect(POISONED).violations.is_empty();
+                let caught = trial.mistake.is_some() && found;
+                let Some(&cut) = next.1.next().filter(|_| !caught) else {
+                    return;
+                };
+                let (disk, losable) = next.0.cut(cut);
+                (cut, disk, losable)
+            };
+            let promises = images::promises(recording, cut.at);
+            let (verdict, looks) = self.look(trial, &disk, &promises);
+            let mut tally = tally.lock().expect(POISONED);
+            tally.images += 1;
+            tally.again += looks - 1;
+            tally.answers += promises.answers;
+            tally.lossy += usize::from(losable > 0 && cut.kept != Kept::Everything);
+            let wrong = match verdict {
+                Verdict::Right => continue,
+                Verdict::Wrong(wrong) => wrong,
+                // A machine in the way has not caught anything.
+                Verdict::Untold(_) if trial.mistake.is_some() => continue,
+                Verdict::Untold(why) => vec![format!("it told nothing, {looks} times: {why}")],
+            };
+            let violation = Violation {
+                trial,
+                cut,
+                wrong: &wrong,
+            };
+            if trial.mistake.is_none() {
+                say(&violation);
+                self.keep(trial, &disk, &promises, &violation);
+            }
+            tally.violations.push(violation.to_string());
+        }
     }
 
     /// The disk at first, and what happened to it.

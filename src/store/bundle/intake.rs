@@ -101,6 +101,25 @@ impl From<PushBundle> for Stop {
 #[derive(Default)]
 pub(super) struct DirsSeen(HashMap<Dir, bool>);
 
+impl DirsSeen {
+    /// Whether the user of this folder has this in this area.
+    pub fn holds(
+        &mut self,
+        store: &Store,
+        folder: &Folder,
+        area: Area,
+        thing: &Thing,
+    ) -> Result<bool> {
+        let is_there = |place| Ok::<_, Error>(store.meta_if_there(&place)?.is_some());
+        let dir = thing.dir(area);
+        let is_dir = match self.0.entry(dir) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => *new.insert(is_there(folder.dir(dir))?),
+        };
+        Ok(is_dir && is_there(folder.thing(area, thing))?)
+    }
+}
+
 pub(super) type Step<T> = std::result::Result<T, Stop>;
 
 /// A push under way.
@@ -242,9 +261,8 @@ impl Intake<'_> {
         let thing = Thing::Chunk(digest);
         let mut there = self.recent.has(&id);
         if !there {
-            let mut seen = std::mem::take(&mut self.seen);
-            there = self.is_in(Area::Committed, &thing, &mut seen)?;
-            self.seen = seen;
+            let seen = &mut self.seen;
+            there = seen.holds(self.store, &self.folder, Area::Committed, &thing)?;
             if there {
                 self.dirs.insert(Dir::of_chunk(Area::Committed, &digest));
             }
@@ -348,16 +366,6 @@ impl Intake<'_> {
 }
 
 impl Intake<'_> {
-    /// Whether the user has this in this area.
-    pub(super) fn is_in(&self, area: Area, thing: &Thing, seen: &mut DirsSeen) -> Result<bool> {
-        let dir = thing.dir(area);
-        let is_dir = match seen.0.entry(dir) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(new) => *new.insert(self.is_there(&self.folder.dir(dir))?),
-        };
-        Ok(is_dir && self.is_there(&self.folder.thing(area, thing))?)
-    }
-
     /// Remembers what the transactions name, for as long as the bundle may go straight.
     fn note_chunks(&mut self, chunks: &[ChunkId]) {
         for chunk in chunks {

@@ -123,11 +123,7 @@ impl Intake<'_> {
     }
 
     pub(super) fn is_there(&self, place: &Place) -> Result<bool> {
-        match self.store.disk.meta(place) {
-            Ok(_) => Ok(true),
-            Err(absent) if absent.is_absent() => Ok(false),
-            Err(other) => Err(other.into()),
-        }
+        Ok(self.store.meta_if_there(place)?.is_some())
     }
 
     /// Gives a member's file a name in `dir`, which is to be synced then; says `false` where the
@@ -147,18 +143,29 @@ impl Intake<'_> {
             Err(Error::QuotaExceeded { .. }) if self.is_there(to)? => return Ok(false),
             other => other?,
         };
-        let disk = &self.store.disk;
-        let new = self.store.in_dir(&lock.state, &lock.folder, dir, || {
-            match disk.rename_new(&from, to) {
-                Ok(()) => Ok(true),
-                Err(taken) if taken.is_taken() => Ok(false),
-                Err(other) => Err(other),
-            }
-        })?;
+        let new = self.move_new(lock, dir, &from, to)?;
         if new {
             room.keep();
         }
         Ok(new)
+    }
+
+    /// Moves what came with the push into `dir`; says `false` where the name is taken.
+    pub(super) fn move_new(
+        &self,
+        lock: &UserLock,
+        dir: Dir,
+        from: &Place,
+        to: &Place,
+    ) -> Result<bool> {
+        let disk = &self.store.disk;
+        (self.store).in_dir(&lock.state, &lock.folder, dir, || {
+            match disk.rename_new(from, to) {
+                Ok(()) => Ok(true),
+                Err(taken) if taken.is_taken() => Ok(false),
+                Err(other) => Err(other),
+            }
+        })
     }
 
     /// Makes what is in `incoming/` young.

@@ -95,11 +95,8 @@ impl<'a> Staging<'a> {
         if bytes.len() > limits::SMALL_MEMBER || self.unsynced <= limits::UNPACKED_ALONE {
             return self.unpacker.write(&thing, &bytes);
         }
-        let crew = match self.crew.take() {
-            Some(crew) => Some(crew),
-            None => Crew::start(&self.unpacker),
-        };
-        let Some(mut crew) = crew else {
+        let crew = self.crew.take();
+        let Some(mut crew) = crew.or_else(|| Crew::start(&self.unpacker)) else {
             return self.unpacker.write(&thing, &bytes);
         };
         if !crew.give(thing, bytes) {

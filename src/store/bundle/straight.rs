@@ -127,7 +127,7 @@ impl Intake<'_> {
             .map(|staged| (Area::Incoming, Thing::Chunk(staged.digest)));
         let mut seen = DirsSeen::default();
         for (area, thing) in transactions.chain(chunks) {
-            if self.is_in(area, &thing, &mut seen)? {
+            if seen.holds(self.store, &self.folder, area, &thing)? {
                 return Ok(false);
             }
         }
@@ -179,13 +179,15 @@ impl Intake<'_> {
                 .collect();
             let mut whole = BTreeSet::new();
             for dir in &theirs {
-                if self.move_dir(lock, *dir, moved)? {
+                if self.move_over(lock, Moved::Dir(*dir), moved)? {
+                    // It is made here, and so is not vouched for.
+                    lock.state.known().directories.remove(*dir);
                     whole.insert(*dir);
                 }
             }
             for (thing, bytes) in things {
                 let new = whole.contains(&thing.dir(Area::Committed))
-                    || self.move_file(lock, &thing, moved)?;
+                    || self.move_over(lock, Moved::File(thing), moved)?;
                 self.count(&thing, bytes, new)?;
             }
             dirs.extend(theirs);
@@ -207,37 +209,18 @@ impl Intake<'_> {
         Ok(())
     }
 
-    /// Moves a whole directory of first bytes; says `false` where the user has it.
-    fn move_dir(&self, lock: &UserLock, dir: Dir, moved: &mut Vec<Moved>) -> Result<bool> {
-        let shelf = dir.parent().expect("it stands on a shelf");
-        let new = self.rename(lock, shelf, Moved::Dir(dir))?;
-        if new {
-            // It is made here, and so is not vouched for.
-            lock.state.known().directories.remove(dir);
-            moved.push(Moved::Dir(dir));
-        }
-        Ok(new)
-    }
-
-    /// Moves one file; says `false` where its name is taken.
-    fn move_file(&self, lock: &UserLock, thing: &Thing, moved: &mut Vec<Moved>) -> Result<bool> {
-        let new = self.rename(lock, thing.dir(Area::Committed), Moved::File(*thing))?;
-        if new {
-            moved.push(Moved::File(*thing));
-        }
-        Ok(new)
-    }
-
-    fn rename(&self, lock: &UserLock, into: Dir, what: Moved) -> Result<bool> {
+    /// Moves a file, or a whole directory of first bytes; says `false` where the user has it.
+    fn move_over(&self, lock: &UserLock, what: Moved, moved: &mut Vec<Moved>) -> Result<bool> {
+        let into = match what {
+            Moved::Dir(dir) => dir.parent().expect("it stands on a shelf"),
+            Moved::File(thing) => thing.dir(Area::Committed),
+        };
         let (from, to) = self.ends(what);
-        let disk = &self.store.disk;
-        (self.store).in_dir(&lock.state, &lock.folder, into, || {
-            match disk.rename_new(&from, &to) {
-                Ok(()) => Ok(true),
-                Err(taken) if taken.is_taken() => Ok(false),
-                Err(other) => Err(other),
-            }
-        })
+        let new = self.move_new(lock, into, &from, &to)?;
+        if new {
+            moved.push(what);
+        }
+        Ok(new)
     }
 
     fn ends(&self, what: Moved) -> (Place, Place) {

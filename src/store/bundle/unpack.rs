@@ -11,7 +11,7 @@ use crate::disk::{self, Disk, Handle, Place};
 use crate::model::limits;
 use crate::store::layout::{Area, Dir, Folder, Thing};
 use crate::store::quota::check_room;
-use crate::store::user::taken_is_fine;
+use crate::store::user::make_dirs;
 use crate::store::{Error, Result};
 
 /// Makes files in a folder of the shape that a user's has.
@@ -34,9 +34,13 @@ impl Unpacker {
         let place = self.place(thing);
         let mut created = self.disk.create(&place);
         if created.as_ref().is_err_and(disk::Error::is_absent) {
-            created = self
-                .make(thing.dir(Area::Committed))
-                .and_then(|()| self.disk.create(&place));
+            created = make_dirs(
+                &*self.disk,
+                &self.folder,
+                thing.dir(Area::Committed),
+                &|_| {},
+            )
+            .and_then(|()| self.disk.create(&place));
         }
         match created {
             Ok(file) => Ok(Some(file)),
@@ -45,18 +49,6 @@ impl Unpacker {
             Err(absent) if absent.is_absent() => Err(Error::UserGone),
             Err(other) => Err(other.into()),
         }
-    }
-
-    fn make(&self, dir: Dir) -> disk::Result<()> {
-        let make = || self.disk.make_directory(&self.folder.dir(dir));
-        let made = match (make(), dir.parent()) {
-            (Err(absent), Some(parent)) if parent != Dir::User && absent.is_absent() => {
-                self.make(parent)?;
-                make()
-            }
-            (made, _) => made,
-        };
-        made.or_else(taken_is_fine)
     }
 
     /// More of a member.

@@ -218,13 +218,8 @@ pub fn digest(bytes: &[u8]) -> ChunkDigest {
 
 /// A bundle of these transactions and their chunks; HEAD, where it has one, is the last.
 pub fn bundle(names: &[Content], with_head: bool, spare: &[Chunk]) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut add = |name: &str, contents: &[u8]| {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(contents.len() as u64);
-        tar.append_data(&mut header, name, contents)
-            .expect("a Vec takes whatever is written");
-    };
+    let mut tar = Tar::default();
+    let mut add = |name: &str, contents: &[u8]| tar.add(name, contents);
     for name in names {
         let known = known(name);
         for chunk in known.chunks {
@@ -251,7 +246,30 @@ pub fn bundle(names: &[Content], with_head: bool, spare: &[Chunk]) -> Vec<u8> {
     if let Some(last) = names.last().filter(|_| with_head) {
         add("HEAD", format!("{}\n", id(last)).as_bytes());
     }
-    tar.into_inner().expect("a Vec takes whatever is written")
+    tar.end()
+}
+
+/// A bundle in the making.
+pub struct Tar(tar::Builder<Vec<u8>>);
+
+impl Default for Tar {
+    fn default() -> Self {
+        Self(tar::Builder::new(Vec::new()))
+    }
+}
+
+impl Tar {
+    /// One more member.
+    pub fn add(&mut self, name: &str, contents: &[u8]) {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(contents.len() as u64);
+        (self.0.append_data(&mut header, name, contents)).expect("a Vec takes whatever is written");
+    }
+
+    /// The whole of it.
+    pub fn end(self) -> Vec<u8> {
+        (self.0.into_inner()).expect("a Vec takes whatever is written")
+    }
 }
 
 /// The committed file of a transaction.
