@@ -250,3 +250,48 @@ impl disk::Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Grouping, Mode, Real};
+    use crate::store::Options;
+    use sha2::{Digest, Sha256};
+
+    fn upload(user: u8, bytes: &[u8]) -> Upload {
+        Upload {
+            user: UserId::from_bytes([user; 16]),
+            id: ChunkDigest::from_bytes(Sha256::digest(bytes).into()),
+            bytes: bytes.to_vec(),
+        }
+    }
+
+    /// Each directory is synced by itself here, so that the one that is gone is missed.
+    #[test]
+    fn a_user_who_goes_between_name_and_sync_costs_nobody_else_anything() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Real::new(directory.path(), Grouping::Off).unwrap();
+        let store = Store::open(Arc::new(disk), Options::default()).unwrap();
+        let lock = |user: &UserId| store.lock_blocking(user, Mode::Shared).transpose();
+        let written = |user, bytes| (store.write(upload(user, bytes)).unwrap(), user);
+        let mut told = Vec::new();
+        let mut together = Together::default();
+        let durable = together.sync(&store, vec![written(1, b"a"), written(2, b"b")], |_, _| {
+            panic!("nobody has a name yet")
+        });
+        together.name(&store, durable, lock, |_, _| panic!("all get their names"));
+        let gone = store.lock_blocking(&UserId::from_bytes([1; 16]), Mode::Exclusive);
+        store.delete_user(gone.unwrap().unwrap()).unwrap();
+        let next = vec![written(2, b"c")];
+        let durable = together.sync(&store, next, |user, outcome| told.push((user, outcome)));
+        assert_eq!(durable.len(), 1);
+        told.sort_by_key(|(user, _)| *user);
+        assert!(matches!(
+            told[..],
+            [
+                (1, Err(Error::UserGone)),
+                (2, Ok(Taken::Put(PutChunk::Stored)))
+            ]
+        ));
+    }
+}
