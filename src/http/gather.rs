@@ -2,10 +2,13 @@
 //!
 //! Two threads at the most are at it: one writes what has come, while the other syncs what is written
 //! and gives it its names, step by step. Whoever comes alone has one thread for both, and waits for
-//! nobody.
+//! nobody. Between two steps of several, those who were just answered are given a moment to come again,
+//! and are written by the thread that waits for them: so they are in the next step, not the one after it.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot::{self, Sender};
 
@@ -21,7 +24,11 @@ type Reply = Sender<store::Result<Taken>>;
 
 /// Uploads that are under way.
 #[derive(Default)]
-pub struct Gather(Mutex<State>);
+pub struct Gather {
+    state: Mutex<State>,
+    /// For a step that waits: somebody came, or as many are written as it waits for.
+    more: Condvar,
+}
 
 #[derive(Default)]
 struct State {
@@ -29,6 +36,8 @@ struct State {
     waiting: VecDeque<(Upload, Reply)>,
     /// Those that are written and wait for the next step.
     written: Vec<(Written, Reply)>,
+    /// How many of those the next step waits for at this moment, if it does.
+    expected: usize,
     /// A thread writes.
     writes: bool,
     /// A thread goes step by step.
@@ -68,6 +77,12 @@ impl Gather {
     fn add(self: &Arc<Self>, store: &Arc<Store>, upload: Upload, reply: Reply) {
         let mut state = self.lock();
         state.waiting.push_back((upload, reply));
+        if state.expected > 0 {
+            self.more.notify_one();
+            if state.waiting.len() == 1 {
+                return;
+            }
+        }
         self.have_written(state, store);
     }
 
@@ -87,9 +102,11 @@ impl Gather {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no code panics while it holds this")
+        self.state.lock().expect(POISONED)
     }
 }
+
+const POISONED: &str = "no code panics while it holds this";
 
 impl State {
     fn may_write(&self) -> bool {
@@ -123,31 +140,73 @@ impl Shift {
                 }
                 return;
             }
-            let next = state.waiting.pop_front();
+            let next = state.waiting.pop_front().expect("somebody waits");
+            let alone = !state.steps && state.waiting.is_empty() && state.written.is_empty();
             drop(state);
-            let (upload, reply) = next.expect("somebody waits");
-            match self.store.write(upload) {
-                Ok(written) => self.gather.lock().written.push((written, reply)),
-                Err(error) => tell(reply, Err(error)),
+            self.write_one(next, alone);
+        }
+    }
+
+    fn write_one(&self, (upload, reply): (Upload, Reply), alone: bool) {
+        match self.store.write(upload, alone) {
+            Ok(written) => {
+                let mut state = self.gather.lock();
+                state.written.push((written, reply));
+                if state.written.len() == state.expected {
+                    self.gather.more.notify_one();
+                }
             }
+            Err(error) => tell(reply, Err(error)),
         }
     }
 
     /// One step after the other, until there is nothing to do: whoever comes after that starts anew.
     fn step(mut self) {
         let mut together = Together::default();
-        while let Some(written) = self.next(together.is_empty()) {
-            let durable = together.sync(&self.store, written, tell);
+        let told = Cell::new(0);
+        let tell = |reply, outcome| {
+            told.set(told.get() + 1);
+            tell(reply, outcome);
+        };
+        let mut moment = Duration::ZERO;
+        while let Some(written) = self.next(together.is_empty(), told.take(), moment) {
+            let started = Instant::now();
+            let durable = together.sync(&self.store, written, &tell);
+            moment = (started.elapsed() * 3 / 4).min(limits::COME_AGAIN);
             let lock = |user: &UserId| lock_now(&self.store, user, Mode::Shared);
-            together.name(&self.store, durable, lock, tell);
+            together.name(&self.store, durable, lock, &tell);
         }
     }
 
-    /// Those who have a part in the next step, or the end.
-    fn next(&mut self, nothing_named: bool) -> Option<Vec<(Written, Reply)>> {
+    /// Those who have a part in the next step, or the end. `told` were just answered, and may come again
+    /// in a moment; where nobody else waits for the step, it does not wait for them.
+    fn next(
+        &mut self,
+        alone: bool,
+        told: usize,
+        moment: Duration,
+    ) -> Option<Vec<(Written, Reply)>> {
+        let expected = if alone { 0 } else { told.min(limits::TOGETHER) };
+        let until = Instant::now() + moment;
         let mut state = self.gather.lock();
+        while state.written.len() < expected {
+            if let Some(next) = state.waiting.pop_front() {
+                drop(state);
+                self.write_one(next, false);
+                state = self.gather.lock();
+                continue;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state.expected = expected;
+            let waited = self.gather.more.wait_timeout(state, left);
+            (state, _) = waited.expect(POISONED);
+            state.expected = 0;
+        }
         let written = std::mem::take(&mut state.written);
-        if written.is_empty() && nothing_named {
+        if written.is_empty() && alone {
             state.steps = false;
             self.flag = None;
             return None;
@@ -261,7 +320,8 @@ mod tests {
                 if number == 0 {
                     state.waiting.push_back((one, sender));
                 } else {
-                    state.written.push((site.store.write(one).unwrap(), sender));
+                    let written = site.store.write(one, true).unwrap();
+                    state.written.push((written, sender));
                 }
                 outcomes.push(outcome);
             }

@@ -162,8 +162,13 @@ pub const SENT: usize = 1 << 20;
 /// ahead by itself (128 KiB).
 pub const LOOK: usize = 64 << 10;
 
-/// Small chunks that are written ahead of the step that they have a part in. Each holds a descriptor.
+/// Small chunks that are written ahead of the step that they have a part in. Each holds a descriptor, until
+/// its name is durable.
 pub const TOGETHER: usize = 128;
+
+/// How long such a step waits at the very most for those who were answered in the one before. It is three
+/// quarters of the last sync's time, which is less on any disk but a slow one.
+pub const COME_AGAIN: Duration = Duration::from_millis(1);
 
 /// Users whose state (what has been synced, what is pending) is kept in memory.
 pub const KNOWN_USERS: usize = 1024;

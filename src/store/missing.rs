@@ -3,8 +3,9 @@
 use super::chunks::Resolved;
 use super::layout::{Area, Folder};
 use super::lock::UserLock;
+use super::user::Apart;
 use super::{Result, Store};
-use crate::disk::{Meta, Mode, Place, Target};
+use crate::disk::{Meta, Mode, Place};
 use crate::model::{ChunkId, UserId, limits};
 
 impl Store {
@@ -27,13 +28,13 @@ impl Store {
         assert_eq!(lock.mode, Mode::Shared, "others may look meanwhile");
         lock.state.check_writable()?;
         let (mut missing, mut found, mut dirs) = (Vec::new(), Vec::new(), Vec::new());
-        let mut touched = Touched::default();
+        let mut files = Apart::default();
         for id in ids {
             match self.resolve(&lock.folder, id)? {
                 None => missing.push(*id),
                 Some(resolved) => {
-                    dirs.extend(self.unvouched(user, &resolved));
-                    let resolved = self.make_young(&lock, resolved, &mut touched)?;
+                    self.unvouched(user, &resolved, &mut dirs, &mut files)?;
+                    let resolved = self.make_young(&lock, resolved, &mut files)?;
                     if found.len() < limits::VOUCHED_AT_ONCE {
                         found.push(resolved);
                     }
@@ -43,12 +44,7 @@ impl Store {
         dirs.sort_unstable();
         dirs.dedup();
         let (user, state, folder) = lock.release();
-        if touched.many {
-            self.disk.sync_everything()?;
-        }
-        if !dirs.is_empty() || !touched.files.is_empty() {
-            self.sync_dirs(&state, &folder, dirs, touched.files)?;
-        }
+        self.sync_found(&state, &folder, dirs, files)?;
         for resolved in &found {
             self.vouch(&user, resolved);
         }
@@ -60,17 +56,13 @@ impl Store {
         &self,
         lock: &UserLock,
         mut resolved: Resolved,
-        touched: &mut Touched,
+        files: &mut Apart,
     ) -> Result<Resolved> {
         let mut touch = |place: Place| -> Result<Meta> {
             let file = self.disk.open(&place)?;
             file.touch(self.disk.now())?;
             let meta = file.meta()?;
-            if touched.files.len() < limits::SYNCED_APART {
-                touched.files.push(Target::File(file));
-            } else {
-                touched.many = true;
-            }
+            files.add(|| Ok(file))?;
             Ok(meta)
         };
         if resolved.chunk.area == Area::Incoming {
@@ -83,12 +75,4 @@ impl Store {
         }
         Ok(resolved)
     }
-}
-
-/// What was made young and is not durable yet.
-#[derive(Default)]
-struct Touched {
-    files: Vec<Target>,
-    /// More than are kept open.
-    many: bool,
 }

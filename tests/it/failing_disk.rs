@@ -240,7 +240,7 @@ fn a_failure_while_several_threads_unpack_a_bundle() {
     let tar = long_bundle(COUNT);
     let (mut refused, mut whole) = (0, 0);
     for errno in [Errno::IO, Errno::NOSPC] {
-        for step in (100..800).step_by(23) {
+        for step in (100..1000).step_by(23) {
             let sim = Sim::new(Reading::Posix);
             let client = Client::new(&sim, None);
             client.disk.set_fault(Fault::At(step, errno));

@@ -272,6 +272,13 @@ fn a_bundle_beside_an_advance_to_its_middle() {
 }
 
 #[test]
+fn chunks_that_are_taken_in_together_beside_others() {
+    for story in stories::together_beside_others() {
+        holds(&story);
+    }
+}
+
+#[test]
 fn a_user_is_deleted_beside_a_bundle() {
     for act in [
         Act::PutChunks(&["c", "b"]),

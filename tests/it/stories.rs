@@ -8,7 +8,7 @@ use crate::sim::{Bounds, World};
 
 use Act::{
     Advance, Ask, Collect, Copy, Delete, GetChunk, GetHead, GetListing, Pull, Push, PushWithSpare,
-    PutChunk, PutTransaction, Repair, Upload,
+    PutChunk, PutChunks, PutTransaction, Repair, Upload,
 };
 
 /// One request a process.
@@ -112,6 +112,44 @@ pub fn model_5() -> Scenario {
 pub fn model_5b() -> Scenario {
     let phases: [Phase; 1] = [&[PutChunk("a"), PutChunk("a")]];
     story("5b two PUTs of one chunk", &NOTHING_YET, &phases)
+}
+
+/// A file without a name gets one while others look; its process may be killed before it is synced.
+pub fn together_beside_others() -> Vec<Scenario> {
+    let beside = |name, act| {
+        let phases: [Phase; 1] = [&[PutChunks(&["a", "b"]), act]];
+        story(name, &NOTHING_YET, &phases)
+    };
+    let others = [
+        beside("chunks together, beside a PUT", PutChunk("b")),
+        beside("chunks together, twice", PutChunks(&["b", "a"])),
+        beside("chunks together, beside a question", Ask(&["a", "b"])),
+        beside("chunks together, beside a transaction", PutTransaction("A")),
+        beside("chunks together, beside a bundle", Push(&["A", "B"])),
+        beside("chunks together, beside an upload", Upload(&["A"])),
+    ];
+    // What was lost goes straight into the committed area.
+    let lost = others.clone().map(|story| Scenario {
+        meddle: Some(lost_chunks),
+        ..story
+    });
+    others.into_iter().chain(lost).collect()
+}
+
+fn lost_chunks(world: &mut World) {
+    let mut place = folder();
+    for name in ["lost+found", "chunks"] {
+        place = place.join(name);
+        world
+            .make_directory(&place)
+            .expect("nothing was lost before");
+    }
+    for name in ["a", "b"] {
+        let lost = place.join(&cast::chunk_id(name).to_string());
+        let file = world.create(&lost).expect("nothing was lost before");
+        world.close(file);
+    }
+    world.settle();
 }
 
 pub fn model_6() -> Scenario {

@@ -272,10 +272,12 @@ fn a_kill_or_an_error_at_any_call_loses_nothing() {
                 }
             }
         }
-        match rig.fail_all_syncs(act) {
-            Ok(true) => {}
-            Ok(false) => assert!(act.reads(), "{act:?} syncs nothing"),
-            Err(what) => wrong.push(format!("{act:?}, no sync works: {what}")),
+        // A tracer that comes just when a thread is made misses that thread.
+        let mut tries = (0..3).map(|_| rig.fail_all_syncs(act));
+        match tries.find(|failed| act.reads() || !matches!(failed, Ok(false))) {
+            None => panic!("{act:?} syncs nothing"),
+            Some(Ok(_)) => {}
+            Some(Err(what)) => wrong.push(format!("{act:?}, no sync works: {what}")),
         }
     }
     let Tally {

@@ -34,6 +34,7 @@ impl World {
                     write.doomed
                 });
                 file.durable_modified = file.modified;
+                file.nameless &= file.links == 0;
             }
             Synced::Directory(object) => {
                 self.settle_units(&|unit| {
