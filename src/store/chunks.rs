@@ -283,7 +283,7 @@ impl Store {
             Mode::Shared,
             "a chunk is put under the shared lock"
         );
-        lock.state.check_writable()?;
+        self.check_takes(&lock)?;
         let digest = sealed.digest;
         let mut work = Work::default();
         let lost = self.disk.meta(&lock.folder.dir(Dir::LostChunks)).is_ok();

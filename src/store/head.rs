@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::json::{self, Start};
 use super::layout::{Dir, Folder};
+use super::lock::UserLock;
 use super::log;
 use super::mistake::Mistake;
 use super::user::{UserState, damaged};
@@ -91,6 +92,17 @@ impl Store {
         }
         state.known().head = Some(Vouched::new(&meta, head));
         Ok(Some(head))
+    }
+
+    /// Whether the folder takes uploads: an unfinished copy does not, since what is put there may go with
+    /// the next try to copy.
+    pub(super) fn check_takes(&self, lock: &UserLock) -> Result<()> {
+        lock.state.check_writable()?;
+        if !lock.state.known().complete {
+            self.read_head(&lock.folder)?.ok_or(Error::UserGone)?;
+            lock.state.known().complete = true;
+        }
+        Ok(())
     }
 
     pub(crate) fn read_head(&self, folder: &Folder) -> Result<Option<(Handle, TransactionId)>> {

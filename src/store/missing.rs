@@ -26,7 +26,7 @@ impl Store {
             return Ok(nothing.unwrap_or_else(|| ids.to_vec()));
         };
         assert_eq!(lock.mode, Mode::Shared, "others may look meanwhile");
-        lock.state.check_writable()?;
+        self.check_takes(&lock)?;
         let (mut missing, mut found, mut dirs) = (Vec::new(), Vec::new(), Vec::new());
         let mut files = Apart::default();
         for id in ids {

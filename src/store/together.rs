@@ -171,6 +171,12 @@ impl<T> Together<T> {
         all: Vec<(Durable, T)>,
         tell: &mut impl FnMut(T, Result<Taken>),
     ) {
+        if let Err(error) = store.check_takes(&lock) {
+            for (_, owner) in all {
+                tell(owner, Err(error.again()));
+            }
+            return;
+        }
         let early = store.mistakes.made(Mistake::AnswerBeforeSync);
         let mut work = Work::default();
         let mut owners = Vec::with_capacity(all.len());

@@ -31,6 +31,8 @@ pub(super) struct UserState {
 pub(super) struct Known {
     /// The lock file that the rest belongs to: another one means another folder.
     pub lock: Option<(u64, SystemTime)>,
+    /// HEAD was there: it is no unfinished copy.
+    pub complete: bool,
     /// HEAD as last synced.
     pub head: Option<Vouched>,
     pub directories: Directories,

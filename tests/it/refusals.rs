@@ -923,6 +923,18 @@ fn a_folder_without_head_is_damaged_and_never_the_root() {
     device
         .put_head(&ground.child)
         .expect_refusal(500, "damaged");
+    // What would be taken might go with the next try to copy.
+    let just_started = ground.server.another();
+    let mut its = just_started.device("ada");
+    for bytes in [&b"new"[..], &[7; 1 << 20]] {
+        let chunk = format!("chunks/{}", digest(bytes));
+        its.put(&chunk, bytes).expect_refusal(500, "damaged");
+        its.get(&chunk).expect_refusal(404, "unknown-chunk");
+        let (path, ask) = (its.path("chunks/missing"), json!([digest(bytes)]));
+        its.client
+            .request("POST", &path, &[], Some(ask.to_string().as_bytes()))
+            .expect_refusal(500, "damaged");
+    }
     // Nor is one that holds no id.
     std::fs::write(&head, "").unwrap();
     device.get("head").expect_refusal(500, "damaged");
