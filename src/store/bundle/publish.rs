@@ -117,8 +117,11 @@ impl Intake<'_> {
         let place = self.folder.chunk(area, digest);
         let dir = Dir::of_chunk(area, digest);
         let new = self.name(lock, &Thing::Chunk(*digest), staged.bytes, dir, &place)?;
-        if !new && area == Area::Incoming {
-            self.touch(&place)?;
+        match area {
+            _ if new => {}
+            Area::Incoming => self.touch(&place)?,
+            // Another process put it there since.
+            Area::Committed => self.rely_on(area, digest)?,
         }
         Ok(new)
     }
