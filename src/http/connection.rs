@@ -8,6 +8,9 @@
 //! It also ends where nobody else looks: when the head of a request does not come to its end in time
 //! (actix times the first one only), and when a client does not take its answer.
 //!
+//! What is no request at all actix refuses by itself, with an empty body; such an answer is replaced by one
+//! that says why, as all refusals do.
+//!
 //! And it sends parts of files that are in memory without a copy of our own, see [`Turn::send`].
 
 use std::cell::RefCell;
@@ -19,34 +22,37 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use actix_web::dev::RequestHead;
-use actix_web::http::{ConnectionType, Method, header};
+use actix_web::http::{ConnectionType, Method, StatusCode, header};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::body::announced;
 use super::framing::{ChunkedEnd, Found, HeadEnd};
+use super::problem::Problem;
 use super::socket::Socket;
 use crate::disk::Handle;
+use crate::wire::Code;
 
 /// How much of the next request is read while one is being answered: enough to notice that the client
 /// is gone, and for most a whole request.
 const AHEAD: usize = 4096;
 
-/// What is said to a client whose first request does not come to its end.
-const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
-    content-type: application/problem+json\r\n\
-    content-length: 135\r\n\
-    connection: close\r\n\
-    cache-control: no-store\r\n\
-    referrer-policy: no-referrer\r\n\
-    x-content-type-options: nosniff\r\n\r\n\
-    {\"type\":\"about:blank\",\"status\":408,\"title\":\"Request Timeout\",\
-    \"detail\":\"the head of the request did not come in time\",\"code\":\"timeout\"}\n";
-
 /// What is handed out in place of the first byte that is wrong in a head: actix takes it nowhere, and
 /// refuses the request, after what is still to be answered.
 pub(super) const WRONG: u8 = 0;
+
+/// What is said to a client whose first request does not come to its end.
+fn too_slow() -> Vec<u8> {
+    let detail = "the head of the request did not come in time";
+    Problem::new(Code::Timeout, detail).bare(StatusCode::REQUEST_TIMEOUT)
+}
+
+/// What is said where actix, which knows of no codes, has only a status for what is no request.
+fn malformed(status: StatusCode) -> Vec<u8> {
+    let detail = "this is no request of HTTP/1.1, or has more of a head than is taken";
+    Problem::new(Code::MalformedRequest, detail).bare(status)
+}
 
 /// How long things may take that a client decides on.
 #[derive(Clone, Copy, Debug)]
@@ -337,6 +343,10 @@ pub struct Connection<S> {
     patience: Patience,
     /// No answer has been written yet.
     fresh: bool,
+    /// All that has been written has gone out: what comes next is the beginning of an answer.
+    flushed: bool,
+    /// What goes out in place of an answer of actix's own, and how much of it has.
+    instead: Option<(Vec<u8>, usize)>,
     reading: Option<Pin<Box<Sleep>>>,
     writing: Option<Pin<Box<Sleep>>>,
 }
@@ -350,6 +360,8 @@ impl<S: Socket> Connection<S> {
             ahead: BytesMut::new(),
             patience,
             fresh: true,
+            flushed: true,
+            instead: None,
             reading: None,
             writing: None,
         }
@@ -407,7 +419,7 @@ impl<S: Socket> Connection<S> {
         ready!(timer.as_mut().poll(context));
         if self.fresh {
             // Best effort: it is closed in any case.
-            let _ = Pin::new(&mut self.stream).poll_write(context, TOO_SLOW);
+            let _ = Pin::new(&mut self.stream).poll_write(context, &too_slow());
         }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -424,6 +436,32 @@ impl<S: Socket> Connection<S> {
             self.ahead.extend_from_slice(buffer.filled());
         }
         Poll::Pending
+    }
+
+    /// What is to be said instead of this, if it is a refusal of actix's own: one without a word, where nobody
+    /// has begun to answer.
+    fn better_than(&self, answer: &[u8]) -> Option<Vec<u8>> {
+        let phase = &self.turn.0.borrow().phase;
+        if !self.flushed || !matches!(phase, Phase::Decoding | Phase::WrongHead) {
+            return None;
+        }
+        let answer = std::str::from_utf8(answer).ok()?;
+        let head = answer.strip_prefix("HTTP/1.1 ")?.strip_suffix("\r\n\r\n")?;
+        let empty = head.contains("\r\ncontent-length: 0\r\n");
+        let status: StatusCode = head.get(..3)?.parse().ok()?;
+        (empty && status.is_client_error()).then(|| malformed(status))
+    }
+
+    fn poll_write_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some((answer, written)) = &mut self.instead {
+            let rest = &answer[*written..];
+            if rest.is_empty() {
+                self.instead = None;
+                break;
+            }
+            *written += ready!(Pin::new(&mut self.stream).poll_write(context, rest))?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Times how long a client takes nothing.
@@ -484,6 +522,15 @@ impl<S: Socket> AsyncWrite for Connection<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.fresh = false;
+        if this.instead.is_none() {
+            this.instead = this.better_than(bytes).map(|answer| (answer, 0));
+        }
+        if this.instead.is_some() {
+            let polled = this.poll_write_instead(context);
+            let written = polled.map_ok(|()| bytes.len());
+            return this.time_write(written, context);
+        }
+        this.flushed = false;
         let polled = if this.turn.has_more() {
             this.stream.poll_write_more(context, bytes)
         } else {
@@ -501,6 +548,7 @@ impl<S: Socket> AsyncWrite for Connection<S> {
             let polled = turn.0.borrow_mut().send_on(&this.stream, context);
             ready!(this.time_write(polled, context))?;
         }
+        this.flushed = true;
         Poll::Ready(Ok(()))
     }
 
@@ -661,7 +709,7 @@ mod tests {
             drop(seen.connection);
             let mut answer = Vec::new();
             seen.client.read_to_end(&mut answer).unwrap();
-            assert_eq!(answer, TOO_SLOW);
+            assert_eq!(answer, too_slow());
 
             // A later one; but between two requests there is time.
             let mut seen = Seen::new(Duration::from_millis(50));
@@ -755,7 +803,7 @@ mod tests {
 
     #[test]
     fn the_answer_to_a_slow_client_is_as_long_as_it_says() {
-        let text = std::str::from_utf8(TOO_SLOW).unwrap();
+        let text = String::from_utf8(too_slow()).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let length = format!("content-length: {}\r\n", body.len());
         assert!(head.contains(&length), "{length}");

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use actix_web::HttpResponse;
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 
 use super::statuses::status;
 use super::watch::TooManyWaiters;
@@ -120,16 +120,37 @@ impl Problem {
 
     /// The answer.
     pub fn respond(self) -> HttpResponse {
-        let refusal = *self.0;
-        let status = status(refusal.code, refusal.head.is_some());
+        let status = status(self.0.code, self.0.head.is_some());
         let mut response = HttpResponse::build(status);
         response
             .insert_header((header::CONTENT_TYPE, PROBLEM_JSON))
             .insert_header((header::CACHE_CONTROL, "no-store"));
-        if let Some((name, value)) = refusal.header {
-            response.insert_header((name, value.as_ref()));
+        if let Some((name, value)) = &self.0.header {
+            response.insert_header((name.clone(), value.as_ref()));
         }
-        let message = ProblemMessage {
+        response.body(super::content::json(&self.message(status)))
+    }
+
+    /// The answer as it goes over the wire, for where there is no request that it could be one to. It says
+    /// that the connection ends.
+    pub fn bare(self, status: StatusCode) -> Vec<u8> {
+        let body = super::content::json(&self.message(status));
+        let head = format!(
+            "HTTP/1.1 {status}\r\n\
+             content-type: {PROBLEM_JSON}\r\n\
+             content-length: {}\r\n\
+             connection: close\r\n\
+             cache-control: no-store\r\n\
+             referrer-policy: no-referrer\r\n\
+             x-content-type-options: nosniff\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), &body].concat()
+    }
+
+    fn message(self, status: StatusCode) -> ProblemMessage {
+        let refusal = *self.0;
+        ProblemMessage {
             r#type: "about:blank".to_owned(),
             status: status.as_u16(),
             title: status.canonical_reason().unwrap_or_default().to_owned(),
@@ -141,8 +162,7 @@ impl Problem {
             descendants: refusal.descendants,
             limit: refusal.limit,
             used: refusal.used,
-        };
-        response.body(super::content::json(&message))
+        }
     }
 }
 

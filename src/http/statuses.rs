@@ -9,7 +9,8 @@ use crate::wire::Code;
 pub fn status(code: Code, of_an_advance: bool) -> StatusCode {
     match code {
         Code::UnknownTransaction | Code::MissingChunks if of_an_advance => StatusCode::CONFLICT,
-        Code::MalformedId
+        Code::MalformedRequest
+        | Code::MalformedId
         | Code::MalformedJson
         | Code::BadBundle
         | Code::BadQuery

@@ -27,6 +27,8 @@ macro_rules! codes {
 }
 
 codes! {
+    /// What came is no request of HTTP/1.1, or has more of a head than is taken.
+    MalformedRequest => "malformed-request",
     /// An id in any spelling but the canonical one.
     MalformedId => "malformed-id",
     /// A body that is not the JSON asked for.

@@ -943,6 +943,45 @@ fn a_folder_without_head_is_damaged_and_never_the_root() {
 }
 
 #[test]
+fn what_is_no_request_is_refused_as_everything_else_is() {
+    let ground = Ground::lay(&[]);
+    let path = ground.path("head");
+    let good = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let many: String = (0..120).map(|n| format!("a{n}: b\r\n")).collect();
+    for (bad, status) in [
+        ("G\x01T / HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        ("GET / HTTP/3.7\r\nhost: x\r\n\r\n", 400),
+        ("GET /\r\nhost: x\r\n\r\n", 400),
+        ("GET /a b HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        ("GET /\u{fc} HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nhost: x\r\na b: c\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nhost: x\r\na: \0\r\n\r\n", 400),
+        ("GET / HTTP/1.1\nhost: x\n\n", 400),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (&*format!("GET / HTTP/1.1\r\nhost: x\r\n{many}\r\n"), 431),
+    ] {
+        for after in [false, true] {
+            let mut connection = Connection::open(ground.server.address()).unwrap();
+            if after {
+                connection.send(&good).unwrap();
+                assert_eq!(connection.answer("GET").unwrap().status, 200);
+            }
+            connection.send(bad).unwrap();
+            let refused = connection.answer("GET").unwrap();
+            let refused = refused.expect_refusal(status, "malformed-request");
+            assert_eq!(refused.header("connection"), Some("close"), "{bad:?}");
+            assert!(connection.answer("GET").is_err(), "{bad:?}");
+        }
+    }
+    // Bytes of ours that look like such a refusal are left alone.
+    let mut device = ground.server.device("ada");
+    let like = chunk("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+    device.put_chunk(&like).expect(201);
+    let get = device.get(&format!("chunks/{}", like.id));
+    assert_eq!(get.expect(200).body, like.bytes);
+}
+
+#[test]
 fn a_body_that_stalls_is_timed_out() {
     let ground = Ground::lay(&["--body-timeout", "1s"]);
     let chunk_path = ground.path(&format!("chunks/{}", digest(b"stalled")));
