@@ -17,7 +17,7 @@ pub use root::{make_root, remove_root};
 #[cfg(feature = "mistakes")]
 pub use skipped::Skipped;
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -66,12 +66,15 @@ impl Place {
     }
 
     /// The place of `name` in this directory.
-    pub fn join(&self, name: &str) -> Place {
-        if self.0.is_empty() {
-            Place::new(name)
-        } else {
-            Place::new(format!("{}/{name}", self.0))
+    pub fn join(&self, name: impl fmt::Display) -> Place {
+        // Room for the longest of our names, a directory of first bytes before it.
+        let mut path = String::with_capacity(self.0.len() + 80);
+        path.push_str(&self.0);
+        if !path.is_empty() {
+            path.push('/');
         }
+        write!(path, "{name}").expect("a string takes everything");
+        Place::new(path)
     }
 }
 
@@ -188,6 +191,10 @@ pub trait DiskFile: Send + Sync {
     fn set_len(&self, bytes: u64) -> Result<()>;
     /// What the disk says of it.
     fn meta(&self) -> Result<Meta>;
+    /// What it said when the file was opened, where that is known: a look less for what never changes.
+    fn opened(&self) -> Result<Meta> {
+        self.meta()
+    }
     /// Its modification time becomes this.
     fn touch(&self, time: SystemTime) -> Result<()>;
     /// The system's descriptor, where there is one.

@@ -192,18 +192,24 @@ impl Real {
         let open = || {
             // NONBLOCK, or a planted FIFO would hold the thread; it means nothing to a file.
             let file = File::from(self.resolve(place.as_str(), flags | OFlags::NONBLOCK, mode)?);
-            if !flags.contains(OFlags::CREATE) && !file.metadata()?.is_file() {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "not a regular file",
-                ));
+            let mut opened = None;
+            if !flags.contains(OFlags::CREATE) {
+                let meta = from_std(&file.metadata()?);
+                if meta.kind != Kind::File {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidInput,
+                        "not a regular file",
+                    ));
+                }
+                opened = Some(meta);
             }
-            Ok(file)
+            Ok((file, opened))
         };
-        let file = open().map_err(|source| error("open", place, source))?;
+        let (file, opened) = open().map_err(|source| error("open", place, source))?;
         Ok(Arc::new(RealFile {
             file,
             place: place.clone(),
+            opened,
         }))
     }
 
@@ -323,6 +329,7 @@ fn error(verb: &'static str, place: &Place, source: io::Error) -> Error {
 struct RealFile {
     file: File,
     place: Place,
+    opened: Option<Meta>,
 }
 
 impl RealFile {
@@ -377,6 +384,10 @@ impl DiskFile for RealFile {
 
     fn meta(&self) -> Result<Meta> {
         self.named("look at", self.file.metadata().map(|meta| from_std(&meta)))
+    }
+
+    fn opened(&self) -> Result<Meta> {
+        self.opened.map_or_else(|| self.meta(), Ok)
     }
 
     fn touch(&self, time: SystemTime) -> Result<()> {
@@ -458,8 +469,11 @@ impl Disk for Real {
     fn create_nameless(&self, directory: &Place) -> Result<Handle> {
         let opened = self.open_nameless(directory);
         let file = opened.map_err(|source| error("create", directory, source))?;
-        let place = directory.clone();
-        Ok(Arc::new(RealFile { file, place }))
+        Ok(Arc::new(RealFile {
+            file,
+            place: directory.clone(),
+            opened: None,
+        }))
     }
 
     fn name(&self, file: &Handle, place: &Place) -> Result<()> {

@@ -148,7 +148,7 @@ impl Store {
         for area in LOOKS {
             match self.disk.open(&folder.chunk(area, &digest)) {
                 Ok(handle) => {
-                    let bytes = handle.meta()?.bytes;
+                    let bytes = handle.opened()?.bytes;
                     if self.mistakes.made(Mistake::LeakedDescriptor) {
                         std::mem::forget(handle.clone());
                     }
@@ -223,7 +223,7 @@ impl Store {
             .ok()
             .and_then(|text| text.strip_suffix('\n')?.parse().ok())
             .ok_or_else(|| damaged(place, "not one digest and a newline"))?;
-        Ok(Some((file.meta()?, digest)))
+        Ok(Some((file.opened()?, digest)))
     }
 
     /// Looks a chunk id up to the end: the alias where it is one, and the bytes.

@@ -68,7 +68,7 @@ impl Store {
         let Some((file, id)) = self.read_head(folder)? else {
             return Ok(None);
         };
-        let meta = file.meta()?;
+        let meta = file.opened()?;
         let known = state.known().head;
         if let Some(vouched) = known.filter(|vouched| vouched.is_of(&meta, id)) {
             return Ok(Some(vouched.head));

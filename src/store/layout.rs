@@ -42,12 +42,12 @@ pub fn trash() -> Place {
 
 /// A name in `tmp/` or `trash/` that nobody else has.
 pub fn aside(directory: &Place, user: &UserId, random: u64) -> Place {
-    directory.join(&format!("{user}.{random:016x}"))
+    directory.join(format_args!("{user}.{random:016x}"))
 }
 
 /// A temporary file at the top, for probes and `FORMAT`.
 pub fn probe(random: u64) -> Place {
-    tmp().join(&format!("probe.{random:016x}"))
+    tmp().join(format_args!("probe.{random:016x}"))
 }
 
 /// A directory of a user's folder.
@@ -166,7 +166,7 @@ pub struct Folder(Place);
 impl Folder {
     /// The folder of this user.
     pub fn of(user: &UserId) -> Self {
-        Self(users().join(&user.to_string()))
+        Self(users().join(user))
     }
 
     /// A folder at another place.
@@ -201,7 +201,7 @@ impl Folder {
             Dir::Pending => self.0.join("incoming/transactions"),
             Dir::Tmp => self.0.join("incoming/tmp"),
             Dir::Shelf(shelf) => self.0.join(shelf.path()),
-            Dir::Fan(shelf, byte) => self.0.join(&format!("{}/{byte:02x}", shelf.path())),
+            Dir::Fan(shelf, byte) => self.0.join(format_args!("{}/{byte:02x}", shelf.path())),
             Dir::LostFound => self.0.join("lost+found"),
             Dir::LostChunks => self.0.join("lost+found/chunks"),
             Dir::LostAliases => self.0.join("lost+found/aliases"),
@@ -211,12 +211,12 @@ impl Folder {
 
     pub fn chunk(&self, area: Area, digest: &ChunkDigest) -> Place {
         let fan = Dir::of_chunk(area, digest);
-        self.dir(fan).join(&digest.to_string())
+        self.dir(fan).join(digest)
     }
 
     pub fn alias(&self, area: Area, alias: &Uuid) -> Place {
         let fan = Dir::of_alias(area, alias);
-        self.dir(fan).join(&alias.hyphenated().to_string())
+        self.dir(fan).join(alias.hyphenated())
     }
 
     /// A chunk, or an alias.
@@ -230,27 +230,27 @@ impl Folder {
     /// A committed transaction.
     pub fn transaction(&self, id: TransactionId) -> Place {
         self.dir(Dir::of_transaction(id))
-            .join(&format!("{id}.json"))
+            .join(format_args!("{id}.json"))
     }
 
     /// A pending transaction.
     pub fn pending(&self, id: TransactionId) -> Place {
-        self.dir(Dir::Pending).join(&format!("{id}.json"))
+        self.dir(Dir::Pending).join(format_args!("{id}.json"))
     }
 
     /// A temporary file.
     pub fn temporary(&self, random: u64) -> Place {
-        self.dir(Dir::Tmp).join(&format!("{random:016x}"))
+        self.dir(Dir::Tmp).join(format_args!("{random:016x}"))
     }
 
     /// An uploaded thing in this area.
     pub fn thing(&self, area: Area, thing: &Thing) -> Place {
-        self.dir(thing.dir(area)).join(&thing.name())
+        self.dir(thing.dir(area)).join(thing.name())
     }
 
     /// Where fsck puts a committed chunk that is damaged (or a mark that it is missing).
     pub fn lost_chunk(&self, digest: &ChunkDigest) -> Place {
-        self.dir(Dir::LostChunks).join(&digest.to_string())
+        self.dir(Dir::LostChunks).join(digest)
     }
 }
 
@@ -402,7 +402,7 @@ pub fn is_top(name: &str) -> bool {
 
 /// A name in a directory of `lost+found` that nobody else has, and that is no thing's.
 pub fn spare(directory: &Place, thing: &Thing, random: u64) -> Place {
-    directory.join(&format!("{}.{random:016x}", thing.name()))
+    directory.join(format_args!("{}.{random:016x}", thing.name()))
 }
 
 /// The chunk whose mark or damaged bytes have this name in `lost+found/chunks`.

@@ -75,7 +75,7 @@ impl Store {
         let lost = thing.lost_dir();
         let spare = || layout::spare(&folder.dir(lost), thing, self.disk.random());
         let mut to = if marks {
-            folder.dir(lost).join(&thing.name())
+            folder.dir(lost).join(thing.name())
         } else {
             spare()
         };

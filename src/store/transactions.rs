@@ -55,7 +55,7 @@ impl Store {
             };
             match self.position_at(&folder, head, id, start.seq)? {
                 Position::OnChain(_) => {
-                    let bytes = handle.meta()?.bytes;
+                    let bytes = handle.opened()?.bytes;
                     Ok(Some(Content { handle, bytes }))
                 }
                 Position::OffChain => Ok(None),
@@ -86,7 +86,7 @@ impl Store {
             Err(absent) if absent.is_absent() => return Ok(None),
             Err(other) => return Err(other.into()),
         };
-        let meta = file.meta()?;
+        let meta = file.opened()?;
         if meta.bytes > (limits::TRANSACTION_BYTES + json::PREFIX) as u64 {
             return Err(damaged(place, "larger than any transaction"));
         }
@@ -105,7 +105,7 @@ impl Store {
             Err(absent) if absent.is_absent() => return Ok(None),
             Err(other) => return Err(other.into()),
         };
-        let bytes = file.meta()?.bytes;
+        let bytes = file.opened()?.bytes;
         if bytes > limit as u64 {
             return Err(damaged(place, "larger than it can be"));
         }

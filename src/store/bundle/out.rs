@@ -271,7 +271,7 @@ impl BundleReader {
                     Err(absent) if absent.is_absent() => return self.lost(store, &digest),
                     other => other?,
                 };
-                let bytes = handle.meta()?.bytes;
+                let bytes = handle.opened()?.bytes;
                 let file = Sending::File {
                     handle,
                     digest,
