@@ -115,11 +115,6 @@ impl Error {
         )
     }
 
-    /// There is no such thing here.
-    pub fn is_unsupported(&self) -> bool {
-        self.kind() == io::ErrorKind::Unsupported
-    }
-
     /// No room: the disk, its inodes or a disk quota.
     pub fn is_no_space(&self) -> bool {
         matches!(
@@ -230,26 +225,6 @@ pub trait Disk: Send + Sync + 'static {
     fn open_to_write(&self, place: &Place) -> Result<Handle>;
     /// Makes a new, empty file, mode 0600; the name must be free.
     fn create(&self, place: &Place) -> Result<Handle>;
-    /// Makes a new, empty file, mode 0600, that has no name yet: [`Disk::name`] gives it one. It is made on
-    /// the file system of this directory, which must be there. Without a name it is gone when nobody has
-    /// it open, whatever happens. An error of kind `Unsupported` where there are no such files.
-    fn create_nameless(&self, directory: &Place) -> Result<Handle> {
-        Err(Error {
-            verb: "create",
-            place: directory.clone(),
-            source: io::ErrorKind::Unsupported.into(),
-        })
-    }
-    /// Gives a file without a name its first one, which must be free. Both the file and the directory are
-    /// to be synced after it: not every file system keeps the name without the file's own part in it.
-    fn name(&self, file: &Handle, place: &Place) -> Result<()> {
-        let _ = file;
-        Err(Error {
-            verb: "link",
-            place: place.clone(),
-            source: io::ErrorKind::Unsupported.into(),
-        })
-    }
     /// What stands under this name. A symlink is reported as [`Kind::Other`].
     fn meta(&self, place: &Place) -> Result<Meta>;
     /// Calls `each` for every name in the directory, in no order, until it says `false`.

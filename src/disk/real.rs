@@ -6,11 +6,11 @@
 use std::any::Any;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, Mode as Bits, OFlags, RenameFlags, ResolveFlags};
@@ -48,8 +48,6 @@ pub struct Real {
     lost: AtomicBool,
     /// There is no `openat2` here.
     walks: AtomicBool,
-    /// There are files without a name here, and they can be given one; unknown until one was wanted.
-    nameless: OnceLock<bool>,
     #[cfg(feature = "mistakes")]
     skipped: Option<super::Skipped>,
 }
@@ -71,7 +69,6 @@ impl Real {
             syncing: AtomicUsize::new(0),
             lost: AtomicBool::new(false),
             walks: AtomicBool::new(false),
-            nameless: OnceLock::new(),
             #[cfg(feature = "mistakes")]
             skipped: super::Skipped::of_environment(),
         })
@@ -165,7 +162,6 @@ impl Real {
             syncing: AtomicUsize::new(0),
             lost: AtomicBool::new(false),
             walks: AtomicBool::new(self.walks.load(Ordering::Relaxed)),
-            nameless: OnceLock::new(),
             #[cfg(feature = "mistakes")]
             skipped: self.skipped,
         })
@@ -213,51 +209,6 @@ impl Real {
         }))
     }
 
-    fn open_nameless(&self, directory: &Place) -> io::Result<File> {
-        if self.nameless.get() == Some(&false) {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        let open = || {
-            let flags = OFlags::RDWR | OFlags::TMPFILE;
-            let file = self.resolve(directory.as_str(), flags, Bits::from_raw_mode(0o600));
-            // So says a file system, or a kernel, that knows of no such thing (open(2), O_TMPFILE).
-            let never = [Errno::OPNOTSUPP, Errno::ISDIR];
-            Ok(File::from(
-                file.map_err(|error| self.unless_never(error, &never))?,
-            ))
-        };
-        if self.nameless.get().is_none() {
-            let never = [Errno::NOENT, Errno::PERM, Errno::ACCESS, Errno::OPNOTSUPP];
-            self.try_to_name(&open()?, directory)
-                .map_err(|error| self.unless_never(error, &never))?;
-            let _ = self.nameless.set(true);
-        }
-        open()
-    }
-
-    /// Gives a file without a name one, and takes it away: whether that can be done depends on the file
-    /// system, the kernel, and on who this is.
-    fn try_to_name(&self, file: &File, directory: &Place) -> io::Result<()> {
-        let directory = self.directory(directory)?;
-        let trial = format!("{:016x}", self.random());
-        give_name(file, &directory, &trial)?;
-        Ok(rustix::fs::unlinkat(&directory, trial, AtFlags::empty())?)
-    }
-
-    /// An error that says that there are no files without a name here is remembered.
-    fn unless_never(&self, error: io::Error, never: &[Errno]) -> io::Error {
-        if !never
-            .iter()
-            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-        {
-            return error;
-        }
-        if self.nameless.set(false).is_ok() {
-            log::info!("uploads have a name from the first: {error}");
-        }
-        io::ErrorKind::Unsupported.into()
-    }
-
     /// Takes part in a `syncfs`.
     ///
     /// The system reports a failed write to one `syncfs` only. Whoever wrote before it and comes to
@@ -288,7 +239,10 @@ impl Real {
         for target in targets {
             match target {
                 Target::File(handle) => {
-                    let file = RealFile::of(handle);
+                    let file = handle
+                        .as_any()
+                        .downcast_ref::<RealFile>()
+                        .expect("a real disk is given its own files");
                     (file.file.sync_all()).map_err(|source| error("sync", &file.place, source))?;
                 }
                 Target::Directory(place) => {
@@ -301,21 +255,6 @@ impl Real {
         }
         Ok(())
     }
-}
-
-/// A file without a name gets its first one.
-fn give_name(file: &File, directory: &OwnedFd, name: &str) -> rustix::io::Result<()> {
-    match rustix::fs::linkat(file, "", directory, name, AtFlags::EMPTY_PATH) {
-        // Not for everybody before Linux 6.10, which is said like this (open(2), O_TMPFILE).
-        Err(Errno::NOENT) => give_name_by_path(file, directory, name),
-        other => other,
-    }
-}
-
-fn give_name_by_path(file: &File, directory: &OwnedFd, name: &str) -> rustix::io::Result<()> {
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let follow = AtFlags::SYMLINK_FOLLOW;
-    rustix::fs::linkat(rustix::fs::CWD, path, directory, name, follow)
 }
 
 fn error(verb: &'static str, place: &Place, source: io::Error) -> Error {
@@ -333,10 +272,6 @@ struct RealFile {
 }
 
 impl RealFile {
-    fn of(handle: &Handle) -> &Self {
-        (handle.as_any().downcast_ref()).expect("a real disk is given its own files")
-    }
-
     fn named<T>(&self, verb: &'static str, result: io::Result<T>) -> Result<T> {
         result.map_err(|source| error(verb, &self.place, source))
     }
@@ -464,23 +399,6 @@ impl Disk for Real {
     fn create(&self, place: &Place) -> Result<Handle> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         self.open_file(place, flags, Bits::from_raw_mode(0o600))
-    }
-
-    fn create_nameless(&self, directory: &Place) -> Result<Handle> {
-        let opened = self.open_nameless(directory);
-        let file = opened.map_err(|source| error("create", directory, source))?;
-        Ok(Arc::new(RealFile {
-            file,
-            place: directory.clone(),
-            opened: None,
-        }))
-    }
-
-    fn name(&self, file: &Handle, place: &Place) -> Result<()> {
-        let file = RealFile::of(file);
-        self.at("link", place, |directory, name| {
-            Ok(give_name(&file.file, &directory, name)?)
-        })
     }
 
     fn meta(&self, place: &Place) -> Result<Meta> {
@@ -713,52 +631,6 @@ mod tests {
         let mut read = [0; 2];
         assert_eq!(disk.open(&b).unwrap().read_at(0, &mut read).unwrap(), 1);
         assert_eq!(&read[..1], b"a");
-    }
-
-    #[test]
-    fn a_file_without_a_name_gets_one_that_is_free_or_is_gone() {
-        let (directory, disk) = fresh();
-        let root = Place::new("");
-        let names = || std::fs::read_dir(directory.path()).unwrap().count();
-        let (a, b, c) = (Place::new("a"), Place::new("b"), Place::new("c"));
-        let file = disk.create_nameless(&root).unwrap();
-        file.append(b"a").unwrap();
-        assert_eq!((names(), file.meta().unwrap().links), (0, 0));
-        disk.name(&file, &a).unwrap();
-        assert_eq!(disk.meta(&a).unwrap(), file.meta().unwrap());
-        assert_eq!(disk.meta(&a).unwrap().mode, 0o600);
-
-        let other = disk.create_nameless(&root).unwrap();
-        assert!(disk.name(&other, &a).unwrap_err().is_taken());
-        let by_path = disk.at("link", &b, |directory, name| {
-            Ok(give_name_by_path(
-                &RealFile::of(&other).file,
-                &directory,
-                name,
-            )?)
-        });
-        by_path.unwrap();
-        assert_eq!(disk.meta(&b).unwrap().inode, other.meta().unwrap().inode);
-        disk.remove_file(&b).unwrap();
-        assert!(disk.name(&other, &c.join("d")).unwrap_err().is_absent());
-        drop(other);
-        assert_eq!(names(), 1);
-        assert!(disk.create_nameless(&c).err().unwrap().is_absent());
-    }
-
-    #[test]
-    fn where_there_are_no_files_without_a_name_that_is_said_and_remembered() {
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: others than root may not even ask there");
-            return;
-        }
-        // procfs has none.
-        let disk = Real::new(Path::new("/proc"), Grouping::Auto).unwrap();
-        for _ in 0..2 {
-            let refused = disk.create_nameless(&Place::new("")).err().unwrap();
-            assert!(refused.is_unsupported(), "{refused}");
-            assert_eq!(disk.nameless.get(), Some(&false));
-        }
     }
 
     #[test]

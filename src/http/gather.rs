@@ -141,14 +141,13 @@ impl Shift {
                 return;
             }
             let next = state.waiting.pop_front().expect("somebody waits");
-            let alone = !state.steps && state.waiting.is_empty() && state.written.is_empty();
             drop(state);
-            self.write_one(next, alone);
+            self.write_one(next);
         }
     }
 
-    fn write_one(&self, (upload, reply): (Upload, Reply), alone: bool) {
-        match self.store.write(upload, alone) {
+    fn write_one(&self, (upload, reply): (Upload, Reply)) {
+        match self.store.write(upload) {
             Ok(written) => {
                 let mut state = self.gather.lock();
                 state.written.push((written, reply));
@@ -192,7 +191,7 @@ impl Shift {
         while state.written.len() < expected {
             if let Some(next) = state.waiting.pop_front() {
                 drop(state);
-                self.write_one(next, false);
+                self.write_one(next);
                 state = self.gather.lock();
                 continue;
             }
@@ -320,8 +319,7 @@ mod tests {
                 if number == 0 {
                     state.waiting.push_back((one, sender));
                 } else {
-                    let written = site.store.write(one, true).unwrap();
-                    state.written.push((written, sender));
+                    state.written.push((site.store.write(one).unwrap(), sender));
                 }
                 outcomes.push(outcome);
             }

@@ -162,8 +162,7 @@ pub const SENT: usize = 1 << 20;
 /// ahead by itself (128 KiB).
 pub const LOOK: usize = 64 << 10;
 
-/// Small chunks that are written ahead of the step that they have a part in. Each holds a descriptor, until
-/// its name is durable.
+/// Small chunks that are written ahead of the step that they have a part in. Each holds a descriptor.
 pub const TOGETHER: usize = 128;
 
 /// How long such a step waits at the very most for those who were answered in the one before. It is three

@@ -9,7 +9,7 @@ use super::incoming::Temporary;
 use super::layout::{Area, Dir, Folder};
 use super::lock::UserLock;
 use super::mistake::Mistake;
-use super::user::{Apart, UserState, damaged};
+use super::user::{UserState, damaged};
 use super::vouch::Name;
 use super::{Content, Error, PutChunk, Result, Store};
 use crate::disk::{Kind, Meta, Mode, Place, Target};
@@ -99,23 +99,14 @@ pub(super) struct Resolved {
 impl Store {
     /// A place for a chunk's bytes. Makes the user's folder if there is none.
     pub fn stage(&self, user: &UserId) -> Result<Staged> {
-        self.stage_in(user, Store::temporary)
-    }
-
-    /// The same in this kind of temporary file.
-    pub(super) fn stage_in(
-        &self,
-        user: &UserId,
-        temporary: fn(&Store, &UserState, &Folder) -> Result<Temporary>,
-    ) -> Result<Staged> {
         let state = self.users.state(user);
         state.check_writable()?;
         self.check_room(0)?;
         let folder = Folder::of(user);
-        let temporary = match temporary(self, &state, &folder) {
+        let temporary = match self.temporary(&state, &folder) {
             Err(Error::UserGone) => {
                 self.admit(user)?;
-                temporary(self, &state, &folder)?
+                self.temporary(&state, &folder)?
             }
             other => other?,
         };
@@ -243,26 +234,19 @@ impl Store {
         }))
     }
 
-    /// What must be synced before it is answered that this chunk is there: the files that this process
-    /// has not itself synced under their names, and the directories of those.
-    pub(super) fn unvouched(
-        &self,
-        user: &UserId,
-        resolved: &Resolved,
-        dirs: &mut impl Extend<Dir>,
-        files: &mut Apart,
-    ) -> Result<()> {
+    /// The directories that must be synced before it is answered that this chunk is there: those of
+    /// the files that this process has not itself synced.
+    pub(super) fn unvouched(&self, user: &UserId, resolved: &Resolved) -> Vec<Dir> {
         if self.mistakes.made(Mistake::NoVouch) {
-            return Ok(());
+            return Vec::new();
         }
-        let folder = Folder::of(user);
+        let mut dirs = Vec::new();
         for (name, found, dir) in resolved.names(user) {
             if !self.vouched.has(&name, &found.meta) {
-                dirs.extend([dir]);
-                files.add(|| self.disk.open(&folder.named(name.area, &name.chunk)))?;
+                dirs.push(dir);
             }
         }
-        Ok(())
+        dirs
     }
 
     /// What was found has been synced under its name.
@@ -382,15 +366,10 @@ impl Store {
         };
         let meta = sealed.temporary.file.meta()?;
         let dir = Dir::of_chunk(area, &digest);
-        let nameless = sealed.temporary.is_nameless();
         let taken = self.publish(lock, &mut sealed.temporary, dir, &place(area))?;
         if taken {
             let there = self.look(&place(area))?;
             return refresh(area, there.ok_or(Error::UserGone)?, work);
-        }
-        if nameless && !self.mistakes.made(Mistake::NamedUnsynced) {
-            work.targets
-                .push(Target::File(sealed.temporary.file.clone()));
         }
         room.keep();
         work.dirs.push(dir);
@@ -449,8 +428,6 @@ impl Store {
             file.touch(self.disk.now())?;
             meta = file.meta()?;
             work.targets.push(Target::File(file));
-        } else if !vouched && !self.mistakes.made(Mistake::FoundUnsynced) {
-            work.targets.push(Target::File(self.disk.open(place)?));
         }
         if !vouched {
             work.dirs.push(dir);

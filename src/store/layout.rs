@@ -219,14 +219,6 @@ impl Folder {
         self.dir(fan).join(alias.hyphenated())
     }
 
-    /// A chunk, or an alias.
-    pub fn named(&self, area: Area, id: &ChunkId) -> Place {
-        match id {
-            ChunkId::Digest(digest) => self.chunk(area, digest),
-            ChunkId::Alias(alias) => self.alias(area, alias),
-        }
-    }
-
     /// A committed transaction.
     pub fn transaction(&self, id: TransactionId) -> Place {
         self.dir(Dir::of_transaction(id))

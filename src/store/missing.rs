@@ -3,9 +3,8 @@
 use super::chunks::Resolved;
 use super::layout::{Area, Folder};
 use super::lock::UserLock;
-use super::user::Apart;
 use super::{Result, Store};
-use crate::disk::{Meta, Mode, Place};
+use crate::disk::{Meta, Mode, Place, Target};
 use crate::model::{ChunkId, UserId, limits};
 
 impl Store {
@@ -28,13 +27,13 @@ impl Store {
         assert_eq!(lock.mode, Mode::Shared, "others may look meanwhile");
         self.check_takes(&lock)?;
         let (mut missing, mut found, mut dirs) = (Vec::new(), Vec::new(), Vec::new());
-        let mut files = Apart::default();
+        let mut touched = Touched::default();
         for id in ids {
             match self.resolve(&lock.folder, id)? {
                 None => missing.push(*id),
                 Some(resolved) => {
-                    self.unvouched(user, &resolved, &mut dirs, &mut files)?;
-                    let resolved = self.make_young(&lock, resolved, &mut files)?;
+                    dirs.extend(self.unvouched(user, &resolved));
+                    let resolved = self.make_young(&lock, resolved, &mut touched)?;
                     if found.len() < limits::VOUCHED_AT_ONCE {
                         found.push(resolved);
                     }
@@ -44,7 +43,12 @@ impl Store {
         dirs.sort_unstable();
         dirs.dedup();
         let (user, state, folder) = lock.release();
-        self.sync_found(&state, &folder, dirs, files)?;
+        if touched.many {
+            self.disk.sync_everything()?;
+        }
+        if !dirs.is_empty() || !touched.files.is_empty() {
+            self.sync_dirs(&state, &folder, dirs, touched.files)?;
+        }
         for resolved in &found {
             self.vouch(&user, resolved);
         }
@@ -56,13 +60,17 @@ impl Store {
         &self,
         lock: &UserLock,
         mut resolved: Resolved,
-        files: &mut Apart,
+        touched: &mut Touched,
     ) -> Result<Resolved> {
         let mut touch = |place: Place| -> Result<Meta> {
             let file = self.disk.open(&place)?;
             file.touch(self.disk.now())?;
             let meta = file.meta()?;
-            files.add(|| Ok(file))?;
+            if touched.files.len() < limits::SYNCED_APART {
+                touched.files.push(Target::File(file));
+            } else {
+                touched.many = true;
+            }
             Ok(meta)
         };
         if resolved.chunk.area == Area::Incoming {
@@ -75,4 +83,12 @@ impl Store {
         }
         Ok(resolved)
     }
+}
+
+/// What was made young and is not durable yet.
+#[derive(Default)]
+struct Touched {
+    files: Vec<Target>,
+    /// More than are kept open.
+    many: bool,
 }

@@ -10,10 +10,6 @@ pub enum Mistake {
     Replace,
     /// A PUT answers before its last sync.
     AnswerBeforeSync,
-    /// A file that had no name is not synced once it has one.
-    NamedUnsynced,
-    /// A file that was found is not synced, only the directory that it was found in.
-    FoundUnsynced,
     /// HEAD is replaced before what it reaches is synced.
     HeadBeforeObjects,
     /// HEAD is answered without its sync.
@@ -45,12 +41,10 @@ pub enum Mistake {
 #[cfg(feature = "mistakes")]
 impl Mistake {
     /// Each of them once.
-    pub const ALL: [Mistake; 18] = [
+    pub const ALL: [Mistake; 16] = [
         Mistake::NoVouch,
         Mistake::Replace,
         Mistake::AnswerBeforeSync,
-        Mistake::NamedUnsynced,
-        Mistake::FoundUnsynced,
         Mistake::HeadBeforeObjects,
         Mistake::NoReadSync,
         Mistake::NoLogCheck,

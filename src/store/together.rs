@@ -58,16 +58,10 @@ struct Named<T> {
 }
 
 impl Store {
-    /// Writes a small chunk. One that is not alone goes into a file without a name, since the sync of
-    /// its own that this needs is shared then.
-    pub fn write(&self, upload: Upload, alone: bool) -> Result<Written> {
+    /// Writes a small chunk.
+    pub fn write(&self, upload: Upload) -> Result<Written> {
         let Upload { user, id, bytes } = upload;
-        let kind = if alone {
-            Store::temporary
-        } else {
-            Store::nameless
-        };
-        let mut staged = self.stage_in(&user, kind)?;
+        let mut staged = self.stage(&user)?;
         staged.write(&bytes)?;
         Ok(Written { user, id, staged })
     }
@@ -285,7 +279,7 @@ mod tests {
         let disk = Real::new(directory.path(), Grouping::Off).unwrap();
         let store = Store::open(Arc::new(disk), Options::default()).unwrap();
         let lock = |user: &UserId| store.lock_blocking(user, Mode::Shared).transpose();
-        let written = |user, bytes| (store.write(upload(user, bytes), false).unwrap(), user);
+        let written = |user, bytes| (store.write(upload(user, bytes)).unwrap(), user);
         let mut told = Vec::new();
         let mut together = Together::default();
         let durable = together.sync(&store, vec![written(1, b"a"), written(2, b"b")], |_, _| {

@@ -10,7 +10,7 @@ use super::json::{self, Start};
 use super::layout::{self, Dir, Folder};
 use super::lock::UserLock;
 use super::mistake::Mistake;
-use super::user::{Apart, UserState, damaged};
+use super::user::{UserState, damaged};
 use super::{Content, Error, PutTransaction, Result, Store};
 use crate::disk::{Meta, Mode, Place, Target};
 use crate::model::{ChunkId, Head, Transaction, TransactionId, UserId, limits};
@@ -304,11 +304,13 @@ impl Store {
 
         // What this process has not itself synced is, before the transaction has a name: a live one
         // whose chunk is not there is damage, whatever a crash leaves.
-        let (mut dirs, mut files) = (Vec::new(), Apart::default());
+        let mut unvouched: Vec<Dir> = Vec::new();
         for resolved in &named {
-            self.unvouched(&lock.user, resolved, &mut dirs, &mut files)?;
+            unvouched.extend(self.unvouched(&lock.user, resolved));
         }
-        self.sync_found(&lock.state, &folder, dirs, files)?;
+        if !unvouched.is_empty() {
+            self.sync_dirs(&lock.state, &folder, unvouched, Vec::new())?;
+        }
         for resolved in &named {
             self.vouch(&lock.user, resolved);
         }

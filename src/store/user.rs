@@ -13,7 +13,7 @@ use super::mistake::Mistake;
 use super::stamp::SweepStamp;
 use super::vouch::Directories;
 use super::{Error, Result, Store};
-use crate::disk::{self, Disk, Handle, Kind, Place, Target};
+use crate::disk::{self, Disk, Kind, Place, Target};
 use crate::model::{TransactionId, UserId, limits};
 
 /// What this process knows of a user. Nothing in it is held locked while the disk is asked.
@@ -234,27 +234,6 @@ impl Store {
         Ok(())
     }
 
-    /// The same, and these files.
-    pub(super) fn sync_found(
-        &self,
-        state: &UserState,
-        folder: &Folder,
-        dirs: Vec<Dir>,
-        files: Apart,
-    ) -> Result<()> {
-        let files = match self.mistakes.made(Mistake::FoundUnsynced) {
-            true => Apart::default(),
-            false => files,
-        };
-        if files.many {
-            self.disk.sync_everything()?;
-        }
-        if dirs.is_empty() && files.open.is_empty() {
-            return Ok(());
-        }
-        self.sync_dirs(state, folder, dirs, files.open)
-    }
-
     /// The first half of [`Store::sync_dirs`]: adds what is to be synced to the targets. What it gives
     /// back is for [`UserState::dirs_synced`], once they are.
     pub(super) fn dirs_to_sync(
@@ -313,25 +292,6 @@ impl Store {
         }
         // Somebody else may be at it too.
         Ok(self.disk.remove_directory(place).or_else(absent_is_fine)?)
-    }
-}
-
-/// Files that are to be synced each: so many are kept open for it, and where there are more, everything is.
-#[derive(Default)]
-pub(super) struct Apart {
-    open: Vec<Target>,
-    many: bool,
-}
-
-impl Apart {
-    /// One more, opened if there is use for it.
-    pub fn add(&mut self, open: impl FnOnce() -> disk::Result<Handle>) -> disk::Result<()> {
-        if self.open.len() < limits::SYNCED_APART {
-            self.open.push(Target::File(open()?));
-        } else {
-            self.many = true;
-        }
-        Ok(())
     }
 }
 

@@ -94,15 +94,9 @@ fn a_chunk_that_another_process_put_and_nobody_vouched_for() {
 }
 
 #[test]
-fn a_file_that_is_not_synced_when_it_has_its_name() {
-    mistake_is_noticed(Mistake::NamedUnsynced, &together());
-}
-
-#[test]
-fn a_file_that_another_process_named_and_nobody_synced() {
-    // A PUT of what is in `incoming/` makes it young, and syncs that.
-    for story in stories::together_beside_others().into_iter().skip(2) {
-        mistake_is_noticed(Mistake::FoundUnsynced, &story);
+fn chunks_that_another_process_put_together_and_nobody_vouched_for() {
+    for story in stories::together_beside_others() {
+        mistake_is_noticed(Mistake::NoVouch, &story);
     }
 }
 

@@ -114,7 +114,7 @@ pub fn model_5b() -> Scenario {
     story("5b two PUTs of one chunk", &NOTHING_YET, &phases)
 }
 
-/// A file without a name gets one while others look; its process may be killed before it is synced.
+/// Chunks get their names while others look; their process may be killed before the names are durable.
 pub fn together_beside_others() -> Vec<Scenario> {
     let beside = |name, act| {
         let phases: [Phase; 1] = [&[PutChunks(&["a", "b"]), act]];

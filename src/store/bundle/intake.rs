@@ -20,7 +20,7 @@ use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
 use crate::store::head::Position;
 use crate::store::layout::{Area, Dir, Folder, Member, Thing};
 use crate::store::lock::Stamp;
-use crate::store::user::{Apart, UserState};
+use crate::store::user::UserState;
 use crate::store::{AdvanceRefusal, Error, Leftovers, Result, Store, json};
 
 /// What became of a push.
@@ -141,8 +141,8 @@ pub(super) struct Intake<'a> {
     pub seen: DirsSeen,
     /// Directories that hold what is relied on, not synced since.
     pub dirs: BTreeSet<Dir>,
-    /// Files that were made young, or found and relied on, not synced since.
-    pub files: Apart,
+    /// Something in `incoming/` was made young, and not synced since.
+    pub touched: bool,
     pub stored: Counts,
     pub existing: Counts,
 }
@@ -197,7 +197,7 @@ impl Store {
             recent: Window::default(),
             seen: DirsSeen::default(),
             dirs: BTreeSet::new(),
-            files: Apart::default(),
+            touched: false,
             stored: Counts::default(),
             existing: Counts::default(),
         };
@@ -264,7 +264,7 @@ impl Intake<'_> {
             let seen = &mut self.seen;
             there = seen.holds(self.store, &self.folder, Area::Committed, &thing)?;
             if there {
-                self.rely_on(Area::Committed, &digest)?;
+                self.dirs.insert(Dir::of_chunk(Area::Committed, &digest));
             }
         }
         if bytes <= limits::SMALL_MEMBER as u64 {

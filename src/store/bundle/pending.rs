@@ -251,8 +251,8 @@ impl Intake<'_> {
             }
             match self.store.resolve(&self.folder, chunk)? {
                 Some(resolved) => {
-                    let (dirs, files) = (&mut self.dirs, &mut self.files);
-                    (self.store).unvouched(&self.user, &resolved, dirs, files)?;
+                    let dirs = self.store.unvouched(&self.user, &resolved);
+                    self.dirs.extend(dirs);
                 }
                 None if missing.len() < limits::MISSING_NAMED => missing.push(*chunk),
                 None => {}

@@ -8,7 +8,7 @@ use super::intake::{Intake, PushBundle, Step};
 use super::staging::{StagedAlias, StagedChunk};
 use super::tar::bad;
 use crate::disk::{Mode, Place};
-use crate::model::{ChunkDigest, TransactionId, limits};
+use crate::model::{TransactionId, limits};
 use crate::store::chunks::ALIAS_BYTES;
 use crate::store::layout::{Area, Dir, Thing};
 use crate::store::lock::UserLock;
@@ -81,16 +81,15 @@ impl Intake<'_> {
 
     /// Syncs what was published, touched and relied on since the last time.
     pub(super) fn sync(&mut self) -> Step<()> {
-        let dirs = std::mem::take(&mut self.dirs).into_iter().collect();
-        let files = std::mem::take(&mut self.files);
-        Ok((self.store).sync_found(&self.state, &self.folder, dirs, files)?)
-    }
-
-    /// A chunk that was found is to be durable before anything is said of it.
-    pub(super) fn rely_on(&mut self, area: Area, digest: &ChunkDigest) -> Result<()> {
-        self.dirs.insert(Dir::of_chunk(area, digest));
-        let place = self.folder.chunk(area, digest);
-        Ok(self.files.add(|| self.store.disk.open(&place))?)
+        if std::mem::take(&mut self.touched) {
+            self.store.disk.sync_everything()?;
+        }
+        let dirs = std::mem::take(&mut self.dirs);
+        if !dirs.is_empty() {
+            self.store
+                .sync_dirs(&self.state, &self.folder, dirs, Vec::new())?;
+        }
+        Ok(())
     }
 
     /// Gives one chunk its name; says `false` where it has it already.
@@ -105,7 +104,7 @@ impl Intake<'_> {
         let committed = self.folder.chunk(Area::Committed, digest);
         // When it came it was not there: only an advance, which moves HEAD, could have changed that.
         if moved && self.is_there(&committed)? {
-            self.rely_on(Area::Committed, digest)?;
+            self.dirs.insert(Dir::of_chunk(Area::Committed, digest));
             return Ok(false);
         }
         // A committed chunk that fsck took out of the way goes straight back to where it belongs.
@@ -117,11 +116,8 @@ impl Intake<'_> {
         let place = self.folder.chunk(area, digest);
         let dir = Dir::of_chunk(area, digest);
         let new = self.name(lock, &Thing::Chunk(*digest), staged.bytes, dir, &place)?;
-        match area {
-            _ if new => {}
-            Area::Incoming => self.touch(&place)?,
-            // Another process put it there since.
-            Area::Committed => self.rely_on(area, digest)?,
+        if !new && area == Area::Incoming {
+            self.touch(&place)?;
         }
         Ok(new)
     }
@@ -176,7 +172,8 @@ impl Intake<'_> {
     pub(super) fn touch(&mut self, place: &Place) -> Result<()> {
         let file = self.store.disk.open(place)?;
         file.touch(self.store.disk.now())?;
-        Ok(self.files.add(|| Ok(file))?)
+        self.touched = true;
+        Ok(())
     }
 
     /// Gives those aliases their names whose chunks are there, so that no alias ever stands for
@@ -204,7 +201,7 @@ impl Intake<'_> {
         let Some(chunk) = self.store.find_chunk(&self.folder, digest)? else {
             return Ok(None);
         };
-        self.rely_on(chunk.area, digest)?;
+        self.dirs.insert(Dir::of_chunk(chunk.area, digest));
         let there = match self.store.find_alias(&self.folder, alias)? {
             Some(there) => there,
             None => {

@@ -146,7 +146,7 @@ impl Intake<'_> {
             if !self.is_there(&self.folder.chunk(Area::Committed, &digest))? {
                 return Ok(false);
             }
-            self.rely_on(Area::Committed, &digest)?;
+            self.dirs.insert(Dir::of_chunk(Area::Committed, &digest));
         }
         Ok(true)
     }
@@ -162,8 +162,7 @@ impl Intake<'_> {
         amount
     }
 
-    /// Gives all of it its committed names; says which directories hold what HEAD is to rely on. The files
-    /// are durable then.
+    /// Gives all of it its committed names; says which directories hold what HEAD is to rely on.
     fn name_all(&mut self, lock: &UserLock, moved: &mut Vec<Moved>) -> Result<BTreeSet<Dir>> {
         let chunks = std::mem::take(&mut self.staging.chunks);
         let chunks = chunks
@@ -193,8 +192,6 @@ impl Intake<'_> {
             }
             dirs.extend(theirs);
         }
-        let files = std::mem::take(&mut self.files);
-        (self.store).sync_found(&lock.state, &lock.folder, Vec::new(), files)?;
         Ok(dirs)
     }
 
@@ -205,13 +202,9 @@ impl Intake<'_> {
                 let place = self.folder.thing(Area::Committed, thing);
                 return Err(damaged(&place, "there, though the lock is held"));
             }
-            (Thing::Chunk(_), true) => self.stored.chunk(bytes),
+            (_, true) => self.stored.chunk(bytes),
             // A crash left it there, or it was committed meanwhile: it is the same.
-            (Thing::Chunk(digest), false) => {
-                self.rely_on(Area::Committed, digest)?;
-                self.existing.chunk(bytes);
-            }
-            (Thing::Alias(_), _) => unreachable!("a bundle with aliases goes the long way"),
+            (_, false) => self.existing.chunk(bytes),
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ pub fn put_chunks(store: &Store, book: &Book, before: &Answers, names: &[Chunk])
     for group in [first, second, &[]] {
         let mut written = Vec::new();
         for name in group {
-            match store.write(upload(name), names.len() == 1) {
+            match store.write(upload(name)) {
                 Ok(one) => written.push((one, *name)),
                 Err(error) => tell(name, Err(error)),
             }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::machine::{Doing, Shared, SimDisk};
 use super::schedule::actor;
-use super::world::{Object, Synced, World};
+use super::world::{Object, Synced};
 
 impl SimDisk {
     fn handle(&self, place: &Place, object: Object, writable: bool) -> Handle {
@@ -55,24 +55,6 @@ impl Disk for SimDisk {
             unless(refused, || world.create(place))
         })
         .map(|object| self.handle(place, object, true))
-    }
-
-    fn create_nameless(&self, directory: &Place) -> Result<Handle> {
-        let create =
-            |world: &mut World, refused| unless(refused, || world.create_nameless(directory));
-        self.step(Doing::Create, "create", directory, None, create)
-            .map(|object| self.handle(directory, object, true))
-    }
-
-    fn name(&self, file: &Handle, place: &Place) -> Result<()> {
-        let object = SimFile::of(file).object;
-        self.step(
-            Doing::Change(None),
-            "link",
-            place,
-            Some(place),
-            |world, refused| unless(refused, || world.name(object, place)),
-        )
     }
 
     fn meta(&self, place: &Place) -> Result<Meta> {
@@ -166,7 +148,8 @@ impl Disk for SimDisk {
             return Ok(());
         };
         let own = |handle: &Handle| {
-            let file = SimFile::of(handle);
+            let file = handle.as_any().downcast_ref::<SimFile>();
+            let file = file.expect("a simulated disk is given its own files");
             (file.object, file.place.clone())
         };
         let (place, only) = match first {
@@ -301,10 +284,6 @@ struct SimFile {
 }
 
 impl SimFile {
-    fn of(handle: &Handle) -> &Self {
-        (handle.as_any().downcast_ref()).expect("a simulated disk is given its own files")
-    }
-
     fn put(&self, offset: usize, bytes: &[u8]) -> Result<()> {
         let kind = Doing::Change(Some(self.object));
         self.disk

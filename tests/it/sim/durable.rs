@@ -34,7 +34,6 @@ impl World {
                     write.doomed
                 });
                 file.durable_modified = file.modified;
-                file.nameless &= file.links == 0;
             }
             Synced::Directory(object) => {
                 self.settle_units(&|unit| {

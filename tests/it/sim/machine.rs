@@ -233,7 +233,7 @@ impl SimDisk {
                 Doing::Read(Some(object)) | Doing::Change(Some(object)) => {
                     state.world.is_private(object)
                 }
-                Doing::Create => is_in_tmp(place) || is_a_pushs(place),
+                Doing::Create => place.parent().name() == "tmp" || is_a_pushs(place),
                 // A rename out of it is not.
                 Doing::Change(None) => to.is_none() && is_a_pushs(place),
                 Doing::Read(None) => false,
@@ -312,11 +312,6 @@ pub enum Doing {
     Read(Option<Object>),
     Change(Option<Object>),
     Create,
-}
-
-/// A new name in a tmp/, or none at all.
-fn is_in_tmp(place: &Place) -> bool {
-    place.parent().name() == "tmp" || place.name() == "tmp"
 }
 
 /// In the folder of a pushed bundle, where nobody else looks.

@@ -36,7 +36,7 @@ impl Random {
 impl World {
     /// Nothing is left to lose: every cut from here on leaves all of this.
     pub fn settle(&mut self) {
-        *self = self.rebuilt(&self.units.clone(), &mut |_| true, &mut |file| {
+        *self = self.rebuilt(&self.units.clone(), &mut |file| {
             (file.bytes.clone(), file.modified)
         });
     }
@@ -62,13 +62,7 @@ impl World {
             .get(random.below(4))
             .expect("there are four"),
         };
-        let mut coins = Random(seed ^ 1);
-        let mut named = |_: &File| match seed {
-            0 => true,
-            1 => false,
-            _ => coins.chance(8),
-        };
-        self.rebuilt(&kept, &mut named, &mut |file| match how {
+        self.rebuilt(&kept, &mut |file| match how {
             Contents::Kept => (file.bytes.clone(), file.modified),
             Contents::Lost => (file.durable.clone(), file.durable_modified),
             Contents::Drawn => {
@@ -117,12 +111,11 @@ impl World {
             .collect()
     }
 
-    /// The world with the durable names and those of these units, of files that had none only where
-    /// `named` says so, and with these bytes and times; all of it durable, and no process in it.
+    /// The world with the durable names and those of these units, and with these bytes and times;
+    /// all of it durable, and no process in it.
     fn rebuilt(
         &self,
         kept: &[Unit],
-        named: &mut dyn FnMut(&File) -> bool,
         contents: &mut dyn FnMut(&File) -> (Arc<Vec<u8>>, SystemTime),
     ) -> World {
         let mut world = self.clone();
@@ -145,17 +138,6 @@ impl World {
                 None => names.remove(name),
             };
             world.set_names(*parent, names);
-        }
-        for object in 0..world.inodes.len() {
-            if let Node::File(file) = &world.inodes[object].node
-                && file.nameless
-            {
-                let keeps = named(file);
-                world.file_mut(object).nameless = false;
-                if !keeps {
-                    world.take_names(object);
-                }
-            }
         }
         let links = world.count_links();
         let nothing = Arc::new(Inode::new(
@@ -191,18 +173,6 @@ impl World {
             }
         }
         world
-    }
-
-    fn take_names(&mut self, of: Object) {
-        for object in 0..self.inodes.len() {
-            if let Node::Directory(directory) = &self.inodes[object].node
-                && directory.names.values().any(|named| *named == of)
-            {
-                let mut names = directory.names.clone();
-                names.retain(|_, named| *named != of);
-                self.set_names(object, names);
-            }
-        }
     }
 
     fn set_names(&mut self, object: Object, names: BTreeMap<String, Object>) {
@@ -324,9 +294,7 @@ impl Hasher for Fast {
 impl File {
     /// Nothing of it can be lost.
     fn is_durable(&self) -> bool {
-        self.writes.is_empty()
-            && self.modified == self.durable_modified
-            && !(self.nameless && self.links > 0)
+        self.writes.is_empty() && self.modified == self.durable_modified
     }
 }
 

@@ -65,9 +65,6 @@ pub struct File {
     pub open: u64,
     /// Has, or had, a name that somebody else may know.
     published: bool,
-    /// It was made without a name, and has not been synced since it was given one: then a power cut may
-    /// take the name, even if the directory was synced.
-    pub nameless: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -272,29 +269,8 @@ impl World {
 
     pub fn create(&mut self, place: &Place) -> io::Result<Object> {
         let (parent, name) = self.free_name(place)?;
-        let object = self.add_file();
-        let file = self.file_mut(object);
-        // Names in a tmp/ are random: nobody else asks for them.
-        file.published = place.parent().name() != "tmp";
-        file.nameless = false;
-        self.assign(vec![(parent, name, Some(object))], None);
-        Ok(object)
-    }
-
-    /// Such a disk has files without a name if a rename is one thing to it: so both ways are gone.
-    pub fn create_nameless(&mut self, directory: &Place) -> io::Result<Object> {
-        if self.reading == Reading::Posix {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        let directory = self.at(directory)?;
-        self.directory(directory)?;
-        Ok(self.add_file())
-    }
-
-    /// An empty file without a name.
-    fn add_file(&mut self) -> Object {
         let now = self.now();
-        self.add(Node::File(File {
+        let object = self.add(Node::File(File {
             bytes: Arc::default(),
             modified: now,
             durable: Arc::default(),
@@ -302,16 +278,11 @@ impl World {
             writes: Vec::new(),
             links: 0,
             open: 1,
-            published: false,
-            nameless: true,
-        }))
-    }
-
-    pub fn name(&mut self, object: Object, place: &Place) -> io::Result<()> {
-        let (parent, name) = self.free_name(place)?;
-        self.file_mut(object).published = true;
+            // Names in a tmp/ are random: nobody else asks for them.
+            published: place.parent().name() != "tmp",
+        }));
         self.assign(vec![(parent, name, Some(object))], None);
-        Ok(())
+        Ok(object)
     }
 
     pub fn make_directory(&mut self, place: &Place) -> io::Result<()> {
