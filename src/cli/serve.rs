@@ -173,6 +173,7 @@ impl Serve {
             body_stall: self.body_timeout,
             allow_delete: self.allow_delete,
             waiters: self.max_waiters,
+            together: self.sync == Syncs::Auto,
         };
         let options = ServerOptions {
             workers: self.workers(),

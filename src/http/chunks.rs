@@ -44,7 +44,7 @@ pub async fn get(
 /// `incomplete-body`; 408 `timeout`; 409 `chunk-exists` (uuids only); 413 `too-large`; 503 `busy`;
 /// 507 `no-space`, `quota-exceeded`.
 ///
-/// A short body is taken in together with others that come at the time; a longer one is written and
+/// A short body is taken in together with others that come at the time, if uploads share their syncs; a longer one is written and
 /// hashed while it comes, with two pieces of it in memory at most.
 pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Answer {
     check(site, &id)?;
@@ -61,7 +61,7 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Ans
         }
     }
     let stored = match id {
-        ChunkId::Digest(digest) if upload.writing.is_none() => {
+        ChunkId::Digest(digest) if upload.writing.is_none() && site.settings.together => {
             gather::put(site, user, digest, piece).await?
         }
         _ => upload.finish(site, piece, id).await?,

@@ -68,6 +68,8 @@ pub struct Settings {
     pub allow_delete: bool,
     /// How many clients may wait for another head at a time.
     pub waiters: usize,
+    /// Small uploads that come at a time go in groups; otherwise each on a thread of its own.
+    pub together: bool,
 }
 
 impl Default for Settings {
@@ -76,6 +78,7 @@ impl Default for Settings {
             body_stall: limits::BODY_STALL,
             allow_delete: false,
             waiters: limits::WAITERS,
+            together: true,
         }
     }
 }

@@ -1,6 +1,7 @@
 pub mod scene;
 mod short;
 pub mod strace;
+mod syncs;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
