@@ -101,6 +101,15 @@ impl Gather {
         tokio::task::spawn_blocking(move || shift.write());
     }
 
+    /// One more has a part in the next step.
+    fn written(&self, written: (Written, Reply)) {
+        let mut state = self.lock();
+        state.written.push(written);
+        if state.written.len() == state.expected {
+            self.more.notify_one();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect(POISONED)
     }
@@ -148,13 +157,7 @@ impl Shift {
 
     fn write_one(&self, (upload, reply): (Upload, Reply)) {
         match self.store.write(upload) {
-            Ok(written) => {
-                let mut state = self.gather.lock();
-                state.written.push((written, reply));
-                if state.written.len() == state.expected {
-                    self.gather.more.notify_one();
-                }
-            }
+            Ok(written) => self.gather.written((written, reply)),
             Err(error) => tell(reply, Err(error)),
         }
     }
@@ -303,6 +306,44 @@ mod tests {
         assert!(!hers.is_finished());
         drop(lock);
         assert_eq!(hers.await.unwrap(), [true]);
+    }
+
+    fn write(site: &Site, number: u16) -> (Written, Reply) {
+        let (user, id, bytes) = upload(1, number);
+        let written = site.store.write(Upload { user, id, bytes });
+        (written.unwrap(), oneshot::channel().0)
+    }
+
+    #[test]
+    fn a_step_waits_for_those_who_may_come_again_unless_it_is_for_nobody_else() {
+        let (_directory, site) = site();
+        let gather = &site.gather;
+        let mut shift = Shift {
+            gather: Arc::clone(gather),
+            store: Arc::clone(&site.store),
+            flag: None,
+        };
+        let long = Duration::from_secs(60);
+        let since = Instant::now();
+        let mut next = |alone, told, moment| Some(shift.next(alone, told, moment)?.len());
+        assert_eq!(next(true, 5, long), None);
+        gather.written(write(&site, 1));
+        assert_eq!(next(true, 5, long), Some(1));
+        assert_eq!(next(false, 5, Duration::from_millis(1)), Some(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while gather.lock().expected == 0 {
+                    std::thread::yield_now();
+                }
+                gather.written(write(&site, 2));
+                // Whoever waits writes this one: no other thread is started.
+                let (user, id, bytes) = upload(1, 3);
+                let one = Upload { user, id, bytes };
+                gather.add(&site.store, one, oneshot::channel().0);
+            });
+            assert_eq!(next(false, 2, long), Some(2));
+        });
+        assert!(since.elapsed() < long);
     }
 
     #[tokio::test]
