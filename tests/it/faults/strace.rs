@@ -68,12 +68,26 @@ pub struct Tracer {
     log: PathBuf,
 }
 
-/// Whether processes can be traced here.
+/// Whether a process that runs already can be traced here: not everywhere by everybody (ptrace_scope).
 pub fn works() -> bool {
-    let tried = Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .output();
-    tried.is_ok_and(|output| output.status.success())
+    let Ok(mut sleeper) = Command::new("sleep").arg("60").spawn() else {
+        return false;
+    };
+    let tracer = Command::new("strace")
+        .args(["-o", "/dev/null", "-p", &sleeper.id().to_string()])
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut said = String::new();
+    if let Ok(mut tracer) = tracer {
+        let stderr = tracer.stderr.take().expect("stderr is piped");
+        // It says so at once, or that it must not, and ends.
+        let _ = BufReader::new(stderr).read_line(&mut said);
+        let _ = tracer.kill();
+        let _ = tracer.wait();
+    }
+    let _ = sleeper.kill();
+    let _ = sleeper.wait();
+    said.contains("attached")
 }
 
 impl Tracer {
