@@ -239,6 +239,7 @@ mod tests {
     use crate::disk::{Grouping, Real};
     use crate::store::Options;
     use sha2::{Digest, Sha256};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     fn site() -> (tempfile::TempDir, Arc<Site>) {
         let directory = tempfile::tempdir().unwrap();
@@ -344,6 +345,32 @@ mod tests {
             assert_eq!(next(false, 2, long), Some(2));
         });
         assert!(since.elapsed() < long);
+    }
+
+    #[tokio::test]
+    async fn nobody_who_comes_alone_is_waited_for() {
+        let (_directory, site) = site();
+        let (waits, done) = (AtomicU64::new(0), AtomicBool::new(false));
+        let runtime = tokio::runtime::Handle::current();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let waits_now = site.gather.lock().expected > 0;
+                    waits.fetch_add(waits_now.into(), Ordering::Relaxed);
+                    std::thread::yield_now();
+                }
+            });
+            let alone = scope.spawn(|| {
+                for number in 0..200 {
+                    let one = put_all(&site, vec![upload(1, number)]);
+                    assert_eq!(runtime.block_on(one), [true]);
+                }
+            });
+            let ended = alone.join();
+            done.store(true, Ordering::Relaxed);
+            ended.unwrap();
+        });
+        assert_eq!(waits.into_inner(), 0);
     }
 
     #[tokio::test]
