@@ -44,8 +44,8 @@ pub async fn get(
 /// `incomplete-body`; 408 `timeout`; 409 `chunk-exists` (uuids only); 413 `too-large`; 503 `busy`;
 /// 507 `no-space`, `quota-exceeded`.
 ///
-/// A short body is taken in together with others that come at the time, if uploads share their syncs; a longer one is written and
-/// hashed while it comes, with two pieces of it in memory at most.
+/// A short body is taken in together with others that come at the time, if uploads share their syncs; a
+/// longer one is written and hashed while it comes, with two pieces of it in memory at most.
 pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Answer {
     check(site, &id)?;
     let limit = site.store.options().chunk_bytes;

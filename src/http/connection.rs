@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use actix_web::dev::RequestHead;
 use actix_web::http::{ConnectionType, Method, StatusCode, header};
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -345,8 +345,8 @@ pub struct Connection<S> {
     fresh: bool,
     /// All that has been written has gone out: what comes next is the beginning of an answer.
     flushed: bool,
-    /// What goes out in place of an answer of actix's own, and how much of it has.
-    instead: Option<(Vec<u8>, usize)>,
+    /// What is still to go out in place of an answer of actix's own.
+    instead: Bytes,
     reading: Option<Pin<Box<Sleep>>>,
     writing: Option<Pin<Box<Sleep>>>,
 }
@@ -361,7 +361,7 @@ impl<S: Socket> Connection<S> {
             patience,
             fresh: true,
             flushed: true,
-            instead: None,
+            instead: Bytes::new(),
             reading: None,
             writing: None,
         }
@@ -453,13 +453,9 @@ impl<S: Socket> Connection<S> {
     }
 
     fn poll_write_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some((answer, written)) = &mut self.instead {
-            let rest = &answer[*written..];
-            if rest.is_empty() {
-                self.instead = None;
-                break;
-            }
-            *written += ready!(Pin::new(&mut self.stream).poll_write(context, rest))?;
+        while self.instead.has_remaining() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.instead))?;
+            self.instead.advance(written);
         }
         Poll::Ready(Ok(()))
     }
@@ -522,10 +518,12 @@ impl<S: Socket> AsyncWrite for Connection<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.fresh = false;
-        if this.instead.is_none() {
-            this.instead = this.better_than(bytes).map(|answer| (answer, 0));
+        if this.instead.is_empty()
+            && let Some(better) = this.better_than(bytes)
+        {
+            this.instead = better.into();
         }
-        if this.instead.is_some() {
+        if this.instead.has_remaining() {
             let polled = this.poll_write_instead(context);
             let written = polled.map_ok(|()| bytes.len());
             return this.time_write(written, context);

@@ -313,7 +313,7 @@ impl Store {
     }
 
     /// Gives a chunk that is called by its digest its name. `lost` says whether anything at all was
-    /// taken out of the way by fsck.
+    /// taken out of the way by fsck. That the folder takes uploads has been seen under the lock.
     pub(super) fn name_chunk(
         &self,
         lock: &UserLock,
@@ -322,7 +322,6 @@ impl Store {
         lost: bool,
         work: &mut Work,
     ) -> Result<PutChunk> {
-        lock.state.check_writable()?;
         let actual = sealed.digest;
         if named != actual {
             return Ok(PutChunk::DigestMismatch { actual });

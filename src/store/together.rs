@@ -141,7 +141,8 @@ impl<T> Together<T> {
         all.sort_by_key(|(one, _)| one.user);
         while let Some(user) = all.last().map(|(one, _)| one.user) {
             let theirs = all.split_off(all.partition_point(|(one, _)| one.user < user));
-            match lock(&user) {
+            let takes = |lock: UserLock| store.check_takes(&lock).map(|()| lock);
+            match lock(&user).map(|lock| lock.and_then(takes)) {
                 Some(Ok(lock)) => self.name_under(store, lock, theirs, &mut tell),
                 None => {
                     for (one, owner) in theirs {
@@ -165,12 +166,6 @@ impl<T> Together<T> {
         all: Vec<(Durable, T)>,
         tell: &mut impl FnMut(T, Result<Taken>),
     ) {
-        if let Err(error) = store.check_takes(&lock) {
-            for (_, owner) in all {
-                tell(owner, Err(error.again()));
-            }
-            return;
-        }
         let early = store.mistakes.made(Mistake::AnswerBeforeSync);
         let mut work = Work::default();
         let mut owners = Vec::with_capacity(all.len());

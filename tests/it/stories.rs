@@ -145,7 +145,7 @@ fn lost_chunks(world: &mut World) {
             .expect("nothing was lost before");
     }
     for name in ["a", "b"] {
-        let lost = place.join(&cast::chunk_id(name).to_string());
+        let lost = place.join(cast::chunk_id(name));
         let file = world.create(&lost).expect("nothing was lost before");
         world.close(file);
     }

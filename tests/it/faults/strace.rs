@@ -92,13 +92,17 @@ pub fn works() -> bool {
 
 impl Tracer {
     pub fn attach(server: &Server, act: Act, log: &Path, arguments: &[String]) -> Self {
+        Self::attach_to(&disk_threads(server, act), log, arguments)
+    }
+
+    /// The same to other threads, or, with `-f` and its own number, to all of a process.
+    pub fn attach_to(threads: &[String], log: &Path, arguments: &[String]) -> Self {
         let mut command = Command::new("strace");
         command
             .args(["-y", "-s", "40", "-o"])
             .arg(log)
             .args(arguments);
-        let threads = disk_threads(server, act);
-        for thread in &threads {
+        for thread in threads {
             command.args(["-p", thread]);
         }
         let mut child = command

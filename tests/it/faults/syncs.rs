@@ -1,10 +1,8 @@
 //! Who syncs what, seen from outside: `--sync each` waits for nobody else's writes, and not for other uploads.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::strace;
+use super::strace::{self, Tracer};
 use crate::kit::{ROOT, Server, chunk, transaction_id};
 
 /// How long each sync takes here.
@@ -21,18 +19,8 @@ fn syncs(how: &str) -> (Vec<String>, Duration) {
     device.put_chunk(&chunk("the first")).expect(201);
     let log = server.data().with_file_name("syncs.log");
     let late = format!("inject=fsync,syncfs:delay_exit={}", SYNC.as_micros());
-    let mut tracer = Command::new("strace")
-        .args(["-f", "-e", "trace=fsync,syncfs", "-e", &late, "-o"])
-        .arg(&log)
-        .args(["-p", &server.pid().to_string()])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(tracer.stderr.take().unwrap());
-    let mut line = String::new();
-    said.read_line(&mut line).unwrap();
-    assert!(line.contains("attached"), "{line}");
-    std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+    let trace = ["-f", "-e", "trace=fsync,syncfs", "-e", &late].map(str::to_owned);
+    let tracer = Tracer::attach_to(&[server.pid().to_string()], &log, &trace);
 
     let since = Instant::now();
     std::thread::scope(|scope| {
@@ -47,11 +35,7 @@ fn syncs(how: &str) -> (Vec<String>, Duration) {
     device.put_transaction(&id, ROOT, &[&named]).expect(201);
     device.put_head(&id).expect(204);
 
-    let pid = rustix::process::Pid::from_child(&tracer);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    tracer.wait().unwrap();
-    let log = std::fs::read_to_string(&log).unwrap();
-    (log.lines().map(str::to_owned).collect(), took)
+    (tracer.detach(), took)
 }
 
 #[test]
