@@ -217,6 +217,7 @@ impl From<Malformed> for Problem {
         match malformed {
             Malformed::Json(detail) => Problem::new(Code::MalformedJson, detail),
             Malformed::Id(malformed) => malformed.into(),
+            Malformed::Encoding(trouble) => Problem::new(Code::MalformedId, trouble),
             Malformed::TooManyChunks => {
                 let limit = crate::model::limits::TRANSACTION_CHUNKS as u64;
                 let detail = format!("a transaction names at most {limit} chunks");

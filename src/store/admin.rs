@@ -16,6 +16,25 @@ use std::sync::Arc;
 /// What the file `FORMAT` says.
 pub(crate) const FORMAT: &str = "mentat-sync 1\n";
 
+/// What is wrong with a file `FORMAT` that says this; nothing where it is as it should be.
+pub(crate) fn format_trouble(found: &[u8]) -> Option<String> {
+    if found == FORMAT.as_bytes() {
+        return None;
+    }
+    let ours = FORMAT.trim_end();
+    let said = String::from_utf8_lossy(found);
+    if said.trim_end().trim_start_matches('\u{feff}') == ours {
+        return Some(format!(
+            "FORMAT says {said:?} where it should say {FORMAT:?}, with one newline and nothing else \
+             after it: an editor may have written it; `echo {ours} > FORMAT` mends it"
+        ));
+    }
+    Some(format!(
+        "FORMAT says {said:?}, and this program reads {FORMAT:?} only: use the version of mentat-sync \
+         that wrote it, or name another directory with --data"
+    ))
+}
+
 /// What became of a rename of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenameUser {
@@ -66,18 +85,10 @@ impl Store {
     fn check_format(&self) -> Result<()> {
         let place = layout::format();
         match self.read_format()? {
-            Some(found) => {
-                if found == FORMAT.as_bytes() {
-                    return self.make_top();
-                }
-                let found = String::from_utf8_lossy(&found);
-                Err(Error::NotAStore(format!(
-                    "FORMAT says {:?}, and this program reads {:?} only: serve the directory with \
-                     the version of mentat-sync that wrote it, or name another directory with --data",
-                    found.trim_end(),
-                    FORMAT.trim_end(),
-                )))
-            }
+            Some(found) => match format_trouble(&found) {
+                None => self.make_top(),
+                Some(trouble) => Err(Error::NotAStore(trouble)),
+            },
             None => {
                 if self.has_users()? {
                     return Err(Error::NotAStore(format!(

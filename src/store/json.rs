@@ -1,9 +1,14 @@
 //! A transaction's file: compact JSON, keys in the order id, seq, parent, chunks, one newline, so
 //! that a prefix tells the first three. The bytes are exactly those that GET answers.
+//!
+//! A bundle may spell one in any other way that JSON allows, which is read here too.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
-use crate::model::{ChunkId, Transaction, TransactionId};
+use serde::Deserialize;
+
+use crate::model::{ChunkId, Transaction, TransactionId, limits};
 
 /// A prefix of this length holds everything before the chunks: 7 + 36 + 8 + 20 + 11 + 36 + 12.
 pub const PREFIX: usize = 130;
@@ -86,6 +91,68 @@ pub fn decode(bytes: &[u8]) -> Option<Transaction> {
     })
 }
 
+/// The keys of a transaction, between which there are commas too.
+const KEYS: usize = 4;
+
+/// A transaction in any spelling; the `id` and the `seq` may be left out.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Spelt {
+    pub id: Option<TransactionId>,
+    pub seq: Option<u64>,
+    pub parent: TransactionId,
+    pub chunks: Vec<ChunkId>,
+}
+
+/// Reads a transaction as any JSON writer may spell it, with the keys that `PUT` takes and no others; or
+/// says why not, without a word of what is in it.
+pub fn read(bytes: &[u8]) -> Result<Spelt, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Form<'a> {
+        #[serde(borrow)]
+        id: Option<Cow<'a, str>>,
+        seq: Option<u64>,
+        #[serde(borrow)]
+        parent: Cow<'a, str>,
+        #[serde(borrow)]
+        chunks: Vec<Cow<'a, str>>,
+    }
+    // To serde a list of the values, in order, would do too.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err("a list, not an object".to_owned());
+    }
+    // Before a list of them takes many times the memory of its text.
+    if bytes.iter().filter(|&&byte| byte == b',').count() > limits::TRANSACTION_CHUNKS + KEYS {
+        let most = limits::TRANSACTION_CHUNKS;
+        return Err(format!("it names more than {most} chunks"));
+    }
+    let form: Form = serde_json::from_slice(bytes).map_err(|error| {
+        let what = if error.is_data() {
+            r#"not of the form {"id","seq","parent","chunks"}"#
+        } else {
+            "not JSON"
+        };
+        format!(
+            "{what}: see line {}, column {}",
+            error.line(),
+            error.column()
+        )
+    })?;
+    let malformed = |_| "an id in it is malformed".to_owned();
+    let id = form.id.map(|id| id.parse()).transpose();
+    let chunks = form
+        .chunks
+        .iter()
+        .map(|id| id.parse())
+        .collect::<Result<_, _>>();
+    Ok(Spelt {
+        id: id.map_err(malformed)?,
+        seq: form.seq,
+        parent: form.parent.parse().map_err(malformed)?,
+        chunks: chunks.map_err(malformed)?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +178,66 @@ mod tests {
             assert_eq!(start.parent, transaction.parent);
             let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
             assert_eq!(json["chunks"].as_array().unwrap().len(), chunks);
+        }
+    }
+
+    #[test]
+    fn any_spelling_of_the_same_object_is_read() {
+        let transaction = sample(2);
+        let (id, parent) = (transaction.id, transaction.parent);
+        let text = String::from_utf8(encode(&transaction)).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let escaped = text.replace("\"parent\":\"0", "\"parent\":\"\\u0030");
+        for spelling in [
+            text.clone(),
+            value.to_string(),
+            serde_json::to_string_pretty(&value).unwrap(),
+            text.replace(',', ", ").replace(':', ": "),
+            escaped,
+        ] {
+            let spelt = read(spelling.as_bytes()).unwrap();
+            assert_eq!((spelt.id, spelt.seq), (Some(id), Some(u64::MAX)));
+            assert_eq!(
+                (spelt.parent, spelt.chunks),
+                (parent, transaction.chunks.clone())
+            );
+        }
+        let bare = format!(r#"{{"parent":"{parent}","chunks":[]}}"#);
+        let spelt = read(bare.as_bytes()).unwrap();
+        assert_eq!((spelt.id, spelt.seq, spelt.chunks), (None, None, vec![]));
+    }
+
+    #[test]
+    fn another_object_is_not_read_and_it_is_said_why() {
+        let parent = TransactionId::ROOT;
+        let many = "\"\",".repeat(limits::TRANSACTION_CHUNKS + KEYS);
+        for (text, why) in [
+            (format!(r#"["{parent}",[]]"#), "a list"),
+            (format!(r#"{{"parent":"{parent}"}}"#), "form"),
+            (
+                format!(r#"{{"parent":"{parent}","chunks":[],"x":1}}"#),
+                "form",
+            ),
+            (
+                format!(r#"{{"parent":"{parent}","parent":"{parent}","chunks":[]}}"#),
+                "form",
+            ),
+            (
+                format!(r#"{{"parent":"{parent}","chunks":["x"]}}"#),
+                "malformed",
+            ),
+            (
+                format!(r#"{{"parent":"{parent}","chunks":[]}} x"#),
+                "not JSON",
+            ),
+            (
+                format!(r#"{{"parent":"{parent}","chunks":[{many}""]}}"#),
+                "more than",
+            ),
+        ] {
+            let said = read(text.as_bytes()).unwrap_err();
+            assert!(said.contains(why), "{said}");
+            assert!(!said.contains('x') || why == "form", "{said}");
         }
     }
 

@@ -285,6 +285,13 @@ impl Member {
     }
 }
 
+/// Whether a tar's member of this name holds what a Mac keeps beside a file (AppleDouble: `._` before the
+/// file's own name), and nothing of the store.
+pub fn is_apple_double(name: &str) -> bool {
+    let last = name.rsplit('/').next();
+    last.is_some_and(|last| last.starts_with("._"))
+}
+
 /// What a name in a user's folder stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {

@@ -29,8 +29,8 @@ mod usage;
 mod user;
 mod vouch;
 
-pub(crate) use admin::FORMAT;
 pub use admin::RenameUser;
+pub(crate) use admin::{FORMAT, format_trouble};
 pub use advance::Leftovers;
 pub use bundle::{BundleReader, Counts, Plan, PullBundle, PushBundle};
 pub use chain::Listing;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::disk::{self, Disk, Grouping, Kind, Place, Real, Target};
 use crate::model::{TransactionId, UserId, limits};
 use crate::store::layout::{self, Area, Dir, Folder, Known, Shelf};
-use crate::store::{self, FORMAT, Store, log};
+use crate::store::{self, FORMAT, Store, format_trouble, log};
 
 /// The shelves of the committed area.
 const COMMITTED: [Shelf; 3] = [
@@ -104,12 +104,10 @@ pub fn snapshot(
 
 fn check_format(store: &Store) -> Result<(), Error> {
     match store.read_format()? {
-        Some(found) if found == FORMAT.as_bytes() => Ok(()),
-        Some(found) => Err(Error::NotAStore(format!(
-            "FORMAT says {:?}, and this program knows {:?} only",
-            String::from_utf8_lossy(&found).trim_end(),
-            FORMAT.trim_end(),
-        ))),
+        Some(found) => match format_trouble(&found) {
+            None => Ok(()),
+            Some(trouble) => Err(Error::NotAStore(trouble)),
+        },
         None => Err(Error::NotAStore("there is no store here".to_owned())),
     }
 }

@@ -170,6 +170,8 @@ pub enum Malformed {
     Json(String),
     /// It is, but an id in it is not spelled as ids are.
     Id(MalformedId),
+    /// Lines of ids in another encoding than UTF-8.
+    Encoding(&'static str),
     /// A transaction that names more chunks than one may.
     TooManyChunks,
     /// More ids than one may ask about.
@@ -188,12 +190,29 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], form: &str) -> Result<T, Malfor
     serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         // The parser's own words may quote the body, which is the client's to keep.
-        Malformed::Json(if error.is_data() {
-            format!("not of the form {form}: see line {line}, column {column}")
-        } else {
-            format!("not JSON: see line {line}, column {column}")
+        Malformed::Json(match encoding_trouble(body) {
+            Some(trouble) => trouble.to_owned(),
+            None if error.is_data() => {
+                format!("not of the form {form}: see line {line}, column {column}")
+            }
+            None if body.trim_ascii().is_empty() => {
+                format!("the body is empty; it takes the form {form}")
+            }
+            None => format!("not JSON: see line {line}, column {column}"),
         })
     })
+}
+
+/// What is wrong with a text that begins with a byte order mark, as some editors and shells write; an
+/// error at its first column would show nothing to somebody who looks there.
+fn encoding_trouble(body: &[u8]) -> Option<&'static str> {
+    if body.starts_with(b"\xef\xbb\xbf") {
+        Some("the body begins with a byte order mark: send UTF-8 without one")
+    } else if body.starts_with(b"\xff\xfe") || body.starts_with(b"\xfe\xff") {
+        Some("the body is UTF-16: send UTF-8, without a byte order mark")
+    } else {
+        None
+    }
 }
 
 /// The same, of an object: to serde a list of its values, in order, would do too.
@@ -254,7 +273,18 @@ pub fn parse_transaction(body: &[u8], id: TransactionId) -> Result<ProposedTrans
 
 /// Reads the body of `POST …/chunks/missing`: a list of chunk ids.
 pub fn parse_chunks(body: &[u8]) -> Result<Vec<ChunkId>, Malformed> {
-    let list: SpelledList<ChunkId, { limits::MISSING_IDS }> = parse(body, "[id…]")?;
+    let parsed = parse(body, "[id…]");
+    let list: SpelledList<ChunkId, { limits::MISSING_IDS }> = parsed.map_err(|malformed| {
+        let first = body.trim_ascii_start().split(|&byte| byte == b'\n').next();
+        let first = first.unwrap_or_default().trim_ascii_end();
+        match std::str::from_utf8(first).ok().map(str::parse::<ChunkId>) {
+            Some(Ok(_)) => Malformed::Json(
+                "these are ids one a line, not a list in JSON: say so with Content-Type: text/plain"
+                    .to_owned(),
+            ),
+            _ => malformed,
+        }
+    })?;
     match list {
         SpelledList::All(ids) => Ok(ids),
         SpelledList::Malformed(malformed) => Err(malformed.into()),
@@ -264,6 +294,9 @@ pub fn parse_chunks(body: &[u8]) -> Result<Vec<ChunkId>, Malformed> {
 
 /// The same as text: an id a line, empty lines ignored.
 pub fn parse_chunk_lines(body: &[u8]) -> Result<Vec<ChunkId>, Malformed> {
+    if let Some(trouble) = encoding_trouble(body) {
+        return Err(Malformed::Encoding(trouble));
+    }
     let mut ids = Vec::new();
     for line in body.split(|&byte| byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);

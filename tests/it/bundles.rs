@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::kit::{
     Answer, Chunk, Connection, Device, Finished, ROOT, Server, chunk, run_with_deadline,
-    transaction_id, user_id,
+    transaction_id, tree, user_id,
 };
 
 /// The members of a bundle being made: names and contents.
@@ -333,6 +333,197 @@ fn what_a_push_refuses_moves_nothing() {
     );
 }
 
+/// The `detail` of a refusal of this push.
+fn why_not(device: &mut Device, tar: &[u8]) -> String {
+    let refused = push(device, tar).expect_refusal(400, "bad-bundle");
+    refused.json()["detail"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_body_that_is_no_tar_is_told_what_it_is() {
+    let server = Server::start();
+    let mut device = server.device("ada");
+    let mut rows: Vec<(Vec<u8>, &str)> = vec![
+        (Vec::new(), "empty"),
+        (b"\xef\xbb\xbfhello".to_vec(), "byte order mark"),
+        (b"{\"head\":1}".to_vec(), "JSON"),
+        (
+            b"--boundary\r\nContent-Disposition: form-data".to_vec(),
+            "--data-binary",
+        ),
+        (b"PK\x03\x04".to_vec(), "zip"),
+    ];
+    for (program, format) in [
+        ("gzip", "gzip"),
+        ("bzip2", "bzip2"),
+        ("xz", "xz"),
+        ("zstd", "zstd"),
+    ] {
+        if let Some(compressed) = filter(program, &story().tar()) {
+            rows.push((compressed, format));
+        }
+    }
+    assert!(
+        rows.iter().any(|(_, format)| *format == "gzip"),
+        "gzip is on every box"
+    );
+    for (body, said) in rows {
+        let why = why_not(&mut device, &body);
+        assert!(
+            why.contains(said) && !why.contains("cut off"),
+            "{said}: {why}"
+        );
+    }
+    // One that comes a byte at a time is told as well.
+    let zipped = filter("gzip", &story().tar()).unwrap();
+    let mut connection = Connection::open(server.address()).unwrap();
+    let path = device.path("bundle");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 64\r\n\r\n");
+    connection.send(head).unwrap();
+    for byte in &zipped[..64] {
+        connection.send([*byte]).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let answer = connection.answer("POST").unwrap();
+    assert!(answer.text().contains("gzip"), "{}", answer.text());
+}
+
+/// What a program makes of these bytes; `None` where the box has no such program.
+fn filter(program: &str, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut child = Command::new(program)
+        .arg("-c")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .ok()?;
+    child.stdin.take().unwrap().write_all(bytes).unwrap();
+    Some(child.wait_with_output().unwrap().stdout)
+}
+
+#[test]
+fn a_transaction_may_be_spelt_as_put_takes_it_and_is_stored_in_the_one_spelling() {
+    let milk = chunk("milk");
+    let (one, id) = (first(), &milk.id);
+    let ours = Members::default().transaction(&one, 1, ROOT, &[&milk]);
+    let name = &ours.0[0].0;
+    let spellings = [
+        // As Python's json.dumps does it by default.
+        format!(r#"{{"id": "{one}", "seq": 1, "parent": "{ROOT}", "chunks": ["{id}"]}}"#),
+        format!(r#"{{"chunks":["{id}"],"parent":"{ROOT}","seq":1,"id":"{one}"}}"#),
+        format!("\n{{\"parent\":\"{ROOT}\",\n\t\"chunks\":[\"{id}\"]}}\r\n"),
+        format!(r#"{{"id":null,"seq":null,"parent":"{ROOT}","chunks":["{id}"]}}"#),
+        format!(r#"{{"parent":"\u0030{}","chunks":["{id}"]}}"#, &ROOT[1..]),
+    ];
+    let server = Server::start();
+    for (number, spelling) in spellings.iter().enumerate() {
+        let mut device = server.device(&format!("spelling {number}"));
+        // What PUT takes of it is the measure.
+        device.put_chunk(&milk).expect(201);
+        let put = device.path(&format!("transactions/{one}"));
+        let json = [("content-type", "application/json")];
+        let put = device
+            .client
+            .request("PUT", &put, &json, Some(spelling.as_bytes()));
+        put.expect(201);
+        let who = format!("pushed {number}");
+        let mut device = server.device(&who);
+        let bundle = Members::default()
+            .chunk(&milk)
+            .other(name, spelling.as_bytes())
+            .head(&one);
+        push(&mut device, &bundle.tar()).expect(200);
+        assert_eq!(
+            std::fs::read(server.folder(&who).join(name)).unwrap(),
+            ours.0[0].1
+        );
+        // Once more, in the other spelling: it is the same transaction.
+        let again = push(&mut device, &Members(bundle.0[..2].to_vec()).tar()).expect(200);
+        assert_eq!(again.json()["existing"]["transactions"], 1);
+        assert_eq!(again.json()["stored"]["transactions"], 0);
+    }
+}
+
+#[test]
+fn a_transaction_without_its_number_follows_its_parent() {
+    let server = Server::start();
+    let mut device = server.device("ada");
+    let bare = |members: Members, id: &str, parent: &str| {
+        let name = format!("transactions/{}/{id}.json", &id[..2]);
+        members.other(
+            &name,
+            format!(r#"{{"parent":"{parent}","chunks":[]}}"#).as_bytes(),
+        )
+    };
+    let third = transaction_id("third");
+    let both = bare(
+        bare(Members::default(), &first(), ROOT),
+        &second(),
+        &first(),
+    )
+    .head(&second());
+    assert_eq!(push(&mut device, &both.tar()).expect(200).json()["seq"], 2);
+    let more = bare(Members::default(), &third, &second()).head(&third);
+    assert_eq!(push(&mut device, &more.tar()).expect(200).json()["seq"], 3);
+    // Before its parent nobody can tell, and nothing is guessed.
+    let mut other = server.device("other");
+    let late = bare(
+        bare(Members::default(), &second(), &first()),
+        &first(),
+        ROOT,
+    )
+    .head(&second());
+    let why = why_not(&mut other, &late.tar());
+    assert!(why.contains("says no seq"), "{why}");
+    for (wrong, said) in [
+        (format!(r#"["{ROOT}",[]]"#), "list"),
+        (
+            format!(r#"{{"parent":"{ROOT}","chunks":[],"more":1}}"#),
+            "form",
+        ),
+        (
+            format!(r#"{{"id":"{third}","parent":"{ROOT}","chunks":[]}}"#),
+            "inside",
+        ),
+        (
+            format!(r#"{{"parent":"{ROOT}","chunks":["x"]}}"#),
+            "malformed",
+        ),
+        (format!(r#"{{"parent":"{ROOT}","chunks":[]"#), "not JSON"),
+    ] {
+        let name = format!("transactions/{}/{}.json", &first()[..2], first());
+        let why = why_not(
+            &mut other,
+            &Members::default().other(&name, wrong.as_bytes()).tar(),
+        );
+        assert!(why.contains(said), "{why}");
+    }
+    assert_eq!(other.head(), (ROOT.to_owned(), 0));
+}
+
+#[test]
+fn what_a_mac_adds_to_a_tar_is_passed_over() {
+    let server = Server::start();
+    let mut device = server.device("ada");
+    let mut members = Members::default();
+    for (name, contents) in &story().0 {
+        let beside = match name.rsplit_once('/') {
+            Some((directory, last)) => format!("{directory}/._{last}"),
+            None => format!("._{name}"),
+        };
+        members = members.other(&beside, &[7; 1500]).other(name, contents);
+    }
+    let tar = members.other("._.", b"x").tar();
+    assert_eq!(push(&mut device, &tar).expect(200).json()["head"], second());
+    let files = tree(&server.folder("ada"));
+    assert!(files.keys().all(|path| !path.contains("._")), "{files:?}");
+    // A name that only looks like it is one of the others: refused.
+    let why = why_not(
+        &mut device,
+        &Members::default().other("._x/HEAD", b"").tar(),
+    );
+    assert!(why.contains("not a name"), "{why}");
+}
+
 #[test]
 fn a_lost_race_is_409_with_the_head_and_keeps_what_was_sent() {
     let server = Server::start();
@@ -395,6 +586,21 @@ fn missing_chunks_are_told_in_order_as_json_or_as_lines() {
         (&text, "x", "malformed-id"),
     ] {
         ask(&mut device, headers, body).expect_refusal(400, code);
+    }
+    // Words that show what to do, not where a parser stopped.
+    let marked = format!("\u{feff}{list}");
+    for (headers, body, said) in [
+        (&[][..], &lines[..], "Content-Type: text/plain"),
+        (&[], &marked, "byte order mark"),
+        (&text, &format!("\u{feff}{lines}"), "byte order mark"),
+        (&[], "", "empty"),
+        (&[], "\n", "empty"),
+        (&[], "milk", "not JSON"),
+    ] {
+        let refused = ask(&mut device, headers, body);
+        assert_eq!(refused.status, 400);
+        let detail = refused.json()["detail"].to_string();
+        assert!(detail.contains(said), "{detail}");
     }
     let uuid = format!("[\"{}\"]", first());
     ask(&mut device, &[], &uuid).expect_refusal(400, "malformed-id");

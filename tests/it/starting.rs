@@ -72,6 +72,24 @@ fn an_unknown_format_is_left_alone() {
 }
 
 #[test]
+fn a_format_without_its_newline_is_told_from_another_format() {
+    let top = tempfile::tempdir().unwrap();
+    let data = top.path().join("data");
+    fs::create_dir_all(data.join("users")).unwrap();
+    for format in [
+        "mentat-sync 1",
+        "mentat-sync 1\r\n",
+        "\u{feff}mentat-sync 1\n",
+    ] {
+        fs::write(data.join("FORMAT"), format).unwrap();
+        let mend = "echo mentat-sync 1 > FORMAT";
+        does_not_start(&mut serve(&data, &[]), 1, &["newline", mend]);
+    }
+    fs::write(data.join("FORMAT"), "mentat-sync 2\n").unwrap();
+    does_not_start(&mut serve(&data, &[]), 1, &["the version of mentat-sync"]);
+}
+
+#[test]
 fn users_without_a_format_are_left_alone() {
     let top = tempfile::tempdir().unwrap();
     let data = top.path().join("data");

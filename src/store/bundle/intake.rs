@@ -16,9 +16,9 @@ use super::Window;
 use super::staging::{StagedAlias, StagedChunk, StagedTransaction, Staging};
 use super::tar::{Members, Trouble, bad};
 use crate::disk;
-use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
+use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId, UserId, limits};
 use crate::store::head::Position;
-use crate::store::layout::{Area, Dir, Folder, Member, Thing};
+use crate::store::layout::{self, Area, Dir, Folder, Member, Thing};
 use crate::store::lock::Stamp;
 use crate::store::user::UserState;
 use crate::store::{AdvanceRefusal, Error, Leftovers, Result, Store, json};
@@ -137,6 +137,9 @@ pub(super) struct Intake<'a> {
     pub named: Option<HashSet<ChunkDigest>>,
     /// Chunks and aliases that came last.
     pub recent: Window,
+    /// The numbers of the first [`Intake::numbered`] transactions that came, for those that do not say theirs.
+    pub numbers: HashMap<TransactionId, u64>,
+    pub numbered: usize,
     /// Which of the user's directories were there when they were looked for first.
     pub seen: DirsSeen,
     /// Directories that hold what is relied on, not synced since.
@@ -195,6 +198,8 @@ impl Store {
             began_at,
             named: Some(HashSet::new()),
             recent: Window::default(),
+            numbers: HashMap::new(),
+            numbered: 0,
             seen: DirsSeen::default(),
             dirs: BTreeSet::new(),
             touched: false,
@@ -219,6 +224,10 @@ impl Intake<'_> {
         let mut head = None;
         while let Some(member) = members.next()? {
             let name = &member.name;
+            if layout::is_apple_double(name) {
+                while !members.piece()?.is_empty() {}
+                continue;
+            }
             if head.is_some() {
                 return Ok(bad(format!(
                     "{name:?} follows HEAD, which is the last member"
@@ -329,11 +338,14 @@ impl Intake<'_> {
                 limits::PUSHED_TRANSACTIONS
             ))?);
         }
-        let contents = small(bytes, limits::TRANSACTION_BYTES + json::PREFIX, members)?;
-        let Some(transaction) = json::decode(&contents).filter(|read| read.id == id) else {
-            return Ok(bad(format!(
-                "the transaction {id} is not, byte for byte, the JSON of a transaction of its name"
-            ))?);
+        let sent = small(bytes, limits::TRANSACTION_BYTES + json::PREFIX, members)?;
+        let (transaction, contents) = match json::decode(&sent).filter(|read| read.id == id) {
+            Some(transaction) => (transaction, sent),
+            None => {
+                let transaction = self.respell(id, &sent)?;
+                let contents = json::encode(&transaction);
+                (transaction, contents)
+            }
         };
         let aliases = self.store.options.uuid_chunk_ids;
         let chunks = &transaction.chunks;
@@ -378,6 +390,53 @@ impl Intake<'_> {
                 }
                 _ => self.named = None,
             }
+        }
+    }
+
+    /// Reads a transaction that is not spelt as the store spells it, but as `PUT` takes it.
+    fn respell(&mut self, id: TransactionId, sent: &[u8]) -> Step<Transaction> {
+        let spelt = match json::read(sent) {
+            Ok(spelt) => spelt,
+            Err(why) => return Ok(bad(format!("the transaction {id}: {why}"))?),
+        };
+        if let Some(other) = spelt.id.filter(|other| *other != id) {
+            let why = format!("the transaction {id} has the id {other} inside");
+            return Ok(bad(why)?);
+        }
+        let seq = match spelt.seq {
+            Some(seq) => seq,
+            None => self.seq_after(id, spelt.parent)?,
+        };
+        Ok(Transaction {
+            id,
+            seq,
+            parent: spelt.parent,
+            chunks: spelt.chunks,
+        })
+    }
+
+    /// The number of a transaction that does not say it: its parent's and one, where the parent came
+    /// before it or is here.
+    fn seq_after(&mut self, id: TransactionId, parent: TransactionId) -> Step<u64> {
+        if parent == TransactionId::ROOT {
+            return Ok(1);
+        }
+        // Those that came since the last time that somebody asked.
+        let known = std::mem::replace(&mut self.numbered, self.staging.transactions.len());
+        for staged in &self.staging.transactions[known..] {
+            self.numbers.insert(staged.id, staged.seq);
+        }
+        let mut seq = self.numbers.get(&parent).copied();
+        for place in [self.folder.transaction(parent), self.folder.pending(parent)] {
+            if seq.is_none() {
+                seq = self.store.start_of(&place, parent)?.map(|start| start.seq);
+            }
+        }
+        match seq {
+            Some(seq) => Ok(seq.saturating_add(1)),
+            None => Ok(bad(format!(
+                "the transaction {id} says no seq, and its parent {parent} has not come before it"
+            ))?),
         }
     }
 

@@ -68,6 +68,8 @@ pub struct Members<'a> {
     padding: usize,
     /// A PAX header stands before the next member.
     pax: Option<Pax>,
+    /// Nothing has been read yet: what comes may be no tar at all.
+    first: bool,
 }
 
 /// What a PAX header says that must agree with the header after it.
@@ -86,6 +88,7 @@ impl<'a> Members<'a> {
             left: 0,
             padding: 0,
             pax: None,
+            first: true,
         }
     }
 
@@ -183,7 +186,7 @@ impl<'a> Members<'a> {
         if self.try_fill()? {
             return Ok(());
         }
-        bad("cut off: a tar ends with two zero blocks")
+        cut_off()
     }
 
     /// Reads more; says `false` at the end of it all.
@@ -203,15 +206,18 @@ impl<'a> Members<'a> {
     fn block(&mut self) -> Result<[u8; BLOCK], Trouble> {
         let mut block = [0; BLOCK];
         let mut filled = 0;
-        while filled < BLOCK {
-            if self.ready.is_empty() {
-                self.fill()?;
-            }
+        while filled < BLOCK && (!self.ready.is_empty() || self.try_fill()?) {
             let length = self.ready.len().min(BLOCK - filled);
             let from = &self.buffer[self.ready.start..self.ready.start + length];
             block[filled..filled + length].copy_from_slice(from);
             self.ready.start += length;
             filled += length;
+        }
+        if std::mem::take(&mut self.first) {
+            check_beginning(&block[..filled])?;
+        }
+        if filled < BLOCK {
+            return cut_off();
         }
         Ok(block)
     }
@@ -263,6 +269,49 @@ impl<'a> Members<'a> {
         }
     }
 }
+
+fn cut_off<T>() -> Result<T, Trouble> {
+    bad("cut off: a tar ends with two zero blocks")
+}
+
+/// Checks that these first bytes, a block unless the body is shorter, are not those of another format:
+/// "cut off" or "a wrong checksum" would send its reader looking in the wrong place.
+fn check_beginning(start: &[u8]) -> Result<(), Trouble> {
+    if start.is_empty() {
+        return bad("the body is empty; a tar ends with two zero blocks");
+    }
+    let other = OTHER_FORMATS
+        .iter()
+        .find(|(magic, ..)| start.starts_with(magic));
+    match other {
+        Some((_, format, mend)) => bad(format!("this is {format}, not a tar: {mend}")),
+        None => Ok(()),
+    }
+}
+
+/// How bodies begin that are sent in place of a tar, what they are, and what to do about it. The first
+/// byte of each is none that a name in a bundle begins with.
+const OTHER_FORMATS: [(&[u8], &str, &str); 9] = [
+    (b"\x1f\x8b", "gzip", UNCOMPRESSED),
+    (b"\x28\xb5\x2f\xfd", "zstd", UNCOMPRESSED),
+    (b"\xfd7zXZ\0", "xz", UNCOMPRESSED),
+    (b"BZh", "bzip2", UNCOMPRESSED),
+    (b"PK\x03\x04", "a zip archive", "send a tar"),
+    (
+        b"\xef\xbb\xbf",
+        "text (with a byte order mark)",
+        "send a tar",
+    ),
+    (b"{", "JSON", "send a tar"),
+    (b"[", "JSON", "send a tar"),
+    (
+        b"--",
+        "a form's upload",
+        "send the tar itself as the body (curl --data-binary @FILE)",
+    ),
+];
+
+const UNCOMPRESSED: &str = "send it uncompressed";
 
 /// Checks a header's checksum, which is spelled in one of the two ways in which tar programs do:
 /// six digits, NUL and space (or space and NUL), or seven digits and NUL.

@@ -3,7 +3,7 @@
 use super::{Error, Finding, Kind, Mended, Run, Severity};
 use crate::disk::{self, Entry, Place};
 use crate::model::UserId;
-use crate::store::{self, FORMAT, layout};
+use crate::store::{self, FORMAT, format_trouble, layout};
 
 impl Run<'_> {
     /// Checks the top, and says whose folders are to be checked.
@@ -50,20 +50,13 @@ impl Run<'_> {
     fn format(&self) -> Result<(), Error> {
         let users = self.store.has_users()?;
         let what = match self.store.read_format()? {
-            Some(found) if found == FORMAT.as_bytes() => return Ok(()),
-            Some(found) if is_of_another_version(&found) => {
-                return Err(Error::NotAStore(format!(
-                    "FORMAT says {:?}, and this program knows {:?} only: use the version of \
-                     mentat-sync that wrote it",
-                    String::from_utf8_lossy(&found).trim_end(),
-                    FORMAT.trim_end(),
-                )));
-            }
-            Some(found) => format!(
-                "it says {:?} where {:?} is expected",
-                String::from_utf8_lossy(&found),
-                FORMAT
-            ),
+            Some(found) => match format_trouble(&found) {
+                None => return Ok(()),
+                Some(trouble) if is_of_another_version(&found) => {
+                    return Err(Error::NotAStore(trouble));
+                }
+                Some(trouble) => trouble,
+            },
             None if users => format!(
                 "missing beside users: if this is a copy, finish it; `echo {} > FORMAT` makes the file",
                 FORMAT.trim_end()
