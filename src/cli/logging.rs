@@ -1,12 +1,17 @@
 //! Log lines, on stderr. A user's id is a secret: whatever says it whole is cut to 8 digits here,
 //! whichever part of the program, or of a library, says it.
+//!
+//! No line is waited for: see [`LogQueue`].
 
 use std::borrow::Cow;
-use std::io::Write;
+use std::io::{self, Write};
+use std::time::SystemTime;
 
-use env_logger::Env;
+use env_logger::{Env, Target};
 
-use crate::model::UserId;
+use super::log_queue::LogQueue;
+use crate::http::ACCESS;
+use crate::model::{UserId, limits};
 
 /// What is shown unless `RUST_LOG` says otherwise.
 const DEFAULT: &str = "info,actix_server=warn,actix_http=warn";
@@ -17,21 +22,40 @@ const BEFORE_A_USER: [&str; 4] = ["users/", "tmp/", "trash/", "0.1/"];
 /// The length of an id.
 const ID: usize = 36;
 
-/// Starts the log of this process.
-pub fn start() {
-    env_logger::Builder::from_env(Env::default().default_filter_or(DEFAULT))
-        .format(|line, record| {
-            let words = record.args().to_string();
-            writeln!(
-                line,
-                "{} {:<5} {} {}",
-                line.timestamp_millis(),
-                record.level(),
-                record.target(),
-                without_users(&words)
-            )
-        })
-        .init();
+/// The log of this process.
+#[derive(Clone)]
+pub struct Log(LogQueue);
+
+impl Log {
+    /// Starts it. A panic is told there too: the system's own words on stderr could wait for ever.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn start() -> io::Result<Self> {
+        let queue = LogQueue::start(io::stderr())?;
+        env_logger::Builder::from_env(Env::default().default_filter_or(DEFAULT))
+            .target(Target::Pipe(Box::new(queue.clone())))
+            .format(|line, record| {
+                let time = humantime::format_rfc3339_millis(SystemTime::now());
+                let level = record.level();
+                let (target, words) = (record.target(), record.args());
+                if target == ACCESS {
+                    // It says no more of an id than it may.
+                    return writeln!(line, "{time} {level:<5} {target} {words}");
+                }
+                let words = words.to_string();
+                let words = without_users(&words);
+                writeln!(line, "{time} {level:<5} {target} {words}")
+            })
+            .init();
+        std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+        Ok(Self(queue))
+    }
+
+    /// Waits a moment for the last lines to be read: to be called before the process ends.
+    pub fn flush(&self) {
+        self.0.flush(limits::LOG_FLUSH);
+    }
 }
 
 /// The text with every user's id cut to its first 8 digits.

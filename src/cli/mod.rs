@@ -4,6 +4,7 @@ mod arguments;
 mod fsck;
 mod gc;
 mod log;
+mod log_queue;
 mod logging;
 mod open;
 mod output;

@@ -13,9 +13,10 @@ use futures_util::future::select;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::Failure;
 use super::arguments::{DataDirectory, duration, grace, is_set, listener, size, size_or_none};
+use super::logging::Log;
 use super::open::{not_usable, open_or_make};
-use super::{Failure, logging};
 use crate::disk::Grouping;
 use crate::http::{Listener, Server, ServerOptions, Settings, Site};
 use crate::model::limits;
@@ -157,7 +158,13 @@ enum Syncs {
 
 impl Serve {
     pub fn run(&self) -> Result<(), Failure> {
-        logging::start();
+        let log = Log::start().map_err(no_thread)?;
+        let ended = self.run_with(&log);
+        log.flush();
+        ended
+    }
+
+    fn run_with(&self, log: &Log) -> Result<(), Failure> {
         let store = Arc::new(self.open()?);
         let connections = self.connections();
         clear_in_background(&store);
@@ -166,8 +173,7 @@ impl Serve {
                 grace: self.grace,
                 ..gc::Options::default()
             };
-            gc::every(Arc::clone(&store), period, options)
-                .map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))?;
+            gc::every(Arc::clone(&store), period, options).map_err(no_thread)?;
         }
         let settings = Settings {
             body_stall: self.body_timeout,
@@ -183,7 +189,7 @@ impl Serve {
             shutdown: self.shutdown_timeout,
         };
         let site = Arc::new(Site::new(store, settings));
-        actix_web::rt::System::new().block_on(self.serve(site, &options))
+        actix_web::rt::System::new().block_on(self.serve(site, &options, log.clone()))
     }
 
     fn open(&self) -> Result<Store, Failure> {
@@ -206,9 +212,14 @@ impl Serve {
         Ok(store)
     }
 
-    async fn serve(&self, site: Arc<Site>, options: &ServerOptions) -> Result<(), Failure> {
+    async fn serve(
+        &self,
+        site: Arc<Site>,
+        options: &ServerOptions,
+        log: Log,
+    ) -> Result<(), Failure> {
         // Before anybody can know that it listens.
-        let stop = stop_signals()
+        let stop = stop_signals(log)
             .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
         let watch = Arc::clone(&site.watch);
         let stop = async move {
@@ -278,7 +289,7 @@ fn raise_open_files() -> u64 {
 }
 
 /// Done at the first SIGTERM or SIGINT; a second one ends the process at once.
-fn stop_signals() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+fn stop_signals(log: Log) -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -287,9 +298,14 @@ fn stop_signals() -> io::Result<impl Future<Output = ()> + Send + 'static> {
         actix_web::rt::spawn(async move {
             either(&mut terminate, &mut interrupt).await;
             log::warn!("stopped at once");
+            log.flush();
             std::process::exit(1);
         });
     })
+}
+
+fn no_thread(error: io::Error) -> Failure {
+    Failure::failed(format!("cannot start a thread: {error}"))
 }
 
 async fn either(one: &mut Signal, other: &mut Signal) {

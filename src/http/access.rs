@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::connection::Turn;
 
 /// What `RUST_LOG` calls these lines.
-const TARGET: &str = "access";
+pub const ACCESS: &str = "access";
 
 /// What a line says. It is written when the answer has been handed over, or has broken off.
 pub struct Record {
@@ -29,7 +29,7 @@ pub struct Record {
 
 /// Whether anybody reads them.
 pub fn is_on() -> bool {
-    log::log_enabled!(target: TARGET, log::Level::Info)
+    log::log_enabled!(target: ACCESS, log::Level::Info)
 }
 
 /// The name of a method of HTTP; any other word is the client's own, and not for a log.
@@ -50,16 +50,18 @@ pub fn method_name(method: &Method) -> &'static str {
 
 impl Record {
     fn write(&self, status: StatusCode, sent: u64, end: &str) {
+        let micros = self.started.elapsed().as_micros();
         log::info!(
-            target: TARGET,
-            "{} {} {} user={} in={} out={} time={:.3}ms{end}",
+            target: ACCESS,
+            "{} {} {} user={} in={} out={} time={}.{:03}ms{end}",
             self.method,
             self.pattern,
             status.as_u16(),
             self.user.as_deref().unwrap_or("-"),
             self.received,
             sent,
-            self.started.elapsed().as_secs_f64() * 1000.0,
+            micros / 1000,
+            micros % 1000,
         );
     }
 }

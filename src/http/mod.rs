@@ -28,6 +28,7 @@ pub mod stores;
 pub mod transactions;
 pub mod watch;
 
+pub use access::ACCESS;
 pub use server::{Listener, Server, ServerOptions};
 
 use std::sync::Arc;

@@ -136,6 +136,16 @@ pub const GC_LOOK: Duration = Duration::from_secs(60);
 /// How long a request body may stall, unless `--body-timeout` says otherwise.
 pub const BODY_STALL: Duration = Duration::from_secs(30);
 
+/// Log lines that wait to be read: some ten thousand. What comes beyond that is dropped and counted.
+pub const LOG_QUEUE_BYTES: usize = 1 << 20;
+
+/// How long lines are gathered before they go out with one call: too short for a person to see, and long
+/// enough for hundreds of lines on a busy server.
+pub const LOG_MOMENT: Duration = Duration::from_millis(2);
+
+/// How long the last lines of a process may take to be read.
+pub const LOG_FLUSH: Duration = Duration::from_secs(1);
+
 /// How long requests in flight may take to end after SIGTERM.
 pub const SHUTDOWN: Duration = Duration::from_secs(30);
 

@@ -31,6 +31,8 @@ mod sending;
 mod hostile;
 // How `serve` starts and ends: what it makes of a directory, what it says, its exit codes.
 mod starting;
+// What the server says of itself, and that nobody waits for it to be read.
+mod logging;
 // A full disk, and a directory that cannot be written: tiny file systems in a mount namespace of their own.
 mod full_disk;
 // Random operations by several clients against a model of the protocol in memory.

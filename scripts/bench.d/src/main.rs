@@ -146,7 +146,7 @@ fn prepare(arguments: &Arguments, sizes: Sizes, peers: Peers) -> Result<Bench> {
         .create(&data)?;
     let binary = fs::canonicalize(&arguments.server)
         .with_context(|| format!("no program at {}", arguments.server.display()))?;
-    let server = running::mentat_sync(&binary, &data, work.join("server.log"))?;
+    let server = running::mentat_sync(&binary, &data, "warn", work.join("server.log"))?;
     Ok(Bench {
         binary,
         work,

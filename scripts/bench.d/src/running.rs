@@ -98,13 +98,14 @@ fn free_port() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// The server that all this is about. No access log, as with nginx.
-pub fn mentat_sync(binary: &Path, data: &Path, log: PathBuf) -> Result<Running> {
+/// The server that all this is about. `level` is that of its log: without `info` there is no access log, as
+/// with nginx.
+pub fn mentat_sync(binary: &Path, data: &Path, level: &str, log: PathBuf) -> Result<Running> {
     let mut command = Command::new(binary);
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--data"])
         .arg(data)
-        .env("RUST_LOG", "warn");
+        .env("RUST_LOG", level);
     Running::start(command, log, None)
 }
 

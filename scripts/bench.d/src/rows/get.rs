@@ -60,7 +60,37 @@ pub fn rows(bench: &Bench) -> (Vec<Row>, Option<Library>) {
             bytes: before + (length * count) as u64,
         });
     }
+    rows.insert(1, access_log(bench, &user));
     (rows, library.filter(|_| head != ROOT))
+}
+
+/// The same chunks from a server that writes its access log, beside one that writes none.
+fn access_log(bench: &Bench, user: &str) -> Row {
+    let (length, count) = (LENGTHS[0].0, bench.sizes.reads[0]);
+    let work = format!("the same, with an access log, {CONNECTIONS} connections");
+    let bar = Bar::AtLeast(0.95);
+    if !bench.peers.wrk {
+        return Row::skipped(work, bar, "no wrk here");
+    }
+    let log = bench.place("logging.log");
+    let figures =
+        running::mentat_sync(&bench.binary, &bench.data, "info", log).and_then(|logging| {
+            let paths: Vec<String> = (0..count)
+                .map(|number| Chunk::new(length as u64, number as u64, length).id)
+                .map(|id| format!("/0.1/{user}/chunks/{id}"))
+                .collect();
+            let reads = Reads::of(&paths, &bench.work, "access-log")?;
+            let time = Duration::from_secs(bench.sizes.seconds);
+            in_turns(
+                bench.sizes.runs,
+                &bench.work,
+                Unit::PerSecond,
+                "without",
+                |_| reads.run(logging.address, CONNECTIONS, time),
+                |_| reads.run(bench.server.address, CONNECTIONS, time),
+            )
+        });
+    Row::measured(work, bar, figures)
 }
 
 fn read(

@@ -86,7 +86,7 @@ impl Served {
             settle(&bench.work)?;
         }
         let log = bench.place(&format!("chain-{transactions}.log"));
-        let server = running::mentat_sync(&bench.binary, &data, log)?;
+        let server = running::mentat_sync(&bench.binary, &data, "warn", log)?;
         let chunk = fs::read_dir(data.join(format!("users/{user}/chunks")))?
             .filter_map(|shard| fs::read_dir(shard.ok()?.path()).ok()?.next()?.ok())
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
