@@ -57,12 +57,15 @@ impl Log {
     }
 
     fn print(&self, store: &Store, out: &mut dyn io::Write) -> store::Result<io::Result<()>> {
-        let Some(mut listing) = store.listing(&self.user, TransactionId::ROOT, u64::MAX)? else {
+        let listing = store.mending_log(&self.user, || {
+            store.listing(&self.user, TransactionId::ROOT, u64::MAX)
+        });
+        let Some(mut listing) = listing? else {
             return Ok(Ok(()));
         };
         loop {
             let first = listing.next_seq();
-            let ids = listing.read(BATCH)?;
+            let ids = listing.read(store, BATCH)?;
             if ids.is_empty() {
                 return Ok(Ok(()));
             }

@@ -256,6 +256,9 @@ pub trait Disk: Send + Sync + 'static {
     }
     /// The clock that stamps files.
     fn now(&self) -> SystemTime;
+    /// How long it is since some moment: what waits are measured with, which no setting of the clock
+    /// changes.
+    fn elapsed(&self) -> Duration;
     /// Waits.
     fn pause(&self, time: Duration);
     /// Any number, for names that nobody else has.

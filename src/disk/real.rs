@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, Mode as Bits, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -42,6 +42,8 @@ pub struct Real {
     root: OwnedFd,
     path: PathBuf,
     grouping: Grouping,
+    /// What [`Disk::elapsed`] is measured from.
+    opened: Instant,
     rounds: Rounds,
     syncing: AtomicUsize,
     /// A `syncfs` failed: see [`Real::sync_group`].
@@ -65,6 +67,7 @@ impl Real {
             root: root.into(),
             path,
             grouping,
+            opened: Instant::now(),
             rounds: Rounds::default(),
             syncing: AtomicUsize::new(0),
             lost: AtomicBool::new(false),
@@ -158,6 +161,7 @@ impl Real {
             root,
             path: self.path.join(place.as_str()),
             grouping: self.grouping,
+            opened: self.opened,
             rounds: Rounds::default(),
             syncing: AtomicUsize::new(0),
             lost: AtomicBool::new(false),
@@ -569,6 +573,10 @@ impl Disk for Real {
 
     fn now(&self) -> SystemTime {
         SystemTime::now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.opened.elapsed()
     }
 
     fn pause(&self, time: Duration) {

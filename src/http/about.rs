@@ -1,6 +1,6 @@
 //! What the server says of itself.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use actix_web::HttpResponse;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use super::blocking::blocking;
+use super::blocking::aside;
 use super::connection::Turn;
 use super::content::{self, CHANGING, Resource, Source, json_answer};
 use super::problem::Problem;
@@ -88,7 +88,9 @@ pub async fn heartbeat(site: &Site) -> Answer {
     let outcome = match &*last {
         Some((when, outcome)) if when.elapsed() < PULSE => outcome.clone(),
         _ => {
-            let outcome = blocking(site, |store| store.heartbeat()).await;
+            let store = Arc::clone(&site.store);
+            let outcome = aside(move || store.heartbeat()).await;
+            let outcome = outcome.and_then(|outcome| Ok(outcome?));
             *last = Some((Instant::now(), outcome.clone()));
             outcome
         }

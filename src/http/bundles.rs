@@ -10,14 +10,14 @@ use actix_web::http::{Method, StatusCode, Version, header};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
-use super::blocking::blocking;
+use super::blocking::{on_own_thread, outcome, reading};
 use super::body::Body;
 use super::conditions::{Wanted, wanted};
 use super::content::{CHANGING, IMMUTABLE, headers_only, json_answer};
 use super::heads;
 use super::problem::Problem;
+use super::threads::{Begun, begin};
 use super::{Answer, Site};
 use crate::model::{UserId, limits};
 use crate::store::{self, BundleReader, Counts, Plan, PullBundle, PushBundle, Store};
@@ -35,7 +35,7 @@ const PIECES_AHEAD: usize = 8;
 /// A part, a HEAD and HTTP/1.0 need the length of the whole: a look at each of its files.
 pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
     let query = BundleQuery::parse(request.uri.query())?;
-    let found = blocking(site, move |store| {
+    let found = reading(site, &user, move |store| {
         store.bundle(&user, query.from, query.to, query.limit)
     });
     let plan = match found.await? {
@@ -57,7 +57,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
         || ranges && asks_for_a_part(headers);
     let bytes = if measured {
         let plan = plan.clone();
-        Some(blocking(site, move |store| store.bundle_bytes(&plan)).await?)
+        Some(reading(site, &user, move |store| store.bundle_bytes(&plan)).await?)
     } else {
         None
     };
@@ -100,8 +100,8 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
     if request.method == Method::HEAD {
         return Ok(headers_only(response, Some(whole)));
     }
-    let reader = blocking(site, move |store| start(store, &plan, first)).await?;
-    let pieces = pieces(Arc::clone(&site.store), reader, length);
+    let reader = reading(site, &user, move |store| start(store, &plan, first)).await?;
+    let pieces = pieces(Arc::clone(&site.store), user, reader, length);
     Ok(match length {
         Some(length) => response.body(SizedStream::new(length, pieces)),
         None => response.streaming(pieces),
@@ -119,19 +119,20 @@ fn start(store: &Store, plan: &Plan, first: u64) -> store::Result<BundleReader> 
 }
 
 /// A piece being read, and what is to be read after it.
-type Reading = JoinHandle<store::Result<(Bytes, BundleReader)>>;
+type Reading = Begun<store::Result<(Bytes, BundleReader)>>;
 
 /// The bundle from here on, piece by piece, so many bytes or all: while one is on its way the next is
 /// read, and no thread is held while the network is waited for. A failure breaks the connection
 /// off, which never looks like an end.
 fn pieces(
     store: Arc<Store>,
+    user: UserId,
     reader: BundleReader,
     length: Option<u64>,
 ) -> impl Stream<Item = io::Result<Bytes>> {
     let read = move |mut reader: BundleReader, left: u64| -> Reading {
         let store = Arc::clone(&store);
-        tokio::task::spawn_blocking(move || {
+        begin(&user, move || {
             let mut buffer = vec![0; left.min(limits::PIECE as u64) as usize];
             let read = reader.read(&store, &mut buffer)?;
             buffer.truncate(read);
@@ -145,7 +146,8 @@ fn pieces(
             return Ok(None);
         };
         let broken = || io::Error::other("a read failed; see above");
-        let (piece, reader) = reading.await.map_err(|_| broken())?.map_err(|error| {
+        let piece = outcome(reading).await.map_err(|_| broken())?;
+        let (piece, reader) = piece.map_err(|error| {
             // Logged as any failure of the store is.
             let _: Problem = store::Error::into(error);
             broken()
@@ -175,7 +177,8 @@ pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Answer {
     let (send, receive) = mpsc::channel(PIECES_AHEAD);
     let (tell, mut told) = oneshot::channel();
     let store = Arc::clone(&site.store);
-    tokio::task::spawn_blocking(move || {
+    // Its own, since it is held until the client is done sending.
+    on_own_thread("push", move || {
         let _permit = permit;
         let mut incoming = Incoming {
             receive,
@@ -196,7 +199,7 @@ pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Answer {
                 let _ = tell.send(Err(error));
             }
         }
-    });
+    })?;
     let broke_off = |_| {
         log::error!("a push broke off");
         Problem::internal()

@@ -3,14 +3,14 @@
 use actix_web::HttpResponse;
 use actix_web::dev::RequestHead;
 use actix_web::http::header;
-use tokio::task::JoinHandle;
 
-use super::blocking::{blocking, lock, lock_known, lock_now};
+use super::blocking::{blocking, lock, lock_known, lock_now, outcome};
 use super::body::{Body, Share};
 use super::connection::Turn;
 use super::content::{self, CHANGING, IMMUTABLE, Resource, Source, json_answer};
 use super::gather;
 use super::problem::Problem;
+use super::threads::{Begun, begin};
 use super::{Answer, Site};
 use crate::disk::Mode;
 use crate::model::{ChunkId, UserId, limits};
@@ -35,7 +35,7 @@ pub async fn get(
         media: OCTETS,
         caching: IMMUTABLE,
         ranges: true,
-        source: Source::File(found.ok_or_else(unknown)?),
+        source: Source::File(found.ok_or_else(unknown)?, user),
     };
     content::answer(request, turn, resource).await
 }
@@ -103,7 +103,7 @@ pub async fn missing(site: &Site, request: &RequestHead, body: &mut Body, user: 
         check(site, id)?;
     }
     let lock = lock(site, &user, Mode::Shared).await?;
-    let missing = blocking(site, move |store| store.missing(&user, lock, &ids)).await?;
+    let missing = blocking(site, &user, move |store| store.missing(&user, lock, &ids)).await?;
     if !lines || says(header::ACCEPT, JSON) {
         return Ok(json_answer(&MissingMessage { missing }));
     }
@@ -136,7 +136,7 @@ pub fn check_spelling(id: &ChunkId) -> Result<(), Problem> {
 /// what it wrote goes with it.
 struct Upload {
     user: UserId,
-    writing: Option<JoinHandle<store::Result<Staged>>>,
+    writing: Option<Begun<store::Result<Staged>>>,
     /// What room it has for large pieces.
     share: Option<Share>,
 }
@@ -177,7 +177,7 @@ impl Upload {
     async fn hand_over(&mut self, site: &Site, piece: Vec<u8>) -> Result<(), Problem> {
         let staged = self.written().await?;
         let (store, user) = (site.store.clone(), self.user);
-        self.writing = Some(tokio::task::spawn_blocking(move || {
+        self.writing = Some(begin(&user, move || {
             let mut staged = or_new(&store, &user, staged)?;
             staged.write(&piece)?;
             Ok(staged)
@@ -189,11 +189,7 @@ impl Upload {
         let Some(writing) = self.writing.take() else {
             return Ok(None);
         };
-        let written = writing.await.map_err(|broken| {
-            log::error!("a write broke off: {broken}");
-            Problem::internal()
-        })?;
-        Ok(Some(written?))
+        Ok(Some(outcome(writing).await??))
     }
 
     /// Writes the last piece, makes all of it durable, and gives it its name. The lock is taken only
@@ -205,7 +201,7 @@ impl Upload {
         id: ChunkId,
     ) -> Result<PutChunk, Problem> {
         let (staged, user) = (self.written().await?, self.user);
-        let stored = blocking(site, move |store| {
+        let stored = blocking(site, &user, move |store| {
             let mut staged = or_new(store, &user, staged)?;
             staged.write(&piece)?;
             let sealed = store.seal(staged)?;
@@ -218,7 +214,7 @@ impl Upload {
             Stored::Put(put) => Ok(put),
             Stored::Waiting(sealed) => {
                 let lock = lock_known(site, &user, Mode::Shared).await?;
-                blocking(site, move |store| store.put_chunk(lock, sealed, &id)).await
+                blocking(site, &user, move |store| store.put_chunk(lock, sealed, &id)).await
             }
         }
     }

@@ -11,12 +11,12 @@ use futures_util::{Stream, stream};
 use serde::Serialize;
 
 use super::Answer;
-use super::blocking::aside;
+use super::blocking::for_user;
 use super::conditions::{Wanted, wanted};
 use super::connection::Turn;
 use super::problem::Problem;
 use crate::disk::{self, Handle};
-use crate::model::limits;
+use crate::model::{UserId, limits};
 use crate::store::{self, Content};
 use crate::wire::{Code, JSON};
 
@@ -41,14 +41,15 @@ pub struct Resource {
 /// Where its bytes are.
 pub enum Source {
     Memory(Bytes),
-    File(Content),
+    /// A file of this user's.
+    File(Content, UserId),
 }
 
 impl Source {
     fn bytes(&self) -> u64 {
         match self {
             Source::Memory(bytes) => bytes.len() as u64,
-            Source::File(content) => content.bytes,
+            Source::File(content, _) => content.bytes,
         }
     }
 }
@@ -106,14 +107,14 @@ pub async fn answer(request: &RequestHead, turn: &Turn, resource: Resource) -> A
             let part = first as usize..(first + length) as usize;
             response.body(all.slice(part))
         }
-        Source::File(content) if length <= limits::COPIED as u64 => {
-            let piece = read(&content.handle, first, length as usize).await?;
+        Source::File(content, user) if length <= limits::COPIED as u64 => {
+            let piece = read(&user, &content.handle, first, length as usize).await?;
             response.body(piece)
         }
-        Source::File(content) => {
+        Source::File(content, user) => {
             // To actix it is a body without a length, since not all of it goes through its hands.
             response.no_chunking(length);
-            let pieces = pieces(turn.clone(), content.handle, first, length);
+            let pieces = pieces(turn.clone(), user, content.handle, first, length);
             response.body(BodyStream::new(pieces))
         }
     })
@@ -130,10 +131,15 @@ pub fn headers_only(mut response: HttpResponseBuilder, length: Option<u64>) -> H
 }
 
 /// This part of a file, in place if it is in memory and else from a thread.
-async fn read(handle: &Handle, offset: u64, length: usize) -> Result<Bytes, Problem> {
+async fn read(
+    user: &UserId,
+    handle: &Handle,
+    offset: u64,
+    length: usize,
+) -> Result<Bytes, Problem> {
     match read_now(handle, offset, length) {
         Some(read) => whole(read?, length),
-        None => read_on_a_thread(handle, offset, length).await,
+        None => read_on_a_thread(user, handle, offset, length).await,
     }
 }
 
@@ -149,9 +155,14 @@ fn read_now(handle: &Handle, offset: u64, length: usize) -> Option<Result<Vec<u8
     })
 }
 
-async fn read_on_a_thread(handle: &Handle, offset: u64, length: usize) -> Result<Bytes, Problem> {
+async fn read_on_a_thread(
+    user: &UserId,
+    handle: &Handle,
+    offset: u64,
+    length: usize,
+) -> Result<Bytes, Problem> {
     let handle = Handle::clone(handle);
-    let read = aside(move || {
+    let read = for_user(user, move || {
         let mut buffer = vec![0; length];
         let read = handle.read_at(offset, &mut buffer)?;
         buffer.truncate(read);
@@ -177,6 +188,7 @@ fn whole(read: Vec<u8>, length: usize) -> Result<Bytes, Problem> {
 /// breaks the connection off, which never looks like an end.
 fn pieces(
     turn: Turn,
+    user: UserId,
     handle: Handle,
     first: u64,
     length: u64,
@@ -201,7 +213,7 @@ fn pieces(
         if offset == end {
             return Ok(None);
         }
-        let piece = read_on_a_thread(&handle, offset, most(limits::PIECE, offset)).await;
+        let piece = read_on_a_thread(&user, &handle, offset, most(limits::PIECE, offset)).await;
         let piece = piece.map_err(|_| io::Error::other("a read failed; see above"))?;
         let next = offset + piece.len() as u64;
         Ok(Some((piece, (turn, handle, next))))

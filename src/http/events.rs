@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::time::{Instant, timeout_at};
 
-use super::blocking::blocking;
+use super::blocking::{blocking, for_user};
 use super::content::headers_only;
 use super::watch::{Waiter, Woken};
 use super::{Answer, Site};
@@ -23,7 +23,7 @@ use crate::wire::HeadMessage;
 /// [`limits::EVENT_HEARTBEAT`] shows that the stream is alive. 503 `busy` when too many wait.
 pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
     let waiter = site.watch.wait(user)?;
-    let head = blocking(site, move |store| store.head(&user)).await?;
+    let head = blocking(site, &user, move |store| store.head(&user)).await?;
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
@@ -88,8 +88,7 @@ impl Listener {
     /// Reads the head; a failure, which is logged, ends the stream, and the client comes again.
     async fn look(&self) -> Option<Head> {
         let (store, user) = (Arc::clone(&self.store), self.user);
-        let read = tokio::task::spawn_blocking(move || store.head(&user)).await;
-        match read {
+        match for_user(&user, move || store.head(&user)).await {
             Ok(Ok(head)) => Some(head),
             Ok(Err(error)) => {
                 log::error!("user {}: events end: {error}", self.user.short());

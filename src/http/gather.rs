@@ -63,7 +63,7 @@ pub async fn put(
         Taken::Sealed(sealed) => {
             let lock = lock_known(site, &user, Mode::Shared).await?;
             let id = ChunkId::Digest(id);
-            blocking(site, move |store| store.put_chunk(lock, sealed, &id)).await
+            blocking(site, &user, move |store| store.put_chunk(lock, sealed, &id)).await
         }
     }
 }

@@ -9,7 +9,7 @@ use actix_web::http::header;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::blocking::{blocking, lock};
+use super::blocking::{blocking, for_user, lock, lock_known, mend};
 use super::body::Body;
 use super::conditions::holds;
 use super::connection::Turn;
@@ -29,7 +29,7 @@ pub async fn get(site: &Site, request: &RequestHead, turn: &Turn, user: UserId) 
     let wait = parse_wait(request.uri.query())?;
     let held = request.headers().contains_key(header::IF_NONE_MATCH);
     let head = if wait.is_zero() || !held {
-        blocking(site, move |store| store.head(&user)).await?
+        blocking(site, &user, move |store| store.head(&user)).await?
     } else {
         let is_new = |head: Head| !holds(request.headers(), &tag(head));
         another_head(site, turn, user, wait, is_new).await?
@@ -59,7 +59,7 @@ async fn another_head(
 ) -> Result<Head, Problem> {
     let end = Instant::now() + wait;
     let mut waiter = site.watch.wait(user)?;
-    let look = || blocking(site, move |store| store.head(&user));
+    let look = || blocking(site, &user, move |store| store.head(&user));
     let mut head = look().await?;
     while !is_new(head) {
         let woken = tokio::select! {
@@ -83,8 +83,8 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId) -> Answer {
         .gather(limits::HEAD_BODY_BYTES, Problem::too_large)
         .await?;
     let to = text.read(parse_head).await??;
-    let advanced = match lock(site, &user, Mode::Exclusive).await? {
-        Some(lock) => advance(site, lock, to).await?,
+    let advanced = match advance_head(site, user, to).await? {
+        Some(advanced) => advanced,
         None => unknown_user(site, user, to).await?,
     };
     match advanced {
@@ -93,22 +93,67 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId) -> Answer {
     }
 }
 
-/// Advances HEAD on a thread, to the end whatever becomes of the client. The answer does not wait
-/// until what the advance leaves in `incoming/` is cleared.
-async fn advance(site: &Site, lock: UserLock, to: TransactionId) -> Result<Advance, Problem> {
-    let (tell, told) = oneshot::channel();
-    let store = Arc::clone(&site.store);
-    tokio::task::spawn_blocking(move || match store.advance(lock, to) {
-        Ok((advance, leftovers)) => {
-            // A client that is gone has nobody listen.
-            let _ = tell.send(Ok(advance));
-            leftovers.clear(&store);
+/// Advances HEAD, after `log` was mended if it needed that, so that uploads need not wait for it; `None` for
+/// a user without a folder.
+async fn advance_head(
+    site: &Site,
+    user: UserId,
+    to: TransactionId,
+) -> Result<Option<Advance>, Problem> {
+    let before = site.store.mends(&user);
+    let Some(lock) = lock(site, &user, Mode::Exclusive).await? else {
+        return Ok(None);
+    };
+    if let Some(advanced) = advance(site, lock, to, false).await? {
+        return Ok(Some(advanced));
+    }
+    mend(site, &user, before).await?;
+    // Where that did not help, the advance says why.
+    let lock = lock_known(site, &user, Mode::Exclusive).await?;
+    advance(site, lock, to, true).await
+}
+
+/// Advances HEAD on a thread, to the end whatever becomes of the client; `None`, and nothing is done, where
+/// `log` is wrong and may not be rebuilt here. The answer does not wait until what the advance leaves in
+/// `incoming/` is cleared.
+async fn advance(
+    site: &Site,
+    lock: UserLock,
+    to: TransactionId,
+    rebuild: bool,
+) -> Result<Option<Advance>, Problem> {
+    let (tell, mut told) = oneshot::channel();
+    let (store, user) = (Arc::clone(&site.store), *lock.user());
+    let work = move || {
+        let wanted = match rebuild {
+            true => Ok(false),
+            false => store.wants_log(&lock),
+        };
+        let advanced = match wanted {
+            Ok(true) => Ok(None),
+            Ok(false) => store.advance(lock, to).map(Some),
+            Err(error) => Err(error),
+        };
+        // A client that is gone has nobody listen.
+        match advanced {
+            Ok(Some((advance, leftovers))) => {
+                let _ = tell.send(Ok(Some(advance)));
+                leftovers.clear(&store);
+            }
+            Ok(None) => drop(tell.send(Ok(None))),
+            Err(error) => drop(tell.send(Err(error))),
         }
-        Err(error) => {
-            let _ = tell.send(Err(error));
+    };
+    let working = for_user(&user, work);
+    let outcome = tokio::select! {
+        biased;
+        outcome = &mut told => outcome,
+        ended = working => {
+            ended?;
+            told.await
         }
-    });
-    match told.await {
+    };
+    match outcome {
         Ok(outcome) => Ok(outcome?),
         Err(_) => {
             log::error!("an advance broke off");
@@ -119,7 +164,7 @@ async fn advance(site: &Site, lock: UserLock, to: TransactionId) -> Result<Advan
 
 /// Nothing can be pending for a user without a folder, and none is made to say so.
 async fn unknown_user(site: &Site, user: UserId, to: TransactionId) -> Result<Advance, Problem> {
-    let head = blocking(site, move |store| store.head(&user)).await?;
+    let head = blocking(site, &user, move |store| store.head(&user)).await?;
     let why = if to == head.id {
         AdvanceRefusal::NotADescendant
     } else {

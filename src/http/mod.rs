@@ -4,7 +4,7 @@
 //! endpoint ([`about`], [`stores`], [`heads`], [`events`],
 //! [`transactions`], [`chunks`], [`bundles`]), whose doc names every
 //! status; a refusal is a [`Problem`], and [`statuses`] alone says with which
-//! status. The store is synchronous, and `blocking` is the way there.
+//! status. The store is synchronous, and `blocking` is the way there, over `threads` that all share.
 
 pub mod about;
 mod access;
@@ -25,6 +25,7 @@ mod server;
 mod socket;
 pub mod statuses;
 pub mod stores;
+mod threads;
 pub mod transactions;
 pub mod watch;
 

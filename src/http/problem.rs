@@ -263,7 +263,7 @@ impl From<store::Error> for Problem {
                 log::error!("{error}");
                 Problem::busy("too many files are open on the server just now")
             }
-            store::Error::Damaged { .. } => {
+            store::Error::Damaged { .. } | store::Error::LogIsWrong => {
                 log::error!("{error}");
                 Problem::new(
                     Code::Damaged,

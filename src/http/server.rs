@@ -75,7 +75,7 @@ impl Server {
         let mut server = actix_server::Server::build()
             .workers(options.workers)
             .max_concurrent_connections(options.connections.div_ceil(options.workers))
-            .worker_max_blocking_threads(limits::BLOCKING_THREADS)
+            .worker_max_blocking_threads(limits::BLOCKING_THREADS + limits::SPARE_THREADS)
             .shutdown_timeout(u64::try_from(seconds).unwrap_or(u64::MAX))
             .shutdown_signal(stop);
         let patience = Patience {

@@ -12,7 +12,7 @@ use crate::wire::{API, Code, LimitsMessage, StoreMessage};
 
 /// `GET`: 200 with the head and the limits; an unknown user reads as empty.
 pub async fn get(site: &Site, user: UserId) -> Answer {
-    let head = blocking(site, move |store| store.head(&user)).await?;
+    let head = blocking(site, &user, move |store| store.head(&user)).await?;
     Ok(json_answer(&StoreMessage {
         head: head.id,
         seq: head.seq,
@@ -35,7 +35,7 @@ pub async fn delete(site: &Site, user: UserId) -> Answer {
         return Err(Problem::new(Code::DeleteDisabled, detail));
     }
     if let Some(lock) = lock(site, &user, Mode::Exclusive).await? {
-        blocking(site, move |store| store.delete_user(lock)).await?;
+        blocking(site, &user, move |store| store.delete_user(lock)).await?;
     }
     Ok(HttpResponse::NoContent().finish())
 }

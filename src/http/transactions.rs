@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::io;
+use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
@@ -10,7 +11,7 @@ use actix_web::http::{Method, header};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use super::blocking::{aside, blocking, lock_known, lock_now};
+use super::blocking::{blocking, for_user, lock_known, lock_now, reading};
 use super::body::Body;
 use super::connection::Turn;
 use super::content::{self, CHANGING, IMMUTABLE, Resource, Source};
@@ -18,7 +19,7 @@ use super::problem::Problem;
 use super::{Answer, Site};
 use crate::disk::Mode;
 use crate::model::{TransactionId, UserId, limits};
-use crate::store::{self, Draft, Listing, Proposal, PutTransaction};
+use crate::store::{self, Draft, Listing, Proposal, PutTransaction, Store};
 use crate::wire::{Code, JSON, ListingQuery, TransactionMessage, parse_transaction};
 
 /// What an id takes in a listing: itself, its quotes and a comma.
@@ -31,12 +32,12 @@ const END: &str = "]}\n";
 /// `malformed-id`; 404 `unknown-transaction` where `from` is not on the chain.
 pub async fn list(site: &Site, request: &RequestHead, user: UserId) -> Answer {
     let ListingQuery { from, limit } = ListingQuery::parse(request.uri.query())?;
-    let found = blocking(site, move |store| {
+    let found = reading(site, &user, move |store| {
         let Some(mut listing) = store.listing(&user, from, limit)? else {
             return Ok(None);
         };
         let count = listing.left();
-        let start = ids(&mut listing, true)?;
+        let start = ids(store, &mut listing, true)?;
         Ok(Some((listing, count, start)))
     });
     let Some((listing, count, start)) = found.await? else {
@@ -56,13 +57,16 @@ pub async fn list(site: &Site, request: &RequestHead, user: UserId) -> Answer {
     Ok(if listing.left() == 0 {
         response.body(start + END)
     } else {
-        response.body(SizedStream::new(length, rest(start, listing)))
+        response.body(SizedStream::new(
+            length,
+            rest(Arc::clone(&site.store), user, start, listing),
+        ))
     })
 }
 
 /// The next ids as they stand in the answer: as many as fit a piece; none at the end.
-fn ids(listing: &mut Listing, first: bool) -> store::Result<String> {
-    let read = listing.read(limits::PIECE / ENTRY)?;
+fn ids(store: &Store, listing: &mut Listing, first: bool) -> store::Result<String> {
+    let read = listing.read(store, limits::PIECE / ENTRY)?;
     let mut text = String::with_capacity(read.len() * ENTRY);
     for (index, id) in read.iter().enumerate() {
         let comma = if first && index == 0 { "" } else { "," };
@@ -72,27 +76,35 @@ fn ids(listing: &mut Listing, first: bool) -> store::Result<String> {
 }
 
 /// A listing from here on. A failure breaks the connection off, which never looks like an end.
-fn rest(start: String, listing: Listing) -> impl Stream<Item = io::Result<Bytes>> {
+fn rest(
+    store: Arc<Store>,
+    user: UserId,
+    start: String,
+    listing: Listing,
+) -> impl Stream<Item = io::Result<Bytes>> {
     let start = stream::iter([Ok(Bytes::from(start))]);
-    let rest = stream::try_unfold(Some(listing), |listing| async {
-        let Some(mut listing) = listing else {
-            return Ok(None);
-        };
-        let read = aside(move || {
-            let text = if listing.left() == 0 {
-                return Ok((END.to_owned(), None));
-            } else {
-                ids(&mut listing, false)?
+    let rest = stream::try_unfold(Some(listing), move |listing| {
+        let store = Arc::clone(&store);
+        async move {
+            let Some(mut listing) = listing else {
+                return Ok(None);
             };
-            Ok((text, Some(listing)))
-        });
-        let broken = || io::Error::other("a read failed; see above");
-        let (text, listing) = read.await.map_err(|_| broken())?.map_err(|error| {
-            // Logged as any failure of the store is.
-            let _: Problem = store::Error::into(error);
-            broken()
-        })?;
-        Ok(Some((Bytes::from(text), listing)))
+            let read = for_user(&user, move || {
+                let text = if listing.left() == 0 {
+                    return Ok((END.to_owned(), None));
+                } else {
+                    ids(&store, &mut listing, false)?
+                };
+                Ok((text, Some(listing)))
+            });
+            let broken = || io::Error::other("a read failed; see above");
+            let (text, listing) = read.await.map_err(|_| broken())?.map_err(|error| {
+                // Logged as any failure of the store is.
+                let _: Problem = store::Error::into(error);
+                broken()
+            })?;
+            Ok(Some((Bytes::from(text), listing)))
+        }
     });
     stream::StreamExt::chain(start, rest)
 }
@@ -108,11 +120,11 @@ pub async fn get(
 ) -> Answer {
     let source = if id == TransactionId::ROOT {
         // Nobody stores it; but whether the user is served at all is the store's to say.
-        blocking(site, move |store| store.head(&user)).await?;
+        blocking(site, &user, move |store| store.head(&user)).await?;
         Source::Memory(content::json(&TransactionMessage::root()))
     } else {
-        let found = blocking(site, move |store| store.transaction(&user, id)).await?;
-        Source::File(found.ok_or_else(unknown)?)
+        let found = reading(site, &user, move |store| store.transaction(&user, id)).await?;
+        Source::File(found.ok_or_else(unknown)?, user)
     };
     let resource = Resource {
         tag: format!("\"{id}\""),
@@ -132,18 +144,11 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: TransactionId) 
     let text = body.gather(limits::TRANSACTION_BYTES, too_long).await?;
     let uuids = site.store.options().uuid_chunk_ids;
     let proposal = text.read(move |text| propose(text, id, uuids)).await??;
-    let drafted = blocking(site, move |store| {
-        let draft = store.draft(&user, proposal)?;
-        Ok(match lock_now(store, &user, Mode::Shared) {
-            Some(lock) => Drafted::Put(store.put_transaction(lock?, draft)?),
-            None => Drafted::Waiting(draft),
-        })
-    });
-    let outcome = match drafted.await? {
+    let outcome = match draft(site, user, proposal).await? {
         Drafted::Put(outcome) => outcome,
         Drafted::Waiting(draft) => {
             let lock = lock_known(site, &user, Mode::Shared).await?;
-            blocking(site, move |store| store.put_transaction(lock, draft)).await?
+            blocking(site, &user, move |store| store.put_transaction(lock, draft)).await?
         }
     };
     match outcome {
@@ -157,6 +162,31 @@ enum Drafted {
     Put(PutTransaction),
     /// The lock was not to be had without waiting.
     Waiting(Draft),
+}
+
+/// Writes a transaction, and puts it if that needs no waiting. Where `log` must be mended first, that comes
+/// before.
+async fn draft(site: &Site, user: UserId, mut proposal: Proposal) -> Result<Drafted, Problem> {
+    let parent = proposal.parent;
+    for _ in 0..limits::LOG_LOOKS {
+        let drafted = blocking(site, &user, move |store| {
+            let parent_seq = match store.parent_now(&user, parent) {
+                Err(store::Error::LogIsWrong) => return Ok(Err(proposal)),
+                other => other?,
+            };
+            let draft = store.draft_after(&user, proposal, parent_seq)?;
+            Ok(Ok(match lock_now(store, &user, Mode::Shared) {
+                Some(lock) => Drafted::Put(store.put_transaction(lock?, draft)?),
+                None => Drafted::Waiting(draft),
+            }))
+        });
+        match drafted.await? {
+            Ok(drafted) => return Ok(drafted),
+            Err(not_begun) => proposal = not_begun,
+        }
+        reading(site, &user, move |store| store.parent_now(&user, parent)).await?;
+    }
+    Err(store::still_wrong(&user).into())
 }
 
 fn propose(text: &[u8], id: TransactionId, uuids: bool) -> Result<Proposal, Problem> {

@@ -97,6 +97,22 @@ pub const LOCK_WAIT: Duration = Duration::from_secs(10);
 pub const LOCK_PAUSE: (Duration, Duration) =
     (Duration::from_micros(200), Duration::from_millis(10));
 
+/// How often a read looks at the chain anew after somebody has mended `log`: once is enough, unless HEAD and
+/// `log` change meanwhile.
+pub const LOG_LOOKS: usize = 4;
+
+/// How long after a try to rebuild `log` that failed the next one is made, at least and at most: ten times as
+/// long as the walk took, so that a chain of a million does not keep a thread busy for good, and a disk that
+/// has room again is noticed.
+pub const LOG_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Ids that are remembered of a chain whose `log` cannot be rebuilt: 64 KiB, and 250 files to look at for
+/// any one of a million.
+pub const WALK_MARKS: u64 = 4096;
+
+/// Users of whom that is remembered: 16 MiB.
+pub const WALKS: usize = 256;
+
 /// How long an uploaded thing that nothing reachable needs is kept, unless `--grace` says otherwise.
 pub const GRACE: Duration = Duration::from_secs(14 * 24 * 3600);
 
@@ -217,6 +233,20 @@ pub const WAITERS: usize = 20_000;
 /// Threads for waiting on the disk, for each thread that serves: more writers at a time than a
 /// group commit gains from would only wait for each other.
 pub const BLOCKING_THREADS: usize = 64;
+
+/// How many of those one user has at a time while others have any: a quarter, so that it takes several who
+/// mean it to fill them, and even then each user has a turn after the other.
+pub const THREADS_A_USER: usize = 16;
+
+/// The same for a user who is alone there: the next one finds a thread at once.
+pub const THREADS_ALONE: usize = 48;
+
+/// Threads beside those for what is no user's: the heartbeat, the steps of small uploads, long bodies that are
+/// parsed.
+pub const SPARE_THREADS: usize = 8;
+
+/// How long a request waits for a thread before it is answered 503 `busy`: as long as for a lock.
+pub const THREAD_WAIT: Duration = LOCK_WAIT;
 
 /// Connections at a time, unless `--max-connections` says otherwise.
 pub const CONNECTIONS: usize = 16_384;

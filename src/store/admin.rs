@@ -76,6 +76,7 @@ impl Store {
             users: Users::default(),
             vouched: Files::default(),
             tallies: Tallies::default(),
+            walks: Default::default(),
         };
         store.check_format()?;
         store.disk.sync_everything()?;

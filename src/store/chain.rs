@@ -1,33 +1,28 @@
-//! The chain as `log` tells it: listed, and rebuilt where it is wrong.
+//! The chain as `log` tells it or, where that is wrong and cannot be rebuilt, as a walk has seen it.
+
+use std::sync::Arc;
 
 use super::head::Position;
-use super::layout::{Dir, Folder};
+use super::layout::Folder;
 use super::lock::UserLock;
 use super::user::damaged;
+use super::walk::Walk;
 use super::{Error, Result, Store, log};
-use crate::disk::{self, Handle, Mode, Target};
+use crate::disk::{self, Handle};
 use crate::model::{Head, TransactionId, UserId};
-
-/// Why a look at the chain came to nothing.
-#[derive(Debug)]
-pub(super) enum Repair {
-    /// `log` must be rebuilt first.
-    Log,
-    /// Something that a rebuilt log would not change.
-    Not(Error),
-}
-
-impl<E: Into<Error>> From<E> for Repair {
-    fn from(error: E) -> Self {
-        Repair::Not(error.into())
-    }
-}
 
 /// A part of the chain, ready to be read: ids oldest first.
 pub struct Listing {
-    log: Option<Handle>,
+    source: Source,
     next: u64,
     last: u64,
+}
+
+/// Where its ids are.
+enum Source {
+    Nowhere,
+    Log(Handle),
+    Walk(Arc<Walk>, Folder),
 }
 
 impl Listing {
@@ -42,25 +37,32 @@ impl Listing {
     }
 
     /// The next ids, at most `count`; empty at the end.
-    pub fn read(&mut self, count: usize) -> Result<Vec<TransactionId>> {
-        let count = self.left().min(count as u64);
-        let Some(log) = self.log.as_ref().filter(|_| count > 0) else {
+    pub fn read(&mut self, store: &Store, count: usize) -> Result<Vec<TransactionId>> {
+        let count = self.left().min(count as u64).min(log::BATCH);
+        if count == 0 {
             return Ok(Vec::new());
+        }
+        let ids = match &self.source {
+            Source::Nowhere => Vec::new(),
+            Source::Log(file) => log::read(file, self.next, count)?
+                .ok_or_else(|| damaged(&disk::Place::new(""), "the log changed below HEAD"))?,
+            Source::Walk(walk, folder) => {
+                walk.ids(store, folder, self.next, self.next + count - 1)?
+            }
         };
-        let ids = log::read(log, self.next, count)?.ok_or_else(|| Error::Damaged {
-            place: crate::disk::Place::new(""),
-            what: "the log changed below HEAD".to_owned(),
-        })?;
         self.next += ids.len() as u64;
         Ok(ids)
     }
 }
 
-/// Lines that a rebuilt log is written in at a time.
+/// Lines that an advance writes at a time.
 const BATCH: usize = 4096;
 
 impl Store {
     /// At most `limit` ids after `from` up to HEAD; `None` where `from` is not on the chain.
+    ///
+    /// # Errors
+    /// [`Error::LogIsWrong`], as of all reads of the chain: [`Store::mending_log`].
     pub fn listing(
         &self,
         user: &UserId,
@@ -69,17 +71,15 @@ impl Store {
     ) -> Result<Option<Listing>> {
         let state = self.users.state(user);
         let folder = Folder::of(user);
-        self.mending_log(user, || {
-            let head = match self.vouched_head(&state, &folder)? {
-                Some(head) => head,
-                None => self.unless_denied(&folder)?.unwrap_or(Head::ROOT),
-            };
-            match self.position(&folder, head, from)? {
-                Position::OnChain(seq) => self.part(&folder, head, seq, limit).map(Some),
-                Position::OffChain => Ok(None),
-                Position::LogIsWrong => Err(Repair::Log),
-            }
-        })
+        let head = match self.vouched_head(&state, &folder)? {
+            Some(head) => head,
+            None => self.unless_denied(&folder)?.unwrap_or(Head::ROOT),
+        };
+        match self.position(&folder, head, from)? {
+            Position::OnChain(seq) => self.part(&folder, head, seq, limit).map(Some),
+            Position::OffChain => Ok(None),
+            Position::LogIsWrong => Err(Error::LogIsWrong),
+        }
     }
 
     /// The part of the chain after this number: every line of it is looked at before it is given.
@@ -89,50 +89,70 @@ impl Store {
         head: Head,
         from: u64,
         limit: u64,
-    ) -> std::result::Result<Listing, Repair> {
+    ) -> Result<Listing> {
         let last = head.seq.min(from.saturating_add(limit));
-        let mut listing = Listing {
-            log: None,
+        let source = if last <= from {
+            Source::Nowhere
+        } else if let Some(log) = self.right_log(folder, head, from, last)? {
+            Source::Log(log)
+        } else {
+            let walk = self.walks.of(folder, head).ok_or(Error::LogIsWrong)?;
+            walk.tells(self, folder, from + 1, last)?;
+            Source::Walk(walk, folder.clone())
+        };
+        Ok(Listing {
+            source,
             next: from + 1,
             last,
-        };
-        if last > from {
-            let log = self.open_log(folder)?.ok_or(Repair::Log)?;
-            if log::look_up(&log, head.seq)? != Some(head.id) {
-                return Err(Repair::Log);
-            }
-            let mut next = from + 1;
-            while next <= last {
-                let lines = log::read(&log, next, last + 1 - next)?.ok_or(Repair::Log)?;
-                next += lines.len() as u64;
-            }
-            listing.log = Some(log);
-        }
-        Ok(listing)
+        })
     }
 
-    /// Runs a look at the chain, and once more after rebuilding `log` if it says so. To be called
-    /// without a lock: rebuilding takes the exclusive one.
-    pub(super) fn mending_log<T>(
+    /// `log`, if it is right at HEAD and in each line of this part.
+    fn right_log(
         &self,
-        user: &UserId,
-        look: impl Fn() -> std::result::Result<T, Repair>,
-    ) -> Result<T> {
-        for _ in 0..2 {
-            match look() {
-                Ok(seen) => return Ok(seen),
-                Err(Repair::Not(error)) => return Err(error),
-                Err(Repair::Log) => {
-                    let lock = self.lock_blocking(user, Mode::Exclusive)?;
-                    let lock = lock.ok_or(Error::UserGone)?;
-                    self.rebuild_log(&lock)?;
-                }
-            }
+        folder: &Folder,
+        head: Head,
+        from: u64,
+        last: u64,
+    ) -> Result<Option<Handle>> {
+        let Some(log) = self.open_log(folder)? else {
+            return Ok(None);
+        };
+        if log::look_up(&log, head.seq)? != Some(head.id) {
+            return Ok(None);
         }
-        Err(damaged(
-            &Folder::of(user).log(),
-            "wrong again just after it was rebuilt",
-        ))
+        let mut next = from + 1;
+        while next <= last {
+            let Some(lines) = log::read(&log, next, last + 1 - next)? else {
+                return Ok(None);
+            };
+            next += lines.len() as u64;
+        }
+        Ok(Some(log))
+    }
+
+    /// Whether a transaction of this number is on the chain, where `log` cannot tell.
+    pub(super) fn by_walking(
+        &self,
+        folder: &Folder,
+        head: Head,
+        id: TransactionId,
+        seq: u64,
+    ) -> Result<Position> {
+        match self.walks.of(folder, head) {
+            Some(walk) => walk.position(self, folder, id, seq),
+            None => Ok(Position::LogIsWrong),
+        }
+    }
+
+    /// Whether an advance from here would have to rebuild `log` first, which is better done without the
+    /// lock.
+    pub fn wants_log(&self, lock: &UserLock) -> Result<bool> {
+        let head = self.vouched_head(&lock.state, &lock.folder)?;
+        Ok(match head {
+            Some(head) => !self.log_reaches(&lock.folder, head)?,
+            None => false,
+        })
     }
 
     /// Whether the log tells the chain at HEAD.
@@ -144,45 +164,6 @@ impl Store {
             Some(log) => log::look_up(&log, head.seq)? == Some(head.id),
             None => false,
         })
-    }
-
-    /// Rebuilds `log` by walking parents from HEAD: a new file, renamed over the old one. Needs the
-    /// exclusive lock. Costs the length of the chain, and no memory.
-    pub(crate) fn rebuild_log(&self, lock: &UserLock) -> Result<()> {
-        let folder = &lock.folder;
-        lock.state.check_writable()?;
-        let head = self
-            .vouched_head(&lock.state, folder)?
-            .ok_or(Error::UserGone)?;
-        ::log::warn!("user {}: rebuilding the log", lock.user.short());
-        let mut temporary = self.temporary(&lock.state, folder)?;
-        let mut lines = Vec::new();
-        let (mut id, mut seq) = (head.id, head.seq);
-        while seq > 0 {
-            let place = folder.transaction(id);
-            let start = self
-                .start_of(&place, id)?
-                .ok_or_else(|| damaged(&place, "the chain needs it, and it is not there"))?;
-            if start.seq != seq {
-                return Err(damaged(&place, format!("its number should be {seq}")));
-            }
-            lines.push(log::line(seq, id));
-            if lines.len() == BATCH || seq == 1 {
-                lines.reverse();
-                (temporary.file).write_at(log::offset(seq), lines.concat().as_bytes())?;
-                lines.clear();
-            }
-            (id, seq) = (start.parent, seq - 1);
-        }
-        if id != TransactionId::ROOT {
-            return Err(damaged(
-                &folder.head(),
-                "the chain does not end at the root",
-            ));
-        }
-        self.disk.sync(&[Target::File(temporary.file.clone())])?;
-        temporary.replace(&folder.log())?;
-        self.sync_dirs(&lock.state, folder, [Dir::User], Vec::new())
     }
 
     /// Opens `log` for an advance, right up to HEAD and cut there. Says whether it was made.

@@ -13,6 +13,9 @@ pub enum Error {
     /// Somebody else held the user's lock for longer than [`crate::model::limits::LOCK_WAIT`].
     #[error("the user's lock is held by somebody else")]
     Busy,
+    /// `log` does not tell the chain, and must be rebuilt before this can be said.
+    #[error("the user's log does not tell the chain")]
+    LogIsWrong,
     /// The user was deleted or renamed while this was under way.
     #[error("the user's folder went away meanwhile")]
     UserGone,
@@ -65,6 +68,35 @@ impl Error {
             Error::Disk(error) => error.is_no_space(),
             Error::NoRoom { .. } => true,
             _ => false,
+        }
+    }
+
+    /// The same, for another who is told: what the disk said, or else that it was busy.
+    pub(super) fn again(&self) -> Self {
+        match self {
+            Error::Disk(error) => error.again().into(),
+            Error::UserGone => Error::UserGone,
+            Error::ReadOnly => Error::ReadOnly,
+            Error::Damaged { place, what } => Error::Damaged {
+                place: place.clone(),
+                what: what.clone(),
+            },
+            _ => Error::Busy,
+        }
+    }
+}
+
+impl disk::Error {
+    /// The same, for another who took part.
+    pub(super) fn again(&self) -> Self {
+        let source = match self.source.raw_os_error() {
+            Some(number) => std::io::Error::from_raw_os_error(number),
+            None => self.source.kind().into(),
+        };
+        Self {
+            verb: self.verb,
+            place: self.place.clone(),
+            source,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! HEAD: one file with the id of the newest visible transaction, replaced as a whole.
 
+use std::io;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
@@ -10,7 +11,7 @@ use super::log;
 use super::mistake::Mistake;
 use super::user::{UserState, damaged};
 use super::{Error, Result, Store};
-use crate::disk::{Handle, Meta, Place, Target};
+use crate::disk::{self, Handle, Meta, Place, Target};
 use crate::model::{Head, TransactionId, UserId};
 
 /// A HEAD that this process has synced: the very file, and what it says.
@@ -188,6 +189,20 @@ impl Store {
                 Position::OffChain
             });
         }
+        match self.position_in_log(folder, head, id, seq)? {
+            Position::LogIsWrong => self.by_walking(folder, head, id, seq),
+            found => Ok(found),
+        }
+    }
+
+    /// The same for one below HEAD, as `log` tells it.
+    fn position_in_log(
+        &self,
+        folder: &Folder,
+        head: Head,
+        id: TransactionId,
+        seq: u64,
+    ) -> Result<Position> {
         let Some(log) = self.open_log(folder)? else {
             return Ok(Position::LogIsWrong);
         };
@@ -207,11 +222,21 @@ impl Store {
         }
     }
 
+    /// `log`; `None` where there is none, or nothing that can be read as one: it is wrong then.
     pub(crate) fn open_log(&self, folder: &Folder) -> Result<Option<Handle>> {
         match self.disk.open(&folder.log()) {
             Ok(log) => Ok(Some(log)),
             Err(absent) if absent.is_absent() => Ok(None),
+            Err(other) if is_no_log(&other) => Ok(None),
             Err(other) => Err(other.into()),
         }
     }
+}
+
+/// No regular file, or one that is not for us to read: a new one takes its place.
+fn is_no_log(error: &disk::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
+    )
 }

@@ -5,16 +5,19 @@
 //! lets it go once `lock` is held. Inside the process a fair lock per user stands in front, where
 //! waiting holds no thread.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
+use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 
 use super::layout::Folder;
 use super::mistake::Mistake;
 use super::user::UserState;
 use super::{Error, Result, Store};
-use crate::disk::{Held, Mode, Place};
+use crate::disk::{Disk, Held, Mode, Place};
 use crate::model::{UserId, limits};
 
 /// A user's lock, held; given back when dropped.
@@ -54,6 +57,52 @@ impl Front {
     }
 }
 
+/// A place in front of the file locks, and the turn to try them: of those in this process who want the
+/// user's lock one tries, and the others wait for that one without asking the disk.
+async fn queue(state: &UserState, mode: Mode) -> (Front, OwnedMutexGuard<()>) {
+    let front = Front::wait(state, mode).await;
+    let turn = Arc::clone(&state.turn).lock_owned().await;
+    (front, turn)
+}
+
+/// When a wait ends that begins now, by the disk's clock.
+pub(super) fn deadline(disk: &dyn Disk) -> Duration {
+    disk.elapsed() + limits::LOCK_WAIT
+}
+
+/// Waits in place, until then at the most: for a thread that is nobody else's.
+///
+/// # Errors
+/// [`Error::Busy`] when the time is up.
+pub(super) fn wait_in_place<T>(
+    disk: &dyn Disk,
+    until: Duration,
+    wanted: impl Future<Output = T>,
+) -> Result<T> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut wanted = pin!(wanted);
+    loop {
+        if let Poll::Ready(got) = wanted.as_mut().poll(&mut context) {
+            return Ok(got);
+        }
+        let left = until.saturating_sub(disk.elapsed());
+        if left.is_zero() {
+            return Err(Error::Busy);
+        }
+        // The disk's clock may be another one than the system's.
+        thread::park_timeout(left.min(limits::LOCK_PAUSE.1));
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
 /// Which file a lock is: its inode, and when it was made (nobody ever writes to it).
 pub(super) type Stamp = (u64, SystemTime);
 
@@ -72,17 +121,18 @@ struct Wait {
     folder: Folder,
     gate: Option<Box<dyn Held>>,
     pause: Duration,
-    waited: Duration,
+    /// When it ends, all that was waited for before included.
+    until: Duration,
 }
 
 impl Wait {
-    fn new(folder: Folder, mode: Mode) -> Self {
+    fn new(store: &Store, folder: Folder, mode: Mode) -> Self {
         Self {
             mode,
             folder,
             gate: None,
             pause: limits::LOCK_PAUSE.0,
-            waited: Duration::ZERO,
+            until: deadline(&*store.disk),
         }
     }
 
@@ -90,36 +140,37 @@ impl Wait {
         if self.gate.is_none() {
             match store.try_file(&self.folder, &self.folder.gate(), Mode::Exclusive)? {
                 Tried::Got(held, _) => self.gate = Some(held),
-                Tried::Later(_) => return self.later(),
+                Tried::Later(_) => return self.later(store),
                 Tried::NoFolder => return Ok(Tried::NoFolder),
             }
         }
         match store.try_file(&self.folder, &self.folder.lock(), self.mode)? {
-            Tried::Later(_) => self.later(),
+            Tried::Later(_) => self.later(store),
             other => Ok(other),
         }
     }
 
-    fn later(&mut self) -> Result<Tried> {
-        if self.waited >= limits::LOCK_WAIT {
+    fn later(&mut self, store: &Store) -> Result<Tried> {
+        let left = self.until.saturating_sub(store.disk.elapsed());
+        if left.is_zero() {
             return Err(Error::Busy);
         }
-        let pause = self.pause;
-        self.waited += pause;
-        self.pause = (pause * 2).min(limits::LOCK_PAUSE.1);
+        let pause = self.pause.min(left);
+        self.pause = (self.pause * 2).min(limits::LOCK_PAUSE.1);
         Ok(Tried::Later(pause))
     }
 }
 
 impl Store {
     /// Takes the user's lock; `None` for a user without a folder. Waiting holds no thread, and ends
-    /// after [`limits::LOCK_WAIT`] with [`Error::Busy`].
+    /// [`limits::LOCK_WAIT`] after it began with [`Error::Busy`], whatever it was for: those in this
+    /// process who came before, or another process.
     pub async fn lock(&self, user: &UserId, mode: Mode) -> Result<Option<UserLock>> {
         let state = self.users.state(user);
-        let front = tokio::time::timeout(limits::LOCK_WAIT, Front::wait(&state, mode))
+        let mut wait = Wait::new(self, Folder::of(user), mode);
+        let (front, _turn) = tokio::time::timeout(limits::LOCK_WAIT, queue(&state, mode))
             .await
             .map_err(|_| Error::Busy)?;
-        let mut wait = Wait::new(Folder::of(user), mode);
         if self.mistakes.made(Mistake::NoLock) {
             return Ok(Some(self.locked(user, state, wait, None, front)));
         }
@@ -134,11 +185,12 @@ impl Store {
         }
     }
 
-    /// The same, waiting in place: for work that has a thread of its own.
+    /// The same, waiting in place and for as long: only for work that has a thread of its own, never on
+    /// one of a pool that others need, who would wait for this user too.
     pub fn lock_blocking(&self, user: &UserId, mode: Mode) -> Result<Option<UserLock>> {
         let state = self.users.state(user);
-        let front = futures_executor::block_on(Front::wait(&state, mode));
-        let mut wait = Wait::new(Folder::of(user), mode);
+        let mut wait = Wait::new(self, Folder::of(user), mode);
+        let (front, _turn) = wait_in_place(&*self.disk, wait.until, queue(&state, mode))?;
         if self.mistakes.made(Mistake::NoLock) {
             return Ok(Some(self.locked(user, state, wait, None, front)));
         }

@@ -36,6 +36,7 @@ impl Store {
             users: Users::default(),
             vouched: Files::default(),
             tallies: Tallies::default(),
+            walks: Default::default(),
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) mod mend;
 mod missing;
 mod mistake;
 mod quota;
+mod rebuild;
 mod stamp;
 mod sweep;
 mod together;
@@ -28,6 +29,7 @@ mod transactions;
 mod usage;
 mod user;
 mod vouch;
+mod walk;
 
 pub use admin::RenameUser;
 pub(crate) use admin::{FORMAT, format_trouble};
@@ -39,6 +41,7 @@ pub use error::{Error, Limit, Result};
 pub(crate) use head::Position;
 pub use lock::UserLock;
 pub use mistake::Mistake;
+pub use rebuild::still_wrong;
 pub use stamp::SweepStamp;
 pub use sweep::{IncomingFile, Item, Needs, PendingFile, Swept};
 pub use together::{Durable, Taken, Together, Upload, Written};
@@ -92,6 +95,7 @@ pub struct Store {
     users: user::Users,
     vouched: vouch::Files,
     tallies: quota::Tallies,
+    walks: walk::Walks,
 }
 
 impl Store {
@@ -212,7 +216,7 @@ mod tests {
             .listing(&user, TransactionId::ROOT, 2)
             .unwrap()
             .unwrap();
-        let listed = listing.read(10).unwrap();
+        let listed = listing.read(&store, 10).unwrap();
         let expected = [1, 2].map(|n| TransactionId::from_bytes([n; 16]));
         assert_eq!(listed, expected);
         assert_eq!(store.usage(&user).unwrap().pending, 0);

@@ -221,37 +221,6 @@ impl<T> Named<T> {
     }
 }
 
-impl Error {
-    /// The same, for another who is told: what the disk said, or else that it was busy.
-    fn again(&self) -> Self {
-        match self {
-            Error::Disk(error) => error.again().into(),
-            Error::UserGone => Error::UserGone,
-            Error::ReadOnly => Error::ReadOnly,
-            Error::Damaged { place, what } => Error::Damaged {
-                place: place.clone(),
-                what: what.clone(),
-            },
-            _ => Error::Busy,
-        }
-    }
-}
-
-impl disk::Error {
-    /// The same, for another who took part.
-    fn again(&self) -> Self {
-        let source = match self.source.raw_os_error() {
-            Some(number) => std::io::Error::from_raw_os_error(number),
-            None => self.source.kind().into(),
-        };
-        Self {
-            verb: self.verb,
-            place: self.place.clone(),
-            source,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::chain::Repair;
 use super::head::Position;
 use super::incoming::Temporary;
 use super::json::{self, Start};
@@ -45,23 +44,21 @@ impl Store {
     pub fn transaction(&self, user: &UserId, id: TransactionId) -> Result<Option<Content>> {
         let state = self.users.state(user);
         let folder = Folder::of(user);
-        self.mending_log(user, || {
-            let Some(head) = self.vouched_head(&state, &folder)? else {
-                return self.unless_denied(&folder).map_err(Repair::Not);
-            };
-            let place = folder.transaction(id);
-            let Some((handle, start)) = self.open_transaction(&place, id)? else {
-                return Ok(None);
-            };
-            match self.position_at(&folder, head, id, start.seq)? {
-                Position::OnChain(_) => {
-                    let bytes = handle.opened()?.bytes;
-                    Ok(Some(Content { handle, bytes }))
-                }
-                Position::OffChain => Ok(None),
-                Position::LogIsWrong => Err(Repair::Log),
+        let Some(head) = self.vouched_head(&state, &folder)? else {
+            return self.unless_denied(&folder);
+        };
+        let place = folder.transaction(id);
+        let Some((handle, start)) = self.open_transaction(&place, id)? else {
+            return Ok(None);
+        };
+        match self.position_at(&folder, head, id, start.seq)? {
+            Position::OnChain(_) => {
+                let bytes = handle.opened()?.bytes;
+                Ok(Some(Content { handle, bytes }))
             }
-        })
+            Position::OffChain => Ok(None),
+            Position::LogIsWrong => Err(Error::LogIsWrong),
+        }
     }
 
     /// Reads a whole transaction; `None` where there is no file.
@@ -121,21 +118,16 @@ impl Store {
         folder: &Folder,
         head: Head,
         id: TransactionId,
-    ) -> std::result::Result<Where, Repair> {
+    ) -> Result<Where> {
         match self.position(folder, head, id)? {
             Position::OnChain(seq) => Ok(Where::OnChain(seq)),
-            Position::LogIsWrong => Err(Repair::Log),
+            Position::LogIsWrong => Err(Error::LogIsWrong),
             Position::OffChain => Ok(Where::Nowhere),
         }
     }
 
     /// Looks for a transaction on the chain, and then among the pending.
-    fn locate(
-        &self,
-        folder: &Folder,
-        head: Head,
-        id: TransactionId,
-    ) -> std::result::Result<Where, Repair> {
+    fn locate(&self, folder: &Folder, head: Head, id: TransactionId) -> Result<Where> {
         if let Where::OnChain(seq) = self.locate_on_chain(folder, head, id)? {
             return Ok(Where::OnChain(seq));
         }
@@ -151,7 +143,7 @@ impl Store {
         folder: &Folder,
         head: Head,
         parent: TransactionId,
-    ) -> std::result::Result<Option<u64>, Repair> {
+    ) -> Result<Option<u64>> {
         Ok(match self.locate(folder, head, parent)? {
             Where::OnChain(seq) => Some(seq),
             Where::Pending(start) => Some(start.seq),
@@ -160,12 +152,26 @@ impl Store {
     }
 
     /// Writes a proposed transaction to a temporary file, durably. Makes the user's folder if there
-    /// is none. Rebuilds `log` if it must be, so that nobody needs to under the shared lock.
+    /// is none.
+    ///
+    /// # Errors
+    /// [`Error::LogIsWrong`]: it is to be mended before somebody needs it under the shared lock.
     pub fn draft(&self, user: &UserId, proposal: Proposal) -> Result<Draft> {
+        let parent_seq = self.parent_now(user, proposal.parent)?;
+        self.draft_after(user, proposal, parent_seq)
+    }
+
+    /// The same where [`Store::parent_now`] has just said where its parent stands.
+    pub fn draft_after(
+        &self,
+        user: &UserId,
+        proposal: Proposal,
+        parent_seq: Option<u64>,
+    ) -> Result<Draft> {
         let state = self.users.state(user);
         state.check_writable()?;
         let folder = Folder::of(user);
-        let Some(seq) = self.parent_now(user, proposal.parent)? else {
+        let Some(seq) = parent_seq else {
             return Ok(Draft {
                 proposal,
                 written: None,
@@ -180,26 +186,28 @@ impl Store {
     }
 
     /// Where a parent stands in the count, on the chain or pending; `None` where it is not there.
-    /// Makes the user's folder if there is none, and rebuilds `log` if it must be.
-    pub(super) fn parent_now(&self, user: &UserId, parent: TransactionId) -> Result<Option<u64>> {
+    /// Makes the user's folder if there is none.
+    ///
+    /// # Errors
+    /// [`Error::LogIsWrong`]
+    pub fn parent_now(&self, user: &UserId, parent: TransactionId) -> Result<Option<u64>> {
         let state = self.users.state(user);
+        state.check_writable()?;
         let folder = Folder::of(user);
-        self.mending_log(user, || {
-            let head = match self.vouched_head(&state, &folder)? {
-                Some(head) => head,
-                None => {
-                    self.admit(user)?;
-                    self.vouched_head(&state, &folder)?.ok_or(Error::UserGone)?
-                }
-            };
-            let seq = self.parent_seq(&folder, head, parent)?;
-            if seq.is_none() {
-                // Perhaps it was pending at the first look, and HEAD reached it before the second.
-                let head = self.vouched_head(&state, &folder)?.ok_or(Error::UserGone)?;
-                return self.parent_seq(&folder, head, parent);
+        let head = match self.vouched_head(&state, &folder)? {
+            Some(head) => head,
+            None => {
+                self.admit(user)?;
+                self.vouched_head(&state, &folder)?.ok_or(Error::UserGone)?
             }
-            Ok(seq)
-        })
+        };
+        let seq = self.parent_seq(&folder, head, parent)?;
+        if seq.is_none() {
+            // Perhaps it was pending at the first look, and HEAD reached it before the second.
+            let head = self.vouched_head(&state, &folder)?.ok_or(Error::UserGone)?;
+            return self.parent_seq(&folder, head, parent);
+        }
+        Ok(seq)
     }
 
     fn write_transaction(
@@ -365,14 +373,10 @@ impl Store {
     }
 
     /// Under a lock nobody can rebuild `log`; the draft did, so it can only be damage since.
-    pub(super) fn log_was_mended<T>(
-        &self,
-        outcome: std::result::Result<T, Repair>,
-        folder: &Folder,
-    ) -> Result<T> {
-        outcome.map_err(|repair| match repair {
-            Repair::Not(error) => error,
-            Repair::Log => damaged(&folder.log(), "it does not tell the chain"),
+    pub(super) fn log_was_mended<T>(&self, outcome: Result<T>, folder: &Folder) -> Result<T> {
+        outcome.map_err(|error| match error {
+            Error::LogIsWrong => damaged(&folder.log(), "it does not tell the chain"),
+            other => other,
         })
     }
 

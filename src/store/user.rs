@@ -21,6 +21,12 @@ use crate::model::{TransactionId, UserId, limits};
 pub(super) struct UserState {
     /// In-process, in front of the file locks: fair, and waiting holds no thread.
     pub front: Arc<tokio::sync::RwLock<()>>,
+    /// Of those who got past it, one at a time tries the file locks.
+    pub turn: Arc<tokio::sync::Mutex<()>>,
+    /// Somebody mends `log`.
+    pub mending: AtomicBool,
+    /// How often something has come of that.
+    pub mended: tokio::sync::watch::Sender<u64>,
     /// A sync after HEAD's replacement failed.
     pub read_only: AtomicBool,
     known: Mutex<Known>,

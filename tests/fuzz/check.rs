@@ -77,7 +77,7 @@ impl Site {
             .expect("the root is on it");
         let mut listed = 0;
         while listing.left() > 0 {
-            for id in listing.read(1000).expect("it is there") {
+            for id in listing.read(&self.store, 1000).expect("it is there") {
                 listed += 1;
                 assert!(
                     self.store

@@ -202,6 +202,9 @@ impl Disk for Refuses {
     fn now(&self) -> SystemTime {
         self.disk.now()
     }
+    fn elapsed(&self) -> Duration {
+        self.disk.elapsed()
+    }
     fn pause(&self, time: Duration) {
         self.disk.pause(time);
     }

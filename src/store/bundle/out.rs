@@ -8,7 +8,7 @@ use super::Window;
 use super::tar::{BLOCK, END, header, padding};
 use crate::disk::Handle;
 use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
-use crate::store::chain::{Listing, Repair};
+use crate::store::chain::Listing;
 use crate::store::head::Position;
 use crate::store::json;
 use crate::store::layout::{Area, Folder, Member};
@@ -73,6 +73,9 @@ pub struct BundleReader {
 impl Store {
     /// Everything after `from` up to and including `to` (else HEAD), but at most `limit`
     /// transactions. Only what is visible: nothing that is pending is ever in a bundle.
+    ///
+    /// # Errors
+    /// [`Error::LogIsWrong`], as of all reads of the chain: [`Store::mending_log`].
     pub fn bundle(
         &self,
         user: &UserId,
@@ -82,67 +85,64 @@ impl Store {
     ) -> Result<PullBundle> {
         let state = self.users.state(user);
         let folder = Folder::of(user);
-        self.mending_log(user, || {
-            let head = match self.vouched_head(&state, &folder)? {
-                Some(head) => head,
-                None => self.unless_denied(&folder)?.unwrap_or(Head::ROOT),
-            };
-            let find = |id| match self.position(&folder, head, id)? {
-                Position::OnChain(seq) => Ok(Some(Head { id, seq })),
-                Position::OffChain => Ok(None),
-                Position::LogIsWrong => Err(Repair::Log),
-            };
-            let Some(from) = find(from)? else {
-                return Ok(PullBundle::UnknownTransaction(from));
-            };
-            let to = match to {
-                None => head,
-                Some(to) => match find(to)? {
-                    Some(to) => to,
-                    None => return Ok(PullBundle::UnknownTransaction(to)),
-                },
-            };
-            if to.seq < from.seq {
-                return Ok(PullBundle::ToBeforeFrom);
-            }
-            let last = to.seq.min(from.seq.saturating_add(limit));
-            let to = if last < to.seq {
-                self.at(&folder, head, last)?
-            } else {
-                to
-            };
-            let user = *user;
-            Ok(PullBundle::Ready(Plan { user, from, to }))
-        })
+        let head = match self.vouched_head(&state, &folder)? {
+            Some(head) => head,
+            None => self.unless_denied(&folder)?.unwrap_or(Head::ROOT),
+        };
+        let find = |id| match self.position(&folder, head, id)? {
+            Position::OnChain(seq) => Ok(Some(Head { id, seq })),
+            Position::OffChain => Ok(None),
+            Position::LogIsWrong => Err(Error::LogIsWrong),
+        };
+        let Some(from) = find(from)? else {
+            return Ok(PullBundle::UnknownTransaction(from));
+        };
+        let to = match to {
+            None => head,
+            Some(to) => match find(to)? {
+                Some(to) => to,
+                None => return Ok(PullBundle::UnknownTransaction(to)),
+            },
+        };
+        if to.seq < from.seq {
+            return Ok(PullBundle::ToBeforeFrom);
+        }
+        let last = to.seq.min(from.seq.saturating_add(limit));
+        let to = if last < to.seq {
+            self.at(&folder, head, last)?
+        } else {
+            to
+        };
+        let user = *user;
+        Ok(PullBundle::Ready(Plan { user, from, to }))
     }
 
     /// The transaction with this number on the chain that ends at `head`.
-    fn at(&self, folder: &Folder, head: Head, seq: u64) -> std::result::Result<Head, Repair> {
+    fn at(&self, folder: &Folder, head: Head, seq: u64) -> Result<Head> {
         if seq == 0 {
             return Ok(Head::ROOT);
         }
         let mut part = self.part(folder, head, seq - 1, 1)?;
-        let id = part.read(1)?.pop().ok_or(Repair::Log)?;
+        let id = part.read(self, 1)?.pop().ok_or(Error::LogIsWrong)?;
         Ok(Head { id, seq })
     }
 
     /// Starts to read a bundle at its first byte.
     pub fn read_bundle(&self, plan: &Plan) -> Result<BundleReader> {
         let folder = Folder::of(&plan.user);
-        let listing = self.mending_log(&plan.user, || {
-            // HEAD has moved on at most, so that the plan still holds; not so if the user was
-            // deleted and came again.
-            let state = self.users.state(&plan.user);
-            let head = self.vouched_head(&state, &folder)?.unwrap_or(Head::ROOT);
-            for end in [plan.from, plan.to] {
-                match self.position(&folder, head, end.id)? {
-                    Position::OnChain(seq) if seq == end.seq => {}
-                    Position::LogIsWrong => return Err(Repair::Log),
-                    _ => return Err(Repair::Not(Error::UserGone)),
-                }
+        // HEAD has moved on at most, so that the plan still holds; not so if the user was
+        // deleted and came again.
+        let state = self.users.state(&plan.user);
+        let head = self.vouched_head(&state, &folder)?.unwrap_or(Head::ROOT);
+        for end in [plan.from, plan.to] {
+            match self.position(&folder, head, end.id)? {
+                Position::OnChain(seq) if seq == end.seq => {}
+                Position::LogIsWrong => return Err(Error::LogIsWrong),
+                _ => return Err(Error::UserGone),
             }
-            self.part(&folder, head, plan.from.seq, plan.to.seq - plan.from.seq)
-        })?;
+        }
+        let count = plan.to.seq - plan.from.seq;
+        let listing = self.part(&folder, head, plan.from.seq, count)?;
         Ok(BundleReader {
             folder,
             to: plan.to,
@@ -334,7 +334,7 @@ impl BundleReader {
                 return Ok(Next::Bytes(Member::Transaction(id), contents));
             }
             if self.ids.is_empty() {
-                self.ids = self.listing.read(4096)?.into();
+                self.ids = self.listing.read(store, 4096)?.into();
             }
             if let Some(id) = self.ids.pop_front() {
                 self.open_next(store, id)?;

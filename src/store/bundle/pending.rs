@@ -91,7 +91,9 @@ impl Intake<'_> {
                 Some(seq) => Some(seq),
                 None => {
                     outside.push(index);
-                    self.store.parent_now(&self.user, staged.parent)?
+                    self.store.mending_log(&self.user, || {
+                        self.store.parent_now(&self.user, staged.parent)
+                    })?
                 }
             };
             match parent {

@@ -251,6 +251,7 @@ impl Intake<'_> {
             let head = self.store.vouched_head(&self.state, &self.folder)?;
             return Ok((taken(head.ok_or(Error::UserGone)?), None));
         };
+        self.store.mend_before_advance(&self.user)?;
         let lock = self.lock(Mode::Exclusive)?;
         let (outcome, leftovers) = self.store.advance(lock, to)?;
         match outcome {

@@ -39,6 +39,7 @@ impl Intake<'_> {
         let Some(to) = to.filter(|to| self.is_one_line(*to)) else {
             return Ok(None);
         };
+        self.store.mend_before_advance(&self.user)?;
         let lock = self.lock(Mode::Exclusive)?;
         let head = self.store.vouched_head(&self.state, &self.folder)?;
         let head = head.ok_or(Error::UserGone)?;

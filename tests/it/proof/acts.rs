@@ -183,7 +183,7 @@ fn put_chunk(store: &Store, book: &Book, before: &Answers, name: Chunk) -> Resul
 
 fn put_transaction(store: &Store, book: &Book, before: &Answers, name: Content) -> Result<()> {
     let known = cast::known(name);
-    let draft = store.draft(&user(), known.proposal())?;
+    let draft = store.mending_log(&user(), || store.draft(&user(), known.proposal()))?;
     let lock = lock(store, Mode::Shared)?;
     let outcome = store.put_transaction(lock, draft)?;
     let twin = |other: &Content| *other != name && cast::id(other) == known.id;
@@ -302,13 +302,16 @@ fn get_head(store: &Store, book: &Book, before: &Answers) -> Result<()> {
 }
 
 fn get_listing(store: &Store, book: &Book, before: &Answers) -> Result<()> {
-    let Some(mut listing) = store.listing(&user(), TransactionId::ROOT, 1000)? else {
+    let listing = store.mending_log(&user(), || {
+        store.listing(&user(), TransactionId::ROOT, 1000)
+    });
+    let Some(mut listing) = listing? else {
         book.wrong("a listing from the root is refused");
         return Ok(());
     };
     let mut ids = Vec::new();
     while listing.left() > 0 {
-        ids.extend(listing.read(2)?);
+        ids.extend(listing.read(store, 2)?);
     }
     let last = ids.last().copied().unwrap_or(TransactionId::ROOT);
     if cast::line(last).as_ref() != Some(&ids) {
@@ -346,7 +349,7 @@ fn get_chunk(store: &Store, book: &Book, before: &Answers, name: Chunk) -> Resul
 
 fn get_transaction(store: &Store, book: &Book, before: &Answers, name: Content) -> Result<()> {
     let id = cast::id(name);
-    match store.transaction(&user(), id)? {
+    match store.mending_log(&user(), || store.transaction(&user(), id))? {
         Some(content) => {
             match cast::read(&read_all(&content)?) {
                 Some(known) if known.id == id => {}

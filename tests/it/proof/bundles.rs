@@ -128,7 +128,10 @@ pub fn push(
 }
 
 pub fn pull(store: &Store, book: &Book, before: &Answers) -> Result<()> {
-    let PullBundle::Ready(plan) = store.bundle(&user(), TransactionId::ROOT, None, 1000)? else {
+    let planned = store.mending_log(&user(), || {
+        store.bundle(&user(), TransactionId::ROOT, None, 1000)
+    });
+    let PullBundle::Ready(plan) = planned? else {
         book.wrong("a bundle from the root is refused");
         return Ok(());
     };

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::machine::{Doing, Shared, SimDisk};
 use super::schedule::actor;
-use super::world::{Object, Synced};
+use super::world::{Object, Synced, new_year};
 
 impl SimDisk {
     fn handle(&self, place: &Place, object: Object, writable: bool) -> Handle {
@@ -231,6 +231,11 @@ impl Disk for SimDisk {
 
     fn now(&self) -> SystemTime {
         self.shared.state().world.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        let now = self.shared.state().world.now();
+        now.duration_since(new_year()).unwrap_or_default()
     }
 
     fn pause(&self, time: Duration) {
