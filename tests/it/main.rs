@@ -37,6 +37,8 @@ mod logging;
 mod full_disk;
 // Random operations by several clients against a model of the protocol in memory.
 mod property;
+// One user's lock, log and threads, and what they are to everybody else: nothing.
+mod locks;
 // Who wins when many ask at once: threads, processes, and a kill in the middle.
 mod races;
 // Several servers on one directory, killed and started again, and many clients: HEAD stays linearizable.

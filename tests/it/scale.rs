@@ -9,7 +9,7 @@ use crate::kit::{Client, Connection, Device, ROOT, Server, transaction_id, user_
 // The command that makes long chains, also for people.
 #[allow(dead_code)]
 #[path = "../../scripts/make-chain.rs"]
-mod make_chain;
+pub mod make_chain;
 
 /// A number that a person may raise: the defaults keep the test quick.
 fn size(variable: &str, default: u64) -> u64 {
