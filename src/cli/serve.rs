@@ -70,8 +70,8 @@ pub struct Serve {
           value_parser = size_or_none)]
     min_free: u64,
 
-    /// How long a request body may stall before it is answered 408; and how long a client may take
-    /// nothing of an answer before it is let go.
+    /// How long a request body may stall, or come slower than 128 bytes a second, before it is answered
+    /// 408; and how long a client may take nothing of an answer before it is let go.
     #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_BODY_TIMEOUT", default_value = "30s",
           value_parser = duration)]
     body_timeout: Duration,
@@ -86,14 +86,14 @@ pub struct Serve {
           value_parser = duration)]
     shutdown_timeout: Duration,
 
-    /// Connections at a time; more wait to be accepted. Fewer where the system allows too few open
-    /// files (`ulimit -Hn`).
+    /// Connections at a time; more wait to be accepted. One address may have three quarters of them, and
+    /// gets 503 beyond that. Fewer where the system allows too few open files (`ulimit -Hn`).
     #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_MAX_CONNECTIONS",
           default_value_t = limits::CONNECTIONS)]
     max_connections: usize,
 
     /// Clients that may wait for another head at a time (`head?wait=` and `events`), over all users;
-    /// more get 503.
+    /// more get 503. One user may have half of them, and one address three quarters.
     #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_MAX_WAITERS",
           default_value_t = limits::WAITERS)]
     max_waiters: usize,

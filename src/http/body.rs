@@ -1,6 +1,5 @@
 //! Request bodies: as they come, bounded in time and size.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -8,11 +7,12 @@ use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderMap};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use super::Site;
 use super::blocking::aside;
 use super::problem::Problem;
+use super::rooms::{Full, Place, Room, Who};
 use crate::model::limits;
 use crate::wire::Code;
 
@@ -26,45 +26,25 @@ pub fn announced(headers: &HeaderMap) -> Option<u64> {
         .ok()
 }
 
-/// The memory that all bodies together may take while they are gathered, beyond a little for each: a
-/// thousand clients that stop half-way must not hold a thousand transactions of 16 MiB.
-#[derive(Clone)]
-pub struct Room(Arc<Semaphore>);
-
-/// Some of the room, held until it is dropped.
-pub struct Share(#[expect(dead_code)] OwnedSemaphorePermit);
-
-impl Room {
-    /// So many bytes.
-    pub fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))))
-    }
-
-    /// Room for so many bytes more, if there is.
-    pub fn share(&self, bytes: usize) -> Option<Share> {
-        let bytes = u32::try_from(bytes).ok()?;
-        let permit = Arc::clone(&self.0).try_acquire_many_owned(bytes);
-        permit.ok().map(Share)
-    }
-}
-
 /// A body that is in memory whole.
 #[derive(Default)]
 pub struct Gathered {
     bytes: Vec<u8>,
-    shares: Vec<Share>,
+    /// Of the memory that all bodies share, once it is more than a little.
+    place: Option<Place>,
 }
 
 impl Gathered {
-    /// Adds these, and never makes the memory larger than it has a share for.
-    fn extend(&mut self, bytes: &[u8], limit: usize, room: &Room) -> Result<(), Problem> {
+    /// Adds these, and never makes the memory larger than it has a place for.
+    fn extend(&mut self, bytes: &[u8], limit: usize, room: &Room, who: Who) -> Result<(), Full> {
         let (length, before) = (self.bytes.len() + bytes.len(), self.bytes.capacity());
         if length > before {
             let after = length.max((2 * before).min(limit));
             if after > limits::SMALL_BODY {
-                let full = "the large bodies of others leave no room for this one now";
-                let share = room.share(after - before);
-                self.shares.push(share.ok_or_else(|| Problem::busy(full))?);
+                match &mut self.place {
+                    Some(place) => place.widen(after - before)?,
+                    None => self.place = Some(room.take(who, after)?),
+                }
             }
             self.bytes.reserve_exact(after - self.bytes.len());
         }
@@ -85,6 +65,11 @@ impl Gathered {
     }
 }
 
+/// How long so many bytes may take.
+fn worth(bytes: usize) -> Duration {
+    Duration::from_micros((bytes as u64).saturating_mul(1_000_000) / limits::BODY_PACE)
+}
+
 /// The body of a request, read at most once.
 pub struct Body {
     payload: Payload,
@@ -92,7 +77,11 @@ pub struct Body {
     /// The length after which nothing is asked of actix any more.
     whole: Option<u64>,
     stall: Duration,
+    /// How long its client has been waited for, beyond the time that what came was worth. The time that
+    /// we take ourselves is not the client's.
+    behind: Duration,
     room: Room,
+    who: Who,
     state: State,
 }
 
@@ -105,8 +94,8 @@ enum State {
 }
 
 impl Body {
-    /// The body that comes with these headers. It may stall for so long, and is gathered in this room.
-    pub fn new(payload: Payload, headers: &HeaderMap, stall: Duration, room: &Room) -> Self {
+    /// The body that comes with these headers, from this one.
+    pub fn new(site: &Site, payload: Payload, headers: &HeaderMap, who: Who) -> Self {
         // A request says that it has a body (RFC 9112, 6.3); to actix the rest of a connection may
         // be one too, after a CONNECT or an upgrade.
         let has_one = announced(headers).is_some_and(|bytes| bytes > 0)
@@ -118,8 +107,10 @@ impl Body {
             payload,
             received: 0,
             whole,
-            stall,
-            room: room.clone(),
+            stall: site.settings.body_stall,
+            behind: Duration::ZERO,
+            room: site.rooms.bodies.clone(),
+            who,
             state,
         }
     }
@@ -129,14 +120,23 @@ impl Body {
         self.received
     }
 
-    /// The next bytes, or `None` at the end. 408 `timeout` when they do not come, 400
-    /// `incomplete-body` when they never will.
+    /// Who sends it.
+    pub fn who(&self) -> Who {
+        self.who
+    }
+
+    /// The next bytes, or `None` at the end. 408 `timeout` when they do not come, or, however often some
+    /// do, for so long slower than [`limits::BODY_PACE`]; 400 `incomplete-body` when they never will.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         if self.state == State::Ended {
             return Ok(None);
         }
-        match timeout(self.stall, self.payload.next()).await {
+        let asked = Instant::now();
+        let until = asked + self.stall.saturating_sub(self.behind);
+        match timeout_at(until, self.payload.next()).await {
             Ok(Some(Ok(bytes))) => {
+                let behind = self.behind + asked.elapsed();
+                self.behind = behind.saturating_sub(worth(bytes.len()));
                 self.received += bytes.len() as u64;
                 if self.whole.is_some_and(|whole| self.received >= whole) {
                     self.state = State::Ended;
@@ -159,7 +159,12 @@ impl Body {
             Err(_) => {
                 self.state = State::Broken;
                 let seconds = self.stall.as_secs_f64();
-                let detail = format!("nothing more of the body came for {seconds} s");
+                let detail = if self.behind.is_zero() {
+                    format!("nothing more of the body came for {seconds} s")
+                } else {
+                    let pace = limits::BODY_PACE;
+                    format!("fewer than {pace} bytes of the body a second came for {seconds} s")
+                };
                 Err(Problem::new(Code::Timeout, detail))
             }
         }
@@ -177,14 +182,14 @@ impl Body {
             if gathered.bytes.len() + bytes.len() > limit {
                 return Err(over(limit as u64));
             }
-            gathered.extend(&bytes, limit, &self.room)?;
+            gathered.extend(&bytes, limit, &self.room, self.who)?;
         }
         Ok(gathered)
     }
 
     /// Room for a large piece of it, if there is.
-    pub fn share(&self, bytes: usize) -> Option<Share> {
-        self.room.share(bytes)
+    pub fn place(&self, bytes: usize) -> Result<Place, Full> {
+        self.room.take(self.who, bytes)
     }
 
     /// Reads what is left and throws it away, within a bound, so that the client (or the proxy

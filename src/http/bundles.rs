@@ -171,15 +171,13 @@ fn pieces(
 /// `transaction-exists`, `chunk-exists`; 413 `too-large`; 503 `busy`; 507 `no-space`,
 /// `quota-exceeded`.
 pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Answer {
-    let Ok(permit) = Arc::clone(&site.pushes).try_acquire_owned() else {
-        return Err(Problem::busy("as many bundles are being taken in as may"));
-    };
+    let place = site.rooms.pushes.take(body.who(), 1)?;
     let (send, receive) = mpsc::channel(PIECES_AHEAD);
     let (tell, mut told) = oneshot::channel();
     let store = Arc::clone(&site.store);
     // Its own, since it is held until the client is done sending.
     on_own_thread("push", move || {
-        let _permit = permit;
+        let _place = place;
         let mut incoming = Incoming {
             receive,
             piece: Bytes::new(),

@@ -5,11 +5,12 @@ use actix_web::dev::RequestHead;
 use actix_web::http::header;
 
 use super::blocking::{blocking, lock, lock_known, lock_now, outcome};
-use super::body::{Body, Share};
+use super::body::Body;
 use super::connection::Turn;
 use super::content::{self, CHANGING, IMMUTABLE, Resource, Source, json_answer};
 use super::gather;
 use super::problem::Problem;
+use super::rooms::Place;
 use super::threads::{Begun, begin};
 use super::{Answer, Site};
 use crate::disk::Mode;
@@ -138,7 +139,7 @@ struct Upload {
     user: UserId,
     writing: Option<Begun<store::Result<Staged>>>,
     /// What room it has for large pieces.
-    share: Option<Share>,
+    place: Option<Place>,
 }
 
 /// How the last piece of work of an upload ended.
@@ -153,7 +154,7 @@ impl Upload {
         Self {
             user,
             writing: None,
-            share: None,
+            place: None,
         }
     }
 
@@ -164,10 +165,10 @@ impl Upload {
             return limits::SMALL + 1;
         }
         // One that is gathered and one that is written.
-        if self.share.is_none() {
-            self.share = body.share(2 * limits::PIECE);
+        if self.place.is_none() {
+            self.place = body.place(2 * limits::PIECE).ok();
         }
-        match self.share {
+        match self.place {
             None => limits::SMALL,
             Some(_) => limits::PIECE,
         }

@@ -30,6 +30,7 @@ use tokio::time::{Sleep, sleep};
 use super::body::announced;
 use super::framing::{ChunkedEnd, Found, HeadEnd};
 use super::problem::Problem;
+use super::rooms::Place;
 use super::socket::Socket;
 use crate::disk::Handle;
 use crate::wire::Code;
@@ -349,6 +350,8 @@ pub struct Connection<S> {
     instead: Bytes,
     reading: Option<Pin<Box<Sleep>>>,
     writing: Option<Pin<Box<Sleep>>>,
+    /// Its own among all connections.
+    place: Option<Place>,
 }
 
 impl<S: Socket> Connection<S> {
@@ -364,7 +367,14 @@ impl<S: Socket> Connection<S> {
             instead: Bytes::new(),
             reading: None,
             writing: None,
+            place: None,
         }
+    }
+
+    /// The same with a place, which is free again when it ends.
+    pub fn holding(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
     }
 
     /// What the service of its requests is to tell it through.

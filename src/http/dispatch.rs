@@ -12,6 +12,7 @@ use actix_web::http::{ConnectionType, Method, StatusCode, Version};
 use super::body::{self, Body};
 use super::connection::Turn;
 use super::problem::Problem;
+use super::rooms::Who;
 use super::{Answer, Site, about, access, bundles, chunks, events, heads, stores, transactions};
 use crate::model::limits;
 use crate::wire::{Code, Miss, Route};
@@ -29,11 +30,12 @@ pub async fn respond(
 ) -> HttpResponse {
     let started = Instant::now();
     let route = Route::parse(request.uri.path());
+    let user = route.as_ref().ok().and_then(Route::user);
     let mut body = Body::new(
+        site,
         payload,
         request.headers(),
-        site.settings.body_stall,
-        &site.room,
+        Who::of(request, user.copied()),
     );
     let answer = match admit(site, &route, request) {
         Ok(route) => endpoint(site, route, request, &mut body, turn).await,

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::blocking::{blocking, for_user};
 use super::content::headers_only;
+use super::rooms::{Place, Who};
 use super::watch::{Waiter, Woken};
 use super::{Answer, Site};
 use crate::model::{Head, TransactionId, UserId, limits};
@@ -22,7 +23,8 @@ use crate::wire::HeadMessage;
 /// `GET …/head` answers. The current one comes first, unless `Last-Event-ID` is it. A comment every
 /// [`limits::EVENT_HEARTBEAT`] shows that the stream is alive. 503 `busy` when too many wait.
 pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
-    let waiter = site.watch.wait(user)?;
+    let place = site.rooms.waiters.take(Who::of(request, Some(user)), 1)?;
+    let waiter = site.watch.wait(user);
     let head = blocking(site, &user, move |store| store.head(&user)).await?;
     let mut response = HttpResponse::Ok();
     response
@@ -41,6 +43,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
         store: Arc::clone(&site.store),
         user,
         waiter,
+        _place: place,
         head,
         told: last == Some(head.id),
     };
@@ -51,6 +54,7 @@ struct Listener {
     store: Arc<Store>,
     user: UserId,
     waiter: Waiter,
+    _place: Place,
     head: Head,
     /// The client has been told of `head`.
     told: bool,

@@ -6,7 +6,6 @@
 //! and are written by the thread that waits for them: so they are in the next step, not the one after it.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use tokio::sync::oneshot::{self, Sender};
 use super::Site;
 use super::blocking::{blocking, lock_known, lock_now};
 use super::problem::Problem;
+use super::queue::Queue;
 use crate::disk::Mode;
 use crate::model::{ChunkDigest, ChunkId, UserId, limits};
 use crate::store::{self, PutChunk, Store, Taken, Together, Upload, Written};
@@ -32,8 +32,8 @@ pub struct Gather {
 
 #[derive(Default)]
 struct State {
-    /// Those that have come.
-    waiting: VecDeque<(Upload, Reply)>,
+    /// Those that have come. Users take turns in being written, so nobody waits for all of another's.
+    waiting: Queue<(Upload, Reply)>,
     /// Those that are written and wait for the next step.
     written: Vec<(Written, Reply)>,
     /// How many of those the next step waits for at this moment, if it does.
@@ -76,7 +76,7 @@ fn tell(reply: Reply, outcome: store::Result<Taken>) {
 impl Gather {
     fn add(self: &Arc<Self>, store: &Arc<Store>, upload: Upload, reply: Reply) {
         let mut state = self.lock();
-        state.waiting.push_back((upload, reply));
+        state.waiting.push(upload.user, (upload, reply));
         if state.expected > 0 {
             self.more.notify_one();
             if state.waiting.len() == 1 {
@@ -149,7 +149,7 @@ impl Shift {
                 }
                 return;
             }
-            let next = state.waiting.pop_front().expect("somebody waits");
+            let next = state.waiting.pop().expect("somebody waits");
             drop(state);
             self.write_one(next);
         }
@@ -192,7 +192,7 @@ impl Shift {
         let until = Instant::now() + moment;
         let mut state = self.gather.lock();
         while state.written.len() < expected {
-            if let Some(next) = state.waiting.pop_front() {
+            if let Some(next) = state.waiting.pop() {
                 drop(state);
                 self.write_one(next);
                 state = self.gather.lock();
@@ -281,6 +281,35 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(site.gather.lock().written.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_puts_one_does_not_wait_for_all_of_another_one() {
+        let (_directory, site) = site();
+        let many = 2000;
+        let done = Arc::new(AtomicU64::new(0));
+        let hers: Vec<_> = (0..many)
+            .map(|number| {
+                let (site, done) = (Arc::clone(&site), Arc::clone(&done));
+                tokio::spawn(async move {
+                    assert_eq!(put_all(&site, vec![upload(1, number)]).await, [true]);
+                    done.fetch_add(1, Ordering::Relaxed);
+                })
+            })
+            .collect();
+        while site.gather.lock().waiting.len() < usize::from(many) / 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(put_all(&site, vec![upload(2, 1)]).await, [true]);
+        // The step at hand, the one that the upload has a part in, and what else was written meanwhile.
+        let before = done.load(Ordering::Relaxed) as usize;
+        assert!(
+            before <= 4 * limits::TOGETHER,
+            "{before} of {many} came first"
+        );
+        for one in hers {
+            one.await.unwrap();
+        }
     }
 
     #[tokio::test]
@@ -385,7 +414,7 @@ mod tests {
                 let (sender, outcome) = oneshot::channel();
                 let one = Upload { user, id, bytes };
                 if number == 0 {
-                    state.waiting.push_back((one, sender));
+                    state.waiting.push(user, (one, sender));
                 } else {
                     state.written.push((site.store.write(one).unwrap(), sender));
                 }

@@ -15,6 +15,7 @@ use super::conditions::holds;
 use super::connection::Turn;
 use super::content::{self, CHANGING, Resource, Source, json};
 use super::problem::Problem;
+use super::rooms::Who;
 use super::watch::Woken;
 use super::{Answer, Site};
 use crate::disk::Mode;
@@ -32,6 +33,7 @@ pub async fn get(site: &Site, request: &RequestHead, turn: &Turn, user: UserId) 
         blocking(site, &user, move |store| store.head(&user)).await?
     } else {
         let is_new = |head: Head| !holds(request.headers(), &tag(head));
+        let _place = site.rooms.waiters.take(Who::of(request, Some(user)), 1)?;
         another_head(site, turn, user, wait, is_new).await?
     };
     let resource = Resource {
@@ -58,7 +60,7 @@ async fn another_head(
     is_new: impl Fn(Head) -> bool,
 ) -> Result<Head, Problem> {
     let end = Instant::now() + wait;
-    let mut waiter = site.watch.wait(user)?;
+    let mut waiter = site.watch.wait(user);
     let look = || blocking(site, &user, move |store| store.head(&user));
     let mut head = look().await?;
     while !is_new(head) {

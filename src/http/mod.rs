@@ -16,11 +16,14 @@ pub mod conditions;
 mod connection;
 mod content;
 pub mod dispatch;
+mod door;
 pub mod events;
 mod framing;
 mod gather;
 pub mod heads;
 pub mod problem;
+mod queue;
+mod rooms;
 mod server;
 mod socket;
 pub mod statuses;
@@ -37,12 +40,10 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 
-use tokio::sync::Semaphore;
-
 use crate::model::limits;
 use crate::store::Store;
-use body::Room;
 use problem::Problem;
+use rooms::Rooms;
 use watch::Watch;
 
 /// What came of a request: an answer, or a refusal that says why.
@@ -55,10 +56,7 @@ pub struct Site {
     pub watch: Arc<Watch>,
     gather: Arc<gather::Gather>,
     heartbeat: about::Pulse,
-    /// One permit for each push that may be under way: each holds a thread.
-    pushes: Arc<Semaphore>,
-    /// What all bodies that are gathered share.
-    room: Room,
+    rooms: Rooms,
 }
 
 /// What the operator chose that is not the store's business.
@@ -89,13 +87,12 @@ impl Site {
     /// A site over this store.
     pub fn new(store: Arc<Store>, settings: Settings) -> Self {
         Self {
-            watch: Watch::new(Arc::clone(&store), settings.waiters),
+            watch: Watch::new(Arc::clone(&store)),
+            rooms: Rooms::new(settings.waiters),
             store,
             settings,
             gather: Arc::default(),
             heartbeat: about::Pulse::default(),
-            pushes: Arc::new(Semaphore::new(limits::PUSHES)),
-            room: Room::new(limits::GATHERED_BYTES),
         }
     }
 }

@@ -6,7 +6,6 @@ use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
 
 use super::statuses::status;
-use super::watch::TooManyWaiters;
 use crate::model::{ChunkId, Head, MalformedId, TransactionId};
 use crate::store;
 use crate::wire::{BadQuery, Code, Malformed, Miss, PROBLEM_JSON, ProblemMessage};
@@ -107,7 +106,7 @@ impl Problem {
     }
 
     /// The store, or this process, cannot do it just now.
-    pub fn busy(detail: &'static str) -> Self {
+    pub fn busy(detail: impl Into<Cow<'static, str>>) -> Self {
         let mut problem = Self::new(Code::Busy, detail);
         problem.0.header = Some((header::RETRY_AFTER, RETRY_AFTER.into()));
         problem
@@ -134,12 +133,15 @@ impl Problem {
     /// The answer as it goes over the wire, for where there is no request that it could be one to. It says
     /// that the connection ends.
     pub fn bare(self, status: StatusCode) -> Vec<u8> {
+        let own = self.0.header.clone();
+        let own = own.map(|(name, value)| format!("{name}: {value}\r\n"));
+        let own = own.unwrap_or_default();
         let body = super::content::json(&self.message(status));
         let head = format!(
             "HTTP/1.1 {status}\r\n\
              content-type: {PROBLEM_JSON}\r\n\
              content-length: {}\r\n\
-             connection: close\r\n\
+             {own}connection: close\r\n\
              cache-control: no-store\r\n\
              referrer-policy: no-referrer\r\n\
              x-content-type-options: nosniff\r\n\r\n",
@@ -203,12 +205,6 @@ impl From<BadQuery> for Problem {
             }
             BadQuery::Id(malformed) => malformed.into(),
         }
-    }
-}
-
-impl From<TooManyWaiters> for Problem {
-    fn from(_: TooManyWaiters) -> Self {
-        Problem::busy("as many clients wait for a head as may (--max-waiters)")
     }
 }
 

@@ -21,6 +21,7 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::connection::{Connection, Patience, Turn, is_last};
+use super::door::Door;
 use super::socket::Socket;
 use super::{Site, dispatch};
 use crate::model::limits;
@@ -82,6 +83,7 @@ impl Server {
             head: options.head_timeout,
             taking: options.taking_timeout,
         };
+        let door = Arc::new(Door::new(options.connections));
         let mut addresses = Vec::new();
         let mut sockets = Vec::new();
         for listener in listeners {
@@ -90,9 +92,10 @@ impl Server {
                 Listener::Tcp(address) => {
                     for listener in bind_all(address).map_err(failed)? {
                         let bound = listener.local_addr().map_err(failed)?;
-                        let service = service(&site, &server, patience, |stream| {
+                        let service = service(&site, &server, &door, patience, |stream| {
                             // Best effort: a small answer would only come later.
                             let _ = TcpStream::set_nodelay(stream, true);
+                            stream.peer_addr().ok()
                         });
                         server = server.listen("tcp", listener, service).map_err(failed)?;
                         addresses.push(format!("http://{bound}"));
@@ -100,7 +103,7 @@ impl Server {
                 }
                 Listener::Unix(path) => {
                     let (listener, socket) = bind_socket(path).map_err(failed)?;
-                    let service = service(&site, &server, patience, |_| {});
+                    let service = service(&site, &server, &door, patience, |_| None);
                     server = server
                         .listen_uds("unix", listener, service)
                         .map_err(failed)?;
@@ -132,19 +135,27 @@ impl Server {
 /// The service of the connections that a listener accepts.
 type ConnectionService<S> = BoxServiceFactory<(), S, (), DispatchError, ()>;
 
-/// What is done with an accepted connection; made anew for each worker.
+/// What is done with an accepted connection; made anew for each worker. `prepare` says where it comes
+/// from, if that is told.
 fn service<S: Socket + 'static>(
     site: &Arc<Site>,
     server: &ServerBuilder,
+    door: &Arc<Door>,
     patience: Patience,
-    prepare: fn(&S),
+    prepare: fn(&S) -> Option<SocketAddr>,
 ) -> impl Fn() -> ConnectionService<S> + Clone + Send + 'static {
-    let site = Arc::clone(site);
+    let (site, door) = (Arc::clone(site), Arc::clone(door));
     let stopping = server.graceful_shutdown_signal();
     move || {
-        let accepted = fn_service(move |stream: S| async move {
-            prepare(&stream);
-            Ok((Connection::new(stream, patience), Protocol::Http1, None))
+        let door = Arc::clone(&door);
+        let accepted = fn_service(move |stream: S| {
+            let door = Arc::clone(&door);
+            async move {
+                let peer = prepare(&stream);
+                let (stream, place) = door.admit(stream, peer).await?;
+                let connection = Connection::new(stream, patience).holding(place);
+                Ok((connection, Protocol::Http1, peer))
+            }
         });
         let (app, early) = (Arc::clone(&site), Arc::clone(&site));
         let app = App::new().default_service(fn_service(move |request: ServiceRequest| {

@@ -10,7 +10,6 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask, Watches};
@@ -23,8 +22,6 @@ use crate::store::Store;
 pub struct Watch {
     store: Arc<Store>,
     inner: Mutex<Inner>,
-    waiters: AtomicUsize,
-    most: usize,
 }
 
 struct Inner {
@@ -42,11 +39,7 @@ struct User {
     descriptor: Option<WatchDescriptor>,
 }
 
-/// As many wait as may.
-#[derive(Debug)]
-pub struct TooManyWaiters;
-
-/// One who waits. Dropped, the place is free.
+/// One who waits.
 pub struct Waiter {
     watch: Arc<Watch>,
     user: UserId,
@@ -65,8 +58,8 @@ pub enum Woken {
 }
 
 impl Watch {
-    /// Starts the thread that reads the watches. At most `most` may wait at a time.
-    pub fn new(store: Arc<Store>, most: usize) -> Arc<Self> {
+    /// Starts the thread that reads the watches.
+    pub fn new(store: Arc<Store>) -> Arc<Self> {
         let inotify = Inotify::init().and_then(|inotify| {
             if let Some(users) = store.path_of_users() {
                 let arrivals = WatchMask::MOVED_TO | WatchMask::CREATE | WatchMask::ONLYDIR;
@@ -88,8 +81,6 @@ impl Watch {
         let watch = Arc::new(Self {
             store,
             inner: Mutex::new(inner),
-            waiters: AtomicUsize::new(0),
-            most,
         });
         if let Some(inotify) = inotify {
             // It holds no reference while it waits, and ends with the process.
@@ -108,11 +99,7 @@ impl Watch {
 
     /// Waits for this user from now on: a head that is read after this and still current when it is
     /// compared cannot be missed.
-    pub fn wait(self: &Arc<Self>, user: UserId) -> Result<Waiter, TooManyWaiters> {
-        if self.waiters.fetch_add(1, Ordering::Relaxed) >= self.most {
-            self.waiters.fetch_sub(1, Ordering::Relaxed);
-            return Err(TooManyWaiters);
-        }
+    pub fn wait(self: &Arc<Self>, user: UserId) -> Waiter {
         let mut inner = self.lock();
         let entry = inner.users.entry(user).or_insert_with(|| User {
             heads: watch::Sender::new(None),
@@ -122,11 +109,11 @@ impl Watch {
         entry.waiters += 1;
         let heads = entry.heads.subscribe();
         inner.watch_folder(user, self.store.path_of(&user));
-        Ok(Waiter {
+        Waiter {
             watch: Arc::clone(self),
             user,
             heads,
-        })
+        }
     }
 
     /// Wakes everybody, for good: the server ends.
@@ -241,7 +228,6 @@ impl Drop for Waiter {
                 inner.users.remove(&self.user);
             }
         }
-        self.watch.waiters.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,6 +2,21 @@
 
 use std::time::Duration;
 
+/// Of a room that all share, what one may have at most: so many of so many equal pieces.
+#[derive(Clone, Copy, Debug)]
+pub struct Part(pub usize, pub usize);
+
+impl Part {
+    /// The part of a room of this size, rounded up: one place at least, if there is any.
+    pub const fn of(self, size: usize) -> usize {
+        (size as u128 * self.0 as u128).div_ceil(self.1 as u128) as usize
+    }
+}
+
+/// What one address may have of any room: a proxy makes everybody one address and needs most of it, and a
+/// quarter is enough for others to be served.
+pub const ADDRESS_PART: Part = Part(3, 4);
+
 /// One chunk, unless `--max-chunk-bytes` says otherwise: large enough for any one attachment, small
 /// enough that a mistaken upload does not fill a home server's disk.
 pub const CHUNK_BYTES: u64 = 1 << 30;
@@ -63,6 +78,10 @@ pub const MISSING_NAMED: usize = 100_000;
 /// Bundles that are taken in at a time; others are answered 503 `busy`. Each holds a thread and
 /// some megabytes until its client is done sending.
 pub const PUSHES: usize = 32;
+
+/// What one user may have of them: eight devices at a time, and three such users leave an eighth of the
+/// threads to others even where all come by one proxy.
+pub const PUSHES_PART: Part = Part(1, 4);
 
 /// Chunks that one advance or one question vouches for: a fraction of [`VOUCHED`], so that a large
 /// one does not make all the others forgotten.
@@ -162,6 +181,11 @@ pub const LOG_MOMENT: Duration = Duration::from_millis(2);
 /// How long the last lines of a process may take to be read.
 pub const LOG_FLUSH: Duration = Duration::from_secs(1);
 
+/// The bytes of a body that are worth a second of waiting: whoever sends fewer, for as long as a body may
+/// stall, has stalled. It is an eighth of what the slowest link carries that anybody uses, and far more than
+/// a byte now and then, by which a body would keep its thread or its memory for ever.
+pub const BODY_PACE: u64 = 128;
+
 /// How long requests in flight may take to end after SIGTERM.
 pub const SHUTDOWN: Duration = Duration::from_secs(30);
 
@@ -230,6 +254,9 @@ pub const EVENT_HEARTBEAT: Duration = Duration::from_secs(20);
 /// Clients that wait for another head at a time, over all users, unless `--max-waiters` says otherwise.
 pub const WAITERS: usize = 20_000;
 
+/// What one user may have of them. A waiter costs little, so it is much: the usual server has one user.
+pub const WAITERS_PART: Part = Part(1, 2);
+
 /// Threads for waiting on the disk, for each thread that serves: more writers at a time than a
 /// group commit gains from would only wait for each other.
 pub const BLOCKING_THREADS: usize = 64;
@@ -251,6 +278,13 @@ pub const THREAD_WAIT: Duration = LOCK_WAIT;
 /// Connections at a time, unless `--max-connections` says otherwise.
 pub const CONNECTIONS: usize = 16_384;
 
+/// Of as many connections as there may be, how many at a time are being sent away with an answer, because
+/// their address has its part: a piece of what that leaves to others. More are closed without waiting.
+pub const SENT_AWAY: Part = Part(1, 16);
+
+/// How long one that is sent away is read on, so that the answer arrives.
+pub const SENT_AWAY_WAIT: Duration = Duration::from_millis(500);
+
 /// The head of a request. Ours have some hundred bytes, and a proxy adds a few hundred; what is more is
 /// refused, so that thousands of connections with half a head each cost little memory.
 pub const HEAD_BYTES: usize = 16 << 10;
@@ -258,6 +292,9 @@ pub const HEAD_BYTES: usize = 16 << 10;
 /// The memory in which all large bodies are gathered: a few of the largest transactions at a time, or
 /// as many as anybody has devices of usual ones. Who finds none is told 503 `busy`.
 pub const GATHERED_BYTES: usize = 64 << 20;
+
+/// What one user may have of it: one of the largest transactions, or two that name as many chunks as may be.
+pub const GATHERED_PART: Part = Part(1, 4);
 
 /// A body up to this size always has room.
 pub const SMALL_BODY: usize = 16 << 10;
