@@ -29,6 +29,8 @@ mod patience;
 mod sending;
 // Clients that mean harm: smuggled requests, floods, bombs, symlinks in the store, the fuzz targets' corpora.
 mod hostile;
+// What one user does or suffers, and what another one sees of it: a table; and the parts of what all share.
+mod neighbours;
 // How `serve` starts and ends: what it makes of a directory, what it says, its exit codes.
 mod starting;
 // What the server says of itself, and that nobody waits for it to be read.

@@ -246,7 +246,7 @@ const ATTACKS: &[(&str, fn(&Target<'_>))] = &[
 ];
 
 /// This process, and the servers that it starts, may have thousands of connections open.
-fn raise_limit() {
+pub fn raise_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let enough = 8 * CONNECTIONS as u64;
