@@ -92,9 +92,20 @@ impl Connection {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self {
+        Ok(Self::over(stream))
+    }
+
+    /// Over this stream, which is connected.
+    pub fn over(stream: TcpStream) -> Self {
+        Self {
             stream: BufReader::new(stream),
-        })
+        }
+    }
+
+    /// The same, to send on while this one waits for an answer.
+    pub fn another(&self) -> Self {
+        let stream = self.stream.get_ref().try_clone();
+        Self::over(stream.expect("a descriptor more"))
     }
 
     /// Sends these very bytes.

@@ -14,6 +14,8 @@ use mallory::{Mallory, lays};
 mod bob;
 // The one user.
 mod mallory;
+// What part of each room one user, or one address, may have.
+mod parts;
 
 /// How long each row goes on, at least and at most.
 const WHILE: Duration = Duration::from_secs(4);
