@@ -70,8 +70,8 @@ pub struct Serve {
           value_parser = size_or_none)]
     min_free: u64,
 
-    /// How long a request body may stall, or come slower than 128 bytes a second, before it is answered
-    /// 408; and how long a client may take nothing of an answer before it is let go.
+    /// How long a request body may stall before it is answered 408 (as it is when it is a minute behind a
+    /// pace of 128 bytes a second); and how long a client may take nothing of an answer before it is let go.
     #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_BODY_TIMEOUT", default_value = "30s",
           value_parser = duration)]
     body_timeout: Duration,

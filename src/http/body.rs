@@ -77,6 +77,8 @@ pub struct Body {
     /// The length after which nothing is asked of actix any more.
     whole: Option<u64>,
     stall: Duration,
+    /// How far it may be behind.
+    grace: Duration,
     /// How long its client has been waited for, beyond the time that what came was worth. The time that
     /// we take ourselves is not the client's.
     behind: Duration,
@@ -108,6 +110,7 @@ impl Body {
             received: 0,
             whole,
             stall: site.settings.body_stall,
+            grace: limits::BODY_GRACE.max(site.settings.body_stall),
             behind: Duration::ZERO,
             room: site.rooms.bodies.clone(),
             who,
@@ -125,15 +128,16 @@ impl Body {
         self.who
     }
 
-    /// The next bytes, or `None` at the end. 408 `timeout` when they do not come, or, however often some
-    /// do, for so long slower than [`limits::BODY_PACE`]; 400 `incomplete-body` when they never will.
+    /// The next bytes, or `None` at the end. 408 `timeout` when they do not come, or when those that did
+    /// are too few: by [`limits::BODY_GRACE`] behind [`limits::BODY_PACE`]. 400 `incomplete-body` when they
+    /// never will.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         if self.state == State::Ended {
             return Ok(None);
         }
         let asked = Instant::now();
-        let until = asked + self.stall.saturating_sub(self.behind);
-        match timeout_at(until, self.payload.next()).await {
+        let left = self.grace.saturating_sub(self.behind);
+        match timeout_at(asked + left.min(self.stall), self.payload.next()).await {
             Ok(Some(Ok(bytes))) => {
                 let behind = self.behind + asked.elapsed();
                 self.behind = behind.saturating_sub(worth(bytes.len()));
@@ -158,12 +162,12 @@ impl Body {
             }
             Err(_) => {
                 self.state = State::Broken;
-                let seconds = self.stall.as_secs_f64();
-                let detail = if self.behind.is_zero() {
-                    format!("nothing more of the body came for {seconds} s")
+                let detail = if left < self.stall {
+                    let (pace, seconds) = (limits::BODY_PACE, self.grace.as_secs_f64());
+                    format!("the body is {seconds} s behind {pace} bytes a second")
                 } else {
-                    let pace = limits::BODY_PACE;
-                    format!("fewer than {pace} bytes of the body a second came for {seconds} s")
+                    let seconds = self.stall.as_secs_f64();
+                    format!("nothing more of the body came for {seconds} s")
                 };
                 Err(Problem::new(Code::Timeout, detail))
             }
@@ -212,5 +216,72 @@ impl Body {
             }
         }
         (self.state == State::Broken).then_some(self.payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+    use tokio::time::sleep;
+
+    const GRACE: Duration = Duration::from_millis(400);
+
+    /// A body of such pieces, one so often, that may stall for as long as it likes.
+    fn body(piece: usize, pieces: usize, pause: Duration) -> Body {
+        let next = move |left: usize| async move {
+            let left = left.checked_sub(1)?;
+            sleep(pause).await;
+            let piece: Result<Bytes, PayloadError> = Ok(vec![b'x'; piece].into());
+            Some((piece, left))
+        };
+        let payload = stream::unfold(pieces, next);
+        Body {
+            payload: Payload::Stream {
+                payload: Box::pin(payload),
+            },
+            received: 0,
+            whole: None,
+            stall: Duration::from_secs(60),
+            grace: GRACE,
+            behind: Duration::ZERO,
+            room: super::super::rooms::Rooms::new(1).bodies,
+            who: Who::default(),
+            state: State::Open,
+        }
+    }
+
+    /// Reads all of it, with a pause of our own before each piece.
+    async fn read(mut body: Body, pause: Duration) -> Result<u64, Problem> {
+        while body.next().await?.is_some() {
+            sleep(pause).await;
+        }
+        Ok(body.received)
+    }
+
+    #[tokio::test]
+    async fn a_body_that_dribbles_has_an_end() {
+        let since = Instant::now();
+        let dribbled = read(body(1, 1000, Duration::from_millis(20)), Duration::ZERO).await;
+        assert!(dribbled.is_err());
+        assert!(since.elapsed() >= GRACE);
+        assert!(since.elapsed() < GRACE * 20);
+    }
+
+    #[tokio::test]
+    async fn a_slow_link_takes_the_time_that_it_takes() {
+        // Some 3 KiB a second, for longer than the grace; and pauses, each made up for by what comes after it.
+        for (piece, pieces, pause) in [(64, 50, 20), (128, 5, 300)] {
+            let slow = body(piece, pieces, Duration::from_millis(pause));
+            let read = read(slow, Duration::ZERO).await;
+            assert_eq!(read.ok(), Some((piece * pieces) as u64));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_time_that_we_take_is_not_the_clients() {
+        let body = body(1, 20, Duration::from_millis(1));
+        let read = read(body, Duration::from_millis(50)).await;
+        assert_eq!(read.ok(), Some(20));
     }
 }

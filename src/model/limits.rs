@@ -181,10 +181,13 @@ pub const LOG_MOMENT: Duration = Duration::from_millis(2);
 /// How long the last lines of a process may take to be read.
 pub const LOG_FLUSH: Duration = Duration::from_secs(1);
 
-/// The bytes of a body that are worth a second of waiting: whoever sends fewer, for as long as a body may
-/// stall, has stalled. It is an eighth of what the slowest link carries that anybody uses, and far more than
-/// a byte now and then, by which a body would keep its thread or its memory for ever.
+/// The bytes of a body that are worth a second of waiting: an eighth of what the slowest link carries that
+/// anybody uses, and far more than a byte now and then, by which a body would keep its thread or its memory
+/// for ever.
 pub const BODY_PACE: u64 = 128;
+
+/// How far a body may be behind that pace: two stalls as long as may be, one after the other.
+pub const BODY_GRACE: Duration = Duration::from_secs(60);
 
 /// How long requests in flight may take to end after SIGTERM.
 pub const SHUTDOWN: Duration = Duration::from_secs(30);

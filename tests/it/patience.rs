@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use crate::kit::{Answer, Connection, ROOT, Server, chunk, transaction_id};
+use crate::kit::{Connection, ROOT, Server, chunk, transaction_id};
 
 /// How long the servers here wait for their clients.
 const SHORT: &[&str] = &["--head-timeout", "1s", "--body-timeout", "1s"];
@@ -75,59 +75,38 @@ fn a_client_that_takes_nothing_of_its_answer_is_let_go() {
     assert_eq!(answer.body, large.bytes);
 }
 
-/// Sends a chunk piece by piece, one so often, until it is whole or answered; says what the answer is, and when.
-fn dribble(server: &Server, bytes: &[u8], piece: usize, pause: Duration) -> (Answer, Duration) {
-    let chunk = chunk(bytes);
+#[test]
+fn a_body_that_dribbles_is_let_go_after_a_minute() {
+    let server = Server::start();
+    let device = server.device("ada");
+    let path = device.path(&format!("chunks/{}", chunk("never whole").id));
     let mut connection = Connection::open(server.address()).unwrap();
-    let path = server.device("ada").path(&format!("chunks/{}", chunk.id));
-    let length = bytes.len();
-    let head = format!("PUT {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    let head = format!("PUT {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 10000\r\n\r\n");
     connection.send(head).unwrap();
     let since = Instant::now();
-    let answered = std::thread::scope(|scope| {
-        let (told, over) = std::sync::mpsc::channel();
+    let answer = std::thread::scope(|scope| {
+        let (told, over) = std::sync::mpsc::channel::<()>();
         let mut sender = connection.another();
         scope.spawn(move || {
-            for piece in bytes.chunks(piece) {
-                let _ = sender.send(piece);
-                if over.recv_timeout(pause).is_ok() {
-                    break;
-                }
-            }
+            while over.recv_timeout(Duration::from_secs(1)).is_err() && sender.send("x").is_ok() {}
         });
-        let answer = connection.answer("PUT").unwrap();
-        // It may have sent all and be gone.
-        let _ = told.send(());
+        let answer = loop {
+            match connection.answer("PUT") {
+                Err(late) if late.kind() == std::io::ErrorKind::WouldBlock => {}
+                other => break other.unwrap(),
+            }
+            assert!(since.elapsed() < Duration::from_secs(120));
+        };
+        told.send(()).unwrap();
         answer
     });
-    (answered, since.elapsed())
-}
-
-#[test]
-fn a_body_that_comes_a_byte_at_a_time_is_timed_out_like_one_that_stalls() {
-    let server = Server::with(SHORT);
-    let pause = Duration::from_millis(100);
-    let (answer, took) = dribble(&server, &[b'x'; 1000], 1, pause);
     let answer = answer.expect_refusal(408, "timeout");
     assert!(
-        answer.text().contains("fewer than 128 bytes"),
+        answer.text().contains("behind 128 bytes"),
         "{}",
         answer.text()
     );
-    assert!(took > Duration::from_millis(900), "{took:?}");
-    assert!(took < BY_THEN, "{took:?}");
-}
-
-#[test]
-fn a_slow_link_that_goes_on_takes_the_time_that_it_takes() {
-    let server = Server::with(SHORT);
-    // A kilobyte a second, in pieces of any size.
-    for (piece, pause) in [(64, 60), (512, 480)] {
-        let bytes = vec![piece as u8; 5 << 10];
-        let (answer, took) = dribble(&server, &bytes, piece, Duration::from_millis(pause));
-        answer.expect(201);
-        assert!(took > Duration::from_secs(4), "{took:?}");
-    }
+    assert!(since.elapsed() > Duration::from_secs(59));
 }
 
 #[test]

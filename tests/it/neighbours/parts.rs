@@ -72,7 +72,7 @@ impl Crowd {
 
     /// So many of them are refused because of this, and the others are under way.
     #[track_caller]
-    fn is_refused(self, many: usize, why: &str) -> Self {
+    fn refused(self, many: usize, why: &str) -> Self {
         let since = Instant::now();
         while self.answered() < many {
             assert!(since.elapsed() < BY_THEN, "{} answered", self.answered());
@@ -96,8 +96,8 @@ impl Crowd {
     }
 
     #[track_caller]
-    fn is_under_way(self) -> Self {
-        self.is_refused(0, "")
+    fn under_way(self) -> Self {
+        self.refused(0, "")
     }
 }
 
@@ -120,35 +120,35 @@ fn pushes(device: &mut Device) {
 #[test]
 fn a_user_has_a_quarter_of_the_pushes_and_an_address_three() {
     let server = Server::start();
-    let mallory = Crowd::push(&server, THERE, "mallory", 9).is_refused(1, THIS_USER);
+    let mallory = Crowd::push(&server, THERE, "mallory", 9).refused(1, THIS_USER);
     let _others: Vec<Crowd> = ["eve", "max"]
-        .map(|user| Crowd::push(&server, THERE, user, 8).is_under_way())
+        .map(|user| Crowd::push(&server, THERE, user, 8).under_way())
         .into();
-    Crowd::push(&server, THERE, "ada", 1).is_refused(1, THIS_ADDRESS);
-    Crowd::push(&server, HERE, "mallory", 1).is_refused(1, THIS_USER);
+    Crowd::push(&server, THERE, "ada", 1).refused(1, THIS_ADDRESS);
+    Crowd::push(&server, HERE, "mallory", 1).refused(1, THIS_USER);
     let mut bob = server.device("bob");
     pushes(&mut bob);
-    let elsewhere = Crowd::push(&server, HERE, "bob", 8).is_under_way();
-    Crowd::push(&server, HERE, "ada", 1).is_refused(1, "all of it is taken");
+    let elsewhere = Crowd::push(&server, HERE, "bob", 8).under_way();
+    Crowd::push(&server, HERE, "ada", 1).refused(1, "all of it is taken");
 
     // What is given up is there for others.
     drop((mallory, elsewhere));
-    Crowd::push(&server, THERE, "ada", 8).is_under_way();
-    Crowd::push(&server, HERE, "mallory", 8).is_under_way();
+    Crowd::push(&server, THERE, "ada", 8).under_way();
+    Crowd::push(&server, HERE, "mallory", 8).under_way();
 }
 
 #[test]
 fn a_user_has_half_of_the_places_to_wait_in_and_an_address_three_quarters() {
     let server = Server::with(&["--max-waiters", "8"]);
-    let mallory = Crowd::wait(&server, THERE, "mallory", 5).is_refused(1, THIS_USER);
-    let _eve = Crowd::wait(&server, THERE, "eve", 3).is_refused(1, THIS_ADDRESS);
-    Crowd::wait(&server, HERE, "mallory", 1).is_refused(1, THIS_USER);
+    let mallory = Crowd::wait(&server, THERE, "mallory", 5).refused(1, THIS_USER);
+    let _eve = Crowd::wait(&server, THERE, "eve", 3).refused(1, THIS_ADDRESS);
+    Crowd::wait(&server, HERE, "mallory", 1).refused(1, THIS_USER);
     let events = format!("GET /0.1/{}/events HTTP/1.1", user_id("mallory"));
-    Crowd::begin(&server, HERE, 1, &events, b"").is_refused(1, THIS_USER);
-    Crowd::wait(&server, HERE, "bob", 2).is_under_way();
+    Crowd::begin(&server, HERE, 1, &events, b"").refused(1, THIS_USER);
+    Crowd::wait(&server, HERE, "bob", 2).under_way();
     drop(mallory);
     // A client that is gone is noticed at once.
-    Crowd::wait(&server, THERE, "mallory", 4).is_under_way();
+    Crowd::wait(&server, THERE, "mallory", 4).under_way();
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_user_has_a_quarter_of_the_room_for_large_bodies_and_an_address_three() {
         let body = transaction_json(ROOT, &[]).replacen('{', &spaces, 1);
         (format!("transactions/{}", transaction_id(name)), body)
     };
-    let _mallory = Crowd::put(&server, THERE, "mallory").is_under_way();
+    let _mallory = Crowd::put(&server, THERE, "mallory").under_way();
     let mut device = server.device("mallory");
     let (path, body) = large("of mallory");
     let refused = device.put(&path, &body).expect_refusal(503, "busy");
@@ -168,8 +168,8 @@ fn a_user_has_a_quarter_of_the_room_for_large_bodies_and_an_address_three() {
         .put_transaction(&transaction_id("small"), ROOT, &[])
         .expect(201);
 
-    let _others = ["eve", "max"].map(|user| Crowd::put(&server, THERE, user).is_under_way());
-    Crowd::put(&server, THERE, "ada").is_refused(1, THIS_ADDRESS);
+    let _others = ["eve", "max"].map(|user| Crowd::put(&server, THERE, user).under_way());
+    Crowd::put(&server, THERE, "ada").refused(1, THIS_ADDRESS);
     let (path, body) = large("of bob");
     server.device("bob").put(&path, &body).expect(201);
 }
