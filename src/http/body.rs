@@ -35,11 +35,11 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    /// Adds these, and never makes the memory larger than it has a place for.
-    fn extend(&mut self, bytes: &[u8], limit: usize, room: &Room, who: Who) -> Result<(), Full> {
+    /// Adds these, and never makes the memory larger than it has a place for, nor than all of it will be.
+    fn extend(&mut self, bytes: &[u8], most: usize, room: &Room, who: Who) -> Result<(), Full> {
         let (length, before) = (self.bytes.len() + bytes.len(), self.bytes.capacity());
         if length > before {
-            let after = length.max((2 * before).min(limit));
+            let after = length.max((2 * before).min(most));
             if after > limits::SMALL_BODY {
                 match &mut self.place {
                     Some(place) => place.widen(after - before)?,
@@ -73,6 +73,7 @@ fn worth(bytes: usize) -> Duration {
 /// The body of a request, read at most once.
 pub struct Body {
     payload: Payload,
+    announced: Option<u64>,
     received: u64,
     /// The length after which nothing is asked of actix any more.
     whole: Option<u64>,
@@ -107,6 +108,7 @@ impl Body {
         let whole = announced(headers).filter(|_| upgrade);
         Self {
             payload,
+            announced: announced(headers),
             received: 0,
             whole,
             stall: site.settings.body_stall,
@@ -182,11 +184,13 @@ impl Body {
         over: fn(u64) -> Problem,
     ) -> Result<Gathered, Problem> {
         let mut gathered = Gathered::default();
+        let announced = self.announced.and_then(|bytes| usize::try_from(bytes).ok());
+        let most = announced.map_or(limit, |bytes| bytes.min(limit));
         while let Some(bytes) = self.next().await? {
             if gathered.bytes.len() + bytes.len() > limit {
                 return Err(over(limit as u64));
             }
-            gathered.extend(&bytes, limit, &self.room, self.who)?;
+            gathered.extend(&bytes, most, &self.room, self.who)?;
         }
         Ok(gathered)
     }
@@ -240,6 +244,7 @@ mod tests {
             payload: Payload::Stream {
                 payload: Box::pin(payload),
             },
+            announced: None,
             received: 0,
             whole: None,
             stall: Duration::from_secs(60),

@@ -296,8 +296,9 @@ pub const HEAD_BYTES: usize = 16 << 10;
 /// as many as anybody has devices of usual ones. Who finds none is told 503 `busy`.
 pub const GATHERED_BYTES: usize = 64 << 20;
 
-/// What one user may have of it: one of the largest transactions, or two that name as many chunks as may be.
-pub const GATHERED_PART: Part = Part(1, 4);
+/// What one user may have of it: two of the largest transactions, or four questions about as many ids as may
+/// be. Who has the rest of an address's part can send one of the largest transactions even so.
+pub const GATHERED_PART: Part = Part(1, 2);
 
 /// A body up to this size always has room.
 pub const SMALL_BODY: usize = 16 << 10;

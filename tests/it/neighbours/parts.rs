@@ -50,14 +50,14 @@ impl Crowd {
     }
 
     /// A transaction as long as may be, but for the last byte.
-    fn put(server: &Server, from: Ipv4Addr, user: &str) -> Self {
+    fn put(server: &Server, from: Ipv4Addr, user: &str, many: usize) -> Self {
         let length = 16 << 20;
         let head = format!(
             "PUT /0.1/{}/transactions/{} HTTP/1.1\r\ncontent-length: {length}",
             user_id(user),
             transaction_id("half sent")
         );
-        Self::begin(server, from, 1, &head, &vec![b' '; length - 1])
+        Self::begin(server, from, many, &head, &vec![b' '; length - 1])
     }
 
     fn answered(&self) -> usize {
@@ -152,14 +152,14 @@ fn a_user_has_half_of_the_places_to_wait_in_and_an_address_three_quarters() {
 }
 
 #[test]
-fn a_user_has_a_quarter_of_the_room_for_large_bodies_and_an_address_three() {
+fn a_user_has_half_of_the_room_for_large_bodies_and_an_address_three_quarters() {
     let server = Server::start();
     let large = |name: &str| {
         let spaces = format!("{{{}", " ".repeat(15 << 20));
         let body = transaction_json(ROOT, &[]).replacen('{', &spaces, 1);
         (format!("transactions/{}", transaction_id(name)), body)
     };
-    let _mallory = Crowd::put(&server, THERE, "mallory").under_way();
+    let _mallory = Crowd::put(&server, THERE, "mallory", 2).under_way();
     let mut device = server.device("mallory");
     let (path, body) = large("of mallory");
     let refused = device.put(&path, &body).expect_refusal(503, "busy");
@@ -168,8 +168,8 @@ fn a_user_has_a_quarter_of_the_room_for_large_bodies_and_an_address_three() {
         .put_transaction(&transaction_id("small"), ROOT, &[])
         .expect(201);
 
-    let _others = ["eve", "max"].map(|user| Crowd::put(&server, THERE, user).under_way());
-    Crowd::put(&server, THERE, "ada").refused(1, THIS_ADDRESS);
+    let _eve = Crowd::put(&server, THERE, "eve", 1).under_way();
+    Crowd::put(&server, THERE, "ada", 1).refused(1, THIS_ADDRESS);
     let (path, body) = large("of bob");
     server.device("bob").put(&path, &body).expect(201);
 }
