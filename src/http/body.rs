@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderMap};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -13,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::blocking::aside;
 use super::problem::Problem;
+use super::turn::Turn;
 use crate::model::limits;
 use crate::wire::Code;
 
@@ -93,6 +93,7 @@ pub struct Body {
     whole: Option<u64>,
     stall: Duration,
     room: Room,
+    turn: Turn,
     state: State,
 }
 
@@ -106,7 +107,13 @@ enum State {
 
 impl Body {
     /// The body that comes with these headers. It may stall for so long, and is gathered in this room.
-    pub fn new(payload: Payload, headers: &HeaderMap, stall: Duration, room: &Room) -> Self {
+    pub fn new(
+        payload: Payload,
+        headers: &HeaderMap,
+        stall: Duration,
+        room: &Room,
+        turn: &Turn,
+    ) -> Self {
         // A request says that it has a body (RFC 9112, 6.3); to actix the rest of a connection may
         // be one too, after a CONNECT or an upgrade.
         let has_one = announced(headers).is_some_and(|bytes| bytes > 0)
@@ -120,6 +127,7 @@ impl Body {
             whole,
             stall,
             room: room.clone(),
+            turn: turn.clone(),
             state,
         }
     }
@@ -147,14 +155,14 @@ impl Body {
                 self.state = State::Ended;
                 Ok(None)
             }
-            Ok(Some(Err(error))) => {
+            Ok(Some(Err(_))) => {
                 self.state = State::Broken;
-                Err(match error {
-                    PayloadError::EncodingCorrupted => {
-                        Problem::new(Code::IncompleteBody, "the body's chunked framing is broken")
-                    }
-                    _ => Problem::new(Code::IncompleteBody, "the body ended before it was whole"),
-                })
+                let detail = if self.turn.is_body_broken() {
+                    "the body's chunked framing is broken"
+                } else {
+                    "the body ended before it was whole"
+                };
+                Err(Problem::new(Code::IncompleteBody, detail))
             }
             Err(_) => {
                 self.state = State::Broken;
@@ -196,12 +204,10 @@ impl Body {
         let mut left = limits::DRAIN_BYTES;
         while self.state == State::Open {
             match timeout_at(deadline, self.payload.next()).await {
-                Ok(Some(Ok(bytes))) => {
-                    left = left.saturating_sub(bytes.len() as u64);
-                    if left == 0 {
-                        self.state = State::Broken;
-                    }
-                }
+                Ok(Some(Ok(bytes))) => match left.checked_sub(bytes.len() as u64) {
+                    Some(less) => left = less,
+                    None => self.state = State::Broken,
+                },
                 Ok(None) => self.state = State::Ended,
                 Ok(Some(Err(_))) | Err(_) => self.state = State::Broken,
             }

@@ -6,11 +6,11 @@ use actix_web::http::header;
 
 use super::blocking::{blocking, lock, lock_known, lock_now, outcome};
 use super::body::{Body, Share};
-use super::connection::Turn;
 use super::content::{self, CHANGING, IMMUTABLE, Resource, Source, json_answer};
 use super::gather;
 use super::problem::Problem;
 use super::threads::{Begun, begin};
+use super::turn::Turn;
 use super::{Answer, Site};
 use crate::disk::Mode;
 use crate::model::{ChunkId, UserId, limits};

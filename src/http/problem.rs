@@ -121,6 +121,11 @@ impl Problem {
     /// The answer.
     pub fn respond(self) -> HttpResponse {
         let status = status(self.0.code, self.0.head.is_some());
+        self.respond_with(status)
+    }
+
+    /// The same with another status than its code has: of a head that is too long.
+    pub fn respond_with(self, status: StatusCode) -> HttpResponse {
         let mut response = HttpResponse::build(status);
         response
             .insert_header((header::CONTENT_TYPE, PROBLEM_JSON))
@@ -129,23 +134,6 @@ impl Problem {
             response.insert_header((name.clone(), value.as_ref()));
         }
         response.body(super::content::json(&self.message(status)))
-    }
-
-    /// The answer as it goes over the wire, for where there is no request that it could be one to. It says
-    /// that the connection ends.
-    pub fn bare(self, status: StatusCode) -> Vec<u8> {
-        let body = super::content::json(&self.message(status));
-        let head = format!(
-            "HTTP/1.1 {status}\r\n\
-             content-type: {PROBLEM_JSON}\r\n\
-             content-length: {}\r\n\
-             connection: close\r\n\
-             cache-control: no-store\r\n\
-             referrer-policy: no-referrer\r\n\
-             x-content-type-options: nosniff\r\n\r\n",
-            body.len()
-        );
-        [head.as_bytes(), &body].concat()
     }
 
     fn message(self, status: StatusCode) -> ProblemMessage {
@@ -170,6 +158,10 @@ impl From<Miss> for Problem {
     fn from(miss: Miss) -> Self {
         match miss {
             Miss::NotFound => Problem::new(Code::NotFound, "there is nothing by this path"),
+            Miss::TwoSlashes => Problem::new(
+                Code::NotFound,
+                "there is nothing by this path, in which two slashes stand side by side; should it be one?",
+            ),
             Miss::MalformedId(malformed) => malformed.into(),
             Miss::PercentEncoded => Problem::new(
                 Code::MalformedId,
