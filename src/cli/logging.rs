@@ -14,7 +14,7 @@ use crate::http::ACCESS;
 use crate::model::{UserId, limits};
 
 /// What is shown unless `RUST_LOG` says otherwise.
-const DEFAULT: &str = "info,actix_server=warn,actix_http=warn";
+const DEFAULT: &str = "info,actix_http=warn";
 
 /// What stands before a user's id in a path, be it of the box or of a request.
 const BEFORE_A_USER: [&str; 4] = ["users/", "tmp/", "trash/", "0.1/"];

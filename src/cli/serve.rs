@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use futures_util::future::select;
@@ -31,7 +31,7 @@ const OTHER_FILES: u64 = 4;
 ///
 /// Says on stdout, once it listens: `mentat-sync VERSION serves DIR at http://ADDRESS:PORT`, with
 /// `, ` between several addresses. SIGTERM and Ctrl-C end it when what is in flight is done; a second
-/// one at once. What it logs, on stderr, is chosen by RUST_LOG (`RUST_LOG=warn` is without the access
+/// one, later than a second after the first, at once. SIGHUP does nothing. What it logs, on stderr, is chosen by RUST_LOG (`RUST_LOG=warn` is without the access
 /// log).
 #[derive(Args)]
 pub struct Serve {
@@ -165,6 +165,10 @@ impl Serve {
     }
 
     fn run_with(&self, log: &Log) -> Result<(), Failure> {
+        let system = actix_web::rt::System::new();
+        system
+            .block_on(async { outlive_hangups() })
+            .map_err(no_signals)?;
         let store = Arc::new(self.open()?);
         let connections = self.connections();
         clear_in_background(&store);
@@ -189,7 +193,7 @@ impl Serve {
             shutdown: self.shutdown_timeout,
         };
         let site = Arc::new(Site::new(store, settings));
-        actix_web::rt::System::new().block_on(self.serve(site, &options, log.clone()))
+        system.block_on(self.serve(site, &options, log.clone()))
     }
 
     fn open(&self) -> Result<Store, Failure> {
@@ -219,15 +223,14 @@ impl Serve {
         log: Log,
     ) -> Result<(), Failure> {
         // Before anybody can know that it listens.
-        let stop = stop_signals(log)
-            .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+        let stop = stop_signals(log).map_err(no_signals)?;
         let watch = Arc::clone(&site.watch);
         let stop = async move {
             stop.await;
             // Those who wait for a head have nothing in flight.
             watch.close();
         };
-        let server = Server::bind(site, &self.listen, options, stop)
+        let server = Server::bind(&site, &self.listen, options, stop)
             .map_err(|(listener, error)| cannot_listen(&listener, &error))?;
         // The format of this line is a promise: scripts wait for it, and read the port from it.
         let line = format!(
@@ -288,15 +291,34 @@ fn raise_open_files() -> u64 {
     reached.unwrap_or(u64::MAX)
 }
 
-/// Done at the first SIGTERM or SIGINT; a second one ends the process at once.
+/// Takes SIGHUP, which would end the process, from now on.
+fn outlive_hangups() -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    actix_web::rt::spawn(async move {
+        while hangup.recv().await.is_some() {
+            log::info!("SIGHUP: there is nothing to do, and it goes on");
+        }
+    });
+    Ok(())
+}
+
+fn no_signals(error: io::Error) -> Failure {
+    Failure::failed(format!("cannot listen for signals: {error}"))
+}
+
+/// Done at the first SIGTERM or SIGINT. Another one within [`limits::SAME_SIGNAL`] is the same; a later one
+/// ends the process at once.
 fn stop_signals(log: Log) -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
         either(&mut terminate, &mut interrupt).await;
         log::info!("stopping: what is in flight may end");
+        let first = Instant::now();
         actix_web::rt::spawn(async move {
-            either(&mut terminate, &mut interrupt).await;
+            while first.elapsed() < limits::SAME_SIGNAL {
+                either(&mut terminate, &mut interrupt).await;
+            }
             log::warn!("stopped at once");
             log.flush();
             std::process::exit(1);

@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::blocking::aside;
-use super::connection::Turn;
 use super::content::{self, CHANGING, Resource, Source, json_answer};
 use super::problem::Problem;
+use super::turn::Turn;
 use super::{Answer, Site};
 use crate::wire::{JSON, VersionMessage};
 

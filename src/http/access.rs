@@ -10,7 +10,7 @@ use actix_web::dev::Payload;
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 
-use super::connection::Turn;
+use super::turn::Turn;
 
 /// What `RUST_LOG` calls these lines.
 pub const ACCESS: &str = "access";

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderMap};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -13,6 +12,7 @@ use super::Site;
 use super::blocking::aside;
 use super::problem::Problem;
 use super::rooms::{Full, Place, Room, Who};
+use super::turn::Turn;
 use crate::model::limits;
 use crate::wire::Code;
 
@@ -85,6 +85,7 @@ pub struct Body {
     behind: Duration,
     room: Room,
     who: Who,
+    turn: Turn,
     state: State,
 }
 
@@ -97,8 +98,8 @@ enum State {
 }
 
 impl Body {
-    /// The body that comes with these headers, from this one.
-    pub fn new(site: &Site, payload: Payload, headers: &HeaderMap, who: Who) -> Self {
+    /// The body that comes with these headers, from this one, on the connection of this turn.
+    pub fn new(site: &Site, payload: Payload, headers: &HeaderMap, who: Who, turn: &Turn) -> Self {
         // A request says that it has a body (RFC 9112, 6.3); to actix the rest of a connection may
         // be one too, after a CONNECT or an upgrade.
         let has_one = announced(headers).is_some_and(|bytes| bytes > 0)
@@ -116,6 +117,7 @@ impl Body {
             behind: Duration::ZERO,
             room: site.rooms.bodies.clone(),
             who,
+            turn: turn.clone(),
             state,
         }
     }
@@ -153,14 +155,14 @@ impl Body {
                 self.state = State::Ended;
                 Ok(None)
             }
-            Ok(Some(Err(error))) => {
+            Ok(Some(Err(_))) => {
                 self.state = State::Broken;
-                Err(match error {
-                    PayloadError::EncodingCorrupted => {
-                        Problem::new(Code::IncompleteBody, "the body's chunked framing is broken")
-                    }
-                    _ => Problem::new(Code::IncompleteBody, "the body ended before it was whole"),
-                })
+                let detail = if self.turn.is_body_broken() {
+                    "the body's chunked framing is broken"
+                } else {
+                    "the body ended before it was whole"
+                };
+                Err(Problem::new(Code::IncompleteBody, detail))
             }
             Err(_) => {
                 self.state = State::Broken;
@@ -209,12 +211,10 @@ impl Body {
         let mut left = limits::DRAIN_BYTES;
         while self.state == State::Open {
             match timeout_at(deadline, self.payload.next()).await {
-                Ok(Some(Ok(bytes))) => {
-                    left = left.saturating_sub(bytes.len() as u64);
-                    if left == 0 {
-                        self.state = State::Broken;
-                    }
-                }
+                Ok(Some(Ok(bytes))) => match left.checked_sub(bytes.len() as u64) {
+                    Some(less) => left = less,
+                    None => self.state = State::Broken,
+                },
                 Ok(None) => self.state = State::Ended,
                 Ok(Some(Err(_))) | Err(_) => self.state = State::Broken,
             }
@@ -236,7 +236,7 @@ mod tests {
         let next = move |left: usize| async move {
             let left = left.checked_sub(1)?;
             sleep(pause).await;
-            let piece: Result<Bytes, PayloadError> = Ok(vec![b'x'; piece].into());
+            let piece: Result<Bytes, actix_web::error::PayloadError> = Ok(vec![b'x'; piece].into());
             Some((piece, left))
         };
         let payload = stream::unfold(pieces, next);
@@ -252,6 +252,7 @@ mod tests {
             behind: Duration::ZERO,
             room: super::super::rooms::Rooms::new(1).bodies,
             who: Who::default(),
+            turn: Turn::new(false),
             state: State::Open,
         }
     }

@@ -6,12 +6,12 @@ use actix_web::http::header;
 
 use super::blocking::{blocking, lock, lock_known, lock_now, outcome};
 use super::body::Body;
-use super::connection::Turn;
 use super::content::{self, CHANGING, IMMUTABLE, Resource, Source, json_answer};
 use super::gather;
 use super::problem::Problem;
 use super::rooms::Place;
 use super::threads::{Begun, begin};
+use super::turn::Turn;
 use super::{Answer, Site};
 use crate::disk::Mode;
 use crate::model::{ChunkId, UserId, limits};

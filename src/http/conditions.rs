@@ -24,9 +24,7 @@ pub enum Wanted {
 /// What a `GET` or `HEAD` of a resource with this tag and length wants, in the RFC's order of
 /// evaluation (13.2.2). `ranges` says whether ranges are served of it, and to this method.
 pub fn wanted(headers: &HeaderMap, tag: &str, bytes: u64, ranges: bool) -> Wanted {
-    if let Some(holds) = any_of(headers, header::IF_MATCH, tag, Comparison::Strong)
-        && !holds
-    {
+    if !may_change(headers, tag) {
         return Wanted::Failed;
     }
     if holds(headers, tag) {
@@ -49,6 +47,11 @@ pub fn wanted(headers: &HeaderMap, tag: &str, bytes: u64, ranges: bool) -> Wante
 /// Whether `If-None-Match` names this tag: the client has it.
 pub fn holds(headers: &HeaderMap, tag: &str) -> bool {
     any_of(headers, header::IF_NONE_MATCH, tag, Comparison::Weak) == Some(true)
+}
+
+/// Whether `If-Match` lets a request go on with what has this tag.
+pub fn may_change(headers: &HeaderMap, tag: &str) -> bool {
+    any_of(headers, header::IF_MATCH, tag, Comparison::Strong).unwrap_or(true)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

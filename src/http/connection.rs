@@ -3,57 +3,45 @@
 //! actix decodes a pipelined request while the one before it is still being answered, and then writes
 //! that answer as if it were to the later request: the answer to a GET that a HEAD follows loses its
 //! body, and every answer before a `Connection: close` says that it is the last. So a [`Connection`]
-//! hands out the bytes of one request, and those of the next when its answer is on its way.
+//! hands out the bytes of one request, and those of the next when its answer has gone out.
 //!
-//! It also ends where nobody else looks: when the head of a request does not come to its end in time
-//! (actix times the first one only), and when a client does not take its answer.
+//! What is no request at all actix refuses by itself, with an empty body, behind whatever it is writing
+//! just then. So it never sees any: a head is handed out when it is whole and [`sound`], and of a body
+//! in chunks only what is one. In the place of anything else goes a request of our own, which the service
+//! knows by its [`Turn`], whatever its bytes: it is answered, when it is its turn, with a refusal that says why.
 //!
-//! What is no request at all actix refuses by itself, with an empty body; such an answer is replaced by one
-//! that says why, as all refusals do.
+//! It also ends where nobody else looks: when the head of a request does not come to its end in time,
+//! when no other request comes, when a client does not take its answer, and when the server stops.
 //!
 //! And it sends parts of files that are in memory without a copy of our own, see [`Turn::send`].
 
-use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use actix_web::dev::RequestHead;
-use actix_web::http::{ConnectionType, Method, StatusCode, header};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::body::announced;
-use super::framing::{ChunkedEnd, Found, HeadEnd};
-use super::problem::Problem;
+use super::framing::Found;
+use super::life::Life;
+use super::open::Open;
 use super::rooms::Place;
 use super::socket::Socket;
-use crate::disk::Handle;
-use crate::wire::Code;
+use super::sound::sound;
+use super::turn::{Phase, Refusal, Shared, Turn};
+use crate::model::limits;
 
 /// How much of the next request is read while one is being answered: enough to notice that the client
 /// is gone, and for most a whole request.
 const AHEAD: usize = 4096;
 
-/// What is handed out in place of the first byte that is wrong in a head: actix takes it nowhere, and
-/// refuses the request, after what is still to be answered.
-pub(super) const WRONG: u8 = 0;
-
-/// What is said to a client whose first request does not come to its end.
-fn too_slow() -> Vec<u8> {
-    let detail = "the head of the request did not come in time";
-    Problem::new(Code::Timeout, detail).bare(StatusCode::REQUEST_TIMEOUT)
-}
-
-/// What is said where actix, which knows of no codes, has only a status for what is no request.
-fn malformed(status: StatusCode) -> Vec<u8> {
-    let detail = "this is no request of HTTP/1.1, or has more of a head than is taken";
-    Problem::new(Code::MalformedRequest, detail).bare(status)
-}
+/// What is handed out in the place of what is no request. What it asks for does not matter.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+/// The same where a HEAD was meant, whose answer has no body.
+const STAND_IN_HEAD: &[u8] = b"HEAD / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 
 /// How long things may take that a client decides on.
 #[derive(Clone, Copy, Debug)]
@@ -64,310 +52,59 @@ pub struct Patience {
     pub taking: Duration,
 }
 
-/// Whose turn it is on a connection: what its [`Connection`] and the service of its requests share.
-#[derive(Clone)]
-pub struct Turn(Rc<RefCell<Shared>>);
-
-struct Shared {
-    phase: Phase,
-    /// The request whose body is being handed out has been answered already.
-    answered: bool,
-    /// Whoever waits for the turn of what has been read ahead.
-    reader: Option<Waker>,
-    /// The client has said its last word: it is gone, or only listens.
-    silent: bool,
-    /// Whoever waits for that.
-    listener: Option<Waker>,
-    outgoing: Outgoing,
-    /// How much of files has gone out for the answer at hand.
-    sent: u64,
-}
-
-/// A part of a file that is to go out after what was written.
-enum Outgoing {
-    Nothing,
-    Part {
-        file: Handle,
-        offset: u64,
-        left: usize,
-        body: Option<Waker>,
-    },
-    /// It has gone out, but for so many bytes, which the system can only send as others do.
-    Sent {
-        left: usize,
-    },
-}
-
-enum Phase {
-    /// The head of a request.
-    Head(HeadEnd),
-    /// A whole head has been handed out, and nobody has said yet what follows.
-    Decoding,
-    /// So many bytes of a body.
-    Body(u64),
-    /// A body in chunks.
-    Chunked(ChunkedEnd),
-    /// The request is whole: what comes belongs to the next.
-    Answering,
-    /// What was handed out of a head ended with [`WRONG`].
-    WrongHead,
-    /// A body's framing does not end, which actix would go on reading.
-    WrongBody,
-    /// The connection ends with this answer.
-    Last,
-}
-
-impl Turn {
-    fn new() -> Self {
-        Self(Rc::new(RefCell::new(Shared {
-            phase: Phase::Head(HeadEnd::default()),
-            answered: false,
-            reader: None,
-            silent: false,
-            listener: None,
-            outgoing: Outgoing::Nothing,
-            sent: 0,
-        })))
-    }
-
-    /// Waits until the client has said its last word. One that is gone looks like that, and so does
-    /// one that only listens: whoever makes it wait answers at once, and both are served.
-    pub async fn silence(&self) {
-        poll_fn(|context| {
-            let mut shared = self.0.borrow_mut();
-            if shared.silent {
-                return Poll::Ready(());
-            }
-            shared.listener = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// Sends this part of a file after what was written before, from the system's own memory
-    /// (sendfile(2)); says how much of it was sent. For the body of an answer to wait in: all of it is
-    /// sent, or nothing where the file system has no such call.
-    pub async fn send(&self, file: Handle, offset: u64, length: usize) -> usize {
-        self.0.borrow_mut().outgoing = Outgoing::Part {
-            file,
-            offset,
-            left: length,
-            body: None,
-        };
-        let left = poll_fn(|context| {
-            let mut shared = self.0.borrow_mut();
-            match &mut shared.outgoing {
-                Outgoing::Part { body, .. } => {
-                    *body = Some(context.waker().clone());
-                    Poll::Pending
-                }
-                Outgoing::Sent { left } => Poll::Ready(*left),
-                Outgoing::Nothing => Poll::Ready(length),
-            }
-        })
-        .await;
-        self.0.borrow_mut().outgoing = Outgoing::Nothing;
-        length - left
-    }
-
-    /// A request has been decoded, and this is its head.
-    pub fn begin(&self, head: &RequestHead) {
-        let mut shared = self.0.borrow_mut();
-        shared.answered = false;
-        shared.sent = 0;
-        shared.phase = if head.method == Method::CONNECT {
-            Phase::Last
-        } else if head.headers().contains_key(header::TRANSFER_ENCODING) {
-            Phase::Chunked(ChunkedEnd::default())
-        } else {
-            match announced(head.headers()) {
-                None | Some(0) => Phase::Answering,
-                Some(bytes) => Phase::Body(bytes),
-            }
-        };
-        shared.wake();
-    }
-
-    /// How many bytes of files [`Turn::send`] has sent for the answer at hand.
-    pub fn sent(&self) -> u64 {
-        self.0.borrow().sent
-    }
-
-    /// Whether something is to go out after what is written now.
-    fn has_more(&self) -> bool {
-        matches!(self.0.borrow().outgoing, Outgoing::Part { .. })
-    }
-
-    /// Its answer is there; `last` if no other request is to be answered on this connection.
-    pub fn end(&self, last: bool) {
-        let mut shared = self.0.borrow_mut();
-        shared.answered = true;
-        match shared.phase {
-            _ if last => shared.phase = Phase::Last,
-            Phase::Answering => shared.phase = Phase::Head(HeadEnd::default()),
-            // The rest of its body comes first.
-            _ => {}
-        }
-        shared.wake();
-    }
-}
-
-/// Whether no other request is to be answered after the one with this head.
-pub fn is_last(head: &RequestHead) -> bool {
-    head.method == Method::CONNECT || head.connection_type() != ConnectionType::KeepAlive
-}
-
-/// Whether the system has no such call for this file, as some file systems have not.
-fn is_refusal(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP]
-        .iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
-impl Shared {
-    fn wake(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
-    }
-
-    fn be_silent(&mut self) {
-        self.silent = true;
-        if let Some(listener) = self.listener.take() {
-            listener.wake();
-        }
-    }
-
-    /// Sends some more of the part of a file, if there is one.
-    fn send_on<S: Socket>(
-        &mut self,
-        stream: &S,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        let Outgoing::Part {
-            file,
-            offset,
-            left,
-            body,
-        } = &mut self.outgoing
-        else {
-            return Poll::Ready(Ok(()));
-        };
-        let refused = match file.descriptor() {
-            None => true,
-            Some(descriptor) => {
-                match ready!(stream.poll_send_file(context, descriptor, *offset, *left)) {
-                    // It was longer when it was opened: the answer must not look like a whole one.
-                    Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-                    Ok(sent) => {
-                        *offset += sent as u64;
-                        *left -= sent;
-                        self.sent += sent as u64;
-                        false
-                    }
-                    Err(cannot) if is_refusal(&cannot) => true,
-                    Err(other) => return Poll::Ready(Err(other)),
-                }
-            }
-        };
-        if refused || *left == 0 {
-            let (left, body) = (*left, body.take());
-            self.outgoing = Outgoing::Sent { left };
-            body.into_iter().for_each(Waker::wake);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Whether bytes may be handed out.
-    fn is_open(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Head(_) | Phase::Body(_) | Phase::Chunked(_)
-        )
-    }
-
-    /// How many of these bytes belong to what is being handed out now: at least one, or else what
-    /// comes is wrong, as it may also be after those.
-    fn take(&mut self, bytes: &[u8]) -> usize {
-        let (taken, ended) = match &mut self.phase {
-            Phase::Head(head) => {
-                let (taken, next) = match head.find(bytes) {
-                    Found::More => return bytes.len(),
-                    Found::End(end) => (end, Phase::Decoding),
-                    Found::Wrong(at) => (at, Phase::WrongHead),
-                };
-                self.phase = next;
-                return taken;
-            }
-            Phase::Body(left) => {
-                let taken =
-                    usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
-                *left -= taken as u64;
-                (taken, *left == 0)
-            }
-            Phase::Chunked(chunked) => match chunked.find(bytes) {
-                Found::End(end) => (end, true),
-                Found::More => (bytes.len(), false),
-                Found::Wrong(at) => {
-                    self.phase = Phase::WrongBody;
-                    return at;
-                }
-            },
-            _ => (0, false),
-        };
-        if ended {
-            self.phase = if self.answered {
-                Phase::Head(HeadEnd::default())
-            } else {
-                Phase::Answering
-            };
-        }
-        taken
-    }
-
-    /// Hands out what no head has, where the last bytes taken end before something wrong: there is
-    /// room for it, since that was read into the buffer too.
-    fn end_wrong_head(&self, buffer: &mut ReadBuf<'_>) {
-        if matches!(self.phase, Phase::WrongHead) {
-            buffer.put_slice(&[WRONG]);
-        }
-    }
-}
-
 /// A stream of requests, each handed out when the one before it has its answer.
 pub struct Connection<S> {
     stream: S,
     turn: Turn,
-    /// What has been read and belongs to the next request.
+    open: Open,
+    number: u64,
+    /// What has been read and not been handed out.
     ahead: BytesMut,
     patience: Patience,
-    /// No answer has been written yet.
+    /// No head has been handed out yet.
     fresh: bool,
-    /// All that has been written has gone out: what comes next is the beginning of an answer.
-    flushed: bool,
-    /// What is still to go out in place of an answer of actix's own.
-    instead: Bytes,
-    reading: Option<Pin<Box<Sleep>>>,
+    /// What is waited for at most until then.
+    awaited: Option<(Awaited, Instant)>,
+    timer: Option<Pin<Box<Sleep>>>,
     writing: Option<Pin<Box<Sleep>>>,
     /// Its own among all connections.
     place: Option<Place>,
+    life: Life,
+    /// Our side is closed.
+    closed: bool,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    /// The end of a head, or the first one.
+    Head,
+    /// Another request.
+    Request,
+    /// Another request, from a client that does not know yet that the server stops.
+    LastRequest,
+    /// The client's end, once ours has come.
+    Close,
 }
 
 impl<S: Socket> Connection<S> {
-    /// A connection that has just been accepted.
-    pub fn new(stream: S, patience: Patience) -> Self {
+    /// A connection that has just been accepted, one of these.
+    pub fn new(stream: S, patience: Patience, open: &Open) -> Self {
+        let (number, turn) = open.enter();
         Self {
             stream,
-            turn: Turn::new(),
+            turn,
+            open: open.clone(),
+            number,
             ahead: BytesMut::new(),
             patience,
             fresh: true,
-            flushed: true,
-            instead: Bytes::new(),
-            reading: None,
+            awaited: None,
+            timer: None,
             writing: None,
             place: None,
+            life: Life::default(),
+            closed: false,
         }
     }
 
@@ -382,8 +119,79 @@ impl<S: Socket> Connection<S> {
         self.turn.clone()
     }
 
-    /// Reads what may be handed out now.
-    fn read_on(
+    /// Gathers the head of a request, and hands it out when it is whole.
+    fn read_head(
+        &mut self,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while let Phase::Head(end) = &mut shared.phase {
+            let looked_at = end.length();
+            match end.find(&self.ahead[looked_at..]) {
+                Found::More => {}
+                Found::End(more) => match sound(&self.ahead[..looked_at + more]) {
+                    Ok(()) => shared.phase = Phase::Handing(looked_at + more),
+                    Err(refusal) => self.refuse(shared, refusal),
+                },
+                Found::Wrong(_) => {
+                    let refusal = end.refusal();
+                    self.refuse(shared, refusal);
+                }
+            }
+            if !matches!(shared.phase, Phase::Head(_)) {
+                break;
+            }
+            let before = buffer.filled().len();
+            match Pin::new(&mut self.stream).poll_read(context, buffer) {
+                Poll::Ready(read) => read?,
+                Poll::Pending if ready!(self.time_head(shared, context)) => continue,
+                Poll::Pending => return Poll::Ready(Ok(())),
+            }
+            let read = &buffer.filled()[before..];
+            if read.is_empty() {
+                self.life.is_half();
+                return Poll::Ready(Ok(()));
+            }
+            if self.ahead.is_empty() && shared.is_one_head(read) {
+                // Most come like that, and are where they should be already.
+                self.fresh = false;
+                return Poll::Ready(Ok(()));
+            }
+            self.ahead.extend_from_slice(read);
+            buffer.set_filled(before);
+        }
+        self.hand_out(shared, buffer);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Something else is handed out in the place of what has come, and answered with this. Nothing that
+    /// comes after it is looked at.
+    fn refuse(&mut self, shared: &mut Shared, refusal: Refusal) {
+        let begun = self.ahead.iter().position(|byte| !b"\r\n".contains(byte));
+        let is_head = self.ahead[begun.unwrap_or(0)..].starts_with(b"HEAD ");
+        let stand_in = if is_head { STAND_IN_HEAD } else { STAND_IN };
+        self.ahead = stand_in.into();
+        shared.refusal = Some(refusal);
+        shared.phase = Phase::Handing(stand_in.len());
+    }
+
+    /// Hands out some more of a head.
+    fn hand_out(&mut self, shared: &mut Shared, buffer: &mut ReadBuf<'_>) {
+        if let Phase::Handing(left) = &mut shared.phase {
+            let length = (*left).min(buffer.remaining());
+            buffer.put_slice(&self.ahead[..length]);
+            self.ahead.advance(length);
+            *left -= length;
+            if *left == 0 {
+                self.fresh = false;
+                shared.phase = Phase::Decoding;
+            }
+        }
+    }
+
+    /// Hands out some of a body.
+    fn read_body(
         &mut self,
         shared: &mut Shared,
         context: &mut Context<'_>,
@@ -391,83 +199,93 @@ impl<S: Socket> Connection<S> {
     ) -> Poll<io::Result<()>> {
         if !self.ahead.is_empty() {
             let length = self.ahead.len().min(buffer.remaining());
-            let taken = shared.take(&self.ahead[..length]);
+            let taken = shared.take_body(&self.ahead[..length]);
             buffer.put_slice(&self.ahead[..taken]);
             self.ahead.advance(taken);
-            shared.end_wrong_head(buffer);
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        match Pin::new(&mut self.stream).poll_read(context, buffer) {
-            Poll::Ready(read) => read?,
-            Poll::Pending => return self.time_head(shared, context),
-        }
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let read = &buffer.filled()[before..];
-        if !read.is_empty() {
-            let taken = shared.take(read);
-            self.ahead.extend_from_slice(&read[taken..]);
-            buffer.set_filled(before + taken);
-            shared.end_wrong_head(buffer);
+        if read.is_empty() {
+            self.life.is_half();
         }
+        let taken = shared.take_body(read);
+        self.ahead.extend_from_slice(&read[taken..]);
+        buffer.set_filled(before + taken);
         Poll::Ready(Ok(()))
     }
 
-    /// Sees to it that a head that has begun, or the first, comes to its end. A connection that is
-    /// idle between two requests is for actix to end.
-    fn time_head(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &shared.phase {
-            Phase::Head(head) if self.fresh || head.has_begun() => {}
-            _ => {
-                self.reading = None;
-                return Poll::Pending;
+    /// Sees to it that a head that has begun comes to its end, and that nobody is waited for too long:
+    /// done when the time is up. Whether there is something to be said about that.
+    fn time_head(&mut self, shared: &mut Shared, context: &mut Context<'_>) -> Poll<bool> {
+        let begun = matches!(&shared.phase, Phase::Head(end) if end.has_begun());
+        let (awaited, patience) = match (begun, shared.is_stopping()) {
+            (false, true) => (Awaited::LastRequest, limits::LAST_REQUEST),
+            (false, false) if !self.fresh => (Awaited::Request, limits::KEEP_ALIVE),
+            _ => (Awaited::Head, self.patience.head),
+        };
+        ready!(self.wait_for(awaited, patience, context));
+        if awaited == Awaited::Head {
+            self.refuse(shared, Refusal::TooSlow);
+        }
+        Poll::Ready(awaited == Awaited::Head)
+    }
+
+    /// Done when this has been waited for so long.
+    fn wait_for(
+        &mut self,
+        awaited: Awaited,
+        patience: Duration,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        let until = match self.awaited {
+            Some((before, until)) if before == awaited => until,
+            _ => Instant::now() + patience,
+        };
+        self.awaited = Some((awaited, until));
+        let timer = (self.timer).get_or_insert_with(|| Box::pin(sleep_until(until)));
+        // Most waits end soon: a timer that rings too early is set anew then, and not for each.
+        if timer.deadline() > until {
+            timer.as_mut().reset(until);
+        }
+        loop {
+            ready!(timer.as_mut().poll(context));
+            if timer.deadline() >= until {
+                return Poll::Ready(());
             }
+            timer.as_mut().reset(until);
         }
-        let patience = self.patience.head;
-        let timer = self
-            .reading
-            .get_or_insert_with(|| Box::pin(sleep(patience)));
-        ready!(timer.as_mut().poll(context));
-        if self.fresh {
-            // Best effort: it is closed in any case.
-            let _ = Pin::new(&mut self.stream).poll_write(context, &too_slow());
-        }
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Looks whether the client is still there, and keeps what it says for its turn.
-    fn read_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut bytes = [0; AHEAD];
-        while self.ahead.is_empty() {
-            let mut buffer = ReadBuf::new(&mut bytes);
+    fn read_ahead(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = [MaybeUninit::uninit(); AHEAD];
+        while self.ahead.is_empty() && !self.life.is_half_closed() {
+            let mut buffer = ReadBuf::uninit(&mut bytes);
             ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
             if buffer.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+                self.life.is_half();
             }
             self.ahead.extend_from_slice(buffer.filled());
         }
-        Poll::Pending
+        // Nothing more is read now, which would tell that it is gone.
+        (self.life).poll_gone(&self.stream, shared.owes_an_answer(), context)
     }
 
-    /// What is to be said instead of this, if it is a refusal of actix's own: one without a word, where nobody
-    /// has begun to answer.
-    fn better_than(&self, answer: &[u8]) -> Option<Vec<u8>> {
-        let phase = &self.turn.0.borrow().phase;
-        if !self.flushed || !matches!(phase, Phase::Decoding | Phase::WrongHead) {
-            return None;
+    /// Reads and throws away what the client still says, until it ends too, or for so long: if its
+    /// bytes found nobody, it would be told that the connection broke off, and lose its answer.
+    fn linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let is_over = self.wait_for(Awaited::Close, limits::LINGER, context);
+        let mut bytes = [MaybeUninit::uninit(); AHEAD];
+        while is_over.is_pending() {
+            let mut buffer = ReadBuf::uninit(&mut bytes);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
         }
-        let answer = std::str::from_utf8(answer).ok()?;
-        let head = answer.strip_prefix("HTTP/1.1 ")?.strip_suffix("\r\n\r\n")?;
-        let empty = head.contains("\r\ncontent-length: 0\r\n");
-        let status: StatusCode = head.get(..3)?.parse().ok()?;
-        (empty && status.is_client_error()).then(|| malformed(status))
-    }
-
-    fn poll_write_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.instead.has_remaining() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.instead))?;
-            self.instead.advance(written);
-        }
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 
     /// Times how long a client takes nothing.
@@ -498,23 +316,27 @@ impl<S: Socket> AsyncRead for Connection<S> {
         let this = self.get_mut();
         let turn = this.turn.clone();
         let mut shared = turn.0.borrow_mut();
-        let before = buffer.filled().len();
-        let polled = if matches!(shared.phase, Phase::WrongBody) {
-            Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
-        } else if shared.is_open() {
-            this.read_on(&mut shared, context, buffer)
-        } else {
-            this.reading = None;
-            this.read_ahead(context)
-        };
-        match &polled {
-            // Otherwise it is the socket that wakes.
-            Poll::Pending if !this.ahead.is_empty() => {
-                shared.reader = Some(context.waker().clone());
+        shared.pass_on();
+        let polled = match shared.phase {
+            Phase::Head(_) => this.read_head(&mut shared, context, buffer),
+            Phase::Handing(_) => {
+                this.hand_out(&mut shared, buffer);
+                Poll::Ready(Ok(()))
             }
-            Poll::Pending => {}
-            Poll::Ready(Ok(())) if buffer.filled().len() > before => {}
-            Poll::Ready(_) => shared.be_silent(),
+            Phase::Body(_) | Phase::Chunked(_) => this.read_body(&mut shared, context, buffer),
+            // To actix it ends here, before it is whole.
+            Phase::BrokenBody => Poll::Ready(Ok(())),
+            Phase::Decoding | Phase::Answering | Phase::Last | Phase::Over => {
+                this.read_ahead(&shared, context)
+            }
+        };
+        shared.more = !this.ahead.is_empty();
+        shared.unheard = shared.more || this.life.is_half_closed();
+        if polled.is_pending() {
+            // It is not only the socket that wakes.
+            shared.remember(context.waker());
+        } else if !matches!(shared.phase, Phase::Head(_)) {
+            this.awaited = None;
         }
         polled
     }
@@ -527,24 +349,17 @@ impl<S: Socket> AsyncWrite for Connection<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.fresh = false;
-        if this.instead.is_empty()
-            && let Some(better) = this.better_than(bytes)
-        {
-            this.instead = better.into();
-        }
-        if this.instead.has_remaining() {
-            let polled = this.poll_write_instead(context);
-            let written = polled.map_ok(|()| bytes.len());
-            return this.time_write(written, context);
-        }
-        this.flushed = false;
+        this.turn.0.borrow_mut().flushed = false;
+        let said = this.life.said_of(bytes)?;
+        let rest = &bytes[said..];
         let polled = if this.turn.has_more() {
-            this.stream.poll_write_more(context, bytes)
+            this.stream.poll_write_more(context, rest)
         } else {
-            Pin::new(&mut this.stream).poll_write(context, bytes)
+            Pin::new(&mut this.stream).poll_write(context, rest)
         };
-        this.time_write(polled, context)
+        let written = ready!(this.time_write(polled, context))?;
+        this.life.has_written();
+        Poll::Ready(Ok(said + written))
     }
 
     /// actix calls this when all that it has to write is written.
@@ -556,24 +371,50 @@ impl<S: Socket> AsyncWrite for Connection<S> {
             let polled = turn.0.borrow_mut().send_on(&this.stream, context);
             ready!(this.time_write(polled, context))?;
         }
-        this.flushed = true;
+        this.turn.0.borrow_mut().flush();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+        let this = self.get_mut();
+        if !this.closed {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            this.closed = true;
+        }
+        let nothing_comes = match this.turn.0.borrow().phase {
+            Phase::Head(_) | Phase::Over => this.ahead.is_empty(),
+            _ => false,
+        };
+        if !nothing_comes && !this.life.is_half_closed() {
+            ready!(this.linger(context));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.open.leave(self.number);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{Disk, Grouping, Place, Real};
+    use crate::disk::{Disk, Grouping, Handle, Place, Real};
+    use actix_web::HttpResponse;
+    use actix_web::body::{BodySize, MessageBody};
+    use actix_web::dev::RequestHead;
+    use actix_web::http::ConnectionType;
     use actix_web::http::header::{HeaderName, HeaderValue};
+    use bytes::Bytes;
     use futures_util::FutureExt;
     use futures_util::future::{Either, join, select};
+    use std::cell::RefCell;
+    use std::future::poll_fn;
     use std::io::{Read, Write};
     use std::pin::pin;
+    use std::rc::Rc;
     use tokio::net::UnixStream;
 
     const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -582,16 +423,18 @@ mod tests {
     struct Seen {
         connection: Connection<UnixStream>,
         client: std::os::unix::net::UnixStream,
+        open: Open,
     }
 
     impl Seen {
         fn new(head: Duration) -> Self {
             let (client, server) = std::os::unix::net::UnixStream::pair().unwrap();
             server.set_nonblocking(true).unwrap();
-            let patience = Patience { head, taking: head };
+            let (patience, open) = (Patience { head, taking: head }, Open::default());
             let server = UnixStream::from_std(server).unwrap();
             Self {
-                connection: Connection::new(server, patience),
+                connection: Connection::new(server, patience, &open),
+                open,
                 client,
             }
         }
@@ -619,13 +462,38 @@ mod tests {
             read
         }
 
-        fn begin(&self, headers: &[(&'static str, &'static str)]) {
+        /// The request at hand is answered, and the answer has gone out.
+        async fn answers(&mut self, last: bool) {
+            let mut head = RequestHead::default();
+            if last {
+                head.set_connection_type(ConnectionType::Close);
+            }
+            let _ = (self.connection.turn()).end(&head, HttpResponse::Ok().finish());
+            self.flushes().await;
+        }
+
+        async fn flushes(&mut self) {
+            let connection = &mut self.connection;
+            poll_fn(|context| Pin::new(&mut *connection).poll_flush(context))
+                .await
+                .unwrap();
+        }
+
+        /// All that its client has got so far.
+        fn got(&mut self) -> String {
+            let mut got = [0; 1024];
+            self.client.set_nonblocking(true).unwrap();
+            let length = self.client.read(&mut got).unwrap_or(0);
+            String::from_utf8(got[..length].to_vec()).unwrap()
+        }
+
+        fn begin(&self, headers: &[(&'static str, &'static str)]) -> Option<Refusal> {
             let mut head = RequestHead::default();
             for (name, value) in headers {
                 let value = HeaderValue::from_static(value);
                 head.headers.insert(HeaderName::from_static(name), value);
             }
-            self.connection.turn().begin(&head);
+            self.connection.turn().begin(&head)
         }
     }
 
@@ -643,10 +511,10 @@ mod tests {
             assert_eq!(seen.reads().await, GET);
             seen.begin(&[]);
             assert_eq!(seen.reads().await, "");
-            seen.connection.turn().end(false);
+            seen.answers(false).await;
             assert_eq!(seen.reads().await, GET);
             seen.begin(&[]);
-            seen.connection.turn().end(true);
+            seen.answers(true).await;
             assert_eq!(seen.reads().await, "");
         });
     }
@@ -663,79 +531,14 @@ mod tests {
                 assert_eq!(seen.reads().await, GET);
                 seen.begin(&[header]);
                 assert_eq!(seen.reads().await, body);
-                seen.connection.turn().end(false);
+                seen.answers(false).await;
                 assert_eq!(seen.reads().await, GET);
                 // Answered before the body has come.
                 seen.begin(&[header]);
-                seen.connection.turn().end(false);
+                seen.answers(false).await;
                 seen.says(&format!("{body}{GET}"));
                 assert_eq!(seen.reads().await, format!("{body}{GET}"));
             }
-        });
-    }
-
-    #[test]
-    fn whoever_waits_is_woken_when_the_turn_comes() {
-        run(async {
-            let mut seen = Seen::new(LONG);
-            seen.says(&GET.repeat(2));
-            assert_eq!(seen.reads().await, GET);
-            seen.begin(&[]);
-            let turn = seen.connection.turn();
-            let waiting = actix_web::rt::spawn(async move { seen.read_once().await.unwrap() });
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            assert!(!waiting.is_finished());
-            turn.end(false);
-            assert_eq!(waiting.await.unwrap(), GET);
-        });
-    }
-
-    #[test]
-    fn a_client_that_goes_away_is_noticed_while_it_is_answered() {
-        run(async {
-            let mut seen = Seen::new(LONG);
-            seen.says(GET);
-            assert_eq!(seen.reads().await, GET);
-            seen.begin(&[]);
-            let turn = seen.connection.turn();
-            assert!(turn.silence().now_or_never().is_none());
-            seen.client.shutdown(std::net::Shutdown::Write).unwrap();
-            assert_eq!(seen.read_once().await.unwrap(), "");
-            assert!(turn.silence().now_or_never().is_some());
-        });
-    }
-
-    #[test]
-    fn a_head_comes_to_its_end_in_time_or_not_at_all() {
-        run(async {
-            // The first one.
-            let mut seen = Seen::new(Duration::from_millis(50));
-            seen.says("GET / HT");
-            assert_eq!(seen.read_once().await.unwrap(), "GET / HT");
-            let late = seen.read_once().await.unwrap_err();
-            assert_eq!(late.kind(), io::ErrorKind::TimedOut);
-            drop(seen.connection);
-            let mut answer = Vec::new();
-            seen.client.read_to_end(&mut answer).unwrap();
-            assert_eq!(answer, too_slow());
-
-            // A later one; but between two requests there is time.
-            let mut seen = Seen::new(Duration::from_millis(50));
-            seen.says(GET);
-            assert_eq!(seen.reads().await, GET);
-            seen.begin(&[]);
-            let connection = &mut seen.connection;
-            poll_fn(|context| Pin::new(&mut *connection).poll_write(context, b"answer"))
-                .await
-                .unwrap();
-            seen.connection.turn().end(false);
-            assert_eq!(seen.reads().await, "");
-            let idle = tokio::time::timeout(Duration::from_millis(150), seen.read_once()).await;
-            assert!(idle.is_err());
-            seen.says("GET / HT");
-            assert_eq!(seen.read_once().await.unwrap(), "GET / HT");
-            let late = seen.read_once().await.unwrap_err();
-            assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         });
     }
 
@@ -810,15 +613,223 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_to_a_slow_client_is_as_long_as_it_says() {
-        let text = String::from_utf8(too_slow()).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let length = format!("content-length: {}\r\n", body.len());
-        assert!(head.contains(&length), "{length}");
-        let problem: crate::wire::ProblemMessage = serde_json::from_str(body).unwrap();
-        assert_eq!(
-            (problem.status, problem.code),
-            (408, crate::wire::Code::Timeout)
-        );
+    fn whoever_waits_is_woken_when_the_turn_comes() {
+        run(async {
+            let mut seen = Seen::new(LONG);
+            seen.says(&GET.repeat(2));
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            let turn = seen.connection.turn();
+            let seen = Rc::new(RefCell::new(seen));
+            let waiting = actix_web::rt::spawn({
+                let seen = Rc::clone(&seen);
+                poll_fn(move |context| {
+                    let mut bytes = [0; 1024];
+                    let mut buffer = ReadBuf::new(&mut bytes);
+                    let connection = &mut seen.borrow_mut().connection;
+                    ready!(Pin::new(connection).poll_read(context, &mut buffer)).unwrap();
+                    Poll::Ready(buffer.filled() == GET.as_bytes())
+                })
+            });
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(!waiting.is_finished());
+            drop(turn.end(&RequestHead::default(), HttpResponse::Ok().finish()));
+            let flush = |context: &mut Context<'_>| {
+                Pin::new(&mut seen.borrow_mut().connection).poll_flush(context)
+            };
+            poll_fn(flush).await.unwrap();
+            let woken = tokio::time::timeout(LONG, waiting).await.unwrap();
+            assert!(woken.unwrap());
+        });
+    }
+
+    #[test]
+    fn the_next_request_comes_when_all_of_the_last_answer_has_gone_out() {
+        run(async {
+            let mut seen = Seen::new(LONG);
+            seen.says(&GET.repeat(2));
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            let streamed = HttpResponse::Ok().streaming(futures_util::stream::pending::<
+                Result<Bytes, actix_web::Error>,
+            >());
+            let response = seen
+                .connection
+                .turn()
+                .end(&RequestHead::default(), streamed);
+            assert_eq!(response.body().size(), BodySize::Stream);
+            seen.flushes().await;
+            assert_eq!(seen.reads().await, "");
+            drop(response);
+            assert_eq!(seen.reads().await, "");
+            seen.flushes().await;
+            assert_eq!(seen.reads().await, GET);
+        });
+    }
+
+    #[test]
+    fn what_is_no_request_is_handed_out_as_another_that_is_known_apart() {
+        run(async {
+            for (said, refusal) in [
+                ("G\u{1}T / HTTP/1.1\r\nhost: x\r\n\r\n", Refusal::Malformed),
+                ("GET / HTTP/1.1\r\n\r\n", Refusal::Malformed),
+                ("GET / HTTP/1.1\nhost: x\r\n\r\n", Refusal::Malformed),
+                (&format!("GET /{}", "x".repeat(64 << 10)), Refusal::TooLong),
+                (
+                    &format!(
+                        "GET / HTTP/1.1\r\nhost: x\r\n{}\r\n",
+                        "a: b\r\n".repeat(120)
+                    ),
+                    Refusal::TooLong,
+                ),
+            ] {
+                let mut seen = Seen::new(LONG);
+                seen.says(said);
+                assert_eq!(seen.reads().await.as_bytes(), STAND_IN, "{said}");
+                assert_eq!(seen.begin(&[]), Some(refusal), "{said}");
+                // Whoever sends the same is only somebody who does.
+                let mut seen = Seen::new(LONG);
+                seen.says(std::str::from_utf8(STAND_IN).unwrap());
+                assert_eq!(seen.reads().await.as_bytes(), STAND_IN);
+                assert_eq!(seen.begin(&[]), None);
+            }
+            // Whoever meant a HEAD awaits no body.
+            let mut seen = Seen::new(LONG);
+            seen.says("\r\nHEAD / HTTP/1.1\r\n\r\n");
+            assert_eq!(seen.reads().await.as_bytes(), STAND_IN_HEAD);
+        });
+    }
+
+    #[test]
+    fn a_head_is_handed_out_whole_wherever_it_is_cut() {
+        run(async {
+            let two = GET.repeat(2);
+            for cut in 0..=two.len() {
+                let mut seen = Seen::new(LONG);
+                seen.says(&two[..cut]);
+                let first = seen.reads().await;
+                assert_eq!(first, if cut < GET.len() { "" } else { GET }, "{cut}");
+                seen.says(&two[cut..]);
+                assert_eq!(first + &seen.reads().await, GET, "{cut}");
+                seen.begin(&[]);
+                seen.answers(false).await;
+                assert_eq!(seen.reads().await, GET, "{cut}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_body_in_chunks_that_are_none_ends_before_it_is_whole() {
+        run(async {
+            let mut seen = Seen::new(LONG);
+            seen.says(&format!("{GET}5\r\nhellox\r\n0\r\n\r\n{GET}"));
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[("transfer-encoding", "chunked")]);
+            assert_eq!(seen.read_once().await.unwrap(), "5\r\nhello");
+            for _ in 0..3 {
+                assert_eq!(seen.read_once().await.unwrap(), "");
+            }
+            assert!(seen.connection.turn().is_body_broken());
+        });
+    }
+
+    #[test]
+    fn a_client_that_only_listens_is_there_and_one_that_is_gone_is_not() {
+        run(async {
+            let mut seen = Seen::new(LONG);
+            seen.says(GET);
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            seen.client.shutdown(std::net::Shutdown::Write).unwrap();
+            let wait = limits::LOOK_FOR_LIFE + Duration::from_millis(500);
+            let read = tokio::time::timeout(wait, seen.read_once()).await;
+            assert!(read.is_err(), "{read:?}");
+            // It has been looked at, and what was sent for that is a part of the answer.
+            assert_eq!(seen.got(), "H");
+            let connection = &mut seen.connection;
+            let answer = b"HTTP/1.1 200 OK\r\n\r\n";
+            let written = poll_fn(|context| Pin::new(&mut *connection).poll_write(context, answer));
+            assert_eq!(written.await.unwrap(), answer.len());
+            assert_eq!(seen.got(), "TTP/1.1 200 OK\r\n\r\n");
+
+            let mut seen = Seen::new(LONG);
+            seen.says(GET);
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            drop(seen.client);
+            let mut bytes = [0; 1024];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let connection = &mut seen.connection;
+            let read =
+                poll_fn(|context| Pin::new(&mut *connection).poll_read(context, &mut buffer));
+            let gone = read.await.unwrap_err();
+            assert_eq!(gone.kind(), io::ErrorKind::ConnectionReset);
+        });
+    }
+
+    #[test]
+    fn a_head_comes_to_its_end_in_time_or_not_at_all() {
+        run(async {
+            for said in ["", "GET / HT"] {
+                let mut seen = Seen::new(Duration::from_millis(50));
+                seen.says(said);
+                assert_eq!(seen.read_once().await.unwrap().as_bytes(), STAND_IN);
+                assert_eq!(seen.begin(&[]), Some(Refusal::TooSlow));
+            }
+
+            // A later one; but between two requests there is time.
+            let mut seen = Seen::new(Duration::from_millis(50));
+            seen.says(GET);
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            seen.answers(false).await;
+            let idle = tokio::time::timeout(Duration::from_millis(150), seen.read_once()).await;
+            assert!(idle.is_err());
+            seen.says("HEAD / HT");
+            assert_eq!(seen.read_once().await.unwrap().as_bytes(), STAND_IN_HEAD);
+            assert_eq!(seen.begin(&[]), Some(Refusal::TooSlow));
+        });
+    }
+
+    #[test]
+    fn a_server_that_stops_answers_what_it_has_received() {
+        run(async {
+            let mut seen = Seen::new(LONG);
+            seen.says(&GET.repeat(2));
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            seen.open.stop();
+            assert!(!seen.connection.turn().should_be_last());
+            seen.answers(false).await;
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            assert_eq!(seen.reads().await, "");
+            assert!(seen.connection.turn().should_be_last());
+            // Somebody who was told before that the connection stays may be about to say more.
+            seen.answers(false).await;
+            seen.says(GET);
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            seen.answers(false).await;
+            let ended = tokio::time::timeout(2 * limits::LAST_REQUEST, seen.read_once()).await;
+            assert_eq!(ended.unwrap().unwrap(), "");
+        });
+    }
+
+    #[test]
+    fn an_idle_connection_hears_that_the_server_stops() {
+        run(async {
+            let mut seen = Seen::new(LONG);
+            let open = seen.open.clone();
+            let stop = async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                open.stop();
+            };
+            let both = join(seen.read_once(), stop);
+            let (read, ()) = tokio::time::timeout(2 * limits::LAST_REQUEST, both)
+                .await
+                .unwrap();
+            assert_eq!(read.unwrap(), "");
+        });
     }
 }

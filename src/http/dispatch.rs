@@ -10,9 +10,9 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode, Version};
 
 use super::body::{self, Body};
-use super::connection::Turn;
 use super::problem::Problem;
 use super::rooms::Who;
+use super::turn::{Refusal, Turn};
 use super::{Answer, Site, about, access, bundles, chunks, events, heads, stores, transactions};
 use crate::model::limits;
 use crate::wire::{Code, Miss, Route};
@@ -36,6 +36,7 @@ pub async fn respond(
         payload,
         request.headers(),
         Who::of(request, user.copied()),
+        turn,
     );
     let answer = match admit(site, &route, request) {
         Ok(route) => endpoint(site, route, request, &mut body, turn).await,
@@ -45,13 +46,52 @@ pub async fn respond(
     let record =
         access::is_on().then(|| record(started, request, &route, body.received(), Some(turn)));
     let unread = body.drain().await;
+    if unread.is_some() || turn.should_be_last() {
+        // Nobody knows what would come next on this connection, or nobody will look at it.
+        response
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
+    }
     finish(request, &mut response);
     access::on_end(response, record, unread)
 }
 
-/// Looks at a request whose client waits for `100 Continue` before it sends the body: one that can be
-/// refused already is spared the sending.
+/// Answers, in the place of what came, the request that was handed out instead of it: 400
+/// `malformed-request`, 431 the same, 408 `timeout`. Its connection ends.
+pub fn refuse(request: &RequestHead, refusal: Refusal, turn: &Turn) -> HttpResponse {
+    let started = Instant::now();
+    let mut response = match refusal {
+        Refusal::Malformed => {
+            Problem::new(Code::MalformedRequest, "this is no request of HTTP/1.1").respond()
+        }
+        Refusal::TooLong => {
+            let detail = "the request has more of a head than is taken";
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            Problem::new(Code::MalformedRequest, detail).respond_with(status)
+        }
+        Refusal::TooSlow => {
+            let detail = "the head of the request did not come in time";
+            Problem::new(Code::Timeout, detail).respond()
+        }
+    };
+    response
+        .head_mut()
+        .set_connection_type(ConnectionType::Close);
+    finish(request, &mut response);
+    let record = access::is_on().then(|| access::Record {
+        method: NO_ROUTE,
+        ..record(started, request, &Err(Miss::NotFound), 0, Some(turn))
+    });
+    access::on_end(response, record, None)
+}
+
+/// Looks at a request whose client waits for `100 Continue` before it sends the body. One that is refused
+/// whatever its body is, is told so at once where that would not be read to its end. Otherwise it is told
+/// after it: a proxy that goes on sending would take an answer before that for the connection's failure.
 pub fn before_the_body(site: &Site, mut request: Request) -> Result<Request, Response<BoxBody>> {
+    if body::announced(&request.head().headers).is_none_or(|bytes| bytes <= limits::DRAIN_BYTES) {
+        return Ok(request);
+    }
     let started = Instant::now();
     let route = Route::parse(request.uri().path());
     let Err(problem) = admit(site, &route, request.head()) else {
@@ -70,7 +110,7 @@ pub fn before_the_body(site: &Site, mut request: Request) -> Result<Request, Res
 
 /// What can be told before a byte of the body is read: 404 `not-found` and 400 `malformed-id` for
 /// what is no route, 405 `method-not-allowed`, 415 `encoding-unsupported` for any
-/// `Content-Encoding` (what is stored is what was sent), 413 `too-large` (400
+/// `Content-Encoding` but `identity` (what is stored is what was sent), 413 `too-large` (400
 /// `invalid-transaction` of a transaction) by the announced length, and 507 `no-space` and
 /// `quota-exceeded` of a chunk.
 fn admit<'a>(
@@ -86,7 +126,7 @@ fn admit<'a>(
     {
         return Err(Problem::method_not_allowed(allow));
     }
-    if request.headers().contains_key(header::CONTENT_ENCODING) {
+    if is_encoded(request) {
         let detail = "no Content-Encoding is taken; send the bytes as they are";
         return Err(Problem::new(Code::EncodingUnsupported, detail));
     }
@@ -106,6 +146,16 @@ fn admit<'a>(
             Ok(route)
         }
     }
+}
+
+/// Whether there is a `Content-Encoding` that is one: `identity` stands for none (RFC 9110, 8.4).
+fn is_encoded(request: &RequestHead) -> bool {
+    let values = request.headers().get_all(header::CONTENT_ENCODING);
+    let mut codings = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    codings.any(|coding| {
+        let coding = coding.trim_ascii();
+        !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
+    })
 }
 
 /// The route table, after [`admit`].
@@ -129,7 +179,7 @@ async fn endpoint(
         Route::Store(user) if get => stores::get(site, user).await,
         Route::Store(user) if delete => stores::delete(site, user).await,
         Route::Head(user) if get => heads::get(site, request, turn, user).await,
-        Route::Head(user) if put => heads::put(site, body, user).await,
+        Route::Head(user) if put => heads::put(site, request, body, user).await,
         Route::Events(user) if get => events::get(site, request, user).await,
         Route::Transactions(user) if get => transactions::list(site, request, user).await,
         Route::Transaction(user, id) if get => {

@@ -11,11 +11,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::blocking::{blocking, for_user, lock, lock_known, mend};
 use super::body::Body;
-use super::conditions::holds;
-use super::connection::Turn;
+use super::conditions::{holds, may_change};
 use super::content::{self, CHANGING, Resource, Source, json};
 use super::problem::Problem;
 use super::rooms::Who;
+use super::turn::Turn;
 use super::watch::Woken;
 use super::{Answer, Site};
 use crate::disk::Mode;
@@ -34,7 +34,7 @@ pub async fn get(site: &Site, request: &RequestHead, turn: &Turn, user: UserId) 
     } else {
         let is_new = |head: Head| !holds(request.headers(), &tag(head));
         let _place = site.rooms.waiters.take(Who::of(request, Some(user)), 1)?;
-        another_head(site, turn, user, wait, is_new).await?
+        another_head(site, user, wait, is_new).await?
     };
     let resource = Resource {
         tag: tag(head),
@@ -50,11 +50,10 @@ fn tag(head: Head) -> String {
     format!("\"{}\"", head.id)
 }
 
-/// The first head that is new, or the last one seen when the time is up, the server ends or the client
-/// is gone.
+/// The first head that is new, or the last one seen when the time is up or the server ends. Of a client
+/// that is gone the connection ends, and the waiting with it.
 async fn another_head(
     site: &Site,
-    turn: &Turn,
     user: UserId,
     wait: Duration,
     is_new: impl Fn(Head) -> bool,
@@ -64,11 +63,7 @@ async fn another_head(
     let look = || blocking(site, &user, move |store| store.head(&user));
     let mut head = look().await?;
     while !is_new(head) {
-        let woken = tokio::select! {
-            woken = timeout_at(end, waiter.woken()) => woken,
-            () = turn.silence() => break,
-        };
-        match woken {
+        match timeout_at(end, waiter.woken()).await {
             Ok(Woken::Head(now)) => head = now,
             Ok(Woken::Look) => head = look().await?,
             Ok(Woken::Closed) | Err(_) => break,
@@ -77,15 +72,16 @@ async fn another_head(
     Ok(head)
 }
 
-/// `PUT`: 204, HEAD is there. 409, each with the current head: `unknown-transaction`,
+/// `PUT`: 204, HEAD is there. 412 `precondition-failed`, with the current head, where `If-Match` does not
+/// name it: that is looked at under the lock under which HEAD moves. 409, each with the current head: `unknown-transaction`,
 /// `not-a-descendant`, `has-descendants`, `missing-chunks`. 400 `malformed-json`, `malformed-id`;
 /// 413 `too-large`; 503 `busy`; 507 `no-space`.
-pub async fn put(site: &Site, body: &mut Body, user: UserId) -> Answer {
+pub async fn put(site: &Site, request: &RequestHead, body: &mut Body, user: UserId) -> Answer {
     let text = body
         .gather(limits::HEAD_BODY_BYTES, Problem::too_large)
         .await?;
     let to = text.read(parse_head).await??;
-    let advanced = match advance_head(site, user, to).await? {
+    let advanced = match advance_head(site, request, user, to).await? {
         Some(advanced) => advanced,
         None => unknown_user(site, user, to).await?,
     };
@@ -99,11 +95,14 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId) -> Answer {
 /// a user without a folder.
 async fn advance_head(
     site: &Site,
+    request: &RequestHead,
     user: UserId,
     to: TransactionId,
 ) -> Result<Option<Advance>, Problem> {
     let before = site.store.mends(&user);
-    let Some(lock) = lock(site, &user, Mode::Exclusive).await? else {
+    let lock = lock(site, &user, Mode::Exclusive).await?;
+    may_leave(site, request, user).await?;
+    let Some(lock) = lock else {
         return Ok(None);
     };
     if let Some(advanced) = advance(site, lock, to, false).await? {
@@ -112,7 +111,21 @@ async fn advance_head(
     mend(site, &user, before).await?;
     // Where that did not help, the advance says why.
     let lock = lock_known(site, &user, Mode::Exclusive).await?;
+    may_leave(site, request, user).await?;
     advance(site, lock, to, true).await
+}
+
+/// Whether `If-Match` names HEAD, from which it is to be moved: to be asked under the lock.
+async fn may_leave(site: &Site, request: &RequestHead, user: UserId) -> Result<(), Problem> {
+    if !request.headers().contains_key(header::IF_MATCH) {
+        return Ok(());
+    }
+    let head = blocking(site, &user, move |store| store.head(&user)).await?;
+    if may_change(request.headers(), &tag(head)) {
+        return Ok(());
+    }
+    let detail = "HEAD is another one than If-Match names";
+    Err(Problem::of_advance(Code::PreconditionFailed, detail, head))
 }
 
 /// Advances HEAD on a thread, to the end whatever becomes of the client; `None`, and nothing is done, where

@@ -7,6 +7,7 @@
 //! status. The store is synchronous, and `blocking` is the way there, over `threads` that all share.
 
 pub mod about;
+mod accept;
 mod access;
 mod blocking;
 mod body;
@@ -21,16 +22,21 @@ pub mod events;
 mod framing;
 mod gather;
 pub mod heads;
+mod life;
+mod open;
 pub mod problem;
 mod queue;
 mod rooms;
 mod server;
 mod socket;
+mod sound;
 pub mod statuses;
 pub mod stores;
 mod threads;
 pub mod transactions;
+mod turn;
 pub mod watch;
+mod workers;
 
 pub use access::ACCESS;
 pub use server::{Listener, Server, ServerOptions};

@@ -120,6 +120,11 @@ impl Problem {
     /// The answer.
     pub fn respond(self) -> HttpResponse {
         let status = status(self.0.code, self.0.head.is_some());
+        self.respond_with(status)
+    }
+
+    /// The same with another status than its code has: of a head that is too long.
+    pub fn respond_with(self, status: StatusCode) -> HttpResponse {
         let mut response = HttpResponse::build(status);
         response
             .insert_header((header::CONTENT_TYPE, PROBLEM_JSON))
@@ -172,6 +177,10 @@ impl From<Miss> for Problem {
     fn from(miss: Miss) -> Self {
         match miss {
             Miss::NotFound => Problem::new(Code::NotFound, "there is nothing by this path"),
+            Miss::TwoSlashes => Problem::new(
+                Code::NotFound,
+                "there is nothing by this path, in which two slashes stand side by side; should it be one?",
+            ),
             Miss::MalformedId(malformed) => malformed.into(),
             Miss::PercentEncoded => Problem::new(
                 Code::MalformedId,

@@ -1,28 +1,34 @@
-//! Listening, and letting go.
+//! Listening, serving, and letting go.
 
 use std::future::ready;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
-use actix_http::{HttpService, Protocol, Request};
-use actix_server::ServerBuilder;
+use actix_http::{HttpService, KeepAlive, Protocol, Request};
 use actix_service::boxed::{self, BoxServiceFactory};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::App;
 use actix_web::dev::{AppConfig, RequestHead, ServiceRequest, ServiceResponse};
 use actix_web::http::Uri;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
-use tokio::net::{TcpSocket, TcpStream};
+use rustix::net::sockopt::set_tcp_user_timeout;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
+use tokio::time::{Instant, timeout_at};
 
-use super::connection::{Connection, Patience, Turn, is_last};
+use super::accept::{Acceptor, Listening};
+use super::connection::{Connection, Patience};
 use super::door::Door;
+use super::open::Open;
 use super::socket::Socket;
+use super::turn::Turn;
+use super::workers::Workers;
 use super::{Site, dispatch};
 use crate::model::limits;
 
@@ -52,9 +58,12 @@ pub struct ServerOptions {
 
 /// A server that listens and does not serve yet.
 pub struct Server {
-    server: actix_server::Server,
+    acceptor: Acceptor,
+    workers: Workers,
     addresses: Vec<String>,
     sockets: Vec<SocketFile>,
+    shutdown: Duration,
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// A socket file of ours, by its inode.
@@ -67,22 +76,16 @@ impl Server {
     /// Listens at all of these. Requests are answered until `stop` is done; then those in flight may
     /// end. On failure says at which one, and nothing listens.
     pub fn bind(
-        site: Arc<Site>,
+        site: &Arc<Site>,
         listeners: &[Listener],
         options: &ServerOptions,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Self, (Listener, io::Error)> {
-        let seconds = options.shutdown.as_millis().div_ceil(1000);
-        let mut server = actix_server::Server::build()
-            .workers(options.workers)
-            .max_concurrent_connections(options.connections.div_ceil(options.workers))
-            .worker_max_blocking_threads(limits::BLOCKING_THREADS + limits::SPARE_THREADS)
-            .shutdown_timeout(u64::try_from(seconds).unwrap_or(u64::MAX))
-            .shutdown_signal(stop);
         let patience = Patience {
             head: options.head_timeout,
             taking: options.taking_timeout,
         };
+        let mut acceptor = Acceptor::new(options.connections);
         let door = Arc::new(Door::new(options.connections));
         let mut addresses = Vec::new();
         let mut sockets = Vec::new();
@@ -90,32 +93,30 @@ impl Server {
             let failed = |error| (listener.clone(), error);
             match listener {
                 Listener::Tcp(address) => {
-                    for listener in bind_all(address).map_err(failed)? {
-                        let bound = listener.local_addr().map_err(failed)?;
-                        let service = service(&site, &server, &door, patience, |stream| {
-                            // Best effort: a small answer would only come later.
-                            let _ = TcpStream::set_nodelay(stream, true);
-                            stream.peer_addr().ok()
-                        });
-                        server = server.listen("tcp", listener, service).map_err(failed)?;
+                    for socket in bind_all(address).map_err(failed)? {
+                        let bound = socket.local_addr().map_err(failed)?;
+                        acceptor.listen(Listening::Tcp(socket));
                         addresses.push(format!("http://{bound}"));
                     }
                 }
                 Listener::Unix(path) => {
-                    let (listener, socket) = bind_socket(path).map_err(failed)?;
-                    let service = service(&site, &server, &door, patience, |_| None);
-                    server = server
-                        .listen_uds("unix", listener, service)
-                        .map_err(failed)?;
+                    let (socket, file) = bind_socket(path).map_err(failed)?;
+                    let socket = UnixListener::from_std(socket).map_err(failed)?;
+                    acceptor.listen(Listening::Unix(socket));
                     addresses.push(format!("unix:{}", path.display()));
-                    sockets.push(socket);
+                    sockets.push(file);
                 }
             }
         }
+        let started = Workers::start(options.workers, site, &door, patience);
+        let workers = started.map_err(|error| (listeners[0].clone(), error))?;
         Ok(Self {
-            server: server.run(),
+            acceptor,
+            workers,
             addresses,
             sockets,
+            shutdown: options.shutdown,
+            stop: Box::pin(stop),
         })
     }
 
@@ -124,64 +125,72 @@ impl Server {
         &self.addresses
     }
 
-    /// Serves until it is stopped and all in flight has ended, or its time is up.
+    /// Serves until it is stopped and all in flight has ended, or its time is up. What has been received
+    /// by then is answered, and every connection that the system has accepted is served.
     pub async fn run(self) -> io::Result<()> {
-        let ended = self.server.await;
+        let served = self.acceptor.run(&self.workers, self.stop).await;
+        let until = Instant::now() + self.shutdown;
+        self.workers.stop();
+        // What is not done then is broken off.
+        let _ = timeout_at(until, served?).await;
+        let until = until.max(Instant::now() + limits::LAST_WRITES);
+        let _ = timeout_at(until, self.workers.end()).await;
         drop(self.sockets);
-        ended
+        Ok(())
     }
 }
 
-/// The service of the connections that a listener accepts.
-type ConnectionService<S> = BoxServiceFactory<(), S, (), DispatchError, ()>;
+/// The service of the connections that a worker is given.
+pub(super) type ConnectionService<S> = BoxServiceFactory<(), S, (), DispatchError, ()>;
 
-/// What is done with an accepted connection; made anew for each worker. `prepare` says where it comes
-/// from, if that is told.
-fn service<S: Socket + 'static>(
+/// What a worker does with an accepted connection, one of these. `prepare` says where it comes from, if
+/// that is told.
+pub(super) fn service<S: Socket + 'static>(
     site: &Arc<Site>,
-    server: &ServerBuilder,
+    open: &Open,
     door: &Arc<Door>,
     patience: Patience,
-    prepare: fn(&S) -> Option<SocketAddr>,
-) -> impl Fn() -> ConnectionService<S> + Clone + Send + 'static {
-    let (site, door) = (Arc::clone(site), Arc::clone(door));
-    let stopping = server.graceful_shutdown_signal();
-    move || {
-        let door = Arc::clone(&door);
-        let accepted = fn_service(move |stream: S| {
-            let door = Arc::clone(&door);
-            async move {
-                let peer = prepare(&stream);
-                let (stream, place) = door.admit(stream, peer).await?;
-                let connection = Connection::new(stream, patience).holding(place);
-                Ok((connection, Protocol::Http1, peer))
-            }
-        });
-        let (app, early) = (Arc::clone(&site), Arc::clone(&site));
-        let app = App::new().default_service(fn_service(move |request: ServiceRequest| {
-            let site = Arc::clone(&app);
-            async move { Ok(answer(&site, request).await) }
-        }));
-        let app = map_config(app.into_factory(), |()| AppConfig::default());
-        let stopping = stopping.clone();
-        let http = HttpService::build()
-            // A `Connection` times these, and not only for the first request.
-            .client_request_timeout(Duration::ZERO)
-            .client_disconnect_timeout(limits::LINGER)
-            .keep_alive(limits::KEEP_ALIVE)
-            .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
-            })
-            .on_connect_ext(|connection: &Connection<S>, data| {
-                data.insert(connection.turn());
-            })
-            .expect(fn_service(move |request: Request| {
-                ready(dispatch::before_the_body(&early, request))
-            }))
-            .finish(app.map_err(|error| error.error_response()));
-        boxed::factory(accepted.and_then(http))
-    }
+    prepare: fn(&S, Patience) -> Option<SocketAddr>,
+) -> ConnectionService<S> {
+    let (open, door) = (open.clone(), Arc::clone(door));
+    let accepted = fn_service(move |stream: S| {
+        let (open, door) = (open.clone(), Arc::clone(&door));
+        async move {
+            let peer = prepare(&stream, patience);
+            let (stream, place) = door.admit(stream, peer).await?;
+            let connection = Connection::new(stream, patience, &open).holding(place);
+            Ok((connection, Protocol::Http1, peer))
+        }
+    });
+    let (app, early) = (Arc::clone(site), Arc::clone(site));
+    let app = App::new().default_service(fn_service(move |request: ServiceRequest| {
+        let site = Arc::clone(&app);
+        async move { Ok(answer(&site, request).await) }
+    }));
+    let app = map_config(app.into_factory(), |()| AppConfig::default());
+    let http = HttpService::build()
+        // A `Connection` times all of these, and sees to what is left of a body.
+        .client_request_timeout(Duration::ZERO)
+        .client_disconnect_timeout(Duration::ZERO)
+        .keep_alive(KeepAlive::Os)
+        .on_connect_ext(|connection: &Connection<S>, data| {
+            data.insert(connection.turn());
+        })
+        .expect(fn_service(move |request: Request| {
+            ready(dispatch::before_the_body(&early, request))
+        }))
+        .finish(app.map_err(|error| error.error_response()));
+    boxed::factory(accepted.and_then(http))
+}
+
+/// What is said of a connection over TCP to the system.
+pub(super) fn prepare_tcp(stream: &TcpStream, patience: Patience) -> Option<SocketAddr> {
+    // Best effort, both: a small answer would only come later, and a client that has vanished without a
+    // word would be noticed by the next thing that it does not take.
+    let _ = stream.set_nodelay(true);
+    let taking = u32::try_from(patience.taking.as_millis()).unwrap_or(u32::MAX);
+    let _ = set_tcp_user_timeout(stream, taking);
+    stream.peer_addr().ok()
 }
 
 /// Answers a request, and then gives the turn to the next on its connection.
@@ -192,9 +201,11 @@ async fn answer(site: &Site, mut request: ServiceRequest) -> ServiceResponse {
     let (request, payload) = request.into_parts();
     let turn = request.conn_data::<Turn>();
     let turn = turn.expect("every connection has brought its own");
-    turn.begin(request.head());
-    let response = dispatch::respond(site, request.head(), payload, turn).await;
-    turn.end(is_last(request.head()));
+    let response = match turn.begin(request.head()) {
+        None => dispatch::respond(site, request.head(), payload, turn).await,
+        Some(refusal) => dispatch::refuse(request.head(), refusal, turn),
+    };
+    let response = turn.end(request.head(), response);
     ServiceResponse::new(request, response)
 }
 
@@ -238,17 +249,18 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     // A restart must not wait until the system has forgotten the connections of the last run.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(limits::BACKLOG)?.into_std()
+    socket.listen(limits::BACKLOG)
 }
 
-fn bind_socket(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
-    let listener = match UnixListener::bind(path) {
+fn bind_socket(path: &Path) -> io::Result<(StdUnixListener, SocketFile)> {
+    let listener = match StdUnixListener::bind(path) {
         Err(taken) if taken.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
             rustix::fs::unlink(path)?;
-            UnixListener::bind(path)
+            StdUnixListener::bind(path)
         }
         other => other,
     }?;
+    listener.set_nonblocking(true)?;
     let inode = path.symlink_metadata()?.ino();
     let path = path.to_owned();
     Ok((listener, SocketFile { path, inode }))

@@ -13,9 +13,9 @@ use futures_util::{Stream, stream};
 
 use super::blocking::{blocking, for_user, lock_known, lock_now, reading};
 use super::body::Body;
-use super::connection::Turn;
 use super::content::{self, CHANGING, IMMUTABLE, Resource, Source};
 use super::problem::Problem;
+use super::turn::Turn;
 use super::{Answer, Site};
 use crate::disk::Mode;
 use crate::model::{TransactionId, UserId, limits};

@@ -192,9 +192,14 @@ pub const BODY_GRACE: Duration = Duration::from_secs(60);
 /// How long requests in flight may take to end after SIGTERM.
 pub const SHUTDOWN: Duration = Duration::from_secs(30);
 
+/// How soon after the first a second SIGTERM is taken for the same: timeout(1) sends one to the process and
+/// one to its group.
+pub const SAME_SIGNAL: Duration = Duration::from_secs(1);
+
 /// How much of a refused request's body is read and thrown away, so that the client (or the proxy
-/// between) gets to read the answer instead of a reset connection.
-pub const DRAIN_BYTES: u64 = 16 << 20;
+/// between) gets to read the answer instead of a reset connection: a proxy that is still sending takes it
+/// for a failure of ours, and says 502. Nothing but the network is in the way of these bytes.
+pub const DRAIN_BYTES: u64 = 256 << 20;
 
 /// How long that may take.
 pub const DRAIN_WAIT: Duration = Duration::from_secs(5);
@@ -313,8 +318,27 @@ pub const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// server is the one that should give up last.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// How long a connection that is closed with a body unread is read on, so that the answer arrives.
+/// How long a connection that is closed is read on, while its client does not end it, so that the answer
+/// arrives.
 pub const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a server that stops waits for what is on its way on a connection that was told to stay open:
+/// longer than a client takes to ask again at once, also from afar.
+pub const LAST_REQUEST: Duration = Duration::from_millis(500);
+
+/// How long a server that stops waits, when its time is up, for what its threads are writing.
+pub const LAST_WRITES: Duration = Duration::from_millis(300);
+
+/// How long no connection is accepted when that failed: most likely for want of files, of which others
+/// give some back.
+pub const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether a client is still there that waits for its answer and says nothing more.
+pub const LOOK_FOR_LIFE: Duration = Duration::from_secs(1);
+
+/// How often such a client is sent a letter of its answer ahead, of which there are seven: enough for
+/// [`LONGEST_WAIT`].
+pub const LETTER: Duration = Duration::from_secs(45);
 
 /// Connections that wait to be accepted.
 pub const BACKLOG: u32 = 1024;

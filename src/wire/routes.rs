@@ -27,6 +27,8 @@ pub enum Route {
 pub enum Miss {
     /// No route looks like this.
     NotFound,
+    /// Nor like this, in which two slashes stand side by side: an address and a path were joined badly.
+    TwoSlashes,
     /// A route does, but not with ids spelled like this.
     MalformedId(MalformedId),
     /// Percent-encoded where no id needs to be.
@@ -43,6 +45,9 @@ impl Route {
     /// Reads the path of a request as it stands on the wire. It is not percent-decoded: no id needs
     /// it, so below `/0.1/` a `%` makes whatever it stands in malformed.
     pub fn parse(path: &str) -> Result<Self, Miss> {
+        if path.contains("//") {
+            return Err(Miss::TwoSlashes);
+        }
         let Some(rest) = path.strip_prefix("/0.1/") else {
             return match path {
                 "/" => Ok(Route::Index),
@@ -200,21 +205,33 @@ mod tests {
         for path in [
             "",
             "*",
-            "//",
             "/x",
             "/0.1",
             "/0.1/",
             "/0.2/",
             "/__version__/",
             "/openapi.json/",
-            &format!("/0.1/{USER}//"),
             &format!("/0.1/{USER}/heads"),
             &format!("/0.1/{USER}/head/"),
             &format!("/0.1/{USER}/../x"),
             &format!("/0.1/{USER}/chunks"),
-            &format!("//0.1/{USER}/head"),
         ] {
             assert_eq!(Route::parse(path), Err(Miss::NotFound), "{path}");
+        }
+    }
+
+    #[test]
+    fn no_path_has_two_slashes_side_by_side() {
+        for path in [
+            "//",
+            "/0.1//head",
+            &format!("/0.1/{USER}//"),
+            &format!("/0.1/{USER}//head"),
+            &format!("/0.1/{USER}/chunks//{DIGEST}"),
+            &format!("//0.1/{USER}/head"),
+            &format!("/0.1/{USER}/head//"),
+        ] {
+            assert_eq!(Route::parse(path), Err(Miss::TwoSlashes), "{path}");
         }
     }
 
@@ -229,7 +246,6 @@ mod tests {
             format!("/0.1/urn:uuid:{USER}/"),
             format!("/0.1/{}/", USER.replace('-', "")),
             "/0.1/x".to_owned(),
-            "/0.1//head".to_owned(),
             "/0.1/..%2fx/head".to_owned(),
             "/0.1/%00".to_owned(),
             format!("/0.1/{USER}/transactions/"),

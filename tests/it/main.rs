@@ -32,9 +32,12 @@ mod hostile;
 // What one user does or suffers, and what another one sees of it: a table; and the parts of what all share.
 mod neighbours;
 // How `serve` starts and ends: what it makes of a directory, what it says, its exit codes.
+// How `serve` starts: what it makes of a directory, what it says, its exit codes.
 mod starting;
 // What the server says of itself, and that nobody waits for it to be read.
 mod logging;
+// How `serve` ends: what was sent to it is answered, and nobody can hold it up for ever.
+mod stopping;
 // A full disk, and a directory that cannot be written: tiny file systems in a mount namespace of their own.
 mod full_disk;
 // Random operations by several clients against a model of the protocol in memory.

@@ -32,7 +32,7 @@ fn a_first_request_that_does_not_come_to_its_end_is_timed_out() {
 }
 
 #[test]
-fn a_later_request_that_does_not_come_to_its_end_is_let_go() {
+fn a_later_request_that_does_not_come_to_its_end_is_timed_out() {
     let server = Server::with(SHORT);
     let mut connection = Connection::open(server.address()).unwrap();
     let whole = "GET /__version__ HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -46,7 +46,43 @@ fn a_later_request_that_does_not_come_to_its_end_is_let_go() {
 
     let since = Instant::now();
     connection.send("GET /__version__ HTTP/1.1\r\n").unwrap();
+    let late = connection.answer("GET").unwrap();
+    late.expect_refusal(408, "timeout");
     is_let_go(connection, since);
+}
+
+#[test]
+fn an_answer_that_is_on_its_way_is_not_cut_short_by_what_comes_behind_its_request() {
+    // Half a head, which has its time when it is its turn; and what is no head at all.
+    let server = Server::with(&["--head-timeout", "1s"]);
+    let mut device = server.device("ada");
+    let large = chunk(vec![7; 32 << 20]);
+    device.put_chunk(&large).expect(201);
+    let get = |what: &str| {
+        let path = device.path(&format!("chunks/{}", large.id));
+        format!("{what} {path} HTTP/1.1\r\nhost: x\r\n\r\n")
+    };
+    for (behind, status, code) in [
+        ("GET / HT", 408, "timeout"),
+        ("\r\n", 0, ""),
+        ("nothing\r\n\r\n", 400, "malformed-request"),
+    ] {
+        let mut connection = Connection::open(server.address()).unwrap();
+        connection.send(get("GET") + behind).unwrap();
+        std::thread::sleep(Duration::from_millis(2500));
+        let answer = connection.answer("GET").unwrap().expect(200);
+        assert!(answer.body == large.bytes, "{behind:?}");
+        if status == 0 {
+            connection.send(get("HEAD")).unwrap();
+            connection.answer("HEAD").unwrap().expect(200);
+            continue;
+        }
+        let since = Instant::now();
+        let refused = connection.answer("GET").unwrap();
+        refused.expect_refusal(status, code);
+        assert!(status != 408 || since.elapsed() > Duration::from_millis(500));
+        assert!(connection.is_closed().unwrap());
+    }
 }
 
 #[test]
@@ -201,53 +237,79 @@ fn each_answer_is_to_its_own_request() {
 }
 
 #[test]
-fn a_refusal_that_is_clear_before_the_body_spares_its_sending() {
+fn whoever_asks_whether_to_go_on_is_refused_after_the_body_where_that_is_read() {
     let server = Server::with(&["--max-chunk-bytes", "1KiB"]);
     let device = server.device("ada");
     let chunk = chunk("bytes");
     let path = device.path(&format!("chunks/{}", chunk.id));
-    for (line, header, status, code) in [
+    let length = |bytes: u64| format!("content-length: {bytes}");
+    let chunked = "transfer-encoding: chunked".to_owned();
+    let gzip = "\r\ncontent-encoding: gzip";
+    let encoded = |framing: String| framing + gzip;
+    let (put, post, none) = (
+        format!("PUT {path}"),
+        format!("POST {path}"),
+        format!("PUT {path}x"),
+    );
+    for (line, headers, status, code, read) in [
+        (&put, length(1025), 413, "too-large", true),
+        (&put, length(256 << 20), 413, "too-large", true),
+        (&put, length((256 << 20) + 1), 413, "too-large", false),
+        (&put, length(u64::MAX), 413, "too-large", false),
+        (&put, encoded(length(5)), 415, "encoding-unsupported", true),
         (
-            format!("PUT {path}"),
-            "content-length: 1025",
-            413,
-            "too-large",
-        ),
-        (
-            format!("PUT {path}"),
-            "content-length: 5\r\ncontent-encoding: gzip",
+            &put,
+            encoded(length(1 << 40)),
             415,
             "encoding-unsupported",
+            false,
         ),
         (
-            format!("PUT {path}"),
-            "transfer-encoding: chunked\r\ncontent-encoding: gzip",
+            &put,
+            encoded(chunked.clone()),
             415,
             "encoding-unsupported",
+            true,
         ),
-        (
-            format!("POST {path}"),
-            "content-length: 5",
-            405,
-            "method-not-allowed",
-        ),
-        (
-            format!("PUT {path}x"),
-            "content-length: 5",
-            400,
-            "malformed-id",
-        ),
+        (&post, length(5), 405, "method-not-allowed", true),
+        (&post, length(1 << 30), 405, "method-not-allowed", false),
+        (&none, length(5), 400, "malformed-id", true),
+        (&none, chunked, 400, "malformed-id", true),
+        (&none, length(1 << 30), 400, "malformed-id", false),
     ] {
         let mut connection = Connection::open(server.address()).unwrap();
         connection
             .send(format!(
-                "{line} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n{header}\r\n\r\n"
+                "{line} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n{headers}\r\n\r\n"
             ))
             .unwrap();
+        let what = format!("{line} with {headers}");
+        if !read {
+            let answer = connection.answer("PUT").unwrap();
+            let answer = answer.expect_refusal(status, code);
+            // What follows could be the body or another request: nobody reads on.
+            assert_eq!(answer.header("connection"), Some("close"), "{what}");
+            assert!(connection.is_closed().unwrap_or(true), "{what}");
+            continue;
+        }
         let answer = connection.answer("PUT").unwrap();
-        let answer = answer.expect_refusal(status, code);
-        // What follows could be the body or another request: nobody reads on.
-        assert_eq!(answer.header("connection"), Some("close"));
-        assert!(connection.is_closed().unwrap_or(true));
+        assert_eq!(answer.status, 100, "{what}");
+        if headers.contains(&length(256 << 20)) {
+            continue;
+        }
+        let body = match headers.contains("chunked") {
+            true => "5\r\nhello\r\n0\r\n\r\n".to_owned(),
+            false if headers.contains("1025") => "x".repeat(1025),
+            false => "hello".to_owned(),
+        };
+        connection.send(body).unwrap();
+        let refused = connection.answer("PUT").unwrap();
+        let refused = refused.expect_refusal(status, code);
+        // And it goes on: nothing of the body is left.
+        assert_eq!(refused.header("connection"), None, "{what}");
+        connection
+            .send("GET /__version__ HTTP/1.1\r\nhost: x\r\n\r\n")
+            .unwrap();
+        connection.answer("GET").unwrap().expect(200);
     }
 }

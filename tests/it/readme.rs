@@ -221,8 +221,10 @@ fn the_limits_are_the_real_ones() {
     let garbage = section_of(README, "Garbage and room");
     assert!(garbage.contains("is kept for 14 days (`--grace`)"));
     assert_eq!(limits::GRACE, Duration::from_secs(14 * 24 * 3600));
-    assert!(README.contains("for up to 30 seconds (`--shutdown-timeout`)"));
+    assert!(README.contains("end for up to 30 seconds (`--shutdown-timeout`)"));
     assert_eq!(limits::SHUTDOWN, Duration::from_secs(30));
+    assert!(README.contains("A second SIGTERM within a second is the first one"));
+    assert_eq!(limits::SAME_SIGNAL, Duration::from_secs(1));
 }
 
 /// Every flag and variable that the README names is one that there is.

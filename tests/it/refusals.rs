@@ -982,6 +982,23 @@ fn what_is_no_request_is_refused_as_everything_else_is() {
 }
 
 #[test]
+fn a_refusal_arrives_although_much_stands_behind_what_is_refused() {
+    // Whoever is reset while it still sends may lose what it was answered.
+    let server = Server::with(&["--head-timeout", "1s"]);
+    let behind = vec![b'x'; 4 << 20];
+    for head in ["nothing\r\n\r\n", "GET / HTTP/1.1\r\nhost: x\r\nx:\0"] {
+        for _ in 0..5 {
+            let mut connection = Connection::open(server.address()).unwrap();
+            connection.send(head).unwrap();
+            connection.send(&behind).unwrap();
+            let refused = connection.answer("GET").unwrap();
+            refused.expect_refusal(400, "malformed-request");
+            assert!(connection.is_closed().unwrap());
+        }
+    }
+}
+
+#[test]
 fn a_body_that_stalls_is_timed_out() {
     let ground = Ground::lay(&["--body-timeout", "1s"]);
     let chunk_path = ground.path(&format!("chunks/{}", digest(b"stalled")));
@@ -1070,6 +1087,177 @@ fn a_refused_body_is_read_so_that_the_refusal_can_be() {
                 .expect_refusal(status, code);
         }
     }
+}
+
+#[test]
+fn a_refused_body_is_read_up_to_256_mib_and_for_five_seconds() {
+    let ground = Ground::lay(&[]);
+    let path = ground.path("chunks/x");
+    let head = |framing: &str| format!("PUT {path} HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n");
+    let piece = vec![b'x'; 1 << 20];
+    let framed = [b"100000\r\n".as_slice(), &piece, b"\r\n"].concat();
+    // All of it, as proxies do, before a look at the answer; and it goes on after it.
+    let mut connection = Connection::open(ground.server.address()).unwrap();
+    connection
+        .send(head(&format!("content-length: {}", 256 << 20)))
+        .unwrap();
+    for _ in 0..256 {
+        connection.send(&piece).unwrap();
+    }
+    let refused = connection.answer("PUT").unwrap();
+    refused.expect_refusal(400, "malformed-id");
+    connection.send(head("transfer-encoding: chunked")).unwrap();
+    for _ in 0..64 {
+        connection.send(&framed).unwrap();
+    }
+    connection.send("0\r\n\r\n").unwrap();
+    let refused = connection.answer("PUT").unwrap();
+    refused.expect_refusal(400, "malformed-id");
+
+    // Beyond that it is answered, and not read on: more than the sockets hold cannot be sent.
+    connection.send(head("transfer-encoding: chunked")).unwrap();
+    let mut sent = 0;
+    let since = Instant::now();
+    while sent < 1 << 14 && connection.send(&framed).is_ok() {
+        sent += 1;
+        assert!(since.elapsed() < Duration::from_secs(60));
+    }
+    assert!((256..1 << 14).contains(&sent), "{sent} MiB");
+
+    // Nor is anybody waited for: who says no more is answered.
+    let mut connection = Connection::open(ground.server.address()).unwrap();
+    let asked = Instant::now();
+    connection.send(head("content-length: 10")).unwrap();
+    let refused = connection.answer("PUT").unwrap();
+    let refused = refused.expect_refusal(400, "malformed-id");
+    assert_eq!(refused.header("connection"), Some("close"));
+    let waited = asked.elapsed();
+    assert!(waited > Duration::from_secs(4), "{waited:?}");
+    assert!(waited < Duration::from_secs(25), "{waited:?}");
+}
+
+#[test]
+fn head_moves_from_where_if_match_says_it_is_or_not_at_all() {
+    let ground = Ground::lay(&[]);
+    let mut device = ground.server.device("ada");
+    let path = device.path("head");
+    let mut put = |to: &str, tag: &str| {
+        let body = json!({ "head": to }).to_string();
+        let headers = [("if-match", tag)];
+        (device.client).request("PUT", &path, &headers, Some(body.as_bytes()))
+    };
+    let [root, second] = [ROOT, &ground.second].map(|id| format!("\"{id}\""));
+    for other in [
+        "\"other\"",
+        &root,
+        &format!("W/{second}"),
+        "",
+        &ground.second,
+    ] {
+        let refused = put(&ground.child, other).expect_refusal(412, "precondition-failed");
+        let refused = refused.json();
+        assert_eq!(refused["head"], ground.second, "{other}");
+        assert_eq!(refused["seq"], 2, "{other}");
+        // It is asked first, whatever would be said of the rest.
+        put(&ground.first, other).expect_refusal(412, "precondition-failed");
+    }
+    put(&ground.first, &second).expect_refusal(409, "not-a-descendant");
+    put(&ground.child, &format!("{root}, {second}")).expect(204);
+    put(&ground.child, &second).expect_refusal(412, "precondition-failed");
+    put(&ground.child, "*").expect_refusal(409, "not-a-descendant");
+
+    // Whom nobody knows has the root.
+    let mut nobody = ground.server.device("nobody");
+    let path = nobody.path("head");
+    let body = json!({ "head": ground.first }).to_string();
+    for (tag, status, code) in [
+        (&second, 412, "precondition-failed"),
+        (&root, 409, "unknown-transaction"),
+    ] {
+        (nobody.client)
+            .request("PUT", &path, &[("if-match", tag)], Some(body.as_bytes()))
+            .expect_refusal(status, code);
+    }
+    assert!(!ground.server.folder("nobody").exists());
+}
+
+#[test]
+fn what_is_called_identity_is_no_encoding() {
+    let ground = Ground::lay(&[]);
+    let mut client = ground.server.client();
+    for (n, coding) in [
+        "identity",
+        "Identity",
+        "IDENTITY, identity",
+        " identity ,",
+        "",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let bytes = format!("plain {n}");
+        let path = ground.path(&format!("chunks/{}", digest(bytes.as_bytes())));
+        let headers = [("content-encoding", coding)];
+        client
+            .request("PUT", &path, &headers, Some(bytes.as_bytes()))
+            .expect(201);
+        client.request("GET", &path, &headers, None).expect(200);
+    }
+    for coding in [
+        "gzip",
+        "identity, gzip",
+        "gzip, identity",
+        "x-identity",
+        "identity;q=1",
+        "br",
+    ] {
+        let path = ground.path(&format!("chunks/{}", digest(b"plain")));
+        client
+            .request(
+                "PUT",
+                &path,
+                &[("content-encoding", coding)],
+                Some(b"plain"),
+            )
+            .expect_refusal(415, "encoding-unsupported");
+    }
+    let path = ground.path(&format!("chunks/{}", digest(b"plain")));
+    let twice = [
+        ("content-encoding", "identity"),
+        ("content-encoding", "gzip"),
+    ];
+    client
+        .request("PUT", &path, &twice, Some(b"plain"))
+        .expect_refusal(415, "encoding-unsupported");
+}
+
+#[test]
+fn two_slashes_side_by_side_are_pointed_at() {
+    let ground = Ground::lay(&[]);
+    let mut client = ground.server.client();
+    for path in [
+        format!("/{}", ground.path("head")),
+        ground.path("/head"),
+        ground.path(&format!("chunks//{}", ground.stored.id)),
+        ground.path("/"),
+        "//".to_owned(),
+        "/0.1//head".to_owned(),
+    ] {
+        let refused = client.get(&path).expect_refusal(404, "not-found");
+        assert!(
+            refused.text().contains("two slashes"),
+            "{path}: {}",
+            refused.text()
+        );
+    }
+    let plain = client
+        .get(&ground.path("heads"))
+        .expect_refusal(404, "not-found");
+    assert!(!plain.text().contains("slashes"));
+    // What is asked for behind a question mark is no path.
+    client
+        .get(&ground.path("transactions?from=//"))
+        .expect_refusal(400, "malformed-id");
 }
 
 #[test]

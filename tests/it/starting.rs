@@ -4,11 +4,9 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use crate::kit::{
-    Connection, Finished, ROOT, Server, address_in, binary, chunk, run_with_deadline,
-    transaction_id, user_id,
+    Finished, ROOT, Server, address_in, binary, chunk, run_with_deadline, transaction_id, user_id,
 };
 
 fn serve(data: &Path, more: &[&str]) -> Command {
@@ -165,65 +163,6 @@ fn a_flag_may_be_set_through_the_environment() {
     device
         .put_chunk(&chunk("123456"))
         .expect_refusal(413, "too-large");
-}
-
-#[test]
-fn sigterm_and_ctrl_c_end_it_with_0() {
-    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
-        let mut server = Server::start();
-        server.device("ada").put_chunk(&chunk("x")).expect(201);
-        server.signal(signal);
-        assert_eq!(server.ended().code(), Some(0), "{signal:?}");
-    }
-}
-
-#[test]
-fn what_is_in_flight_is_finished_before_the_end() {
-    let mut server = Server::start();
-    let chunk = chunk(vec![b'x'; 2 << 20]);
-    let device = server.device("ada");
-    let mut connection = Connection::open(server.address()).unwrap();
-    connection
-        .send(format!(
-            "PUT {} HTTP/1.1\r\nhost: x\r\ncontent-length: 2097152\r\n\r\n",
-            device.path(&format!("chunks/{}", chunk.id))
-        ))
-        .unwrap();
-    connection.send(&chunk.bytes[..1 << 20]).unwrap();
-    let temporary = server.folder("ada").join("incoming/tmp");
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !temporary.is_dir() || fs::read_dir(&temporary).unwrap().next().is_none() {
-        assert!(Instant::now() < deadline, "the upload is not under way");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    server.terminate();
-    std::thread::sleep(Duration::from_millis(300));
-    connection.send(&chunk.bytes[1 << 20..]).unwrap();
-    connection.answer("PUT").unwrap().expect(201);
-    assert_eq!(server.ended().code(), Some(0));
-    let server = server.another();
-    let mut device = server.device("ada");
-    device.get(&format!("chunks/{}", chunk.id)).expect(200);
-}
-
-#[test]
-fn nobody_can_hold_up_the_end_for_ever() {
-    let mut server = Server::with(&["--shutdown-timeout", "1s"]);
-    let device = server.device("ada");
-    let mut connection = Connection::open(server.address()).unwrap();
-    connection
-        .send(format!(
-            "PUT {} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nx",
-            device.path(&format!("chunks/{}", chunk("x").id))
-        ))
-        .unwrap();
-    let idle = Connection::open(server.address()).unwrap();
-    std::thread::sleep(Duration::from_millis(300));
-    let asked = Instant::now();
-    server.terminate();
-    assert_eq!(server.ended().code(), Some(0));
-    assert!(asked.elapsed() < Duration::from_secs(10));
-    drop((connection, idle));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::kit::{Device, ROOT, Server, transaction_id, user_id};
+use crate::kit::{Connection, Device, ROOT, Server, transaction_id, user_id};
 
 /// How late news of another process may be (an advance is told within 100 ms); the machine that runs
 /// the tests is busy with others too.
@@ -249,4 +249,71 @@ fn an_idle_waiter_costs_little_memory_and_no_thread() {
     assert!(each < 16 * 1024, "{each} bytes a waiter");
     let most = 2 + 2 * 64 + before.1;
     assert!(threads(&server) < most, "{} threads", threads(&server));
+}
+
+/// Waits for another head than the root, having said that nothing more will be said.
+fn half_closed(server: &Server, path: &str) -> Connection {
+    let mut connection = Connection::open(server.address()).unwrap();
+    let path = server.device("ada").path(path);
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nif-none-match: \"{ROOT}\"\r\n\r\n");
+    connection.send(request).unwrap();
+    connection.finish_sending().unwrap();
+    connection
+}
+
+#[test]
+fn whoever_has_said_all_waits_as_any_other() {
+    let server = Server::start();
+    let mut waiter = half_closed(&server, "head?wait=60");
+    let mut in_vain = half_closed(&server, "head?wait=3");
+    let mut events = Stream::open(server.address(), "ada", None);
+    events.stream.shutdown(Shutdown::Write).unwrap();
+    let since = Instant::now();
+    in_vain.answer("GET").unwrap().expect(304);
+    assert!(since.elapsed() > Duration::from_millis(2500));
+    let first = transaction_id("first");
+    let moved = Instant::now();
+    server.device("ada").commit(&first, ROOT, &[]);
+    let answer = waiter.answer("GET").unwrap().expect(200);
+    assert_eq!(answer.json()["head"], first);
+    assert!(moved.elapsed() < SOON);
+    assert!(waiter.is_closed().unwrap());
+    events.until(&event(&first, 1));
+    // It was looked at meanwhile, and nothing of that is in the stream.
+    let (_, pieces) = events.text.split_once("\r\n\r\n").unwrap();
+    assert!(!pieces.contains('H'), "{pieces:?}");
+    assert!(server.stop().success());
+    assert!(events.ends().ends_with("0\r\n\r\n"), "an end, not a break");
+}
+
+#[test]
+fn whoever_is_gone_does_not_wait() {
+    // With all said before, with something said that nobody has asked for yet, and while the server waits.
+    for (half_first, more) in [(true, ""), (false, ""), (false, "GET"), (true, "GET")] {
+        let server = Server::with(&["--max-waiters", "1"]);
+        let path = server.device("ada").path("head?wait=300");
+        let mut gone = Connection::open(server.address()).unwrap();
+        let held = format!("\"{ROOT}\"");
+        gone.send(format!(
+            "GET {path} HTTP/1.1\r\nhost: x\r\nif-none-match: {held}\r\n\r\n{more}"
+        ))
+        .unwrap();
+        if half_first {
+            gone.finish_sending().unwrap();
+        }
+        settle();
+        let mut ada = server.device("ada");
+        let held = [("If-None-Match", held.as_str())];
+        ada.get_with("head?wait=1", &held)
+            .expect_refusal(503, "busy");
+        drop(gone);
+        let since = Instant::now();
+        while ada.get_with("head?wait=1", &held).status != 304 {
+            assert!(
+                since.elapsed() < Duration::from_secs(15),
+                "{half_first} {more}"
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
 }

@@ -158,9 +158,8 @@ pub fn numbered(lines: &[String]) -> Vec<(String, usize, String)> {
 /// read at once is read by the thread that serves.
 pub fn disk_threads(server: &Server, act: Act) -> Vec<String> {
     let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
-    let works = |name: String| {
-        name.starts_with("tokio-rt") || (act.reads() && name.starts_with("actix-rt"))
-    };
+    let works =
+        |name: String| name.starts_with("tokio-rt") || (act.reads() && name.starts_with("worker "));
     tasks
         .map(|task| task.unwrap())
         .filter(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(works))

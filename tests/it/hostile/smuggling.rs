@@ -425,3 +425,130 @@ fn a_protocol_that_is_not_taken_up_hides_nothing_in_a_body() {
         }
     }
 }
+
+/// Bytes that look, from here to there and in each half, like a refusal without a word.
+fn refusal_lookalike(status: &str, length: usize) -> Vec<u8> {
+    let of = |length: usize| {
+        let start = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\nx: ");
+        let filler = "y".repeat(length - start.len() - 4);
+        format!("{start}{filler}\r\n\r\n")
+    };
+    of(length / 2).repeat(2).into_bytes()
+}
+
+#[test]
+fn bytes_that_look_like_a_refusal_are_bytes() {
+    // As long as each of the pieces in which files go out, and in each of the ways in which they do.
+    const PIECES: [usize; 5] = [256, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
+    let server = Server::start();
+    let mut device = server.device("ada");
+    let mut parent = ROOT.to_owned();
+    let mut asked = Vec::new();
+    for (n, status) in ["400 Bad Request", "431 Request Header Fields Too Large"]
+        .iter()
+        .enumerate()
+    {
+        for piece in PIECES {
+            let many = (4 << 20) / piece.max(64 << 10);
+            let chunk = chunk(refusal_lookalike(status, piece).repeat(many));
+            let id = transaction_id(&format!("{n} {piece}"));
+            device.commit(&id, &parent, &[&chunk]);
+            let path = device.path(&format!("chunks/{}", chunk.id));
+            asked.push((path, String::new(), chunk.bytes.clone()));
+            let path = device.path(&format!("bundle?from={parent}&to={id}"));
+            // In a bundle it comes behind its 512 bytes of header.
+            let last = 511 + chunk.bytes.len();
+            asked.push((path, format!("range: bytes=512-{last}\r\n"), chunk.bytes));
+            parent = id;
+        }
+    }
+    let (path, _, small) = &asked[0];
+    let behind = [
+        // Not a request; one that is; half of one; and several before it.
+        ("nothing\r\n\r\n".to_owned(), vec![], Some(400)),
+        ("GET / HTTP/1.1\r\nhost: x\r\nx".to_owned(), vec![], None),
+        ("x\n".to_owned(), vec![], Some(400)),
+        (
+            format!("HEAD {path} HTTP/1.1\r\nhost: x\r\n\r\n"),
+            vec!["HEAD"],
+            None,
+        ),
+        (
+            format!(
+                "HEAD {path} HTTP/1.1\r\nhost: x\r\n\r\nGET {path} HTTP/1.1\r\nhost: x\r\nif-none-match: *\r\n\r\nG\u{1}T / HTTP/1.1\r\n"
+            ),
+            vec!["HEAD", "304"],
+            Some(400),
+        ),
+        (
+            format!(
+                "GET {path} HTTP/1.1\r\nhost: x\r\nx: {}",
+                "y".repeat(20_000)
+            ),
+            vec![],
+            Some(431),
+        ),
+    ];
+    for (path, headers, bytes) in &asked {
+        for (behind, then, refused) in &behind {
+            let mut connection = Connection::open(server.address()).unwrap();
+            let get = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+            connection.send(get + behind).unwrap();
+            let answer = connection.answer("GET").unwrap();
+            assert!(matches!(answer.status, 200 | 206), "{path}");
+            assert!(
+                &answer.body == bytes,
+                "{path} with {behind:?} behind it: other bytes"
+            );
+            for what in then {
+                let answer = connection.answer("HEAD").unwrap();
+                assert_eq!(answer.status, if *what == "304" { 304 } else { 200 });
+                if *what == "HEAD" {
+                    let length = small.len().to_string();
+                    assert_eq!(answer.header("content-length"), Some(length.as_str()));
+                }
+            }
+            if let Some(status) = refused {
+                let answer = connection.answer("GET").unwrap();
+                answer.expect_refusal(*status, "malformed-request");
+                assert!(connection.answer("GET").is_err(), "{behind:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_that_is_cut_anywhere_is_answered_as_what_it_is() {
+    // Sound and wrong ones, one behind the other, in two packets.
+    let server = Server::start();
+    let mut device = server.device("ada");
+    let stored = chunk("stored");
+    device.put_chunk(&stored).expect(201);
+    let path = device.path(&format!("chunks/{}", stored.id));
+    let sound = format!(
+        "PUT {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n6\r\nstored\r\n0\r\n\r\n"
+    );
+    for (wrong, status, code) in [
+        ("GET / HTTP/1.1\r\nhost x\r\n\r\n", 400, "malformed-request"),
+        ("GET / HTTP/1.1\r\n\r\n", 400, "malformed-request"),
+        (&sound.replace("6\r\nst", "7\r\nst"), 400, "incomplete-body"),
+    ] {
+        let all = format!("{sound}{wrong}{sound}");
+        for cut in (0..all.len()).step_by(3) {
+            let mut connection = Connection::open(server.address()).unwrap();
+            connection.send(&all[..cut]).unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+            // It may have been refused already.
+            let _ = connection.send(&all[cut..]);
+            connection.answer("PUT").unwrap().expect(201);
+            let refused = connection.answer("PUT").unwrap();
+            let refused = refused.expect_refusal(status, code);
+            assert_eq!(
+                refused.header("connection"),
+                Some("close"),
+                "{wrong} at {cut}"
+            );
+            assert!(connection.answer("PUT").is_err(), "{wrong} at {cut}");
+        }
+    }
+}

@@ -112,7 +112,7 @@ fn asks_other_servers(witness: &mut Witness) {
         slow.push((path, method, connection));
     }
     for (path, method, mut connection) in slow {
-        let answer = connection.answer("GET").unwrap().expect(408);
+        let answer = connection.answer(&method).unwrap().expect(408);
         witness.sees(&path, &method, &answer);
     }
     let strict = Server::with(&["--new-users", "deny"]);

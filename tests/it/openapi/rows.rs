@@ -259,6 +259,9 @@ pub fn writes(ground: &Ground) -> Vec<Row> {
         row("PUT", HEAD, 400).body("[]"),
         row("PUT", HEAD, 409).body(head_to(&absent_parent())),
         row("PUT", HEAD, 409).body(head_to(first)),
+        row("PUT", HEAD, 412)
+            .with("if-match", "\"other\"")
+            .body(head_to(&ground.pending)),
         row("PUT", HEAD, 413).body(" ".repeat(5000)),
         row("PUT", HEAD, 204).body(head_to(&ground.pending)),
     ]
