@@ -2,6 +2,8 @@
 //!
 //! `MENTAT_SYNC_TEST_COPIES` says how many by each method (`scripts/backup-test` sets it).
 
+mod upheaval;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -21,6 +23,11 @@ use mentat_sync::upkeep::fsck::{Kind, Options};
 
 /// Users who are written to.
 const WRITERS: [&str; 2] = ["ada", "ben"];
+
+/// Archives `$0` and unpacks that in `$1`. Exit status 1 of tar's: a file changed while it was read, which is expected.
+const TAR: &str = "tar --sort=name --exclude='./users/*/incoming' --exclude='./tmp/*' \
+                   --exclude='./trash/*' -C \"$0\" -c . | tar -x -C \"$1\"; \
+                   set -- ${PIPESTATUS[@]}; [ $1 -le 1 ] && [ $2 = 0 ]";
 
 /// The number of copies by each method.
 fn copies() -> usize {
@@ -164,13 +171,9 @@ fn copies_by_the_script_hold_every_advance_acknowledged_before() {
 fn copies_by_tar_in_the_order_of_names_hold_every_advance_acknowledged_before() {
     copies_hold_what_was_acknowledged(|server, destination| {
         fs::create_dir(destination).unwrap();
-        // Exit status 1: a file changed while it was read, which is expected.
-        let pipe = "tar --sort=name --exclude='./users/*/incoming' --exclude='./tmp/*' \
-                    --exclude='./trash/*' -C \"$0\" -c . | tar -x -C \"$1\"; \
-                    set -- ${PIPESTATUS[@]}; [ $1 -le 1 ] && [ $2 = 0 ]";
         let tar = run_with_deadline(
             Command::new("bash")
-                .args(["-c", pipe])
+                .args(["-c", TAR])
                 .arg(server.data())
                 .arg(destination),
         );
