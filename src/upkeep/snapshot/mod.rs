@@ -25,7 +25,7 @@ use super::fsck::{self, Finding, Mended, Severity, Watch};
 use crate::disk::{self, Disk, Grouping, Identity, Place, Real, Target};
 use crate::model::{Head, UserId, limits};
 use crate::store::layout::{self, Folder};
-use crate::store::{self, FORMAT, Store, format_trouble};
+use crate::store::{self, FORMAT, Store};
 
 /// What a snapshot holds.
 #[derive(Debug, Default)]
@@ -85,8 +85,7 @@ pub fn snapshot(
     destination: &Path,
     linked: &dyn Fn(),
 ) -> Result<Snapshot, Error> {
-    let store = Store::examine(source.clone());
-    check_format(&store)?;
+    let store = Store::look_at(source.clone())?;
     let (target, made) = prepare(&source, destination)?;
     let device = |disk: &Real| Ok::<_, Error>(disk.meta(&layout::top())?.device);
     if device(&source)? != device(&target)? {
@@ -113,16 +112,6 @@ pub fn snapshot(
         }
         other => other,
     })
-}
-
-fn check_format(store: &Store) -> Result<(), Error> {
-    match store.read_format()? {
-        Some(found) => match format_trouble(&found) {
-            None => Ok(()),
-            Some(trouble) => Err(Error::NotAStore(trouble)),
-        },
-        None => Err(Error::NotAStore("there is no store here".to_owned())),
-    }
 }
 
 /// Opens the destination, making it if it is not there, and says whether it was made.
