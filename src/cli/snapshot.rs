@@ -40,17 +40,40 @@ impl Snapshot {
         for (user, what) in &taken.left_out {
             eprintln!("mentat-sync: user {user} is not in the snapshot: HEAD is damaged: {what}");
         }
+        for user in &taken.went {
+            eprintln!(
+                "mentat-sync: user {user} is not in the snapshot: deleted while it was taken"
+            );
+        }
+        for finding in &taken.findings {
+            let (kind, place) = (finding.kind.as_str(), finding.place.as_str());
+            eprintln!("mentat-sync: {kind}: {place}: {}", finding.detail);
+        }
         print(|out| {
             let place = self.destination.display();
             let [users, files] = [(taken.users, "user"), (taken.files, "file")].map(counted);
             writeln!(out, "{place}: {users}, {files}")
         })?;
-        match taken.left_out.len() {
-            0 => Ok(()),
-            count => Err(Failure::failed(format!(
-                "{} left out",
-                counted((count as u64, "user"))
-            ))),
-        }
+        outcome(&taken)
     }
+}
+
+/// Good, or why not.
+fn outcome(taken: &snapshot::Snapshot) -> Result<(), Failure> {
+    if !taken.left_out.is_empty() {
+        let users = counted((taken.left_out.len() as u64, "user"));
+        return Err(Failure::failed(format!("{users} left out")));
+    }
+    if taken.damage > 0 {
+        let pieces = counted((taken.damage, "piece"));
+        let words = format!("{pieces} of damage, in the store as in the snapshot: see fsck");
+        return Err(Failure::failed(words));
+    }
+    if taken.unchecked > 0 {
+        let files = counted((taken.unchecked, "file"));
+        return Err(Failure::could_not_check(format!(
+            "{files} could not be checked"
+        )));
+    }
+    Ok(())
 }

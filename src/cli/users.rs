@@ -1,16 +1,18 @@
 //! `mentat-sync users`: who is here. Works beside a running server.
 
+use std::sync::Arc;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::Failure;
 use super::arguments::{DataDirectory, is_set};
-use super::open::{not_usable, open, open_or_make};
-use super::output::{Table, json_line, print};
-use crate::disk::{Grouping, Mode};
+use super::open::{in_the_way, not_usable, open, open_or_make};
+use super::output::{json_line, print};
+use crate::disk::{Grouping, Mode, Real};
 use crate::model::UserId;
-use crate::store::{self, Options, RenameUser, Store, Usage};
+use crate::store::{self, Options, RenameUser, Store};
 
 /// List the users, each with its head, sequence number, files, bytes and pending transactions; or
 /// add, remove and rename them. Works beside a running server.
@@ -54,55 +56,55 @@ struct Line {
 impl Users {
     pub fn run(&self) -> Result<(), Failure> {
         let path = &self.data.path;
-        let store = match self.command {
-            Some(Command::Add { .. }) => open_or_make(path, Options::default(), Grouping::Off),
+        let Some(command) = &self.command else {
+            return self.list();
+        };
+        let store = match command {
+            Command::Add { .. } => open_or_make(path, Options::default(), Grouping::Off),
             _ => open(path, Options::default(), Grouping::Off),
         }?;
-        let done = match &self.command {
-            None => return self.list(&store),
-            Some(Command::Add { user }) => add(&store, *user),
-            Some(Command::Rm { user }) => remove(&store, user),
-            Some(Command::Mv { old, new }) => rename(&store, old, new),
+        let done = match command {
+            Command::Add { user } => add(&store, *user),
+            Command::Rm { user } => remove(&store, user),
+            Command::Mv { old, new } => rename(&store, old, new),
         };
         done.map_err(|error| not_usable(path, &error))?
     }
 
-    /// Lists all of them; one who cannot be read is told of on stderr, and fails the command.
-    fn list(&self, store: &Store) -> Result<(), Failure> {
+    /// Lists all of them, each as soon as it is known; one who cannot be read is told of on stderr, and fails the
+    /// command. A mere look: nothing is made or synced.
+    fn list(&self) -> Result<(), Failure> {
         let path = &self.data.path;
-        let users = store.users().map_err(|error| not_usable(path, &error))?;
-        let mut lines = Vec::new();
+        let disk = Real::new(path, Grouping::Off).map_err(|e| in_the_way(path, "open", &e))?;
+        let look = || {
+            let store = Store::look_at(Arc::new(disk))?;
+            let users = store.users()?;
+            Ok((store, users))
+        };
+        let (store, users) = look().map_err(|error| not_usable(path, &error))?;
         let mut unreadable = 0;
-        for user in users {
-            match line(store, &user) {
-                Ok(line) => lines.push(line),
-                Err(error) => {
-                    let Failure { words, .. } = not_usable(path, &error);
-                    eprintln!("mentat-sync: user {user}: {words}");
-                    unreadable += 1;
+        let listed = print(|out| {
+            if !self.json {
+                out.write_all(row(HEADINGS).as_bytes())?;
+            }
+            for user in users {
+                // What is there so far is seen while the next one is counted.
+                out.flush()?;
+                match line(&store, &user) {
+                    Ok(Some(line)) if self.json => json_line(out, &line)?,
+                    Ok(Some(line)) => out.write_all(line.row().as_bytes())?,
+                    // Deleted or renamed since it was listed.
+                    Ok(None) => {}
+                    Err(error) => {
+                        let Failure { words, .. } = not_usable(path, &error);
+                        eprintln!("mentat-sync: user {user}: {words}");
+                        unreadable += 1;
+                    }
                 }
             }
-        }
-        print(|out| {
-            if self.json {
-                return lines.iter().try_for_each(|line| json_line(out, line));
-            }
-            let headings = ["USER", "HEAD", "SEQ", "FILES", "BYTES", "PENDING"];
-            let mut table = Table::new(headings, 2);
-            for line in &lines {
-                let numbers = [line.seq, line.files, line.bytes, line.pending];
-                let [seq, files, bytes, pending] = numbers.map(|number| number.to_string());
-                table.row([
-                    line.user.clone(),
-                    line.head.clone(),
-                    seq,
-                    files,
-                    bytes,
-                    pending,
-                ]);
-            }
-            table.write(out)
-        })?;
+            Ok(())
+        });
+        listed?;
         match unreadable {
             0 => Ok(()),
             count => Err(Failure::failed(format!(
@@ -112,21 +114,42 @@ impl Users {
     }
 }
 
-fn line(store: &Store, user: &UserId) -> store::Result<Line> {
-    let head = store.head(user)?;
-    let Usage {
-        files,
-        bytes,
-        pending,
-    } = store.usage(user)?;
-    Ok(Line {
+/// The columns, which are as wide as what nearly every user has: the rows after a row are not known when it is
+/// printed.
+const HEADINGS: [&str; 6] = ["USER", "HEAD", "SEQ", "FILES", "BYTES", "PENDING"];
+
+fn row([user, head, seq, files, bytes, pending]: [&str; 6]) -> String {
+    format!("{user:<36}  {head:<36}  {seq:>9}  {files:>9}  {bytes:>14}  {pending:>7}\n")
+}
+
+impl Line {
+    fn row(&self) -> String {
+        let numbers = [self.seq, self.files, self.bytes, self.pending];
+        let [seq, files, bytes, pending] = numbers.map(|number| number.to_string());
+        row([&self.user, &self.head, &seq, &files, &bytes, &pending])
+    }
+}
+
+/// What there is to say of a user; `None` for one who has no folder any more.
+fn line(store: &Store, user: &UserId) -> store::Result<Option<Line>> {
+    let looked = store.glance_at_head(user).and_then(|head| {
+        let usage = head.map(|_| store.usage(user)).transpose()?;
+        Ok(head.zip(usage))
+    });
+    let (head, usage) = match looked {
+        Ok(Some(both)) => both,
+        Ok(None) => return Ok(None),
+        Err(_) if !store.has_folder(user)? => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Line {
         user: user.to_string(),
         head: head.id.to_string(),
         seq: head.seq,
-        files,
-        bytes,
-        pending,
-    })
+        files: usage.files,
+        bytes: usage.bytes,
+        pending: usage.pending,
+    }))
 }
 
 fn add(store: &Store, user: Option<UserId>) -> store::Result<Result<(), Failure>> {

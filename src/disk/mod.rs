@@ -6,12 +6,14 @@
 //!
 //! No verb follows a symlink, at any component of a path.
 
+mod identity;
 mod real;
 mod root;
 mod rounds;
 #[cfg(feature = "mistakes")]
 mod skipped;
 
+pub use identity::Identity;
 pub use real::{Grouping, Real};
 pub use root::{make_root, remove_root};
 #[cfg(feature = "mistakes")]

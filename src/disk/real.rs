@@ -261,6 +261,12 @@ impl Real {
     }
 }
 
+impl AsFd for Real {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+}
+
 fn error(verb: &'static str, place: &Place, source: io::Error) -> Error {
     Error {
         verb,

@@ -342,3 +342,20 @@ pub const LETTER: Duration = Duration::from_secs(45);
 
 /// Connections that wait to be accepted.
 pub const BACKLOG: u32 = 1024;
+
+/// How often a snapshot looks who is there, until nobody is new and nobody slipped away between being listed and being
+/// opened; and how long it pauses between two looks, from some on. Some five seconds in all: whoever is renamed faster
+/// than that is not a person.
+pub const SNAPSHOT_ROUNDS: u32 = 1000;
+pub const SNAPSHOT_PAUSE: Duration = Duration::from_millis(5);
+
+/// From this look on, those who came after the snapshot was begun are not for it any more: where users come all the
+/// time, it would never end.
+pub const SNAPSHOT_LATE: u32 = 8;
+
+/// Whoever was not seen in so many looks in a row, and whose name somebody else has, was deleted. One look alone may
+/// miss who is renamed during it.
+pub const SNAPSHOT_UNSEEN: u32 = 3;
+
+/// The pieces of damage that a snapshot names. `fsck` names all.
+pub const SNAPSHOT_FINDINGS: usize = 20;

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use super::admin::format_trouble;
 use super::layout::{self, Area, Dir, Folder, Thing};
 use super::lock::UserLock;
 use super::mistake::Mistakes;
 use super::quota::Tallies;
 use super::user::{Users, taken_is_fine};
 use super::vouch::Files;
-use super::{Options, Result, Store};
+use super::{Error, Options, Result, Store};
 use crate::disk::{self, Disk, Mode, Place, Target};
 use crate::model::{ChunkDigest, TransactionId};
 
@@ -37,6 +38,21 @@ impl Store {
             vouched: Files::default(),
             tallies: Tallies::default(),
             walks: Default::default(),
+        }
+    }
+
+    /// The same, where there is a store of this format.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`] where there is none.
+    pub(crate) fn look_at(disk: Arc<dyn Disk>) -> Result<Self> {
+        let store = Self::examine(disk);
+        match store.read_format()? {
+            Some(found) => match format_trouble(&found) {
+                None => Ok(store),
+                Some(trouble) => Err(Error::NotAStore(trouble)),
+            },
+            None => Err(Error::NotAStore("there is no store here".to_owned())),
         }
     }
 

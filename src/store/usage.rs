@@ -1,9 +1,10 @@
 //! What a user's folder holds: counted file by file.
 
-use super::layout::{Area, Dir, Folder, Shelf, parse_transaction, users};
+use super::layout::{self, Area, Dir, Folder, Known};
+use super::user::damaged;
 use super::{Result, Store};
 use crate::disk::{Disk, Kind, Place};
-use crate::model::UserId;
+use crate::model::{Head, TransactionId, UserId};
 
 /// What a user's folder holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,49 +18,64 @@ pub struct Usage {
 }
 
 impl Store {
-    /// Counts what a user's folder holds. Reads the whole folder.
+    /// Counts what a user's folder holds. Lists each directory that is there once, and looks at each file once.
     pub fn usage(&self, user: &UserId) -> Result<Usage> {
+        count(&*self.disk, &Folder::of(user))
+    }
+
+    /// The user's head as it is on the disk now: for a mere look, since nothing is synced. `None` where there is no
+    /// folder.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`](super::Error::Damaged) where HEAD is missing, is no id, or leads nowhere.
+    pub fn glance_at_head(&self, user: &UserId) -> Result<Option<Head>> {
         let folder = Folder::of(user);
-        let mut usage = count(&*self.disk, &folder)?;
-        usage.pending = self.list_pending(&folder)?.len() as u64;
-        Ok(usage)
+        loop {
+            let Some((_, id)) = self.read_head(&folder)? else {
+                return Ok(None);
+            };
+            match self.seq_of(&folder, id)? {
+                Some(seq) => return Ok(Some(Head { id, seq })),
+                // Perhaps the user was deleted between the two looks: then HEAD is gone too, or another.
+                None if matches!(self.read_head(&folder)?, Some((_, now)) if now == id) => {
+                    let place = folder.transaction(id);
+                    return Err(damaged(&place, "HEAD names it, and it is not there"));
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn seq_of(&self, folder: &Folder, id: TransactionId) -> Result<Option<u64>> {
+        if id == Head::ROOT.id {
+            return Ok(Some(0));
+        }
+        let start = self.start_of(&folder.transaction(id), id)?;
+        Ok(start.map(|start| start.seq))
     }
 }
 
-/// Counts files and bytes. What comes or goes meanwhile may be counted or not.
+/// Counts files and bytes, and pending transactions. What comes or goes meanwhile may be counted or not.
 pub(super) fn count(disk: &dyn Disk, folder: &Folder) -> Result<Usage> {
     let mut usage = Usage::default();
-    count_below(
-        disk,
-        folder.place(),
-        Some(&folder.dir(Dir::Tmp)),
-        &mut usage,
-    )?;
-    // A leftover of an advance is one file with two names.
-    for shelf in [Shelf::Chunks, Shelf::Aliases] {
-        for byte in 0..=255 {
-            let fan = |area| folder.dir(Dir::Fan(shelf(area), byte));
-            let committed = |name: &str| Some(fan(Area::Committed).join(name));
-            uncount_leftovers(disk, &fan(Area::Incoming), committed, &mut usage)?;
-        }
-    }
-    let committed = |name: &str| Some(folder.transaction(parse_transaction(name)?));
-    uncount_leftovers(disk, &folder.dir(Dir::Pending), committed, &mut usage)?;
+    count_below(disk, folder, folder.place(), Some(Dir::User), &mut usage)?;
     Ok(usage)
 }
 
 /// How many bytes are in the files below this directory.
 pub(super) fn bytes_below(disk: &dyn Disk, directory: &Place) -> Result<u64> {
     let mut usage = Usage::default();
-    count_below(disk, directory, None, &mut usage)?;
+    let folder = Folder::at(directory.clone());
+    count_below(disk, &folder, directory, None, &mut usage)?;
     Ok(usage.bytes)
 }
 
-/// Counts files and bytes, but not in the directory of temporary ones.
+/// Counts what is in a directory, which is this one of the folder, if it is one that the layout knows.
 fn count_below(
     disk: &dyn Disk,
+    folder: &Folder,
     directory: &Place,
-    temporary: Option<&Place>,
+    dir: Option<Dir>,
     usage: &mut Usage,
 ) -> Result<()> {
     let mut entries = Vec::new();
@@ -69,49 +85,49 @@ fn count_below(
     });
     match listed {
         // The user's own folder must be there; what is below it may go meanwhile.
-        Err(absent) if absent.is_absent() && directory.parent() != users() => {}
+        Err(absent) if absent.is_absent() && dir != Some(Dir::User) => {}
         other => other?,
     }
     for entry in entries {
         let place = directory.join(&entry.name);
-        match entry.kind {
-            Kind::Directory if Some(&place) == temporary => {}
-            Kind::Directory => count_below(disk, &place, temporary, usage)?,
-            _ => match disk.meta(&place) {
-                Ok(meta) => {
-                    usage.files += 1;
-                    usage.bytes += meta.bytes;
-                }
-                Err(absent) if absent.is_absent() => {}
-                Err(other) => return Err(other.into()),
-            },
+        let known = dir.and_then(|dir| layout::recognise(dir, &entry.name));
+        match (entry.kind, known) {
+            (Kind::Directory, Some(Known::Dir(Dir::Tmp))) => {}
+            (Kind::Directory, Some(Known::Dir(inner))) => {
+                count_below(disk, folder, &place, Some(inner), usage)?;
+            }
+            (Kind::Directory, _) => count_below(disk, folder, &place, None, usage)?,
+            (_, known) => {
+                usage.pending += u64::from(dir == Some(Dir::Pending) && known.is_some());
+                count_file(disk, folder, &place, known, usage)?;
+            }
         }
     }
     Ok(())
 }
 
-fn uncount_leftovers(
+fn count_file(
     disk: &dyn Disk,
-    incoming: &Place,
-    committed: impl Fn(&str) -> Option<Place>,
+    folder: &Folder,
+    place: &Place,
+    known: Option<Known>,
     usage: &mut Usage,
 ) -> Result<()> {
-    let mut names = Vec::new();
-    let listed = disk.list(incoming, &mut |entry| {
-        names.push(entry.name);
-        true
-    });
-    match listed {
+    let meta = match disk.meta(place) {
         Err(absent) if absent.is_absent() => return Ok(()),
         other => other?,
-    }
-    for name in names {
-        if let Some(place) = committed(&name)
-            && let Ok(meta) = disk.meta(&place)
-        {
-            usage.files = usage.files.saturating_sub(1);
-            usage.bytes = usage.bytes.saturating_sub(meta.bytes);
+    };
+    // A leftover of an advance is one file with two names, and counted under the committed one.
+    if let Some(Known::Thing(Area::Incoming, thing)) = known
+        && meta.links > 1
+    {
+        match disk.meta(&folder.thing(Area::Committed, &thing)) {
+            Ok(other) if other.inode == meta.inode => return Ok(()),
+            Err(error) if !error.is_absent() => return Err(error.into()),
+            _ => {}
         }
     }
+    usage.files += 1;
+    usage.bytes += meta.bytes;
     Ok(())
 }

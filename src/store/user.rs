@@ -132,6 +132,11 @@ impl Store {
     }
 
     /// Whether the user has a folder.
+    pub(crate) fn has_folder(&self, user: &UserId) -> Result<bool> {
+        self.is_known(&Folder::of(user))
+    }
+
+    /// Whether the user has a folder.
     pub(crate) fn is_known(&self, folder: &Folder) -> Result<bool> {
         match self.disk.meta(folder.place()) {
             Ok(meta) if meta.kind == Kind::Directory => Ok(true),

@@ -1,8 +1,10 @@
 use serde_json::{Value, json};
 
+use crate::faults::strace;
 use crate::kit::{
     Finished, ROOT, Server, binary, chunk, run_with_deadline, transaction_id, tree, user_id,
 };
+use crate::stock::Stock;
 
 /// The binary with these arguments, on the directory of this server, which goes on serving it.
 fn beside(server: &Server, command: &str, arguments: &[&str]) -> Finished {
@@ -104,6 +106,122 @@ fn users_are_listed_with_what_they_have() {
         assert_eq!(*row, cells);
     }
     assert_eq!(rows.len(), 2);
+}
+
+/// The system calls of `mentat-sync users`, with its arguments, in order; `None` where nothing can be traced.
+fn calls_of_listing(data: &std::path::Path) -> Option<Vec<String>> {
+    if !strace::works() {
+        eprintln!("SKIPPED: strace cannot trace here, so calls are not counted");
+        return None;
+    }
+    let log = data.with_file_name("users.strace");
+    let mut traced = std::process::Command::new("strace");
+    traced.args(["-f", "-s", "200", "-o"]).arg(&log);
+    traced.arg(binary().get_program()).args(["users", "--data"]);
+    succeeds(run_with_deadline(traced.arg(data)));
+    let lines = std::fs::read_to_string(log).unwrap();
+    let call = |line: &str| line.split_once(' ').map(|(_, call)| call.trim().to_owned());
+    Some(lines.lines().filter_map(call).collect())
+}
+
+/// A directory with so many users, each with a chain of one transaction.
+fn populated(users: usize) -> Stock {
+    let stock = Stock::full(2);
+    for n in 1..users {
+        let other = stock.path(&format!("users/86868686-8686-4686-8686-{n:012x}"));
+        let mut copy = std::process::Command::new("cp");
+        assert!(
+            copy.arg("-a")
+                .arg(stock.file(""))
+                .arg(&other)
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    stock
+}
+
+#[test]
+fn a_list_of_users_looks_at_what_is_there_once_and_syncs_nothing() {
+    let stocks = [1, 4].map(populated);
+    let mut counts = Vec::new();
+    for stock in &stocks {
+        let Some(calls) = calls_of_listing(&stock.data()) else {
+            return;
+        };
+        for call in &calls {
+            let changes = [
+                "fsync",
+                "fdatasync",
+                "syncfs",
+                "sync(",
+                "mkdir",
+                "rename",
+                "link",
+            ];
+            assert!(!changes.iter().any(|name| call.starts_with(name)), "{call}");
+            assert!(!call.contains("O_CREAT"), "{call}");
+        }
+        counts.push(calls.len());
+    }
+    let there = tree(&stocks[0].file("")).len();
+    let more = (counts[1] - counts[0]) / 3;
+    // A directory is opened, listed to its end and closed; a file opened, looked at and closed. And HEAD is read, and
+    // where it leads.
+    assert!(
+        more <= 6 * there + 20,
+        "{more} calls for a user of {there} files and directories"
+    );
+}
+
+#[test]
+fn users_are_listed_as_they_are_counted() {
+    let stock = populated(4);
+    let Some(calls) = calls_of_listing(&stock.data()) else {
+        return;
+    };
+    // Between the first look at each user and the next one's, the row is out.
+    let mut seen = Vec::new();
+    for call in &calls {
+        if call.starts_with("openat") && call.contains("/HEAD\"") {
+            seen.push("look");
+        } else if call.starts_with("write(1,") {
+            seen.push("row");
+        }
+    }
+    seen.dedup();
+    let expected = ["row", "look"].iter().cycle().take(9).copied();
+    assert_eq!(seen, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_file_with_two_names_is_counted_once_in_the_list_of_users() {
+    let stock = Stock::full(3);
+    let list = || {
+        let mut users = binary();
+        users.args(["users", "--json", "--data"]);
+        objects(&succeeds(run_with_deadline(users.arg(stock.data())))).remove(0)
+    };
+    let before = list();
+    // As an advance leaves it that was cut short at its very end.
+    let chunk = stock.chunk_file("", "chunk 2");
+    let leftover = stock.chunk_file("incoming/", "chunk 2");
+    std::fs::create_dir_all(leftover.parent().unwrap()).unwrap();
+    std::fs::hard_link(&chunk, &leftover).unwrap();
+    assert_eq!(list(), before);
+    // And a second name elsewhere, as in a snapshot, changes nothing.
+    std::fs::hard_link(&chunk, stock.directory.path().join("elsewhere")).unwrap();
+    assert_eq!(list(), before);
+}
+
+#[test]
+fn a_list_of_users_makes_no_store_where_there_is_none() {
+    let empty = tempfile::tempdir().unwrap();
+    let mut users = binary();
+    let told = run_with_deadline(users.args(["users", "--data"]).arg(empty.path()));
+    fails(told, 1, "there is no store here");
+    assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
 }
 
 #[test]

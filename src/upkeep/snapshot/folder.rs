@@ -1,0 +1,168 @@
+//! One user's folder, copied as far as its HEAD reaches, whatever it is called meanwhile.
+
+use std::sync::Arc;
+
+use super::Error;
+use crate::disk::{Disk, Kind, Place, Real};
+use crate::model::{TransactionId, limits};
+use crate::store::layout::{self, Area, Dir, Folder, Known, Shelf};
+use crate::store::{self, Store, log};
+
+/// The shelves of the committed area.
+const COMMITTED: [Shelf; 3] = [
+    Shelf::Chunks(Area::Committed),
+    Shelf::Aliases(Area::Committed),
+    Shelf::Transactions,
+];
+
+/// A user's folder, and where its copy is made.
+pub(super) struct Linking<'a> {
+    /// The folder, by itself: everything is read relative to it, so that no rename leads elsewhere.
+    from: &'a Arc<Real>,
+    store: Store,
+    /// The folder in that.
+    folder: Folder,
+    target: &'a Real,
+    to: &'a Folder,
+    linked: &'a dyn Fn(),
+    /// Files that got a second name.
+    files: u64,
+}
+
+/// A folder that has been copied, all but HEAD.
+pub(super) struct Copied {
+    pub head: TransactionId,
+    pub files: u64,
+}
+
+/// Copies a folder, all but HEAD, to a place that is not there yet. The caller looks afterwards whether the folder was
+/// still in use at the end: one that is being removed loses its files one by one.
+///
+/// # Errors
+/// [`store::Error::Damaged`] where there is no HEAD, or one that cannot be read or leads nowhere.
+pub(super) fn link_folder(
+    from: &Arc<Real>,
+    target: &Real,
+    to: &Folder,
+    linked: &dyn Fn(),
+) -> Result<Copied, Error> {
+    let mut linking = Linking {
+        from,
+        store: Store::examine(from.clone()),
+        folder: Folder::at(layout::top()),
+        target,
+        to,
+        linked,
+        files: 0,
+    };
+    let head = linking.copy()?;
+    Ok(Copied {
+        head,
+        files: linking.files,
+    })
+}
+
+impl Linking<'_> {
+    fn copy(&mut self) -> Result<TransactionId, Error> {
+        let absent = |place: Place, what: &str| store::Error::Damaged {
+            place,
+            what: what.to_owned(),
+        };
+        let Some((_, head)) = self.store.read_head(&self.folder)? else {
+            return Err(absent(self.folder.head(), "missing").into());
+        };
+        let mut seq = 0;
+        if head != TransactionId::ROOT {
+            let place = self.folder.transaction(head);
+            let Some(start) = self.store.start_of(&place, head)? else {
+                return Err(absent(place, "HEAD names it, and it is not there").into());
+            };
+            seq = start.seq;
+        }
+        self.target.make_directory(self.to.place())?;
+        for shelf in COMMITTED {
+            self.shelf(shelf)?;
+        }
+        self.log(seq)?;
+        // Whoever removes the folder by hand, where it stands, takes HEAD as well.
+        match self.store.read_head(&self.folder)? {
+            Some(_) => Ok(head),
+            None => Err(absent(self.folder.head(), "removed meanwhile").into()),
+        }
+    }
+
+    /// Links what is on a shelf. What went away meanwhile was off the chain, or the folder is being removed.
+    fn shelf(&mut self, shelf: Shelf) -> Result<(), Error> {
+        let dir = Dir::Shelf(shelf);
+        let mut fans = Vec::new();
+        let listed = self.from.list(&self.folder.dir(dir), &mut |entry| {
+            if let Some(Known::Dir(fan)) = layout::recognise(dir, &entry.name)
+                && entry.kind == Kind::Directory
+            {
+                fans.push(fan);
+            }
+            true
+        });
+        match listed {
+            Err(absent) if absent.is_absent() => return Ok(()),
+            other => other?,
+        }
+        self.target.make_directory(&self.to.dir(dir))?;
+        for fan in fans {
+            self.fan(fan)?;
+        }
+        Ok(())
+    }
+
+    fn fan(&mut self, fan: Dir) -> Result<(), Error> {
+        let (from, to) = (self.folder.dir(fan), self.to.dir(fan));
+        self.target.make_directory(&to)?;
+        let (mut files, mut outcome) = (0, Ok(()));
+        let listed = self.from.list(&from, &mut |entry| {
+            let known = matches!(
+                layout::recognise(fan, &entry.name),
+                Some(Known::Thing(Area::Committed, _))
+            );
+            if !known || entry.kind != Kind::File {
+                return true;
+            }
+            let (from, to) = (from.join(&entry.name), to.join(&entry.name));
+            match self.target.link_from(self.from, &from, &to) {
+                Ok(()) => {
+                    files += 1;
+                    (self.linked)();
+                }
+                // Off the chain, and taken away by a repair or an advance since it was listed.
+                Err(absent) if absent.is_absent() => {}
+                Err(other) => outcome = Err(other),
+            }
+            outcome.is_ok()
+        });
+        self.files += files;
+        outcome?;
+        match listed {
+            Err(absent) if absent.is_absent() => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Copies the lines of `log` up to HEAD's. A missing or short one is rebuilt by whoever needs it.
+    fn log(&self, seq: u64) -> Result<(), Error> {
+        let Some(from) = self.store.open_log(&self.folder)? else {
+            return Ok(());
+        };
+        let to = self.target.create(&self.to.log())?;
+        let mut buffer = vec![0; limits::PIECE];
+        let (mut offset, end) = (0, log::LINE * seq);
+        while offset < end {
+            let piece = buffer.len().min((end - offset) as usize);
+            let read = from.read_at(offset, &mut buffer[..piece])?;
+            if read == 0 {
+                break;
+            }
+            to.append(&buffer[..read])?;
+            offset += read as u64;
+        }
+        Ok(())
+    }
+}

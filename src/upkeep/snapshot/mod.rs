@@ -1,0 +1,337 @@
+//! A consistent copy of a store that may be served meanwhile, without copying chunks.
+//!
+//! HEAD is read first; then what it reaches, which never changes, gets second names (hard links); `log`, which
+//! grows in place, is copied up to HEAD; HEAD comes last, and `FORMAT` after all users, so that no server takes
+//! an unfinished snapshot for a store. No lock is taken.
+//!
+//! Users may come, go and change names meanwhile. So each folder is read relative to itself, opened once; it is told
+//! from others by its [`Identity`], not by its name; whether it was still a user's folder at the end is looked at
+//! before its copy counts; and at the very end fsck looks whether all is there that each HEAD reaches.
+//!
+//! A file that has two names is never changed in place: chunks, aliases and transactions are only ever
+//! linked and unlinked, and what is made young again is in `incoming/`, which is not copied.
+
+mod folder;
+mod roll;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use self::folder::Copied;
+use self::roll::{Fate, Met, Roll};
+use super::fsck::{self, Finding, Mended, Severity, Watch};
+use crate::disk::{self, Disk, Grouping, Identity, Place, Real, Target};
+use crate::model::{Head, UserId, limits};
+use crate::store::layout::{self, Folder};
+use crate::store::{self, FORMAT, Store};
+
+/// What a snapshot holds.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    pub users: u64,
+    /// Files that got a second name.
+    pub files: u64,
+    /// Users who are not in it, because their HEAD is damaged, and in what way.
+    pub left_out: Vec<(UserId, String)>,
+    /// Users who are not in it, because they were deleted while it was taken.
+    pub went: BTreeSet<UserId>,
+    /// Pieces of damage in it, which the store has as well; and files that could not be looked at.
+    pub damage: u64,
+    pub unchecked: u64,
+    /// The first of them.
+    pub findings: Vec<Finding>,
+}
+
+/// Why there is no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0:?} is not empty")]
+    NotEmpty(PathBuf),
+    #[error("{0:?} is in the data directory")]
+    Inside(PathBuf),
+    #[error(
+        "{0:?} is not on the file system of the data directory, and a hard link cannot lead to another: \
+         choose a place beside the data directory, or use scripts/backup"
+    )]
+    OtherFileSystem(PathBuf),
+    #[error("users are renamed or deleted all the time: try again")]
+    Unsettled,
+    #[error("{0}")]
+    NotAStore(String),
+    #[error("cannot make {0:?}: {1}")]
+    Destination(PathBuf, #[source] std::io::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl From<disk::Error> for Error {
+    fn from(error: disk::Error) -> Self {
+        Error::Store(error.into())
+    }
+}
+
+/// Takes a snapshot of the store at `source` into a directory that is empty or not there yet, on the same
+/// file system. Calls `linked` after each file.
+///
+/// It holds every advance that was acknowledged before this was called. Costs a link for each committed
+/// file, and the bytes of `log`.
+///
+/// # Errors
+/// There is no usable snapshot: what there is has no `FORMAT`.
+pub fn snapshot(
+    source: Arc<Real>,
+    destination: &Path,
+    linked: &dyn Fn(),
+) -> Result<Snapshot, Error> {
+    let store = Store::look_at(source.clone())?;
+    let (target, made) = prepare(&source, destination)?;
+    let device = |disk: &Real| Ok::<_, Error>(disk.meta(&layout::top())?.device);
+    if device(&source)? != device(&target)? {
+        if made {
+            // Best effort: an empty directory does no harm.
+            let _ = disk::remove_root(destination);
+        }
+        return Err(Error::OtherFileSystem(destination.to_owned()));
+    }
+    let target = Arc::new(target);
+    let copy = Copy {
+        store,
+        source,
+        copied: Store::examine(target.clone()),
+        target,
+        linked,
+    };
+    copy.all().map_err(|error| match error {
+        // Two file systems can have one device number (subvolumes), or one be mounted in the other.
+        Error::Store(store::Error::Disk(error))
+            if error.kind() == std::io::ErrorKind::CrossesDevices =>
+        {
+            Error::OtherFileSystem(destination.to_owned())
+        }
+        other => other,
+    })
+}
+
+/// Opens the destination, making it if it is not there, and says whether it was made.
+fn prepare(source: &Real, destination: &Path) -> Result<(Real, bool), Error> {
+    let failed = |error| Error::Destination(destination.to_owned(), error);
+    if is_inside(source, destination) {
+        return Err(Error::Inside(destination.to_owned()));
+    }
+    let made = disk::make_root(destination).map_err(failed)?;
+    let target = Real::new(destination, Grouping::Off).map_err(failed)?;
+    let mut empty = true;
+    target.list(&layout::top(), &mut |_| {
+        empty = false;
+        false
+    })?;
+    if !empty {
+        return Err(Error::NotEmpty(destination.to_owned()));
+    }
+    Ok((target, made))
+}
+
+/// Whether the destination, which may not be there yet, is in the data directory.
+fn is_inside(source: &Real, destination: &Path) -> bool {
+    let here = std::env::current_dir().unwrap_or_default();
+    let nearest = here.join(destination);
+    let nearest = nearest
+        .ancestors()
+        .find_map(|above| above.canonicalize().ok());
+    let data = source.path(&layout::top());
+    data.zip(nearest)
+        .is_some_and(|(data, nearest)| nearest.starts_with(data))
+}
+
+struct Copy<'a> {
+    store: Store,
+    source: Arc<Real>,
+    target: Arc<Real>,
+    copied: Store,
+    linked: &'a dyn Fn(),
+}
+
+impl Copy<'_> {
+    fn all(&self) -> Result<Snapshot, Error> {
+        for place in [layout::users(), layout::tmp(), layout::trash()] {
+            self.target.make_directory(&place)?;
+        }
+        let mut snapshot = Snapshot::default();
+        let met = self.gather(&mut snapshot)?;
+        self.target.sync_everything()?;
+        for met in met {
+            match met.fate {
+                Fate::Copied { at, head, files } => {
+                    self.put(&at.head(), &format!("{head}\n"))?;
+                    let to = Folder::of(&met.user);
+                    self.target.rename_new(at.place(), to.place())?;
+                    snapshot.users += 1;
+                    snapshot.files += files;
+                }
+                Fate::LeftOut(what) => snapshot.left_out.push((met.user, what)),
+            }
+        }
+        snapshot.left_out.sort_unstable();
+        self.target.sync_everything()?;
+        self.put(&layout::format(), FORMAT)?;
+        self.target.sync(&[Target::Directory(layout::top())])?;
+        self.prove(&mut snapshot)?;
+        Ok(snapshot)
+    }
+
+    /// Copies everybody, each under a name of its own in `tmp/`: by what name, is known only when nobody is on the
+    /// move. Looks again until everybody who is there has been met.
+    fn gather(&self, snapshot: &mut Snapshot) -> Result<Vec<Met>, Error> {
+        let users = self.source.below(&layout::users())?.identity()?;
+        let begun = self.source.now();
+        let mut roll = Roll::default();
+        let mut gone = Vec::new();
+        for round in 0..limits::SNAPSHOT_ROUNDS {
+            if round >= limits::SNAPSHOT_LATE {
+                self.source.pause(limits::SNAPSHOT_PAUSE);
+            }
+            let late = (round >= limits::SNAPSHOT_LATE).then_some(begun);
+            let quiet = self.round(round, &users, late, &mut roll, snapshot)?;
+            if roll.settle(round, &mut gone) && quiet {
+                for met in gone {
+                    self.forget(&met.fate)?;
+                }
+                let all = roll.into_all();
+                snapshot
+                    .went
+                    .retain(|user| all.iter().all(|met| met.user != *user));
+                return Ok(all);
+            }
+        }
+        Err(Error::Unsettled)
+    }
+
+    /// Copies those who have not been met yet, and says whether there was nothing to do. Those who came after `late`
+    /// are left to the next snapshot.
+    fn round(
+        &self,
+        round: u32,
+        users: &Identity,
+        late: Option<SystemTime>,
+        roll: &mut Roll,
+        snapshot: &mut Snapshot,
+    ) -> Result<bool, Error> {
+        let mut quiet = true;
+        for user in self.store.users()? {
+            let from = match self.source.below(Folder::of(&user).place()) {
+                Err(absent) if absent.is_absent() => {
+                    quiet = false;
+                    continue;
+                }
+                other => Arc::new(other?),
+            };
+            let identity = from.identity()?;
+            let is_late = late
+                .zip(identity.born())
+                .is_some_and(|(late, born)| born > late);
+            if is_late || roll.knows(&identity, &user, round) {
+                continue;
+            }
+            quiet = false;
+            match self.one(&user, &from, users)? {
+                Some(fate) => roll.add((from, identity), user, round, fate),
+                None => {
+                    snapshot.went.insert(user);
+                }
+            }
+        }
+        Ok(quiet)
+    }
+
+    /// Copies all of a user but HEAD; `None` for one who was deleted meanwhile.
+    fn one(
+        &self,
+        user: &UserId,
+        from: &Arc<Real>,
+        users: &Identity,
+    ) -> Result<Option<Fate>, Error> {
+        let at = Folder::at(layout::aside(&layout::tmp(), user, self.target.random()));
+        let copied = folder::link_folder(from, &self.target, &at, self.linked);
+        // A folder on its way out is renamed before the first file of it goes: what is still where users are was
+        // copied as a whole.
+        let fate = match copied {
+            Ok(Copied { head, files }) => Fate::Copied { at, head, files },
+            Err(Error::Store(store::Error::Damaged { what, .. })) => {
+                self.remove(&at)?;
+                Fate::LeftOut(what)
+            }
+            Err(other) => return Err(other),
+        };
+        if from.is_in(users)? {
+            return Ok(Some(fate));
+        }
+        self.forget(&fate)?;
+        Ok(None)
+    }
+
+    /// Takes what there is of a user out of the snapshot again.
+    fn forget(&self, fate: &Fate) -> Result<(), Error> {
+        match fate {
+            Fate::Copied { at, .. } => self.remove(at),
+            Fate::LeftOut(_) => Ok(()),
+        }
+    }
+
+    fn remove(&self, at: &Folder) -> Result<(), Error> {
+        match self.copied.remove_tree(at.place()) {
+            Err(store::Error::Disk(absent)) if absent.is_absent() => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Looks whether all is there that each HEAD reaches. Reads the transactions, and no chunk.
+    fn prove(&self, snapshot: &mut Snapshot) -> Result<(), Error> {
+        let options = fsck::Options {
+            quick: true,
+            ..fsck::Options::default()
+        };
+        let seen = Findings::default();
+        let checked =
+            fsck::check(self.target.clone(), &options, &seen).map_err(|error| match error {
+                fsck::Error::Store(error) => Error::Store(error),
+                other => Error::NotAStore(other.to_string()),
+            })?;
+        (snapshot.damage, snapshot.unchecked) = (checked.damage, checked.unchecked);
+        snapshot.findings = seen.0.into_inner().expect("nobody panics with this");
+        snapshot
+            .findings
+            .sort_by(|one, other| one.place.cmp(&other.place));
+        Ok(())
+    }
+
+    /// Writes a small file that has its name only once it is whole and durable.
+    fn put(&self, place: &Place, text: &str) -> Result<(), Error> {
+        let temporary = layout::probe(self.target.random());
+        let file = self.target.create(&temporary)?;
+        file.append(text.as_bytes())?;
+        self.target.sync(&[Target::File(file)])?;
+        self.target.rename_new(&temporary, place)?;
+        Ok(())
+    }
+}
+
+/// What fsck says of the snapshot, and is no leftover.
+#[derive(Default)]
+struct Findings(Mutex<Vec<Finding>>);
+
+impl Watch for Findings {
+    fn found(&self, finding: &Finding) {
+        let mut seen = self.0.lock().expect("nobody panics with this");
+        if finding.severity != Severity::Harmless && seen.len() < limits::SNAPSHOT_FINDINGS {
+            seen.push(finding.clone());
+        }
+    }
+
+    fn mended(&self, _: &Mended) {}
+
+    fn newest_sound(&self, _: &UserId, _: Head) {}
+
+    fn checked(&self, _: u64) {}
+}

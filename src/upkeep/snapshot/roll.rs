@@ -1,0 +1,88 @@
+//! Who has been copied, told apart by the folder rather than by the name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::disk::{Identity, Real};
+use crate::model::{TransactionId, UserId, limits};
+use crate::store::layout::Folder;
+
+/// What became of a folder.
+pub(super) enum Fate {
+    /// Its copy, all but HEAD, is here.
+    Copied {
+        at: Folder,
+        head: TransactionId,
+        files: u64,
+    },
+    /// It is damaged, and in what way.
+    LeftOut(String),
+}
+
+/// A folder that was met.
+pub(super) struct Met {
+    pub fate: Fate,
+    /// What it was called when it was seen last, and in which round that was.
+    pub user: UserId,
+    round: u32,
+    /// Kept open where nothing else tells it from a later one with its inode.
+    _open: Option<Arc<Real>>,
+}
+
+/// All who were met.
+#[derive(Default)]
+pub(super) struct Roll(HashMap<Identity, Met>);
+
+impl Roll {
+    /// Whether this folder was met before. Remembers that it is called so now.
+    pub fn knows(&mut self, identity: &Identity, user: &UserId, round: u32) -> bool {
+        match self.0.get_mut(identity) {
+            Some(met) => {
+                (met.user, met.round) = (*user, round);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub fn add(
+        &mut self,
+        (from, identity): (Arc<Real>, Identity),
+        user: UserId,
+        round: u32,
+        fate: Fate,
+    ) {
+        let open = identity.born().is_none().then_some(from);
+        let met = Met {
+            fate,
+            user,
+            round,
+            _open: open,
+        };
+        self.0.insert(identity, met);
+    }
+
+    /// Takes out those whose name another one has by now, and who have not been seen for some rounds: they went.
+    /// Says whether nobody is left who shares a name.
+    pub fn settle(&mut self, round: u32, gone: &mut Vec<Met>) -> bool {
+        let mut last: HashMap<UserId, (u32, u32)> = HashMap::new();
+        for met in self.0.values() {
+            let (newest, many) = last.entry(met.user).or_default();
+            *newest = met.round.max(*newest);
+            *many += 1;
+        }
+        let mut settled = true;
+        let shared = self.0.extract_if(|_, met| {
+            let (newest, many) = last[&met.user];
+            settled &= many == 1;
+            met.round < newest && round - met.round >= limits::SNAPSHOT_UNSEEN
+        });
+        gone.extend(shared.map(|(_, met)| met));
+        settled
+    }
+
+    /// All of them.
+    pub fn into_all(self) -> Vec<Met> {
+        self.0.into_values().collect()
+    }
+}
