@@ -44,10 +44,12 @@ pub struct Asked {
     /// Nothing was renamed, deleted or made anew meanwhile.
     pub certain: bool,
     tickets: Vec<Ticket>,
+    life: Arc<Life>,
 }
 
 impl Asked {
-    fn ledger(&self) -> &Arc<Ledger> {
+    /// Of the folder that it was asked of.
+    pub fn ledger(&self) -> &Arc<Ledger> {
         self.now.ledger()
     }
 
@@ -65,7 +67,8 @@ impl Asked {
         match self.certain {
             true => {
                 let between = (self.called, self.answered);
-                self.ledger().saw(how, between, self.floor, (head, seq))
+                let saw = self.ledger().saw(how, between, self.floor, (head, seq));
+                saw.map_err(|halt| halt.by(&self.life))
             }
             false => Ok(()),
         }
@@ -231,7 +234,11 @@ impl<'a> Asks<'a> {
                     return Err(Halt::Again);
                 }
                 // A stream of a folder that went, or whose files cannot be synced, ends early.
-                Err(_) if self.house.now().epoch != now.epoch || line.life.fails => {
+                Err(_)
+                    if !now.is_steady()
+                        || self.house.now().epoch != now.epoch
+                        || line.life.fails() =>
+                {
                     return Err(Halt::Again);
                 }
                 Err(error) => {
@@ -254,17 +261,20 @@ impl<'a> Asks<'a> {
                 now,
                 certain,
                 tickets,
+                life,
             };
-            return self.judge(asked, &asking, &life, moment);
+            return self.judge(asked, &asking, moment);
         }
     }
 
     /// Whether that is an answer which may come.
-    fn judge(&mut self, asked: Asked, asking: &Asking, life: &Life, moment: u64) -> Told<Asked> {
+    fn judge(&mut self, asked: Asked, asking: &Asking, moment: u64) -> Told<Asked> {
+        let life = &asked.life;
         let status = asked.answer.status;
         self.stage.verdict.count(&format!("status {status}"), 1);
         if asking.allowed.contains(&status) {
-            if !asked.certain && !self.house.kind.goes_on_blindly() {
+            let blindly = self.house.kind.goes_on_blindly() || asking.method == "DELETE";
+            if !asked.certain && !blindly {
                 return Err(Halt::Again);
             }
             return Ok(asked);
@@ -285,7 +295,7 @@ impl<'a> Asks<'a> {
                 self.stage.sleep(Duration::from_millis(20));
                 Err(Halt::Again)
             }
-            500 | 507 if life.fails => {
+            500 | 507 if life.fails() => {
                 self.stage.sleep(Duration::from_millis(20));
                 Err(Halt::Again)
             }

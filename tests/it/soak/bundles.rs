@@ -1,6 +1,7 @@
 //! Bundles: pushed upon HEAD or upon what is no more, and pulled.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::kit::{ROOT, digest};
@@ -84,12 +85,11 @@ fn bundle(device: &mut Device, head: &str, seq: u64) -> (Vec<Link>, Vec<u8>) {
 
 /// What is new since the last pull; every chunk of it is what it is called, and its HEAD is one that was.
 pub fn pull(device: &mut Device) -> Told<()> {
-    // Another folder since: from the root.
-    let (from, number) = device.pulled.clone();
-    let ledger = device.asks.house.now();
-    let from = match ledger.ledger().seq_of(&from) == Some(number) {
-        true => from,
-        false => ROOT.to_owned(),
+    // Of another folder since: from the root.
+    let ledger = Arc::clone(device.asks.house.now().ledger());
+    let (from, number) = match device.pulled.take() {
+        Some((of, head, number)) if Arc::ptr_eq(&of, &ledger) => (head, number),
+        _ => (ROOT.to_owned(), 0),
     };
     let asked = device
         .asks
@@ -119,10 +119,12 @@ pub fn pull(device: &mut Device) -> Told<()> {
     }
     let head = String::from_utf8_lossy(&last.1).trim_end().to_owned();
     device.asks.stage.verdict.count("bundles pulled", 1);
-    let number = if from == ROOT { 0 } else { number };
-    device.pulled = (head.clone(), number + transactions);
+    let number = number + transactions;
+    if asked.certain {
+        device.pulled = Some((Arc::clone(asked.ledger()), head.clone(), number));
+    }
     match transactions < 100 {
-        true => asked.saw("bundle", &head, number + transactions),
+        true => asked.saw("bundle", &head, number),
         false => Ok(()),
     }
 }

@@ -1,5 +1,6 @@
 //! One device, that does everything a device does, as fast as it is answered.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -10,7 +11,7 @@ use super::Stage;
 use super::asks::{Asked, Asking, Asks};
 use super::bundles;
 use super::house::House;
-use super::ledger::Link;
+use super::ledger::{Ledger, Link};
 use super::verdict::{Halt, Told, wrong};
 
 /// Clocks of files tick coarsely.
@@ -35,8 +36,8 @@ pub struct Device<'a> {
     pub asks: Asks<'a>,
     house: &'a House,
     named: u64,
-    /// Up to where it has pulled, and of which id.
-    pub pulled: (String, u64),
+    /// Up to where it has pulled, and of which folder.
+    pub pulled: Option<(Arc<Ledger>, String, u64)>,
 }
 
 impl<'a> Device<'a> {
@@ -49,7 +50,7 @@ impl<'a> Device<'a> {
             house: asks.house,
             asks,
             named: 0,
-            pulled: (ROOT.to_owned(), 0),
+            pulled: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The server processes on the one directory: one that lives on and is measured, others that are killed, stopped, and
 //! have slow and failing syncs.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,13 +28,23 @@ pub struct Life {
     pub address: SocketAddr,
     /// It was killed, or told to end, or is about to be.
     over: AtomicBool,
-    /// Some of its syncs fail.
-    pub fails: bool,
+    syncs: Syncs,
 }
 
 impl Life {
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
+    }
+
+    /// Some of its syncs fail.
+    pub fn fails(&self) -> bool {
+        self.syncs == Syncs::Failing
+    }
+}
+
+impl fmt::Display for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "server {} ({:?} syncs)", self.slot, self.syncs)
     }
 }
 
@@ -159,7 +170,7 @@ impl Fleet {
             slot,
             address: server.address(),
             over: AtomicBool::new(false),
-            fails: syncs == Syncs::Failing,
+            syncs,
         });
         let mut lives = self.lives.lock().unwrap();
         match lives.get_mut(slot) {

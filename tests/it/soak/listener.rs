@@ -57,7 +57,7 @@ impl Stream<'_> {
         // A refusal (busy, a failed sync), or the end of the server; or of the folder.
         self.stage.verdict.count("streams ended", 1);
         let said = error.to_string();
-        match said.starts_with("HTTP/1.1 5") && !said.contains("503") && !self.life.fails {
+        match said.starts_with("HTTP/1.1 5") && !said.contains("503") && !self.life.fails() {
             true => wrong("the server failed", format!("events: {said}")),
             false => Ok(()),
         }
@@ -133,11 +133,16 @@ fn listen_once(stage: &Stage, house: &House, slot: usize, until: Instant) -> Tol
             return Ok(());
         }
         stage.verdict.count("events", 1);
-        now.ledger()
-            .saw("events", (called, answered), floor, (head, seq))?;
+        let saw = now
+            .ledger()
+            .saw("events", (called, answered), floor, (head, seq));
+        saw.map_err(|halt| halt.by(&stream.life))?;
         if told.is_some_and(|before| seq <= before) {
             let before = told.unwrap_or_default();
-            let how = format!("a stream told number {before}, then {seq}");
+            let how = format!(
+                "a stream told number {before}, then {seq}; by {}",
+                stream.life
+            );
             return wrong("HEAD went back: events", how);
         }
         told = Some(seq);

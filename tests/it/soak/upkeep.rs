@@ -125,7 +125,8 @@ fn repair_once(stage: &Stage, data: &Path) -> Told<()> {
             continue;
         }
         for name in stage.names_of(kind) {
-            let lost = data.join("users").join(&name).join("lost+found");
+            // Transactions are another matter: a push that was killed leaves some that never were on the chain.
+            let lost = data.join("users").join(&name).join("lost+found/chunks");
             if lost.exists() {
                 let how = format!("{} is there", lost.display());
                 return wrong("a repair that took something", how);

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use super::fleet::Life;
+
 /// Why somebody does not go on with what they were at.
 #[derive(Clone, Debug)]
 pub enum Halt {
@@ -13,6 +15,16 @@ pub enum Halt {
     /// Nobody can tell what came of it, and that is all right: a server died, the user was renamed, it was busy. It is
     /// begun anew.
     Again,
+}
+
+impl Halt {
+    /// The same, with which process it was.
+    pub fn by(self, life: &Life) -> Self {
+        match self {
+            Halt::Wrong(kind, how) => Halt::Wrong(kind, format!("{how}; by {life}")),
+            Halt::Again => Halt::Again,
+        }
+    }
 }
 
 /// What was asked for, or why there is none.
