@@ -141,7 +141,7 @@ fn copy_once(stage: &Stage, data: &Path, way: Way, to: &Path) -> Told<()> {
     let found = damage(stage, &restored, false)?;
     if !found.is_empty() {
         let how = format!(
-            "status {:?}, said {said:?}: {}",
+            "status {:?}: {}; it said {said:?}",
             made.code,
             found.join("\n")
         );

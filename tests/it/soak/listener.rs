@@ -1,4 +1,4 @@
-//! One that listens to a stream of events, as long as it lasts, and judges what it is told.
+//! Those who wait for another HEAD, and listen to streams of events as long as they last; what they are told is judged.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::Stage;
+use super::asks::{Asking, Asks};
 use super::dice::Dice;
 use super::fleet::{Life, SERVERS};
 use super::house::House;
@@ -148,4 +149,39 @@ fn listen_once(stage: &Stage, house: &House, slot: usize, until: Instant) -> Tol
         told = Some(seq);
     }
     Ok(())
+}
+
+/// Waits for another HEAD than the newest that anybody knows, again and again: what it is told is newer.
+pub fn wait(stage: &Stage, house: &House) {
+    let mut asks = Asks::new(stage, house, 7);
+    while !house.is_left() && !stage.is_over() {
+        asks.begin();
+        stage.hear(house, wait_once(&mut asks));
+    }
+}
+
+fn wait_once(asks: &mut Asks) -> Told<()> {
+    let Some((head, seq)) = asks.house.now().ledger().newest() else {
+        asks.stage.sleep(Duration::from_millis(50));
+        return Ok(());
+    };
+    let tag = format!("\"{head}\"");
+    let seconds = 1 + asks.dice.below(3);
+    let asked = asks.ask(Asking {
+        method: "GET",
+        rest: &format!("head?wait={seconds}"),
+        headers: &[("if-none-match", tag.as_str())],
+        allowed: &[200, 304],
+        ..Asking::default()
+    })?;
+    asks.stage.verdict.count("waits", 1);
+    if asked.answer.status == 304 {
+        return asked.saw("wait", &head, seq);
+    }
+    let (other, seq) = asked.told()?;
+    if other == head && asked.certain {
+        let how = format!("waited for another HEAD than {head}, and got it");
+        return wrong("a wait that brought nothing new", how);
+    }
+    asked.saw("wait", &other, seq)
 }

@@ -42,13 +42,16 @@ use verdict::{Halt, Told, Verdict, wrong};
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Advances of a user's life. Then all of it is read, and the user deleted: an hour would fill the disk.
-const LIFE: u64 = 300;
+const LIFE: u64 = 500;
 
 /// And so many answers about HEAD: the checker looks at all of a user's.
 const EVENTS: usize = 20_000;
 
 /// How often the histories are judged: what is wrong ends the campaign soon after.
 const JUDGED: Duration = Duration::from_secs(2);
+
+/// How often it says how far it is.
+const SAID: Duration = Duration::from_secs(60);
 
 /// What is played, and what is broken on purpose.
 #[derive(Clone, Debug)]
@@ -151,6 +154,7 @@ impl Stage {
                     scope.spawn(move || Device::new(self, house, number).act());
                 }
                 scope.spawn(move || listener::listen(self, house));
+                scope.spawn(move || listener::wait(self, house));
                 match kind {
                     Kind::Renamed => drop(scope.spawn(move || moves::rename(self, house, data))),
                     Kind::Deleted => drop(scope.spawn(move || moves::delete(self, house, data))),
@@ -283,7 +287,7 @@ fn play(plan: Plan) -> Outcome {
     };
     let data: PathBuf = top.path().join("data");
     let start = Instant::now();
-    let mut samples = Vec::new();
+    let (mut samples, mut said) = (Vec::new(), SAID);
     let others = servers.split_off(if plan.disturbed { 1 } else { SERVERS });
     std::thread::scope(|scope| {
         let (stage, data) = (&stage, data.as_path());
@@ -305,6 +309,15 @@ fn play(plan: Plan) -> Outcome {
         while start.elapsed() < plan.time && !stage.is_over() {
             std::thread::sleep(gauges::PAUSE);
             samples.push(Sample::of(&servers[0].0));
+            if start.elapsed() > said {
+                println!(
+                    "soak: {:.0} s: {} requests, {} wrong",
+                    stage.verdict.now(),
+                    stage.verdict.counted("requests"),
+                    stage.verdict.wrongs().len()
+                );
+                said += SAID;
+            }
         }
         stage.over.store(true, Ordering::Relaxed);
         drop((users, keepers));

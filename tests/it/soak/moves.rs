@@ -15,6 +15,14 @@ use super::verdict::{Halt, Told, wrong};
 /// Names of a user that is no more are looked at and cleared away after so many changes.
 const OLD: usize = 2;
 
+/// Between two changes: now and then several come in a row, which a copy that takes long then meets.
+fn pause(dice: &mut Dice) -> Duration {
+    match dice.once_in(3) {
+        true => dice.milliseconds(300, 4000),
+        false => dice.milliseconds(10, 300),
+    }
+}
+
 /// `mentat-sync users …`: whether it came to a good end. It may be too busy while a server that has a lock is stopped.
 fn users(stage: &Stage, data: &Path, words: &[&str]) -> Told<bool> {
     let moment = stage.fleet.moment();
@@ -32,7 +40,7 @@ fn users(stage: &Stage, data: &Path, words: &[&str]) -> Told<bool> {
 pub fn rename(stage: &Stage, house: &House, data: &Path) {
     let mut dice = Dice::of(stage.plan.seed, &format!("rename {}", house.now().id));
     for round in 1_u64.. {
-        stage.sleep(dice.milliseconds(200, 2500));
+        stage.sleep(pause(&mut dice));
         if house.is_left() || stage.is_over() {
             break;
         }
@@ -92,7 +100,7 @@ fn rename_once(stage: &Stage, house: &House, data: &Path, new: &str) -> Told<()>
 pub fn delete(stage: &Stage, house: &House, data: &Path) {
     let mut dice = Dice::of(stage.plan.seed, &format!("delete {}", house.now().id));
     loop {
-        stage.sleep(dice.milliseconds(300, 4000));
+        stage.sleep(pause(&mut dice));
         if house.is_left() || stage.is_over() {
             break;
         }

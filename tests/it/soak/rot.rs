@@ -46,7 +46,9 @@ fn command(user: &str, data: &Path, words: &[&str]) -> Finished {
 /// One chunk of this transaction rots and is mended.
 fn rot(device: &mut Device, data: &Path, link: &Link) -> Told<()> {
     let user = device.asks.house.now().id;
-    let chunk = link.chunks[0].clone();
+    let Some(chunk) = link.chunks.first().cloned() else {
+        return Ok(());
+    };
     let place = data
         .join("users")
         .join(&user)
