@@ -29,8 +29,8 @@ pub struct Asking<'a> {
     pub body: Option<&'a [u8]>,
     /// The statuses that are right, whatever happens beside.
     pub allowed: &'a [u16],
-    /// The advance that is asked for: from where to where.
-    pub moves: Option<(&'a str, &'a str)>,
+    /// The advance that is asked for: to the last of these, each upon the one before.
+    pub moves: &'a [Link],
 }
 
 /// What came of it.
@@ -173,13 +173,6 @@ impl<'a> Asks<'a> {
         self.line = None;
     }
 
-    /// A transaction that is about to be uploaded.
-    pub fn make_up(&self, link: &Link) {
-        for ledger in self.house.now().ledgers {
-            ledger.make_up(link);
-        }
-    }
-
     fn line(&mut self) -> Line {
         if self.roams && self.dice.once_in(24) {
             let slot = self.dice.below(SERVERS as u64) as usize;
@@ -207,8 +200,12 @@ impl<'a> Asks<'a> {
             let now = self.house.now();
             let floor = now.ledger().floor();
             let called = self.stage.tick();
-            let open = |(from, to)| now.ledgers.iter().map(move |l| l.open(called, from, to));
-            let tickets: Vec<Ticket> = asking.moves.map(open).into_iter().flatten().collect();
+            let tickets: Vec<Ticket> = match asking.moves.is_empty() {
+                true => Vec::new(),
+                false => (now.ledgers.iter())
+                    .map(|ledger| ledger.open(called, asking.moves))
+                    .collect(),
+            };
             let path = format!("/0.1/{}/{}", now.id, asking.rest);
             self.stage.verdict.count("requests", 1);
             let attempt = line
@@ -326,8 +323,9 @@ impl<'a> Asks<'a> {
             Err(error) => error.to_string(),
         };
         let moves = match asking.moves {
-            Some((from, to)) => format!(" ({from} to {to})"),
-            None => String::new(),
+            [] => String::new(),
+            [first, .., last] => format!(" ({} to {})", first.parent, last.id),
+            [only] => format!(" ({} to {})", only.parent, only.id),
         };
         self.house.remember(format!(
             "{called}-{answered} {:.4} s: {} epoch {} {}{moves}: {came}",

@@ -26,7 +26,7 @@ pub fn push(device: &mut Device) -> Told<()> {
             rest: "bundle",
             body: Some(&tar),
             allowed: &[200, 409],
-            moves: Some((&head, &last.id)),
+            moves: &links,
             ..Asking::default()
         })?;
         if asked.answer.status == 200 {

@@ -219,14 +219,12 @@ impl<'a> Device<'a> {
 
     /// A transaction with these chunks upon this HEAD.
     pub fn link(&mut self, (parent, seq): (&str, u64), chunks: &[Put]) -> Link {
-        let link = Link {
+        Link {
             id: transaction_id(&self.next_name()),
             parent: parent.to_owned(),
             seq: seq + 1,
             chunks: chunks.iter().map(|put| put.chunk.id.clone()).collect(),
-        };
-        self.asks.make_up(&link);
-        link
+        }
     }
 
     /// Asks for the advance to this one.
@@ -237,7 +235,7 @@ impl<'a> Device<'a> {
             rest: "head",
             body: Some(body.as_bytes()),
             allowed: &[204, 409],
-            moves: Some((&link.parent, &link.id)),
+            moves: std::slice::from_ref(link),
             ..Asking::default()
         })
     }

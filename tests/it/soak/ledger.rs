@@ -96,11 +96,6 @@ impl Ledger {
         self.inner.lock().unwrap()
     }
 
-    /// Devices are about to upload this.
-    pub fn make_up(&self, link: &Link) {
-        self.inner().links.insert(link.id.clone(), link.clone());
-    }
-
     /// The least number that a request which is begun now may be told.
     pub fn floor(&self) -> u64 {
         self.floor.load(Ordering::SeqCst)
@@ -116,10 +111,14 @@ impl Ledger {
         self.inner().history.len()
     }
 
-    /// An advance is about to be asked for.
-    pub fn open(&self, called: u64, from: &str, to: &str) -> Ticket {
+    /// An advance is about to be asked for: to the last of these, each of which stands upon the one before.
+    pub fn open(&self, called: u64, links: &[Link]) -> Ticket {
         let mut inner = self.inner();
-        let operation = Operation::Perhaps(inner.number(from), inner.number(to));
+        for link in links {
+            inner.links.insert(link.id.clone(), link.clone());
+        }
+        let (first, last) = (&links[0], &links[links.len() - 1]);
+        let operation = Operation::Perhaps(inner.number(&first.parent), inner.number(&last.id));
         inner.history.push(Event {
             called,
             answered: u64::MAX,
@@ -151,7 +150,7 @@ impl Ledger {
         let [from, to] = [from, to].map(|number| inner.names[number as usize].clone());
         let seq = inner
             .seq(&to)
-            .expect("devices make up what they advance to");
+            .expect("it is among those that were asked for");
         inner.kept.push(to.clone());
         if seq > inner.newest.1 {
             inner.newest = (to.clone(), seq);
@@ -320,28 +319,27 @@ mod tests {
     use super::*;
     use crate::kit::transaction_id;
 
-    /// A ledger in which two were made up, one upon the other, and the first is acknowledged.
-    fn moved_once() -> (Ledger, [String; 2]) {
+    /// A ledger in which the first of two is acknowledged as HEAD.
+    fn moved_once() -> (Ledger, [Link; 2]) {
         let ledger = Ledger::default();
         let ids = ["first", "second"].map(transaction_id);
-        for (seq, (id, parent)) in (1..).zip([(&ids[0], ROOT), (&ids[1], ids[0].as_str())]) {
-            ledger.make_up(&Link {
-                id: id.clone(),
-                parent: parent.to_owned(),
-                seq,
-                chunks: Vec::new(),
-            });
-        }
-        let ticket = ledger.open(1, ROOT, &ids[0]);
+        let link = |id: &str, parent: &str, seq| Link {
+            id: id.to_owned(),
+            parent: parent.to_owned(),
+            seq,
+            chunks: Vec::new(),
+        };
+        let links = [link(&ids[0], ROOT, 1), link(&ids[1], &ids[0], 2)];
+        let ticket = ledger.open(1, &links[..1]);
         ledger.moved(ticket, 2).unwrap();
-        (ledger, ids)
+        (ledger, links)
     }
 
     #[test]
     fn a_head_that_goes_back_is_wrong_at_once() {
-        let (ledger, ids) = moved_once();
+        let (ledger, links) = moved_once();
         let floor = ledger.floor();
-        ledger.saw("GET", (3, 4), floor, (&ids[0], 1)).unwrap();
+        ledger.saw("GET", (3, 4), floor, (&links[0].id, 1)).unwrap();
         ledger.saw("wait", (5, 6), floor, (ROOT, 0)).unwrap_err();
         // Whoever was told it cannot have known better: only all of it together shows.
         ledger.saw("wait", (7, 8), 0, (ROOT, 0)).unwrap();
@@ -357,28 +355,33 @@ mod tests {
 
     #[test]
     fn two_moves_from_one_head_are_wrong_at_once() {
-        let (ledger, ids) = moved_once();
-        let ticket = ledger.open(3, ROOT, &ids[1]);
+        let (ledger, links) = moved_once();
+        let upon_root = Link {
+            parent: ROOT.to_owned(),
+            seq: 1,
+            ..links[1].clone()
+        };
+        let ticket = ledger.open(3, &[upon_root]);
         ledger.moved(ticket, 4).unwrap_err();
     }
 
     #[test]
     fn a_refused_move_that_happened_is_wrong() {
-        let (ledger, ids) = moved_once();
-        let ticket = ledger.open(3, &ids[0], &ids[1]);
+        let (ledger, links) = moved_once();
+        let ticket = ledger.open(3, &links[1..]);
         ledger.withdraw(ticket);
-        ledger.saw("GET", (5, 6), 1, (&ids[1], 2)).unwrap();
+        ledger.saw("GET", (5, 6), 1, (&links[1].id, 2)).unwrap();
         ledger.judge().unwrap_err();
     }
 
     #[test]
     fn a_move_without_an_answer_may_have_happened() {
-        let (ledger, ids) = moved_once();
-        ledger.open(3, &ids[0], &ids[1]);
+        let (ledger, links) = moved_once();
+        ledger.open(3, &links[1..]);
         ledger.judge().unwrap();
-        ledger.saw("GET", (5, 6), 1, (&ids[1], 2)).unwrap();
+        ledger.saw("GET", (5, 6), 1, (&links[1].id, 2)).unwrap();
         ledger.judge().unwrap();
-        assert_eq!(ledger.chain(&ids[1]).unwrap().len(), 2);
-        ledger.chain(&ids[0]).unwrap_err();
+        assert_eq!(ledger.chain(&links[1].id).unwrap().len(), 2);
+        ledger.chain(&links[0].id).unwrap_err();
     }
 }
