@@ -74,6 +74,11 @@ impl Asked {
         }
     }
 
+    /// The server that lives on, and has nothing done to it, has answered.
+    pub fn is_by_the_steady_one(&self) -> bool {
+        self.life.slot == 0
+    }
+
     /// The advance was made.
     pub fn moved(&self) -> Told<()> {
         match (self.certain, &self.tickets[..]) {
@@ -197,21 +202,19 @@ impl<'a> Asks<'a> {
         loop {
             let mut line = self.line();
             let moment = self.stage.fleet.moment();
-            let now = self.house.now();
-            let floor = now.ledger().floor();
             let called = self.stage.tick();
-            let tickets: Vec<Ticket> = match asking.moves.is_empty() {
-                true => Vec::new(),
-                false => (now.ledgers.iter())
-                    .map(|ledger| ledger.open(called, asking.moves))
-                    .collect(),
+            let (now, tickets) = match asking.moves {
+                [] => (self.house.now(), Vec::new()),
+                moves => self.house.opens(called, moves),
             };
+            let floor = now.ledger().floor();
             let path = format!("/0.1/{}/{}", now.id, asking.rest);
             self.stage.verdict.count("requests", 1);
             let attempt = line
                 .client
                 .attempt(asking.method, &path, asking.headers, asking.body);
             let answered = self.stage.tick();
+            self.house.closes(called);
             self.remember(&line.life, &asking, (called, answered), &attempt);
             let answer = match attempt {
                 Ok(answer) => answer,

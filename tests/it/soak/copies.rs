@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use crate::kit::{Finished, ROOT, binary, run_with_deadline};
+use crate::kit::{Finished, ROOT, run_with_deadline};
 
 use super::Stage;
 use super::dice::Dice;
@@ -16,6 +16,10 @@ use super::verdict::{Told, wrong};
 
 /// Copies by `scripts/backup` into one directory, before another one is begun.
 const AGAIN: u64 = 5;
+
+/// HEAD last, which other copies have last only where they put it.
+const WRONG_ORDER: &str = "cd \"$1\" && tar c --exclude=incoming --exclude=HEAD . | tar x -C \"$2\"; sleep 0.3; \
+     tar c $(find users -maxdepth 2 -name HEAD) | tar x -C \"$2\"; exit 0";
 
 /// How copies are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,21 +32,32 @@ pub enum Way {
 }
 
 impl Way {
+    /// Those that the README has, as far as they work here.
+    pub fn all() -> Vec<Way> {
+        let rsync = Command::new("rsync").arg("--version").output();
+        let mut ways = vec![Way::Snapshot, Way::Tar];
+        match rsync {
+            Ok(_) => ways.push(Way::Backup),
+            Err(_) => println!("SKIPPED: rsync is not here, so no backup was made"),
+        }
+        ways
+    }
+
     fn name(self) -> &'static str {
         match self {
             Way::Snapshot => "snapshot",
             Way::Backup => "backup",
             Way::Tar => "tar",
-            Way::Plainly => "cp",
+            Way::Plainly => "the wrong order",
         }
     }
 
-    fn broken(self) -> &'static str {
+    pub fn broken(self) -> &'static str {
         match self {
             Way::Snapshot => "broken copy: snapshot",
             Way::Backup => "broken copy: backup",
             Way::Tar => "broken copy: tar",
-            Way::Plainly => "broken copy: cp",
+            Way::Plainly => "broken copy: the wrong order",
         }
     }
 }
@@ -121,7 +136,7 @@ fn copy_once(stage: &Stage, data: &Path, way: Way, to: &Path) -> Told<()> {
         })
         .collect();
     let called = stage.tick();
-    let made = make(data, way, to);
+    let made = make(stage, data, way, to);
     let answered = stage.tick();
     let said = format!("{}{}", made.stdout, made.stderr);
     match made.code {
@@ -157,11 +172,11 @@ fn copy_once(stage: &Stage, data: &Path, way: Way, to: &Path) -> Told<()> {
     Ok(())
 }
 
-fn make(data: &Path, way: Way, to: &Path) -> Finished {
+fn make(stage: &Stage, data: &Path, way: Way, to: &Path) -> Finished {
     let mut command;
     match way {
         Way::Snapshot => {
-            command = binary();
+            command = stage.plan.program();
             command.arg("snapshot").arg("--data").arg(data).arg(to);
         }
         Way::Backup => {
@@ -175,8 +190,9 @@ fn make(data: &Path, way: Way, to: &Path) -> Finished {
             command.arg("-c").arg(recipe(data, &to.join("backup.tar")));
         }
         Way::Plainly => {
-            command = Command::new("cp");
-            command.arg("-r").arg(data).arg(to);
+            fs::create_dir_all(to).unwrap();
+            command = Command::new("sh");
+            command.args(["-c", WRONG_ORDER, "sh"]).arg(data).arg(to);
         }
     }
     run_with_deadline(&mut command)

@@ -2,16 +2,31 @@
 
 use std::fs;
 
-use super::gauges::thirds;
+use super::gauges::{Sample, thirds};
 use super::{Outcome, SERVERS};
+
+/// Fewer samples are not worth a figure.
+const FEW: usize = 60;
 
 impl Outcome {
     /// One line of figures.
     pub fn figures(&self) -> String {
         let verdict = &self.stage.verdict;
         let count = |what: &str| verdict.counted(what);
-        let [first, last] = thirds(&self.samples);
-        let mebibytes = [first, last].map(|sample| sample.memory as f64 / f64::from(1 << 20));
+        let gauges = match self.samples.len() {
+            FEW.. => {
+                let [first, last] = thirds(&self.samples);
+                let mebibytes = |sample: Sample| sample.memory as f64 / f64::from(1 << 20);
+                format!(
+                    "memory {:.1} then {:.1} MiB, descriptors {} then {}",
+                    mebibytes(first),
+                    mebibytes(last),
+                    first.descriptors,
+                    last.descriptors
+                )
+            }
+            _ => "over too soon to tell whether anything grew".to_owned(),
+        };
         let devices: u64 = self
             .stage
             .plan
@@ -23,8 +38,7 @@ impl Outcome {
             "{:.0} s, seed {}, {SERVERS} servers, {} kills, {} stops, {} pauses, {} users, {devices} devices: {} requests, {} \
              advances ({} bundles pushed, {} pulled), {} races lost, {} refused on purpose, {} waits, {} events; renamed {} \
              times, deleted {} times; {} collections took {} files; {} repairs found nothing, {} rotten chunks mended; \
-             copies sound: {}; {} chunks found whole; quiet user (middle/99 %/longest): {}; memory {:.1} then {:.1} MiB, \
-             descriptors {} then {}; {} wrong",
+             copies sound: {}; {} chunks found whole; quiet user (middle/99 %/longest): {}; {gauges}; {} wrong",
             self.took.as_secs_f64(),
             self.stage.plan.seed,
             count("kills"),
@@ -48,10 +62,6 @@ impl Outcome {
             verdict.all("copies by "),
             count("chunks found whole"),
             self.stage.latencies.told(),
-            mebibytes[0],
-            mebibytes[1],
-            first.descriptors,
-            last.descriptors,
             verdict.wrongs().len(),
         )
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::kit::{Server, binary};
+use crate::kit::Server;
 
 use super::Stage;
 use super::dice::Dice;
@@ -102,7 +102,7 @@ pub struct Fleet {
     data: Arc<TempDir>,
     host: Ipv4Addr,
     flags: Vec<String>,
-    environment: Vec<String>,
+    program: Command,
     traced: bool,
     lives: Mutex<Vec<Arc<Life>>>,
     /// How many are stopped now, and how often one was let go on.
@@ -113,19 +113,16 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// For servers on this directory, with these flags and settings in the environment.
-    pub fn new(data: Arc<TempDir>, flags: &[&str], mistake: Option<&str>, traced: bool) -> Self {
+    /// For servers on this directory, with these flags.
+    pub fn new(data: Arc<TempDir>, flags: &[&str], program: Command, traced: bool) -> Self {
         // Where a killed one listened, another test's server may listen a moment later; but not at this address.
         let bytes = uuid::Uuid::new_v4().into_bytes();
         let [a, b, c] = [bytes[0], bytes[1], bytes[2]].map(|byte| byte % 254 + 1);
-        // The log of an hour would fill this process's memory.
-        let mut environment = vec!["RUST_LOG=warn".to_owned()];
-        environment.extend(mistake.map(|name| format!("MENTAT_SYNC_MISTAKE={name}")));
         Self {
             data,
             host: Ipv4Addr::new(127, a, b, c),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            environment,
+            program,
             traced,
             lives: Mutex::default(),
             stopped: AtomicU64::new(0),
@@ -161,9 +158,16 @@ impl Fleet {
             false => Syncs::Plain,
         };
         let mut command = Command::new("env");
-        command.args(&self.environment);
+        // The log of an hour would fill this process's memory.
+        command.arg("RUST_LOG=warn");
         command.args(inject(syncs, dice));
-        command.arg(binary().get_program());
+        command.arg(self.program.get_program());
+        for (name, value) in self.program.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
         let server = Server::launch_at(self.host, command, Arc::clone(&self.data), &flags);
         let life = Arc::new(Life {

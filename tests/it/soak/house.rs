@@ -1,13 +1,13 @@
 //! Users: what each is called at the moment, and which folder is theirs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::kit::user_id;
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Link, Ticket};
 
 /// What happens to a user beside its own devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,6 +91,9 @@ const PAST: usize = 16;
 pub struct House {
     pub kind: Kind,
     now: Mutex<Now>,
+    /// The advances that were asked for and not yet answered, by when they were: who is deleted and made anew may meet
+    /// them.
+    under_way: Mutex<BTreeMap<u64, Vec<Link>>>,
     /// All ids so far, the present one last.
     names: Mutex<Vec<String>>,
     /// Of the folders before, the last of them last.
@@ -112,6 +115,7 @@ impl House {
                 ledgers: vec![Arc::default()],
             }),
             past: Mutex::default(),
+            under_way: Mutex::default(),
             leaving: AtomicBool::new(false),
             lines: Mutex::default(),
         }
@@ -137,8 +141,29 @@ impl House {
     pub fn begins_anew(&self) -> Now {
         let mut now = self.now.lock().unwrap();
         now.epoch += 1;
-        now.ledgers.push(Arc::default());
+        let ledger = Ledger::default();
+        for (called, links) in self.under_way.lock().unwrap().iter() {
+            ledger.open(*called, links);
+        }
+        now.ledgers.push(Arc::new(ledger));
         now.clone()
+    }
+
+    /// An advance is about to be asked for.
+    pub fn opens(&self, called: u64, links: &[Link]) -> (Now, Vec<Ticket>) {
+        let now = self.now.lock().unwrap();
+        let ledgers = now.ledgers.iter();
+        let tickets = ledgers.map(|ledger| ledger.open(called, links)).collect();
+        self.under_way
+            .lock()
+            .unwrap()
+            .insert(called, links.to_vec());
+        (now.clone(), tickets)
+    }
+
+    /// It was answered, or never will be.
+    pub fn closes(&self, called: u64) {
+        self.under_way.lock().unwrap().remove(&called);
     }
 
     /// The change is over; with another name, where there is one.

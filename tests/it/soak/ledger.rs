@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use crate::kit::ROOT;
 use crate::linear::{self, Event, Operation, Value};
@@ -44,8 +45,8 @@ struct Inner {
     moved: HashMap<String, String>,
     /// The heads that were acknowledged, for those who want to see one again.
     kept: Vec<String>,
-    /// The newest that was seen, and its number.
-    newest: (String, u64),
+    /// The newest that was seen, its number, and when.
+    newest: Option<(String, u64, Instant)>,
     /// Whether it was said that the history is not linearizable.
     judged: bool,
 }
@@ -63,6 +64,12 @@ impl Inner {
         self.names.push(id.to_owned());
         self.numbers.insert(id.to_owned(), number);
         number
+    }
+
+    fn is_new(&mut self, head: &str, seq: u64) {
+        if self.newest.as_ref().is_none_or(|newest| seq > newest.1) {
+            self.newest = Some((head.to_owned(), seq, Instant::now()));
+        }
     }
 
     fn seq(&self, id: &str) -> Option<u64> {
@@ -152,9 +159,7 @@ impl Ledger {
             .seq(&to)
             .expect("it is among those that were asked for");
         inner.kept.push(to.clone());
-        if seq > inner.newest.1 {
-            inner.newest = (to.clone(), seq);
-        }
+        inner.is_new(&to, seq);
         let before = inner.moved.insert(from.clone(), to.clone());
         drop(inner);
         self.floor.fetch_max(seq, Ordering::SeqCst);
@@ -204,9 +209,7 @@ impl Ledger {
                 operation,
             });
             self.floor.fetch_max(seq, Ordering::SeqCst);
-            if seq > inner.newest.1 || inner.newest.0.is_empty() {
-                inner.newest = (head.to_owned(), seq);
-            }
+            inner.is_new(head, seq);
         }
         drop(inner);
         match known {
@@ -234,10 +237,9 @@ impl Ledger {
         }
     }
 
-    /// The newest head that anybody has seen, and its number; none before the first.
-    pub fn newest(&self) -> Option<(String, u64)> {
-        let newest = self.inner().newest.clone();
-        (!newest.0.is_empty()).then_some(newest)
+    /// The newest head that anybody has seen, its number, and since when; none before the first.
+    pub fn newest(&self) -> Option<(String, u64, Instant)> {
+        self.inner().newest.clone()
     }
 
     /// The number of a head, if devices made it up here.

@@ -9,6 +9,7 @@ mod gauges;
 mod house;
 mod ledger;
 mod listener;
+mod looks;
 mod moves;
 mod quiet;
 mod rot;
@@ -18,6 +19,7 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -25,7 +27,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::kit::digest;
+use crate::kit::{binary, digest};
 
 use asks::Asks;
 use copies::Way;
@@ -50,6 +52,9 @@ const EVENTS: usize = 20_000;
 /// How often the histories are judged: what is wrong ends the campaign soon after.
 const JUDGED: Duration = Duration::from_secs(2);
 
+/// How much longer it goes on where something has not happened yet.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 /// How often it says how far it is.
 const SAID: Duration = Duration::from_secs(60);
 
@@ -67,8 +72,24 @@ struct Plan {
     ways: Vec<Way>,
     /// Servers are killed and stopped, and one has slow and failing syncs.
     disturbed: bool,
+    /// What must have happened, or it was no test: it goes on for a while where the machine was too busy.
+    enough: &'static [&'static str],
     /// What is wrong does not end it: all of it is counted.
     goes_on: bool,
+    /// What is wrong is what is looked for.
+    broken: bool,
+}
+
+impl Plan {
+    /// The program that serves, copies and checks: the build under test, or the one that is named.
+    fn program(&self) -> Command {
+        let mut program = match std::env::var_os("SOAK_PROGRAM").filter(|named| !named.is_empty()) {
+            Some(named) => Command::new(named),
+            None => binary(),
+        };
+        program.envs(self.mistake.map(|name| ("MENTAT_SYNC_MISTAKE", name)));
+        program
+    }
 }
 
 /// What everybody shares, and what has happened so far.
@@ -85,6 +106,14 @@ struct Stage {
 }
 
 impl Stage {
+    /// What must happen, and has not yet.
+    fn lacks(&self) -> Option<&'static str> {
+        let enough = self.plan.enough.iter().copied();
+        enough
+            .into_iter()
+            .find(|what| self.verdict.counted(what) == 0)
+    }
+
     fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -270,7 +299,7 @@ fn play(plan: Plan) -> Outcome {
     let grace = format!("{}s", plan.grace.as_secs());
     let flags = ["--grace", &grace, "--gc-every", "5s", "--allow-delete"];
     let traced = plan.disturbed && fleet::traces();
-    let fleet = Fleet::new(Arc::clone(&top), &flags, plan.mistake, traced);
+    let fleet = Fleet::new(Arc::clone(&top), &flags, plan.program(), traced);
     let mut dice = Dice::of(plan.seed, "start");
     let mut servers: Vec<_> = (0..SERVERS)
         .map(|slot| fleet.start(slot, &mut dice, false))
@@ -280,7 +309,7 @@ fn play(plan: Plan) -> Outcome {
         fleet,
         clock: AtomicU64::new(1),
         over: AtomicBool::new(false),
-        verdict: Verdict::new(),
+        verdict: Verdict::new(plan.broken),
         latencies: Latencies::default(),
         houses: Mutex::default(),
         names: Mutex::default(),
@@ -306,7 +335,11 @@ fn play(plan: Plan) -> Outcome {
         keepers.push(scope.spawn(move || upkeep::collect(stage, data)));
         keepers.push(scope.spawn(move || upkeep::repair(stage, data)));
         keepers.push(scope.spawn(move || stage.judge()));
-        while start.elapsed() < plan.time && !stage.is_over() {
+        let goes_on = || match stage.lacks() {
+            Some(_) => start.elapsed() < plan.time + PATIENCE,
+            None => start.elapsed() < plan.time,
+        };
+        while goes_on() && !stage.is_over() {
             std::thread::sleep(gauges::PAUSE);
             samples.push(Sample::of(&servers[0].0));
             if start.elapsed() > said {

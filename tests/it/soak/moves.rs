@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::kit::{ROOT, binary, run_with_deadline, user_id};
+use crate::kit::{ROOT, run_with_deadline, user_id};
 
 use super::Stage;
 use super::asks::{Asking, Asks};
@@ -26,7 +26,15 @@ fn pause(dice: &mut Dice) -> Duration {
 /// `mentat-sync users …`: whether it came to a good end. It may be too busy while a server that has a lock is stopped.
 fn users(stage: &Stage, data: &Path, words: &[&str]) -> Told<bool> {
     let moment = stage.fleet.moment();
-    let done = run_with_deadline(binary().arg("users").arg("--data").arg(data).args(words));
+    let done = run_with_deadline(
+        stage
+            .plan
+            .program()
+            .arg("users")
+            .arg("--data")
+            .arg(data)
+            .args(words),
+    );
     match done.code {
         Some(0) => Ok(true),
         _ if stage.fleet.was_stopped_since(moment) => Ok(false),

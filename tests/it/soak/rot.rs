@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::kit::{Finished, binary, digest, run_with_deadline};
+use crate::kit::{Finished, digest, run_with_deadline};
 
 use super::Stage;
 use super::asks::Asks;
@@ -34,9 +34,11 @@ pub fn live(stage: &Stage, house: &House, data: &Path) {
     stage.hear(house, settled);
 }
 
-fn command(user: &str, data: &Path, words: &[&str]) -> Finished {
+fn command(stage: &Stage, user: &str, data: &Path, words: &[&str]) -> Finished {
     run_with_deadline(
-        binary()
+        stage
+            .plan
+            .program()
             .args(words)
             .args(["--user", user, "--data"])
             .arg(data),
@@ -69,7 +71,7 @@ fn rot(device: &mut Device, data: &Path, link: &Link) -> Told<()> {
     while fs::read(&place).is_ok_and(|bytes| bytes == ROTTEN) {
         // A server that was stopped may hold the lock.
         let moment = device.asks.stage.fleet.moment();
-        let repaired = command(&user, data, &["fsck", "--repair"]);
+        let repaired = command(device.asks.stage, &user, data, &["fsck", "--repair"]);
         let held = device.asks.stage.fleet.was_stopped_since(moment);
         if !matches!(repaired.code, Some(0 | 1)) && !held || Instant::now() > until {
             return wrong("a command failed", format!("{repaired:?}"));
@@ -88,7 +90,12 @@ fn rot(device: &mut Device, data: &Path, link: &Link) -> Told<()> {
             }
         }
     }
-    let collected = command(&user, data, &["gc", "--force", "--grace", "0s"]);
+    let collected = command(
+        device.asks.stage,
+        &user,
+        data,
+        &["gc", "--force", "--grace", "0s"],
+    );
     if collected.code != Some(0) && !device.asks.stage.fleet.was_stopped_since(moment) {
         return wrong("a command failed", format!("{collected:?}"));
     }
@@ -105,7 +112,7 @@ fn settle(device: &mut Device, data: &Path) -> Told<()> {
     if !data.join("users").join(&user).exists() {
         return Ok(());
     }
-    let checked = command(&user, data, &["fsck"]);
+    let checked = command(device.asks.stage, &user, data, &["fsck"]);
     match checked.code {
         Some(0) => Ok(()),
         _ => wrong("fsck finds damage in the store", format!("{checked:?}")),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::kit::{Finished, binary, run_with_deadline};
+use crate::kit::{Finished, run_with_deadline};
 
 use super::Stage;
 use super::dice::Dice;
@@ -33,7 +33,7 @@ pub fn collect(stage: &Stage, data: &Path) {
     while !stage.is_over() {
         stage.sleep(dice.milliseconds(50, 1500));
         let all = dice.once_in(3);
-        let mut gc = binary();
+        let mut gc = stage.plan.program();
         gc.args(["gc", "--json", "--force", "--data"]).arg(data);
         if all {
             let grace = format!("{}s", stage.plan.grace.as_secs());
@@ -73,7 +73,7 @@ fn changed(stage: &Stage) -> bool {
 
 /// What fsck says of a directory, but of the user whose chunks rot on purpose.
 pub fn damage(stage: &Stage, data: &Path, repair: bool) -> Told<Vec<String>> {
-    let mut fsck = binary();
+    let mut fsck = stage.plan.program();
     fsck.args(["fsck", "--json", "--data"]).arg(data);
     if repair {
         fsck.arg("--repair");
