@@ -14,12 +14,12 @@ use super::verdict::{Halt, Told, wrong};
 /// Tries of one bundle; what then has not won is litter, for gc.
 const PUSHES: usize = 4;
 
-/// A bundle of a few transactions, HEAD with them.
-pub fn push(device: &mut Device) -> Told<()> {
+/// A bundle of so many transactions, HEAD with them.
+pub fn push(device: &mut Device, count: u64) -> Told<()> {
     let (mut head, mut seq) = device.head()?;
     for _ in 0..PUSHES {
         let since = Instant::now();
-        let (links, tar) = bundle(device, &head, seq);
+        let (links, tar) = bundle(device, (&head, seq), count);
         let last = links.last().expect("it has some");
         let asked = device.asks.ask(Asking {
             method: "POST",
@@ -52,7 +52,7 @@ pub fn push(device: &mut Device) -> Told<()> {
 }
 
 /// What a bundle after this HEAD would be made of.
-fn bundle(device: &mut Device, head: &str, seq: u64) -> (Vec<Link>, Vec<u8>) {
+fn bundle(device: &mut Device, (head, seq): (&str, u64), count: u64) -> (Vec<Link>, Vec<u8>) {
     let mut tar = tar::Builder::new(Vec::new());
     let mut append = |name: String, bytes: &[u8]| {
         let mut header = tar::Header::new_ustar();
@@ -62,7 +62,7 @@ fn bundle(device: &mut Device, head: &str, seq: u64) -> (Vec<Link>, Vec<u8>) {
     };
     let (mut parent, mut seq) = (head.to_owned(), seq);
     let mut links = Vec::new();
-    for _ in 0..1 + device.asks.dice.below(4) {
+    for _ in 0..count {
         let put = Put {
             chunk: device.new_chunk(),
             since: Instant::now(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::kit::{Chunk, ROOT, chunk, digest, transaction_id, transaction_json};
+use crate::kit::{Chunk, chunk, digest, transaction_id, transaction_json};
 
 use super::Stage;
 use super::asks::{Asked, Asking, Asks};
@@ -37,7 +37,7 @@ pub fn code(asked: &Asked) -> String {
 /// One device of a user.
 pub struct Device<'a> {
     pub asks: Asks<'a>,
-    house: &'a House,
+    pub house: &'a House,
     named: u64,
     /// Up to where it has pulled, and of which folder.
     pub pulled: Option<(Arc<Ledger>, String, u64)>,
@@ -289,7 +289,8 @@ impl<'a> Device<'a> {
 
     /// A bundle of a few transactions, HEAD with them.
     fn push(&mut self) -> Told<()> {
-        bundles::push(self)
+        let count = 1 + self.asks.dice.below(4);
+        bundles::push(self, count)
     }
 
     /// What is new since the last pull.

@@ -37,7 +37,7 @@ impl Outcome {
         format!(
             "{:.0} s, seed {}, {SERVERS} servers, {} kills, {} stops, {} pauses, {} users, {devices} devices: {} requests, {} \
              advances ({} bundles pushed, {} pulled), {} races lost, {} refused on purpose, {} waits, {} events; renamed {} \
-             times, deleted {} times; {} collections took {} files; {} repairs found nothing, {} rotten chunks mended; \
+             times, deleted {} times, replaced {} times; {} collections took {} files; {} repairs found nothing, {} rotten chunks mended; \
              copies sound: {}; {} chunks found whole; quiet user (middle/99 %/longest): {}; {gauges}; {} wrong",
             self.took.as_secs_f64(),
             self.stage.plan.seed,
@@ -55,6 +55,7 @@ impl Outcome {
             count("events"),
             count("renamed"),
             count("deleted and made anew"),
+            count("replaced"),
             count("collections"),
             count("files collected"),
             count("repairs that found nothing"),

@@ -137,15 +137,14 @@ impl House {
         now.clone()
     }
 
-    /// The folder is about to be deleted, and another one to be made.
-    pub fn begins_anew(&self) -> Now {
+    /// The folder is about to be deleted, and another one to be made, of which this is known.
+    pub fn begins_anew(&self, ledger: Arc<Ledger>) -> Now {
         let mut now = self.now.lock().unwrap();
         now.epoch += 1;
-        let ledger = Ledger::default();
         for (called, links) in self.under_way.lock().unwrap().iter() {
             ledger.open(*called, links);
         }
-        now.ledgers.push(Arc::new(ledger));
+        now.ledgers.push(ledger);
         now.clone()
     }
 

@@ -251,7 +251,7 @@ impl Stage {
 
     /// Deletes the user, and nobody knows it any more.
     fn is_gone(&self, house: &House) -> Told<()> {
-        house.begins_anew();
+        house.begins_anew(Arc::default());
         let deleted = moves::delete_at_last(self, house, 0);
         house.has_changed(None);
         deleted?;

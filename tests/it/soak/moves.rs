@@ -1,12 +1,15 @@
 //! Users that are renamed, and deleted and made anew, while their devices go on.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::kit::{ROOT, run_with_deadline, user_id};
 
 use super::Stage;
 use super::asks::{Asking, Asks};
+use super::bundles;
+use super::device::Device;
 use super::dice::Dice;
 use super::fleet::SERVERS;
 use super::house::House;
@@ -14,6 +17,9 @@ use super::verdict::{Halt, Told, wrong};
 
 /// Names of a user that is no more are looked at and cleared away after so many changes.
 const OLD: usize = 2;
+
+/// Numbers from here on are of users who are to take another's place.
+const SPARE: u64 = 1 << 32;
 
 /// Between two changes: now and then several come in a row, which a copy that takes long then meets.
 fn pause(dice: &mut Dice) -> Duration {
@@ -114,12 +120,16 @@ pub fn delete(stage: &Stage, house: &House, data: &Path) {
         }
         let by_hand = dice.once_in(3);
         let slot = dice.below(SERVERS as u64) as usize;
-        stage.hear(house, delete_once(stage, house, data, by_hand, slot));
+        let done = match dice.once_in(3) {
+            true => replace_once(stage, house, data, &mut dice),
+            false => delete_once(stage, house, data, by_hand, slot),
+        };
+        stage.hear(house, done);
     }
 }
 
 fn delete_once(stage: &Stage, house: &House, data: &Path, by_hand: bool, slot: usize) -> Told<()> {
-    let before = house.begins_anew();
+    let before = house.begins_anew(Arc::default());
     // What was answered until now could be so: the history ends here.
     let deleted = match by_hand {
         true => remove(stage, data, &before.id),
@@ -129,6 +139,41 @@ fn delete_once(stage: &Stage, house: &House, data: &Path, by_hand: bool, slot: u
     stage.verdict.count("deleted and made anew", 1);
     before.ledger().judge()?;
     deleted
+}
+
+/// Deletes the user, and gives its id to another one, who has a history: at once there is another folder in its place, as
+/// whole as the first.
+fn replace_once(stage: &Stage, house: &House, data: &Path, dice: &mut Dice) -> Told<()> {
+    let spare = House::new(house.kind, stage.plan.seed, SPARE + dice.below(SPARE));
+    let mut device = Device::with(Asks::on(stage, &spare, "spare", 0));
+    device.asks.begin();
+    bundles::push(&mut device, 20 + dice.below(80))?;
+    let (id, other) = (house.now().id, spare.now().id);
+    let before = house.begins_anew(Arc::clone(spare.now().ledger()));
+    let replaced = replace(stage, house, data, &[&other, &id]);
+    house.has_changed(None);
+    before.ledger().judge()?;
+    replaced?;
+    stage.verdict.count("replaced", 1);
+    Ok(())
+}
+
+fn replace(stage: &Stage, house: &House, data: &Path, ids: &[&str; 2]) -> Told<()> {
+    let until = Instant::now() + Duration::from_secs(90);
+    while data.join("users").join(ids[0]).exists() {
+        delete_at_last(stage, house, 0)?;
+        let moved = users(stage, data, &["mv", ids[0], ids[1]]);
+        match moved {
+            Ok(_) => {}
+            // A device was quicker, and began a folder there.
+            Err(Halt::Wrong(_, how)) if how.contains("already") => {}
+            Err(halt) => return Err(halt),
+        }
+        if Instant::now() > until {
+            return wrong("a command failed", format!("users mv {ids:?}: never done"));
+        }
+    }
+    Ok(())
 }
 
 /// `users rm`, until it is done.

@@ -38,6 +38,9 @@ pub fn wrong<T>(kind: &'static str, how: impl Into<String>) -> Told<T> {
 /// What is said of one broken promise at once; all of it is kept.
 const SAID: usize = 700;
 
+/// Of each kind, those that are said as they come.
+const EACH: u64 = 4;
+
 /// One broken promise.
 #[derive(Clone, Debug)]
 pub struct Wrong {
@@ -106,7 +109,8 @@ impl Verdict {
         if said.len() == SAID {
             said.push('…');
         }
-        if !self.broken {
+        let before = self.kinds().get(kind).copied().unwrap_or_default();
+        if !self.broken && before < EACH {
             eprintln!("soak: WRONG at {said}");
         }
         self.wrongs.lock().unwrap().push(wrong);
