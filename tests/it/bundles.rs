@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::kit::{
     Answer, Chunk, Connection, Device, Finished, ROOT, Server, chunk, run_with_deadline,
@@ -1004,5 +1004,40 @@ fn no_bundle_of_the_corpus_damaged_or_not_does_harm() {
             }
             site.check(&damaged);
         }
+    }
+}
+
+/// What had come of it lay in the folder that went.
+#[test]
+fn a_push_to_a_user_who_was_made_anew_meanwhile_is_told_to_come_again() {
+    let server = Server::with(&["--allow-delete"]);
+    let mut ada = server.device("ada");
+    let (milk, id) = (chunk("milk"), transaction_id("one"));
+    let members = Members::default()
+        .chunk(&milk)
+        .transaction(&id, 1, ROOT, &[&milk]);
+    let tar = members.head(&id).tar();
+    for end in [1024, tar.len() - 1] {
+        ada.put_chunk(&chunk("eggs")).expect(201);
+        let mut push = Connection::open(server.address()).unwrap();
+        let head = format!(
+            "POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+            ada.path("bundle"),
+            tar.len()
+        );
+        push.send(head).unwrap();
+        push.send(&tar[..end]).unwrap();
+        // Its first member has come.
+        let staged = server.folder("ada").join("incoming/tmp");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while tree(&staged).values().all(|look| look.kind == 'd') {
+            assert!(Instant::now() < deadline, "nothing comes");
+        }
+        let path = ada.path("");
+        ada.client.request("DELETE", &path, &[], None).expect(204);
+        ada.put_chunk(&chunk("bread")).expect(201);
+        push.send(&tar[end..]).unwrap();
+        push.answer("POST").unwrap().expect_refusal(503, "busy");
+        assert_eq!(ada.head(), (ROOT.to_owned(), 0));
     }
 }

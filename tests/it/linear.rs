@@ -3,10 +3,11 @@
 //!
 //! In general that is a search. Here each head is set once at most, upon one other, so what was seen
 //! tells the order of the advances, and only their moments are to be found: each as early as it can be.
+//! Who was not answered may ask for the same advance again; one of the tries made it, then.
 //! [`is_linearizable`] does that in the time it takes to sort; the tests below hold it to a checker of
 //! the general kind.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A head; 0 is the root.
 pub type Value = u64;
@@ -36,6 +37,8 @@ pub struct Event {
 struct Reign {
     /// It did not begin before.
     earliest: u64,
+    /// Whoever made it was told so.
+    acknowledged: bool,
     /// It began by then.
     latest: u64,
     /// It had not ended by then.
@@ -47,6 +50,7 @@ pub fn chain(history: &[Event]) -> Result<Vec<Value>, String> {
     // Which advances must have happened: those answered, those seen, and what they stand upon.
     let mut from = HashMap::new();
     let mut seen = Vec::new();
+    let mut made = HashSet::new();
     for event in history {
         match event.operation {
             Operation::Read(value) => seen.push(value),
@@ -59,9 +63,12 @@ pub fn chain(history: &[Event]) -> Result<Vec<Value>, String> {
             Operation::Advance(base, to) => {
                 seen.push(to);
                 from.insert(to, base);
+                if !made.insert(to) {
+                    return Err(format!("HEAD was moved to {to} twice"));
+                }
             }
             Operation::Perhaps(base, to) => {
-                from.insert(to, base);
+                from.entry(to).or_insert(base);
             }
         }
     }
@@ -94,7 +101,8 @@ pub fn is_linearizable(history: &[Event]) -> Result<(), String> {
     let mut reigns: BTreeMap<Value, Reign> = BTreeMap::new();
     for value in &chain {
         let reign = Reign {
-            earliest: 0,
+            earliest: u64::MAX,
+            acknowledged: false,
             latest: u64::MAX,
             seen_until: 0,
         };
@@ -109,13 +117,17 @@ pub fn is_linearizable(history: &[Event]) -> Result<(), String> {
                 reign.latest = reign.latest.min(event.answered);
                 reign.seen_until = reign.seen_until.max(event.called);
             }
-            Operation::Advance(_, to) | Operation::Perhaps(_, to) => {
-                // One that nobody saw need not have happened.
-                if let Some(reign) = reigns.get_mut(&to) {
-                    reign.earliest = event.called;
-                    if matches!(event.operation, Operation::Advance(..)) {
-                        reign.latest = reign.latest.min(event.answered);
-                    }
+            Operation::Advance(_, to) => {
+                let reign = reigns.get_mut(&to).expect("what was made is on the chain");
+                reign.acknowledged = true;
+                reign.earliest = event.called;
+                reign.latest = reign.latest.min(event.answered);
+            }
+            Operation::Perhaps(_, to) => {
+                // One that nobody saw need not have happened. Of several tries it was any, but for one that was
+                // acknowledged.
+                if let Some(reign) = reigns.get_mut(&to).filter(|reign| !reign.acknowledged) {
+                    reign.earliest = reign.earliest.min(event.called);
                 }
             }
         }
@@ -166,8 +178,16 @@ mod tests {
         }
     }
 
-    /// Whether there is an order, tried for each choice of what happened of all that may have.
+    /// Whether there is an order, tried for each choice of what happened of all that may have. No head is set twice.
     fn searched(history: &[Event]) -> bool {
+        let made = history.iter().filter_map(|event| match event.operation {
+            Operation::Advance(_, to) => Some(to),
+            _ => None,
+        });
+        let mut heads = HashSet::from([0]);
+        if !made.into_iter().all(|to| heads.insert(to)) {
+            return false;
+        }
         let unknown = |event: &&Event| matches!(event.operation, Operation::Perhaps(..));
         let open: Vec<Event> = history.iter().filter(unknown).copied().collect();
         (0..1_u32 << open.len()).any(|choice| {
@@ -194,6 +214,16 @@ mod tests {
         })
     }
 
+    fn tries(events: &[Event], of: Value) -> usize {
+        let tried = |event: &&Event| match event.operation {
+            Operation::Read(_) => false,
+            Operation::Advance(_, to)
+            | Operation::Refused(_, to, _)
+            | Operation::Perhaps(_, to) => to == of,
+        };
+        events.iter().filter(tried).count()
+    }
+
     /// A few operations that overlap at random on a HEAD that does what it should, each at one moment;
     /// then, `lies` times, something is told otherwise than it was.
     fn history(draws: &[u32], lies: usize) -> Vec<Event> {
@@ -210,6 +240,7 @@ mod tests {
         }
         let mut head = 0;
         let mut heads = vec![0];
+        let mut open: Vec<(Value, Value)> = Vec::new();
         let mut events: Vec<Event> = Vec::new();
         let mut calls = vec![None; count];
         let mut outcomes = vec![None; count];
@@ -220,10 +251,16 @@ mod tests {
                     outcomes[n] = Some(match draw(8) {
                         0..3 => Operation::Read(head),
                         kind => {
-                            moved += 1;
-                            // Mostly upon HEAD, or nothing would ever move.
-                            let from = if draw(4) > 0 { head } else { known };
-                            let to = moved;
+                            // Mostly upon HEAD, or nothing would ever move; now and then what was not answered,
+                            // again.
+                            let again = open.pop().filter(|_| draw(2) == 0);
+                            let (from, to) = again.unwrap_or_else(|| {
+                                moved += 1;
+                                (if draw(4) > 0 { head } else { known }, moved)
+                            });
+                            if kind == 7 {
+                                open.push((from, to));
+                            }
                             if kind == 7 && draw(2) == 0 {
                                 Operation::Perhaps(from, to)
                             } else if from == head {
@@ -249,10 +286,13 @@ mod tests {
         for _ in 0..lies {
             let victim = draw(events.len() as u32) as usize;
             let value = heads[draw(heads.len() as u32) as usize];
-            let event = &mut events[victim];
-            event.operation = match event.operation {
+            events[victim].operation = match events[victim].operation {
                 Operation::Read(_) => Operation::Read(value),
                 Operation::Advance(from, to) if draw(2) == 0 => Operation::Refused(from, to, value),
+                // Several tries of one name one base.
+                Operation::Advance(from, to) if tries(&events, to) > 1 => {
+                    Operation::Advance(from, to)
+                }
                 Operation::Advance(_, to) => Operation::Advance(value, to),
                 Operation::Refused(from, to, _) => Operation::Advance(from, to),
                 Operation::Perhaps(from, to) => Operation::Advance(from, to),

@@ -52,7 +52,8 @@ mod killed;
 mod faults;
 // A clock that jumps.
 mod clocks;
-// Everything at once at full speed, for long: nothing is lost, nothing grows.
+// The campaign: everything at once and for long, on servers that die, stop and have slow and failing syncs; every answer
+// and every copy is judged.
 mod soak;
 // Whether a history of HEAD is linearizable, and that the checker is right.
 mod linear;

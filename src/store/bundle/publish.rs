@@ -159,12 +159,18 @@ impl Intake<'_> {
         to: &Place,
     ) -> Result<bool> {
         let disk = &self.store.disk;
-        (self.store).in_dir(&lock.state, &lock.folder, dir, || {
+        let moved = (self.store).in_dir(&lock.state, &lock.folder, dir, || {
             match disk.rename_new(from, to) {
                 Ok(()) => Ok(true),
                 Err(taken) if taken.is_taken() => Ok(false),
                 Err(other) => Err(other),
             }
+        });
+        moved.map_err(|error| match error {
+            // The directory is there, so it is what came that is not: the folder that it lay in was deleted, and
+            // this is the user's next one.
+            Error::Disk(absent) if absent.is_absent() => Error::UserGone,
+            other => other,
         })
     }
 

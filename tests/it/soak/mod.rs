@@ -1,318 +1,381 @@
 mod asks;
-mod client;
+mod bundles;
+mod copies;
+mod device;
+mod dice;
+mod figures;
+mod fleet;
 mod gauges;
+mod house;
 mod ledger;
+mod listener;
+mod looks;
+mod moves;
+mod quiet;
+mod rot;
+mod tests;
 mod upkeep;
+mod verdict;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::kit::{Server, binary, user_id};
+use serde_json::json;
+use tempfile::TempDir;
 
-use asks::{Asks, Told};
-use client::Actor;
-use gauges::{Sample, are_flat, thirds};
-use ledger::Ledger;
+use crate::kit::{binary, digest};
 
-/// Servers on the one data directory: what only one process sees is no proof that HEAD moves for one at a time.
-const SERVERS: usize = 2;
+use asks::Asks;
+use copies::Way;
+use device::Device;
+use dice::Dice;
+use fleet::{Fleet, SERVERS};
+use gauges::Sample;
+use house::{House, Kind};
+use quiet::Latencies;
+use verdict::{Halt, Told, Verdict, wrong};
 
-/// Users at a time, and the devices of each, which go from server to server.
-const HOUSES: usize = 3;
-const DEVICES: u64 = 4;
+/// What is pending is collected after that: long enough for a device to commit what it has uploaded, short enough that
+/// some of it is collected in every run.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Advances of a user's life. Then all of it is read, and the user deleted: an hour would fill the disk.
-const LIFE: u64 = 400;
+const LIFE: u64 = 500;
 
-/// What is pending is collected after that: long enough for a device to commit what it has uploaded, short
-/// enough that some of it is collected in every run.
-const GRACE: Duration = Duration::from_secs(5);
+/// And so many answers about HEAD: the checker looks at all of a user's.
+const EVENTS: usize = 20_000;
+
+/// How often the histories are judged: what is wrong ends the campaign soon after.
+const JUDGED: Duration = Duration::from_secs(2);
+
+/// How much longer it goes on where something has not happened yet.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How often it says how far it is.
+const SAID: Duration = Duration::from_secs(60);
 
 /// What is played, and what is broken on purpose.
-#[derive(Clone, Copy)]
+#[derive(Clone, Debug)]
 struct Plan {
     time: Duration,
+    seed: u64,
+    life: u64,
     mistake: Option<&'static str>,
-    /// What `gc` is told; what the devices rely on is [`GRACE`].
+    /// What `gc` is told; what the devices rely on is the other.
     grace: Duration,
+    promised: Duration,
+    users: Vec<Kind>,
+    ways: Vec<Way>,
+    /// Servers are killed and stopped, and one has slow and failing syncs.
+    disturbed: bool,
+    /// What must have happened, or it was no test: it goes on for a while where the machine was too busy.
+    enough: &'static [&'static str],
+    /// What is wrong does not end it: all of it is counted.
+    goes_on: bool,
+    /// What is wrong is what is looked for.
+    broken: bool,
 }
 
 impl Plan {
-    fn of(seconds: u64) -> Self {
-        Self {
-            time: Duration::from_secs(seconds),
-            mistake: None,
-            grace: GRACE,
-        }
-    }
-}
-
-/// One user, from the first upload to the deletion.
-struct House {
-    user: String,
-    ledger: Ledger,
-}
-
-impl House {
-    fn is_over(&self, stage: &Stage) -> bool {
-        stage.is_over() || self.ledger.count() >= LIFE
+    /// The program that serves, copies and checks: the build under test, or the one that is named.
+    fn program(&self) -> Command {
+        let mut program = match std::env::var_os("SOAK_PROGRAM").filter(|named| !named.is_empty()) {
+            Some(named) => Command::new(named),
+            None => binary(),
+        };
+        program.envs(self.mistake.map(|name| ("MENTAT_SYNC_MISTAKE", name)));
+        program
     }
 }
 
 /// What everybody shares, and what has happened so far.
 struct Stage {
     plan: Plan,
-    addresses: Vec<SocketAddr>,
+    fleet: Fleet,
+    clock: AtomicU64,
     over: AtomicBool,
-    wrong: Mutex<Vec<String>>,
-    houses: Mutex<BTreeMap<String, Arc<House>>>,
-    requests: AtomicU64,
-    advances: AtomicU64,
-    races: AtomicU64,
-    pushes: AtomicU64,
-    pulls: AtomicU64,
-    refusals: AtomicU64,
-    collections: AtomicU64,
-    collected: AtomicU64,
-    copies: AtomicU64,
-    users: AtomicU64,
-    chunks: AtomicU64,
+    verdict: Verdict,
+    latencies: Latencies,
+    houses: Mutex<BTreeMap<Kind, Arc<House>>>,
+    /// All names that users of a kind have had.
+    names: Mutex<BTreeMap<Kind, Vec<String>>>,
 }
 
 impl Stage {
-    fn new(plan: Plan, addresses: Vec<SocketAddr>) -> Self {
-        Self {
-            plan,
-            addresses,
-            over: AtomicBool::new(false),
-            wrong: Mutex::default(),
-            houses: Mutex::default(),
-            requests: AtomicU64::new(0),
-            advances: AtomicU64::new(0),
-            races: AtomicU64::new(0),
-            pushes: AtomicU64::new(0),
-            pulls: AtomicU64::new(0),
-            refusals: AtomicU64::new(0),
-            collections: AtomicU64::new(0),
-            collected: AtomicU64::new(0),
-            copies: AtomicU64::new(0),
-            users: AtomicU64::new(0),
-            chunks: AtomicU64::new(0),
-        }
+    /// What must happen, and has not yet.
+    fn lacks(&self) -> Option<&'static str> {
+        let enough = self.plan.enough.iter().copied();
+        enough
+            .into_iter()
+            .find(|what| self.verdict.counted(what) == 0)
     }
 
     fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// What should not have happened ends it for everybody.
-    fn hear(&self, told: Told<()>) {
-        if let Err(what) = told {
-            self.over.store(true, Ordering::Relaxed);
-            self.wrong.lock().unwrap().push(what);
+    /// Sleeps, but not beyond the end of all.
+    fn sleep(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while !self.is_over() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
         }
     }
 
-    /// How many advances of each living user were acknowledged.
-    fn acknowledged(&self) -> BTreeMap<String, u64> {
-        let houses = self.houses.lock().unwrap();
-        let counted = houses
-            .iter()
-            .map(|(user, house)| (user.clone(), house.ledger.count()));
-        counted.collect()
+    fn houses(&self) -> Vec<Arc<House>> {
+        self.houses.lock().unwrap().values().cloned().collect()
     }
 
-    /// One user after the other, each with its devices.
-    fn live(&self, number: usize) -> Told<()> {
+    fn house(&self, kind: Kind) -> Option<Arc<House>> {
+        self.houses.lock().unwrap().get(&kind).cloned()
+    }
+
+    /// All names that users of this kind have had.
+    fn names_of(&self, kind: Kind) -> Vec<String> {
+        let mut names = self
+            .names
+            .lock()
+            .unwrap()
+            .get(&kind)
+            .cloned()
+            .unwrap_or_default();
+        names.extend(self.house(kind).iter().flat_map(|house| house.names()));
+        names
+    }
+
+    /// What is wrong is noted, and ends it for everybody, unless all of it is to be counted.
+    fn hear_plainly<T>(&self, told: Told<T>) {
+        if let Err(Halt::Wrong(kind, how)) = told {
+            self.verdict.hear(kind, how);
+            if !self.plan.goes_on {
+                self.over.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The same, of a user.
+    fn hear<T>(&self, house: &House, told: Told<T>) {
+        if let Err(Halt::Wrong(kind, how)) = told {
+            house.remember(format!("WRONG: {kind}: {how}"));
+            self.hear_plainly::<()>(wrong(
+                kind,
+                format!("{:?} {}: {how}", house.kind, house.now().id),
+            ));
+        }
+    }
+
+    /// One user of a kind after the other, each with its devices.
+    fn live(&self, kind: Kind, data: &Path) {
         for generation in 0.. {
-            let house = Arc::new(House {
-                user: user_id(&format!("soak {number} {generation}")),
-                ledger: Ledger::default(),
-            });
-            let known = (house.user.clone(), Arc::clone(&house));
-            self.houses.lock().unwrap().extend([known]);
+            let house = Arc::new(House::new(kind, self.plan.seed, generation));
+            self.houses.lock().unwrap().insert(kind, Arc::clone(&house));
             std::thread::scope(|scope| {
-                for device in 0..DEVICES {
-                    let house = &house;
-                    scope.spawn(move || self.hear(Actor::new(self, house, device).act()));
+                let house = &house;
+                for number in 0..kind.devices() {
+                    scope.spawn(move || Device::new(self, house, number).act());
+                }
+                scope.spawn(move || listener::listen(self, house));
+                scope.spawn(move || listener::wait(self, house));
+                match kind {
+                    Kind::Renamed => drop(scope.spawn(move || moves::rename(self, house, data))),
+                    Kind::Deleted => drop(scope.spawn(move || moves::delete(self, house, data))),
+                    Kind::Quiet => drop(scope.spawn(move || quiet::live(self, house))),
+                    Kind::Damaged => drop(scope.spawn(move || rot::live(self, house, data))),
+                    Kind::Busy | Kind::Storm => {}
                 }
             });
-            let mut asks = Asks::new(self, &house.user, 0);
-            let chunks = house.ledger.check(&mut asks)?;
-            self.chunks.fetch_add(chunks, Ordering::Relaxed);
-            self.users.fetch_add(1, Ordering::Relaxed);
+            self.hear(&house, self.look_at_all(&house));
+            self.verdict.count("users", 1);
             if self.is_over() {
                 break;
             }
-            self.houses.lock().unwrap().remove(&house.user);
-            asks.delete()?;
+            self.names
+                .lock()
+                .unwrap()
+                .entry(kind)
+                .or_default()
+                .extend(house.names());
+            self.hear(&house, self.is_gone(&house));
+        }
+    }
+
+    /// All that was acknowledged is served, and nothing else. Nobody writes meanwhile.
+    fn look_at_all(&self, house: &House) -> Told<()> {
+        let mut chain = None;
+        for slot in 0..SERVERS {
+            let mut asks = Asks::on(self, house, "end", slot);
+            let asked = asks.get_at_last("transactions", &[200])?;
+            let told = asked.answer.json();
+            let ids = told["transactions"].as_array().cloned().unwrap_or_default();
+            let last = ids
+                .last()
+                .and_then(|id| id.as_str())
+                .unwrap_or(crate::kit::ROOT);
+            asked.saw("listing", last, ids.len() as u64)?;
+            let links = house.now().ledger().chain(last)?;
+            let expected: Vec<&str> = links.iter().map(|link| link.id.as_str()).collect();
+            if told["transactions"] != json!(expected) {
+                let how = format!("acknowledged were {expected:?}, and the chain is {told}");
+                return wrong("acknowledged advance lost", how);
+            }
+            chain = Some(links);
+        }
+        let mut asks = Asks::on(self, house, "end", 0);
+        for link in chain.into_iter().flatten() {
+            let rest = format!("transactions/{}", link.id);
+            let told = asks.get_at_last(&rest, &[200])?.answer.json();
+            let expected = json!({"id": link.id, "seq": link.seq, "parent": link.parent, "chunks": link.chunks});
+            if told != expected {
+                let how = format!("{expected} was acknowledged, and {told} is there");
+                return wrong("committed transaction lost", how);
+            }
+            for id in &link.chunks {
+                let got = asks.get_at_last(&format!("chunks/{id}"), &[200])?;
+                if digest(&got.answer.body) != *id {
+                    return wrong("other bytes", format!("chunk {id} holds other bytes"));
+                }
+            }
+            self.verdict
+                .count("chunks found whole", link.chunks.len() as u64);
+        }
+        house.now().ledger().judge()
+    }
+
+    /// Deletes the user, and nobody knows it any more.
+    fn is_gone(&self, house: &House) -> Told<()> {
+        house.begins_anew(Arc::default());
+        let deleted = moves::delete_at_last(self, house, 0);
+        house.has_changed(None);
+        deleted?;
+        for slot in 0..SERVERS {
+            let mut asks = Asks::on(self, house, "end", slot);
+            let asked = asks.get_at_last("head", &[200])?;
+            let (head, seq) = asked.told()?;
+            asked.saw("GET", &head, seq)?;
         }
         Ok(())
+    }
+
+    /// Judges what was answered until now, again and again.
+    fn judge(&self) {
+        while !self.is_over() {
+            self.sleep(JUDGED);
+            for house in self.houses() {
+                for ledger in house.now().ledgers {
+                    self.hear(&house, ledger.judge());
+                }
+            }
+        }
     }
 }
 
 /// What came of it.
 struct Outcome {
     stage: Stage,
-    /// Of each server.
-    samples: Vec<Vec<Sample>>,
+    /// Of the server that lives on.
+    samples: Vec<Sample>,
     took: Duration,
-}
-
-impl Outcome {
-    fn print(&self) {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let stage = &self.stage;
-        let mut gauges = Vec::new();
-        for samples in &self.samples {
-            let [first, last] = thirds(samples);
-            let mebibytes = [first, last].map(|sample| sample.memory as f64 / f64::from(1 << 20));
-            gauges.push(format!(
-                "memory {:.1} then {:.1} MiB, descriptors {} then {}",
-                mebibytes[0], mebibytes[1], first.descriptors, last.descriptors
-            ));
-        }
-        println!(
-            "soak: {:.0} s, {SERVERS} servers, {HOUSES} users with {DEVICES} devices: {} requests, {} advances ({} bundles pushed, {} \
-             pulled), {} races lost, {} refused on purpose; {} collections took {} files; {} copies sound; {} users \
-             with {} chunks found whole; {}; {} wrong",
-            self.took.as_secs_f64(),
-            count(&stage.requests),
-            count(&stage.advances),
-            count(&stage.pushes),
-            count(&stage.pulls),
-            count(&stage.races),
-            count(&stage.refusals),
-            count(&stage.collections),
-            count(&stage.collected),
-            count(&stage.copies),
-            count(&stage.users),
-            count(&stage.chunks),
-            gauges.join("; "),
-            stage.wrong.lock().unwrap().len(),
-        );
-    }
-}
-
-/// The servers, all on one fresh directory.
-fn serve(mistake: Option<&str>) -> Vec<Server> {
-    let data = Arc::new(tempfile::tempdir().unwrap());
-    let grace = format!("{}s", GRACE.as_secs());
-    let flags = ["--grace", &grace, "--gc-every", "2s", "--allow-delete"];
-    let servers = (0..SERVERS).map(|_| {
-        // The log of an hour would fill this process's memory.
-        let mut command = Command::new("env");
-        command.arg("RUST_LOG=warn");
-        command.args(mistake.map(|name| format!("MENTAT_SYNC_MISTAKE={name}")));
-        command.arg(binary().get_program());
-        Server::launch(command, Arc::clone(&data), &flags)
-    });
-    servers.collect()
+    /// Where all of it is.
+    top: Arc<TempDir>,
+    /// What could not be done here.
+    skipped: Option<&'static str>,
 }
 
 /// Everybody at once.
 fn play(plan: Plan) -> Outcome {
-    let servers = serve(plan.mistake);
-    let stage = Stage::new(plan, servers.iter().map(Server::address).collect());
+    let top = tempfile::Builder::new()
+        .prefix("mentat-soak-")
+        .tempdir()
+        .unwrap();
+    let top = Arc::new(top);
+    let grace = format!("{}s", plan.grace.as_secs());
+    let flags = ["--grace", &grace, "--gc-every", "5s", "--allow-delete"];
+    let traced = plan.disturbed && fleet::traces();
+    let fleet = Fleet::new(Arc::clone(&top), &flags, plan.program(), traced);
+    let mut dice = Dice::of(plan.seed, "start");
+    let mut servers: Vec<_> = (0..SERVERS)
+        .map(|slot| fleet.start(slot, &mut dice, false))
+        .collect();
+    let stage = Stage {
+        plan: plan.clone(),
+        fleet,
+        clock: AtomicU64::new(1),
+        over: AtomicBool::new(false),
+        verdict: Verdict::new(plan.broken),
+        latencies: Latencies::default(),
+        houses: Mutex::default(),
+        names: Mutex::default(),
+    };
+    let data: PathBuf = top.path().join("data");
     let start = Instant::now();
-    let mut samples = vec![Vec::new(); SERVERS];
+    let (mut samples, mut said) = (Vec::new(), SAID);
+    let others = servers.split_off(if plan.disturbed { 1 } else { SERVERS });
     std::thread::scope(|scope| {
-        let (stage, data) = (&stage, servers[0].data());
-        for number in 0..HOUSES {
-            scope.spawn(move || stage.hear(stage.live(number)));
+        let (stage, data) = (&stage, data.as_path());
+        let lives: Vec<_> = (1..)
+            .zip(others)
+            .map(|(slot, first)| scope.spawn(move || stage.fleet.live_and_die(stage, slot, first)))
+            .collect();
+        let mut users = Vec::new();
+        for &kind in &plan.users {
+            users.push(scope.spawn(move || stage.live(kind, data)));
         }
-        scope.spawn(move || stage.hear(upkeep::keep_up(stage, &data)));
-        while start.elapsed() < plan.time && !stage.is_over() {
+        let mut keepers = Vec::new();
+        for &way in &plan.ways {
+            keepers.push(scope.spawn(move || copies::copy(stage, data, way)));
+        }
+        keepers.push(scope.spawn(move || upkeep::collect(stage, data)));
+        keepers.push(scope.spawn(move || upkeep::repair(stage, data)));
+        keepers.push(scope.spawn(move || stage.judge()));
+        let goes_on = || match stage.lacks() {
+            Some(_) => start.elapsed() < plan.time + PATIENCE,
+            None => start.elapsed() < plan.time,
+        };
+        while goes_on() && !stage.is_over() {
             std::thread::sleep(gauges::PAUSE);
-            for (samples, server) in samples.iter_mut().zip(&servers) {
-                samples.push(Sample::of(server));
+            samples.push(Sample::of(&servers[0].0));
+            if start.elapsed() > said {
+                println!(
+                    "soak: {:.0} s: {} requests, {} wrong",
+                    stage.verdict.now(),
+                    stage.verdict.counted("requests"),
+                    stage.verdict.wrongs().len()
+                );
+                said += SAID;
             }
         }
         stage.over.store(true, Ordering::Relaxed);
+        drop((users, keepers));
+        servers.extend(lives.into_iter().map(|life| life.join().unwrap()));
     });
-    let (data, keeper) = (servers[0].data(), servers[0].keeper());
-    for server in servers {
-        assert_eq!(server.stop().code(), Some(0));
+    let took = start.elapsed();
+    for (server, _) in servers {
+        if server.stop().code() != Some(0) {
+            stage
+                .verdict
+                .hear("a stop that is none", "at the end".to_owned());
+        }
     }
-    stage.hear(upkeep::is_sound(&data));
-    drop(keeper);
+    stage.hear_plainly(upkeep::damage(&stage, &data, false).and_then(
+        |found| match found.is_empty() {
+            true => Ok(()),
+            false => wrong("fsck finds damage in the store", found.join("\n")),
+        },
+    ));
     Outcome {
         stage,
         samples,
-        took: start.elapsed(),
+        took,
+        top,
+        skipped: (plan.disturbed && !traced)
+            .then_some("nothing can be traced here, so no syncs were slow or failed"),
     }
-}
-
-/// How long: `scripts/soak` takes its time.
-fn seconds() -> u64 {
-    let seconds = std::env::var("SOAK_SECONDS").unwrap_or_default();
-    seconds.parse().unwrap_or(20)
-}
-
-#[test]
-fn everything_at_once_loses_nothing_and_grows_nothing() {
-    let outcome = play(Plan::of(seconds()));
-    let wrong = outcome.stage.wrong.lock().unwrap().clone();
-    assert!(wrong.is_empty(), "{wrong:#?}");
-    outcome.print();
-    for samples in &outcome.samples {
-        are_flat(samples).unwrap();
-    }
-    // So little would be no test.
-    let stage = &outcome.stage;
-    for counter in [
-        &stage.advances,
-        &stage.races,
-        &stage.pushes,
-        &stage.pulls,
-        &stage.collected,
-        &stage.copies,
-    ] {
-        assert!(counter.load(Ordering::Relaxed) > 1);
-    }
-}
-
-/// What is said first when this is played.
-fn caught(plan: Plan) -> String {
-    let wrong = play(plan).stage.wrong.into_inner().unwrap();
-    let first = wrong.first().expect("somebody noticed");
-    let first = first.chars().take(200).collect::<String>();
-    println!("caught: {first}");
-    first
-}
-
-#[test]
-fn a_lost_write_is_caught() {
-    caught(Plan {
-        mistake: Some("NoLock"),
-        ..Plan::of(30)
-    });
-}
-
-#[test]
-fn a_collection_of_what_is_young_is_caught() {
-    let first = caught(Plan {
-        grace: Duration::ZERO,
-        ..Plan::of(30)
-    });
-    assert!(first.contains("acknowledged"), "{first}");
-}
-
-#[test]
-fn a_leaked_descriptor_is_caught() {
-    // A busy machine gets few requests done, and few are leaked.
-    let leak = [6, 12, 24, 48].into_iter().find_map(|seconds| {
-        let outcome = play(Plan {
-            mistake: Some("LeakedDescriptor"),
-            ..Plan::of(seconds)
-        });
-        are_flat(&outcome.samples[0]).err()
-    });
-    let leak = leak.expect("somebody noticed");
-    println!("caught: {leak}");
-    assert!(leak.starts_with("descriptors grew"), "{leak}");
 }

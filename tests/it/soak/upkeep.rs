@@ -1,98 +1,140 @@
-//! The operator beside the server: collections, copies by each method, and a look at each copy.
+//! The operator beside the servers: `gc` and `fsck --repair`, again and again.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use crate::kit::{Finished, binary, run_with_deadline};
+use serde_json::Value;
+
+use crate::kit::{Finished, run_with_deadline};
 
 use super::Stage;
-use super::asks::Told;
+use super::dice::Dice;
+use super::house::Kind;
+use super::verdict::{Told, wrong};
 
-/// Copies by `scripts/backup` into one directory, before another one is begun.
-const AGAIN: u64 = 4;
-
-fn succeeds(finished: Finished) -> Told<Finished> {
-    match finished.code {
-        Some(0) => Ok(finished),
-        _ => Err(format!("{finished:?}")),
+/// A command that may be late while a server that has a lock is stopped.
+fn operator(stage: &Stage, command: &mut Command) -> Told<Option<Finished>> {
+    let moment = stage.fleet.moment();
+    let done = run_with_deadline(command);
+    match done.code {
+        Some(0) => Ok(Some(done)),
+        _ if stage.fleet.was_stopped_since(moment) => {
+            stage.verdict.count("commands that found a lock held", 1);
+            Ok(None)
+        }
+        _ => wrong("a command failed", format!("{command:?}: {done:?}")),
     }
 }
 
-/// Nothing in this directory is damaged.
-pub fn is_sound(data: &Path) -> Told<()> {
-    let mut fsck = binary();
-    succeeds(run_with_deadline(fsck.arg("fsck").arg("--data").arg(data)))
-        .map(drop)
-        .map_err(|what| format!("fsck of {}: {what}", data.display()))
+/// Collects what is older than the grace period; and whatever is pending of users who were promised nothing.
+pub fn collect(stage: &Stage, data: &Path) {
+    let mut dice = Dice::of(stage.plan.seed, "gc");
+    while !stage.is_over() {
+        stage.sleep(dice.milliseconds(50, 1500));
+        let all = dice.once_in(3);
+        let mut gc = stage.plan.program();
+        gc.args(["gc", "--json", "--force", "--data"]).arg(data);
+        if all {
+            let grace = format!("{}s", stage.plan.grace.as_secs());
+            gc.args(["--grace", &grace]);
+        } else {
+            let kind = [Kind::Storm, Kind::Deleted][dice.below(2) as usize];
+            let Some(house) = stage.house(kind) else {
+                continue;
+            };
+            let id = house.now().id;
+            if !data.join("users").join(&id).exists() {
+                continue;
+            }
+            gc.args(["--grace", "0s", "--user", &id]);
+        }
+        match operator(stage, &mut gc) {
+            Ok(Some(done)) => {
+                stage.verdict.count("collections", 1);
+                stage
+                    .verdict
+                    .count("files collected", done.stdout.lines().count() as u64);
+            }
+            Ok(None) => {}
+            // It went between the look and the command.
+            Err(_) if !all && changed(stage) => {}
+            Err(halt) => stage.hear_plainly::<()>(Err(halt)),
+        }
+    }
 }
 
-/// Collects what is older than the plan's grace period, from another process.
-fn collect(stage: &Stage, data: &Path) -> Told<()> {
-    let grace = format!("{}s", stage.plan.grace.as_secs());
-    let mut gc = binary();
-    gc.args(["gc", "--json", "--force", "--grace", &grace, "--data"]);
-    let gone = succeeds(run_with_deadline(gc.arg(data)))?;
-    let gone = gone.stdout.lines().count() as u64;
-    stage.collections.fetch_add(1, Ordering::Relaxed);
-    stage.collected.fetch_add(gone, Ordering::Relaxed);
-    Ok(())
+fn changed(stage: &Stage) -> bool {
+    [Kind::Deleted, Kind::Storm]
+        .into_iter()
+        .filter_map(|kind| stage.house(kind))
+        .any(|house| house.is_left() || house.kind == Kind::Deleted)
 }
 
-/// Takes a copy, and looks whether it is sound and holds all that was acknowledged before.
-fn copy(stage: &Stage, to: &Path, command: &mut Command) -> Told<()> {
-    let before = stage.acknowledged();
-    succeeds(run_with_deadline(command))?;
-    is_sound(to)?;
-    holds(stage, to, &before)?;
-    stage.copies.fetch_add(1, Ordering::Relaxed);
-    Ok(())
+/// What fsck says of a directory, but of the user whose chunks rot on purpose.
+pub fn damage(stage: &Stage, data: &Path, repair: bool) -> Told<Vec<String>> {
+    let mut fsck = stage.plan.program();
+    fsck.args(["fsck", "--json", "--data"]).arg(data);
+    if repair {
+        fsck.arg("--repair");
+    }
+    let moment = stage.fleet.moment();
+    let done = run_with_deadline(&mut fsck);
+    let rotten = stage.names_of(Kind::Damaged);
+    let mut found = Vec::new();
+    for line in done.stdout.lines() {
+        let Ok(told) = serde_json::from_str::<Value>(line) else {
+            return wrong("a command failed", format!("fsck printed {line}"));
+        };
+        if rotten.iter().any(|user| told["user"] == *user.as_str()) {
+            continue;
+        }
+        match told["type"].as_str() {
+            Some("finding") if told["severity"] == "damage" => found.push(line.to_owned()),
+            Some("finding") if told["severity"] != "harmless" => {
+                stage.verdict.count("fsck could not check", 1);
+            }
+            Some("mended") => stage.verdict.count("leftovers mended", 1),
+            _ => {}
+        }
+    }
+    match done.code {
+        Some(0 | 1) => Ok(found),
+        Some(3) if repair && stage.fleet.was_stopped_since(moment) => Ok(found),
+        _ => wrong("a command failed", format!("{fsck:?}: {done:?}")),
+    }
 }
 
-/// Each of these users is there with so many transactions or more, or has been deleted since.
-fn holds(stage: &Stage, copy: &Path, before: &BTreeMap<String, u64>) -> Told<()> {
-    for (user, count) in before {
-        let folder = copy.join("users").join(user);
-        let head = fs::read_to_string(folder.join("HEAD")).unwrap_or_default();
-        let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
-        let line = log
-            .lines()
-            .position(|line| line.ends_with(head.trim_end()) && !head.is_empty());
-        let held = line.map_or(0, |line| line as u64 + 1);
-        if held < *count && stage.acknowledged().contains_key(user) {
-            return Err(format!(
-                "{} holds {held} of {count} transactions of {user}",
-                copy.display()
-            ));
+/// Checks and repairs the store beside its servers: it is sound, and nothing is taken out of the way.
+pub fn repair(stage: &Stage, data: &Path) {
+    let mut dice = Dice::of(stage.plan.seed, "fsck");
+    while !stage.is_over() {
+        stage.sleep(dice.milliseconds(50, 1500));
+        stage.hear_plainly(repair_once(stage, data));
+    }
+}
+
+fn repair_once(stage: &Stage, data: &Path) -> Told<()> {
+    let found = damage(stage, data, true)?;
+    stage.verdict.count("repairs that found nothing", 1);
+    if !found.is_empty() {
+        return wrong("fsck finds damage in the store", found.join("\n"));
+    }
+    for kind in Kind::ALL {
+        if kind == Kind::Damaged {
+            continue;
+        }
+        for name in stage.names_of(kind) {
+            // Transactions are another matter: a push that was killed leaves some that never were on the chain.
+            let lost = data.join("users").join(&name).join("lost+found/chunks");
+            if lost.exists() {
+                let how = format!("{} is there", lost.display());
+                return wrong("a repair that took something", how);
+            }
         }
     }
     Ok(())
 }
 
-/// Goes on until all is over.
-pub fn keep_up(stage: &Stage, data: &Path) -> Told<()> {
-    let top = tempfile::tempdir_in(data.parent().expect("it is in a directory")).unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/backup");
-    for round in 0.. {
-        if stage.is_over() {
-            break;
-        }
-        collect(stage, data)?;
-        let to = top.path().join(format!("backup {}", round / AGAIN));
-        copy(stage, &to, Command::new(&script).arg(data).arg(&to))?;
-        if round % AGAIN == AGAIN - 1 {
-            fs::remove_dir_all(&to).unwrap();
-        }
-        collect(stage, data)?;
-        let to = top.path().join("snapshot");
-        let mut snapshot = binary();
-        snapshot.arg("snapshot").arg("--data").arg(data).arg(&to);
-        copy(stage, &to, &mut snapshot)?;
-        fs::remove_dir_all(&to).unwrap();
-        // And the store itself, while it is written to.
-        is_sound(data)?;
-    }
-    Ok(())
-}
+/// The pause between two steps of somebody who is not in a hurry.
+pub const PAUSE: Duration = Duration::from_millis(20);

@@ -1,0 +1,161 @@
+use std::time::Duration;
+
+use super::copies::Way;
+use super::gauges::are_flat;
+use super::house::Kind;
+use super::{GRACE, LIFE, Outcome, Plan, play};
+
+/// Seconds that it takes within `cargo test`.
+const SHORT: u64 = 20;
+
+/// With less it would be no test.
+const ENOUGH: [&str; 13] = [
+    "advances",
+    "races lost",
+    "bundles pushed",
+    "bundles pulled",
+    "waits",
+    "events",
+    "files collected",
+    "kills",
+    "renamed",
+    "deleted and made anew",
+    "rotten chunks mended",
+    "copies by snapshot",
+    "copies by tar",
+];
+
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Everything, for so long.
+fn everything(seconds: u64) -> Plan {
+    let seed = setting("SOAK_SEED").map(|seed| seed.parse().expect("a number"));
+    Plan {
+        time: Duration::from_secs(seconds),
+        seed: seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0 >> 32),
+        life: LIFE,
+        mistake: None,
+        grace: GRACE,
+        promised: GRACE,
+        users: Kind::ALL.to_vec(),
+        ways: Way::all(),
+        disturbed: true,
+        enough: &ENOUGH,
+        goes_on: setting("SOAK_GO_ON").is_some(),
+        broken: false,
+    }
+}
+
+/// Users and devices alone, without anything that disturbs them.
+fn only(users: &[Kind], seconds: u64) -> Plan {
+    Plan {
+        users: users.to_vec(),
+        ways: Vec::new(),
+        disturbed: false,
+        enough: &[],
+        goes_on: false,
+        broken: true,
+        ..everything(seconds)
+    }
+}
+
+#[test]
+fn everything_at_once_breaks_no_promise() {
+    let seconds = setting("SOAK_SECONDS").map(|seconds| seconds.parse().expect("a number"));
+    let plan = everything(seconds.unwrap_or(SHORT));
+    println!("soak: seed {}", plan.seed);
+    let outcome = play(plan);
+    if let Some(skipped) = outcome.skipped {
+        println!("SKIPPED: {skipped}");
+    }
+    println!("soak: counted: {}", outcome.counts());
+    println!("soak: {}", outcome.figures());
+    if !outcome.stage.verdict.wrongs().is_empty() {
+        panic!("soak: {}", outcome.keep());
+    }
+    assert_eq!(outcome.stage.lacks(), None, "it never happened");
+    are_flat(&outcome.samples).unwrap();
+    if setting("SOAK_STRICT").is_some() {
+        outcome.stage.latencies.is_strict().unwrap();
+    }
+}
+
+/// What is said first when this is played.
+fn caught(plan: Plan) -> (&'static str, Outcome) {
+    let outcome = play(plan);
+    let wrongs = outcome.stage.verdict.wrongs();
+    let first = wrongs.first().expect("somebody noticed");
+    let how: String = first.how.chars().take(160).collect();
+    println!(
+        "soak: broken on purpose, and noticed after {:.1} s: {}: {how}",
+        first.at, first.kind
+    );
+    (first.kind, outcome)
+}
+
+#[test]
+fn a_lost_write_is_noticed() {
+    caught(Plan {
+        mistake: Some("NoLock"),
+        ..only(&[Kind::Busy], 30)
+    });
+}
+
+#[test]
+fn a_collection_of_what_is_young_is_noticed() {
+    let (kind, _) = caught(Plan {
+        grace: Duration::ZERO,
+        ..only(&[Kind::Busy], 30)
+    });
+    assert_eq!(kind, "acknowledged upload lost");
+}
+
+#[test]
+fn a_copy_in_the_wrong_order_is_noticed() {
+    let (kind, _) = caught(Plan {
+        ways: vec![Way::Plainly],
+        ..only(&[Kind::Busy, Kind::Storm], 60)
+    });
+    assert_eq!(kind, Way::Plainly.broken());
+}
+
+#[test]
+fn a_leaked_descriptor_is_noticed() {
+    // A busy machine gets few requests done, and few are leaked.
+    let leak = [6, 12, 24, 48].into_iter().find_map(|seconds| {
+        let outcome = play(Plan {
+            mistake: Some("LeakedDescriptor"),
+            ..only(&[Kind::Busy], seconds)
+        });
+        are_flat(&outcome.samples).err()
+    });
+    let leak = leak.expect("somebody noticed");
+    println!("soak: broken on purpose, and noticed: {leak}");
+    assert!(leak.starts_with("descriptors grew"), "{leak}");
+}
+
+#[test]
+fn experiment() {
+    let Some(mistake) = setting("SOAK_MISTAKE") else {
+        return;
+    };
+    let mistake: &'static str = mistake.leak();
+    let disturbed = setting("SOAK_DISTURBED").is_some();
+    let outcome = play(Plan {
+        mistake: Some(mistake),
+        disturbed,
+        ..only(&[Kind::Busy, Kind::Storm], 45)
+    });
+    println!(
+        "soak: experiment {mistake} {disturbed}: {:?}",
+        outcome.stage.verdict.kinds()
+    );
+    if let Some(first) = outcome.stage.verdict.wrongs().first() {
+        println!(
+            "soak: {}",
+            first.to_string().chars().take(300).collect::<String>()
+        );
+    }
+}
