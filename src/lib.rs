@@ -1,10 +1,26 @@
-//! The parts of `mentat-sync`, from the ground floor up.
+//! A sync server for one box: the library under the program.
+//!
+//! The parts stand from the ground floor up: each knows only those before it. [`design`] says what is promised and in
+//! which order it is written; [`store`] has the format of the files.
+
+pub mod model;
+
+pub mod disk;
+
+pub mod store;
+
+pub mod rules;
+
+pub mod upkeep;
+
+pub mod wire;
+
+pub mod http;
 
 pub mod cli;
-pub mod disk;
-pub mod http;
-pub mod model;
-pub mod rules;
-pub mod store;
-pub mod upkeep;
-pub mod wire;
+
+#[doc = include_str!("DESIGN.md")]
+pub mod design {}
+
+#[doc = include_str!("CLIENT.md")]
+pub mod client_design {}
