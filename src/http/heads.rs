@@ -49,7 +49,8 @@ fn tag(head: Head) -> String {
 }
 
 /// The first head that is new, or the last one seen when the time is up, the server ends or the client
-/// is gone.
+/// is gone. The disk is looked at once the request is here, so what the client was told before, by whichever
+/// server, is no news; and from then on only what is newer than what was seen.
 async fn another_head(
     site: &Site,
     turn: &Turn,
@@ -59,20 +60,24 @@ async fn another_head(
 ) -> Result<Head, Problem> {
     let end = Instant::now() + wait;
     let mut waiter = site.watch.wait(user)?;
-    let look = || blocking(site, move |store| store.head(&user));
-    let mut head = look().await?;
-    while !is_new(head) {
+    let look = || blocking(site, move |store| store.look(&user));
+    let mut seen = look().await?;
+    while !is_new(seen.head) {
         let woken = tokio::select! {
             woken = timeout_at(end, waiter.woken()) => woken,
             () = turn.silence() => break,
         };
-        match woken {
-            Ok(Woken::Head(now)) => head = now,
-            Ok(Woken::Look) => head = look().await?,
+        let now = match woken {
+            Ok(Woken::Seen(now)) => now,
+            Ok(Woken::Look) => look().await?,
             Ok(Woken::Closed) | Err(_) => break,
+        };
+        if now.is_news_after(&seen) {
+            seen = now;
         }
     }
-    Ok(head)
+    site.store.is_there()?;
+    Ok(seen.head)
 }
 
 /// `PUT`: 204, HEAD is there. 409, each with the current head: `unknown-transaction`,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::layout::{self, Area, Dir, Folder, Thing};
 use super::lock::UserLock;
+use super::meet::{Met, Opened};
 use super::mistake::Mistakes;
 use super::quota::Tallies;
 use super::user::{Users, taken_is_fine};
@@ -35,6 +36,8 @@ impl Store {
             mistakes,
             users: Users::default(),
             vouched: Files::default(),
+            met: Met::default(),
+            opened: Opened::default(),
             tallies: Tallies::default(),
         }
     }

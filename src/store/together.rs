@@ -228,6 +228,8 @@ impl Error {
             Error::Disk(error) => error.again().into(),
             Error::UserGone => Error::UserGone,
             Error::ReadOnly => Error::ReadOnly,
+            Error::NotDurable => Error::NotDurable,
+            Error::StoreGone(how) => Error::StoreGone(how),
             Error::Damaged { place, what } => Error::Damaged {
                 place: place.clone(),
                 what: what.clone(),
