@@ -327,7 +327,10 @@ fn read_events(mut inotify: Inotify, watch: &std::sync::Weak<Watch>) {
                         } else if name == Some("HEAD") {
                             awake.push(user);
                         }
-                    } else if event.mask.intersects(EventMask::MOVE_SELF | EventMask::DELETE_SELF) {
+                    } else if event
+                        .mask
+                        .intersects(EventMask::MOVE_SELF | EventMask::DELETE_SELF)
+                    {
                         // `users/` itself.
                         inner.wake_all();
                     } else if let Some(user) = name.and_then(|name| name.parse().ok()) {

@@ -92,9 +92,7 @@ impl Store {
         let refuse = |lock, head, why| Ok((Advance::Refused { head, why }, Leftovers::none(lock)));
 
         // Read HEAD.
-        let head = self
-            .vouched_head(&lock.state, &lock.folder)?
-            .ok_or(Error::UserGone)?;
+        let head = self.vouched_head_under(&lock)?.ok_or(Error::UserGone)?;
 
         // Find the new transaction in `incoming/`; walk parents there until HEAD is met.
         self.look_at_pending(&lock)?;
@@ -321,7 +319,10 @@ impl Store {
             return Ok(new);
         }
         let finish = || {
-            let metas = (self.disk.meta(&folder.head())?, self.disk.meta(folder.place())?);
+            let metas = (
+                self.disk.meta(&folder.head())?,
+                self.disk.meta(folder.place())?,
+            );
             self.sync_dirs(&lock.state, folder, [Dir::User], Vec::new())?;
             Ok(metas)
         };

@@ -151,9 +151,7 @@ impl Store {
     pub(crate) fn rebuild_log(&self, lock: &UserLock) -> Result<()> {
         let folder = &lock.folder;
         lock.state.check_writable()?;
-        let head = self
-            .vouched_head(&lock.state, folder)?
-            .ok_or(Error::UserGone)?;
+        let head = self.vouched_head_under(lock)?.ok_or(Error::UserGone)?;
         ::log::warn!("user {}: rebuilding the log", lock.user.short());
         let mut temporary = self.temporary(&lock.state, folder)?;
         let mut lines = Vec::new();

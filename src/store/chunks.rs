@@ -110,6 +110,10 @@ impl Store {
             }
             other => other?,
         };
+        // Another process may have made the folder just now.
+        if let Some(visit) = self.visit(&state, &folder)? {
+            self.meet_folder(&state, &folder, &visit)?;
+        }
         Ok(Staged {
             state,
             temporary,

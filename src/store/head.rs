@@ -10,7 +10,7 @@ use super::meet::{Identity, Standing, Visit};
 use super::mistake::Mistake;
 use super::user::{Doubted, UserState, damaged};
 use super::{Error, Result, Store};
-use crate::disk::{Handle, Meta, Place, Target};
+use crate::disk::{Handle, Meta, Mode, Place, Target};
 use crate::model::{Head, TransactionId, UserId, limits};
 
 /// A HEAD that this process has synced: the very file, and what it says.
@@ -184,12 +184,12 @@ impl Store {
         if let Some(vouched) = same.filter(|_| is_named) {
             return Ok(Some(vouched.head));
         }
+        if doubted == Some((meta.inode, id)) {
+            return self.renew_head(state, visit);
+        }
         let Some(head) = self.numbered(folder, id)? else {
             return Ok(None);
         };
-        if doubted == Some((meta.inode, id)) {
-            return self.renew_head(state, folder, visit, head);
-        }
         if !self.mistakes.made(Mistake::NoReadSync) {
             let synced = self.sync_dirs(state, folder, [Dir::User], vec![Target::File(file)]);
             synced.inspect_err(|error| state.doubt(visit, error, (meta.inode, id)))?;
@@ -257,38 +257,51 @@ impl Store {
         }
     }
 
+    /// The same for whoever has the user's lock.
+    pub(super) fn vouched_head_under(&self, lock: &UserLock) -> Result<Option<Head>> {
+        let is_doubted = lock.state.known().doubted.is_some();
+        if is_doubted
+            && lock.mode == Mode::Exclusive
+            && let Some(visit) = self.visit(&lock.state, &lock.folder)?
+        {
+            self.renew_head_under(lock, &visit)?;
+        }
+        self.vouched_head(&lock.state, &lock.folder)
+    }
+
     /// Writes HEAD anew as it is, where a sync of the present one failed, and tells it once that is durable:
     /// what it reaches was durable before. Needs the exclusive lock for that, and waits for nobody who
     /// has it, since HEAD may be another one then.
-    fn renew_head(
-        &self,
-        state: &UserState,
-        folder: &Folder,
-        visit: &Visit,
-        head: Head,
-    ) -> Result<Option<Head>> {
-        let Some(lock) = self.lock_if_free(&state.user)? else {
-            self.disk.pause(limits::LOCK_PAUSE.1);
+    fn renew_head(&self, state: &UserState, visit: &Visit) -> Result<Option<Head>> {
+        match self.lock_if_free(&state.user)? {
+            Some(lock) => self.renew_head_under(&lock, visit),
+            None => {
+                self.disk.pause(limits::LOCK_PAUSE.1);
+                Ok(None)
+            }
+        }
+    }
+
+    fn renew_head_under(&self, lock: &UserLock, visit: &Visit) -> Result<Option<Head>> {
+        let (state, folder) = (&*lock.state, &lock.folder);
+        let Some((file, id)) = self.read_head(folder)? else {
             return Ok(None);
         };
-        let now = match self.read_head(folder)? {
-            Some((file, id)) => (file.opened()?.inode, id),
-            None => return Ok(None),
+        let Some(head) = self.numbered(folder, id)? else {
+            return Ok(None);
         };
-        if state.known().doubted != Some(now) || now.1 != head.id {
+        if state.known().doubted != Some((file.opened()?.inode, id)) {
             return Ok(None);
         }
         let mut temporary = self.temporary(state, folder)?;
-        (temporary.file).append(format!("{}\n", head.id).as_bytes())?;
+        (temporary.file).append(format!("{id}\n").as_bytes())?;
         self.disk.sync(&[Target::File(temporary.file.clone())])?;
         temporary.replace(&folder.head())?;
         let meta = self.disk.meta(&folder.head())?;
         let synced = self.sync_dirs(state, folder, [Dir::User], Vec::new());
-        synced.inspect_err(|error| state.doubt(visit, error, (meta.inode, head.id)))?;
+        synced.inspect_err(|error| state.doubt(visit, error, (meta.inode, id)))?;
         state.known().doubted = None;
-        let told = self.tell(state, folder, visit, Vouched::new(&meta, head));
-        drop(lock);
-        told
+        self.tell(state, folder, visit, Vouched::new(&meta, head))
     }
 
     /// Whether the folder takes uploads: an unfinished copy does not, since what is put there may go with

@@ -218,11 +218,11 @@ impl Store {
             let Some(visit) = self.visit(state, &wait.folder)? else {
                 return Ok(Tried::NoFolder);
             };
-            let mut known = state.known();
-            if known.generation != visit.generation || !known.met {
+            if !self.has_met(state, &visit) {
                 log::debug!("user {}: a folder not seen before", user.short());
                 return Ok(Tried::Unmet);
             }
+            let mut known = state.known();
             if known.lock != Some(stamp) {
                 known.locked_by(stamp);
             }

@@ -163,6 +163,17 @@ impl Known {
     }
 }
 
+impl UserState {
+    /// All of the folder is durable; its name too, where it is said with which time of change.
+    fn has_met(&self, visit: &Visit, named: Option<SystemTime>) {
+        let mut known = self.known();
+        if known.generation == visit.generation {
+            known.met = true;
+            known.named = named.or(known.named);
+        }
+    }
+}
+
 impl Store {
     /// Whether anything may be said about this user at once. Two or three looks at the disk at most, which the
     /// kernel has in memory, and no sync.
@@ -175,7 +186,10 @@ impl Store {
             return Ok(Glance::Absent);
         };
         let known = state.known();
-        let is_met = known.generation == visit.generation && known.met && known.is_named();
+        let is_met = known.generation == visit.generation
+            && known.met
+            && known.is_named()
+            && known.doubted.is_none();
         Ok(if is_met { Glance::Met } else { Glance::ToMeet })
     }
 
@@ -316,50 +330,53 @@ impl Store {
         folder: &Folder,
         visit: &Visit,
     ) -> Result<()> {
+        if self.has_met(state, visit) {
+            return Ok(());
+        }
+        if state.known().lost {
+            return Err(Error::NotDurable);
+        }
+        let synced = self.disk.sync_below(folder.place()).and_then(|()| {
+            let names = [layout::users()].map(Target::Directory);
+            self.disk.sync(&names)
+        });
+        match synced {
+            Ok(()) => {}
+            Err(absent) if absent.is_absent() => return Err(Error::UserGone),
+            Err(error) => {
+                let mut known = state.known();
+                known.lost |= known.generation == visit.generation && error.is_lost_write();
+                return Err(error.into());
+            }
+        }
+        // What was synced is what the path led to.
+        let still = self.disk.meta(folder.place());
+        if !still.is_ok_and(|meta| Identity::of(&meta) == visit.identity) {
+            return Err(Error::UserGone);
+        }
+        self.met.insert(visit.identity);
+        state.has_met(visit, Some(visit.changed));
+        Ok(())
+    }
+
+    /// Whether this process has synced the folder as a whole, or made it; or it was there already when
+    /// everything was synced.
+    pub(super) fn has_met(&self, state: &UserState, visit: &Visit) -> bool {
         {
             let known = state.known();
             if known.generation != visit.generation || known.met {
-                return Ok(());
-            }
-            if known.lost {
-                return Err(Error::NotDurable);
+                return true;
             }
         }
-        let identity = visit.identity;
-        let mut named = None;
-        if self.opened.was_here(visit.changed, self.disk.now()) {
-            named = Some(visit.changed);
-        } else if self.opened.users.is_some()
-            && !self.met.has(&identity)
-            && !self.mistakes.made(Mistake::NoFolderSync)
-        {
-            let synced = self.disk.sync_below(folder.place()).and_then(|()| {
-                let names = [layout::users()].map(Target::Directory);
-                self.disk.sync(&names)
-            });
-            match synced {
-                Ok(()) => named = Some(visit.changed),
-                Err(absent) if absent.is_absent() => return Err(Error::UserGone),
-                Err(error) => {
-                    let mut known = state.known();
-                    known.lost |=
-                        known.generation == visit.generation && error.is_lost_write();
-                    return Err(error.into());
-                }
-            }
-            // What was synced is what the path led to.
-            let still = self.disk.meta(folder.place());
-            if !still.is_ok_and(|meta| Identity::of(&meta) == identity) {
-                return Err(Error::UserGone);
-            }
+        let was_here = self.opened.was_here(visit.changed, self.disk.now());
+        let is_met = was_here
+            || self.opened.users.is_none()
+            || self.met.has(&visit.identity)
+            || self.mistakes.made(Mistake::NoFolderSync);
+        if is_met {
+            state.has_met(visit, was_here.then_some(visit.changed));
         }
-        self.met.insert(identity);
-        let mut known = state.known();
-        if known.generation == visit.generation {
-            known.met = true;
-            known.named = named.or(known.named);
-        }
-        Ok(())
+        is_met
     }
 
     /// This process made the folder, all of it durable.

@@ -212,11 +212,14 @@ pub fn model_7e() -> Scenario {
 
 pub fn model_8() -> Scenario {
     let before = [PutChunk("a"), PutTransaction("A")];
-    story(
+    let mut story = story(
         "8 GET head races PUT head",
         &before,
         &[&[Advance("A"), GetHead]],
-    )
+    );
+    // Whoever meets the folder first syncs all of it.
+    story.phases[0][1].push(GetHead);
+    story
 }
 
 pub fn model_9() -> Scenario {

@@ -39,7 +39,7 @@ impl Intake<'_> {
             return Ok(None);
         };
         let lock = self.lock(Mode::Exclusive)?;
-        let head = self.store.vouched_head(&self.state, &self.folder)?;
+        let head = self.store.vouched_head_under(&lock)?;
         let head = head.ok_or(Error::UserGone)?;
         if !self.continues(&lock, head, to)? || !self.has_all_chunks()? {
             return Ok(None);

@@ -53,7 +53,10 @@ impl World {
         match &self.inodes[object].node {
             Node::File(_) => vec![Synced::File(object)],
             Node::Directory(directory) => {
-                let inner = directory.names.values().flat_map(|inner| self.below(*inner));
+                let inner = directory
+                    .names
+                    .values()
+                    .flat_map(|inner| self.below(*inner));
                 inner.chain([Synced::Directory(object)]).collect()
             }
         }
