@@ -93,7 +93,8 @@ impl Met {
 /// By default nothing is compared, and every folder counts as met: for a store that is examined as it is.
 #[derive(Default)]
 pub(super) struct Opened {
-    users: Option<(u64, u64)>,
+    /// The data directory and `users/`.
+    here: Option<[Identity; 2]>,
     /// What has not changed since then was synced with all the rest, where everything was.
     since: Option<Mutex<Since>>,
 }
@@ -108,14 +109,14 @@ struct Since {
 
 impl Opened {
     /// To be called before everything is synced.
-    pub fn new(users: &Meta, now: SystemTime, syncs_everything: bool) -> Self {
+    pub fn new(top: &Meta, users: &Meta, now: SystemTime, syncs_everything: bool) -> Self {
         let since = Since {
             all_synced: now,
             latest: now,
             put_back: false,
         };
         Self {
-            users: Some((users.device, users.inode)),
+            here: Some([top, users].map(Identity::of)),
             since: syncs_everything.then(|| Mutex::new(since)),
         }
     }
@@ -282,25 +283,23 @@ impl Store {
     }
 
     /// Sees that the store is where it was opened: the same data directory at its path, and the same
-    /// `users/` in it. Says when the latter changed last. Costs three looks.
+    /// `users/` in it. Says when the latter changed last. Costs two looks.
     ///
     /// # Errors
     /// [`Error::StoreGone`]
     pub(super) fn check_there(&self) -> Result<SystemTime> {
-        let Some(opened) = self.opened.users else {
+        let Some([top, opened]) = self.opened.here else {
             return Ok(SystemTime::UNIX_EPOCH);
         };
-        let inode = |meta: &Meta| (meta.device, meta.inode);
-        let here = self.disk.meta(&layout::top())?;
         let gone = match self.disk.meta_by_path(&layout::top()) {
-            Ok(there) if inode(&there) == inode(&here) => None,
+            Ok(there) if Identity::of(&there) == top => None,
             Ok(_) => Some("another directory is in its place"),
             Err(absent) if absent.is_absent() => Some("its directory was removed or moved away"),
             Err(other) => return Err(other.into()),
         };
         let users = match self.disk.meta(&layout::users()) {
             _ if gone.is_some() => Err("above"),
-            Ok(meta) if inode(&meta) == opened => Ok(meta.changed),
+            Ok(meta) if Identity::of(&meta) == opened => Ok(meta.changed),
             Ok(_) => Err("users/ is another directory than it was"),
             Err(absent) if absent.is_absent() => Err("users/ was removed or moved away"),
             Err(other) => return Err(other.into()),
@@ -370,7 +369,7 @@ impl Store {
         }
         let was_here = self.opened.was_here(visit.changed, self.disk.now());
         let is_met = was_here
-            || self.opened.users.is_none()
+            || self.opened.here.is_none()
             || self.met.has(&visit.identity)
             || self.mistakes.made(Mistake::NoFolderSync);
         if is_met {
