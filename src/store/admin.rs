@@ -81,7 +81,10 @@ impl Store {
             tallies: Tallies::default(),
         };
         store.check_format()?;
-        let (top, users) = (store.disk.meta(&layout::top())?, store.disk.meta(&layout::users())?);
+        let (top, users) = (
+            store.disk.meta(&layout::top())?,
+            store.disk.meta(&layout::users())?,
+        );
         let syncs_everything = store.disk.syncs_everything();
         store.opened = Opened::new(&top, &users, store.disk.now(), syncs_everything);
         store.disk.sync_everything()?;
