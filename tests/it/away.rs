@@ -151,9 +151,12 @@ fn a_store_that_went_away_is_not_empty_and_serves_again_when_it_is_back() {
         let since = Instant::now();
         every_answer_says_damaged(&server, name);
         let waited = waiter.join().unwrap();
-        assert_eq!(waited.status, 500, "{name}: {waited:?}");
+        // While all is being removed there is a moment when one user is gone and the rest is there.
+        let is_removed = comes.is_none();
+        let was_right = waited.status == 500 || is_removed && waited.json()["seq"] == 0;
+        assert!(was_right, "{name}: {waited:?}");
         let told = events.until("\r\n0\r\n\r\n");
-        assert!(!told.contains(&event(ROOT, 0)), "{name}: {told}");
+        assert!(is_removed || !told.contains(&event(ROOT, 0)), "{name}: {told}");
         assert!(since.elapsed() < Duration::from_secs(30), "{name}");
         let made = fs::read_dir(data.join("users"));
         let made = made.map_or(0, |names| names.count());
