@@ -822,6 +822,41 @@ mod tests {
     }
 
     #[test]
+    fn all_below_a_directory_is_synced_one_by_one_as_far_as_that_is_worth_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Real::new(directory.path(), Grouping::Off).unwrap();
+        let top = Place::new("top");
+        for place in [top.clone(), top.join("inner")] {
+            disk.make_directory(&place).unwrap();
+            drop(disk.create(&place.join("file")).unwrap());
+        }
+        disk.sync_below(&top).unwrap();
+        let walk = |left| Walk { disk: &disk, left }.sync(&top);
+        // Two files and two directories.
+        assert!(walk(Some(4)).is_ok());
+        assert!(matches!(walk(Some(3)), Err(Refused::Many)));
+        assert!(walk(None).is_ok());
+        // What went meanwhile need not be synced.
+        disk.sync_below(&top.join("gone")).unwrap();
+    }
+
+    #[test]
+    fn the_path_of_a_directory_that_was_moved_away_leads_to_it_no_more() {
+        let above = tempfile::tempdir().unwrap();
+        let (path, aside) = (above.path().join("data"), above.path().join("aside"));
+        std::fs::create_dir(&path).unwrap();
+        let disk = Real::new(&path, Grouping::Auto).unwrap();
+        let top = Place::new("");
+        let here = disk.meta(&top).unwrap();
+        assert_eq!(disk.meta_by_path(&top).unwrap(), here);
+        std::fs::rename(&path, &aside).unwrap();
+        assert!(disk.meta_by_path(&top).unwrap_err().is_absent());
+        std::fs::create_dir(&path).unwrap();
+        assert_ne!(disk.meta_by_path(&top).unwrap().inode, here.inode);
+        assert_eq!(disk.meta(&top).unwrap().inode, here.inode);
+    }
+
+    #[test]
     fn a_shared_lock_keeps_an_exclusive_one_out() {
         let (_directory, disk) = fresh();
         let lock = Place::new("lock");

@@ -275,10 +275,7 @@ impl Store {
     fn renew_head(&self, state: &UserState, visit: &Visit) -> Result<Option<Head>> {
         match self.lock_if_free(&state.user)? {
             Some(lock) => self.renew_head_under(&lock, visit),
-            None => {
-                self.disk.pause(limits::LOCK_PAUSE.1);
-                Ok(None)
-            }
+            None => Ok(None),
         }
     }
 

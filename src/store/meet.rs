@@ -383,3 +383,71 @@ impl Store {
         self.met.insert(Identity::of(folder));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, Grouping, Place, Real};
+
+    const START: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn at(seconds: u64) -> SystemTime {
+        START + Duration::from_secs(seconds)
+    }
+
+    fn some_meta() -> (tempfile::TempDir, Meta) {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Real::new(directory.path(), Grouping::Auto).unwrap();
+        let meta = disk.meta(&Place::new("")).unwrap();
+        (directory, meta)
+    }
+
+    #[test]
+    fn only_what_has_not_changed_since_the_start_was_there_at_the_start() {
+        let (_directory, meta) = some_meta();
+        let opened = Opened::new(&meta, &meta, at(1000), true);
+        assert!(opened.was_here(at(990), at(1001)));
+        for changed in [at(999), at(1000), at(1001), at(5000)] {
+            assert!(!opened.was_here(changed, at(1002)), "{changed:?}");
+        }
+        // Where syncing everything does nothing, the start says nothing.
+        let opened = Opened::new(&meta, &meta, at(1000), false);
+        assert!(!opened.was_here(at(990), at(1001)));
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_tells_nothing_any_more() {
+        let (_directory, meta) = some_meta();
+        let opened = Opened::new(&meta, &meta, at(1000), true);
+        assert!(opened.was_here(at(10), at(1500)));
+        assert!(!opened.was_here(at(10), at(1400)));
+        assert!(!opened.was_here(at(10), at(2000)), "nor later");
+    }
+
+    #[test]
+    fn a_folder_is_another_one_though_it_has_the_inode_of_one_that_went() {
+        let (_directory, meta) = some_meta();
+        let met = Met::default();
+        met.insert(Identity::of(&meta));
+        assert!(met.has(&Identity::of(&meta)));
+        let born = meta.born.map(|born| born + Duration::from_secs(1));
+        if born.is_some() {
+            assert!(!met.has(&Identity::of(&Meta { born, ..meta })));
+        }
+    }
+
+    #[test]
+    fn as_many_folders_are_remembered_as_the_limit_says() {
+        let (_directory, meta) = some_meta();
+        let met = Met::default();
+        let folder = |inode| Identity::of(&Meta { inode, ..meta });
+        for inode in 0..limits::MET as u64 {
+            met.insert(folder(inode));
+        }
+        assert!((limits::MET as u64 / 2..limits::MET as u64).all(|inode| met.has(&folder(inode))));
+        for inode in 0..limits::MET as u64 {
+            met.insert(folder(inode + limits::MET as u64));
+        }
+        assert!(!met.has(&folder(0)), "it does not grow");
+    }
+}

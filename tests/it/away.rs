@@ -156,7 +156,10 @@ fn a_store_that_went_away_is_not_empty_and_serves_again_when_it_is_back() {
         let was_right = waited.status == 500 || is_removed && waited.json()["seq"] == 0;
         assert!(was_right, "{name}: {waited:?}");
         let told = events.until("\r\n0\r\n\r\n");
-        assert!(is_removed || !told.contains(&event(ROOT, 0)), "{name}: {told}");
+        assert!(
+            is_removed || !told.contains(&event(ROOT, 0)),
+            "{name}: {told}"
+        );
         assert!(since.elapsed() < Duration::from_secs(30), "{name}");
         let made = fs::read_dir(data.join("users"));
         let made = made.map_or(0, |names| names.count());
