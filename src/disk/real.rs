@@ -40,7 +40,7 @@ const MANY: usize = 3;
 
 /// So many files of a folder are synced one by one, where each writer syncs its own; of a longer one all of
 /// the file system is, once, which is over sooner.
-const ONE_BY_ONE: usize = 4096;
+const ONE_BY_ONE: usize = 1024;
 
 /// What statfs(2) says of a file system in user space, where `syncfs` does nothing.
 const FUSE: u64 = 0x6573_5546;
