@@ -77,7 +77,7 @@ impl Users {
         let path = &self.data.path;
         let disk = Real::new(path, Grouping::Off).map_err(|e| in_the_way(path, "open", &e))?;
         let look = || {
-            let store = Store::look_at(Arc::new(disk))?;
+            let store = Store::to_read(Arc::new(disk))?;
             let users = store.users()?;
             Ok((store, users))
         };

@@ -117,6 +117,23 @@ impl Error {
         )
     }
 
+    /// Of a sync: nothing is known of what was to be synced, and no later sync tells of it. Not so where the
+    /// sync was not even tried, since what was to be synced could not be opened.
+    pub fn is_lost_write(&self) -> bool {
+        let untried = self.source.raw_os_error().is_some_and(|number| {
+            use rustix::io::Errno;
+            [
+                Errno::MFILE,
+                Errno::NFILE,
+                Errno::NOMEM,
+                Errno::ACCESS,
+                Errno::INTR,
+            ]
+            .contains(&Errno::from_raw_os_error(number))
+        });
+        self.verb == "sync" && !untried && !self.is_absent()
+    }
+
     /// No room: the disk, its inodes or a disk quota.
     pub fn is_no_space(&self) -> bool {
         matches!(
@@ -147,6 +164,9 @@ pub struct Meta {
     pub links: u64,
     pub modified: SystemTime,
     pub changed: SystemTime,
+    /// When it was made, where the file system remembers that: with the inode it tells two apart of which
+    /// one got the number of the other.
+    pub born: Option<SystemTime>,
     pub mode: u32,
 }
 
@@ -229,6 +249,12 @@ pub trait Disk: Send + Sync + 'static {
     fn create(&self, place: &Place) -> Result<Handle>;
     /// What stands under this name. A symlink is reported as [`Kind::Other`].
     fn meta(&self, place: &Place) -> Result<Meta>;
+    /// The same by the path that the disk was opened with, instead of by the directory that was found there
+    /// then: something else, or nothing, where that was moved away, unmounted or removed. One system
+    /// call. It may follow symlinks, so it is for comparing with what is known, and for nothing else.
+    fn meta_by_path(&self, place: &Place) -> Result<Meta> {
+        self.meta(place)
+    }
     /// Calls `each` for every name in the directory, in no order, until it says `false`.
     fn list(&self, directory: &Place, each: &mut dyn FnMut(Entry) -> bool) -> Result<()>;
     /// Makes a directory, mode 0700; the name must be free.
@@ -247,6 +273,17 @@ pub trait Disk: Send + Sync + 'static {
     fn sync(&self, targets: &[Target]) -> Result<()>;
     /// Makes everything on the file system durable.
     fn sync_everything(&self) -> Result<()>;
+    /// Makes the directory and everything below it durable, whoever wrote it; but not its own name in the
+    /// directory above. What goes meanwhile need not be synced. Costs up to one sync for each file.
+    fn sync_below(&self, directory: &Place) -> Result<()> {
+        let _ = directory;
+        self.sync_everything()
+    }
+    /// Whether [`Disk::sync_everything`] reaches what others wrote: not where the file system leaves
+    /// `syncfs` undone.
+    fn syncs_everything(&self) -> bool {
+        true
+    }
     /// Tries to lock the file; `None` when somebody else holds it in the way.
     fn try_lock(&self, place: &Place, mode: Mode) -> Result<Option<Box<dyn Held>>>;
     /// How much room there is.

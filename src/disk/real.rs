@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, Mode as Bits, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{StatxFlags, StatxTimestamp};
 use rustix::io::Errno;
 
 use super::rounds::Rounds;
@@ -36,6 +37,13 @@ const CROWD: usize = 3;
 /// From this many targets on, a lone caller is better off with one `syncfs` than with one `fsync`
 /// each: every one of those waits for a journal commit or a cache flush of its own.
 const MANY: usize = 3;
+
+/// So many files of a folder are synced one by one, where each writer syncs its own; of a longer one all of
+/// the file system is, once, which is over sooner.
+const ONE_BY_ONE: usize = 1024;
+
+/// What statfs(2) says of a file system in user space, where `syncfs` does nothing.
+const FUSE: u64 = 0x6573_5546;
 
 /// A directory of the box, as a [`Disk`].
 pub struct Real {
@@ -275,6 +283,63 @@ fn error(verb: &'static str, place: &Place, source: io::Error) -> Error {
     }
 }
 
+/// Syncs files and directories one by one, with one directory's names in memory at each level.
+struct Walk<'a> {
+    disk: &'a Real,
+    /// How many more may be, where there is another way.
+    left: Option<usize>,
+}
+
+/// Why a walk ended early.
+enum Refused {
+    /// This may not be opened.
+    Closed(Error),
+    /// There is more than one by one is worth.
+    Many,
+    Other(Error),
+}
+
+impl Walk<'_> {
+    fn sync(&mut self, directory: &Place) -> std::result::Result<(), Refused> {
+        let mut entries = Vec::new();
+        let listed = self.disk.list(directory, &mut |entry| {
+            entries.push(entry);
+            true
+        });
+        Self::unless_gone(listed)?;
+        for entry in entries {
+            let place = directory.join(&entry.name);
+            match entry.kind {
+                Kind::Directory => self.sync(&place)?,
+                Kind::File => self.one(&place, OFlags::NONBLOCK)?,
+                Kind::Other => {}
+            }
+        }
+        // Last, so that the names are durable when what they stand for is.
+        self.one(directory, OFlags::DIRECTORY)
+    }
+
+    fn one(&mut self, place: &Place, flags: OFlags) -> std::result::Result<(), Refused> {
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(1).ok_or(Refused::Many)?;
+        }
+        let flags = OFlags::RDONLY | flags;
+        let synced = (self.disk.resolve(place.as_str(), flags, Bits::empty()))
+            .and_then(|opened| Ok(rustix::fs::fsync(opened)?));
+        Self::unless_gone(synced.map_err(|source| error("sync", place, source)))
+    }
+
+    fn unless_gone(result: Result<()>) -> std::result::Result<(), Refused> {
+        match result {
+            Err(absent) if absent.is_absent() => Ok(()),
+            Err(denied) if denied.kind() == io::ErrorKind::PermissionDenied => {
+                Err(Refused::Closed(denied))
+            }
+            other => other.map_err(Refused::Other),
+        }
+    }
+}
+
 struct RealFile {
     file: File,
     place: Place,
@@ -365,7 +430,55 @@ fn from_std(meta: &std::fs::Metadata) -> Meta {
         links: meta.nlink(),
         modified: since_epoch(meta.mtime(), meta.mtime_nsec()),
         changed: since_epoch(meta.ctime(), meta.ctime_nsec()),
+        born: meta.created().ok(),
         mode: meta.mode() & 0o7777,
+    }
+}
+
+/// Looks at a path; also when it was made, which the standard library tells with some C libraries only.
+fn statx(at: BorrowedFd<'_>, path: &Path, flags: AtFlags) -> io::Result<Meta> {
+    let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+    let found = match rustix::fs::statx(at, path, flags, wanted) {
+        // A kernel, or a sandbox, without it.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            return Ok(from_stat(&rustix::fs::statat(at, path, flags)?));
+        }
+        other => other?,
+    };
+    let time = |stamp: StatxTimestamp| since_epoch(stamp.tv_sec, stamp.tv_nsec.into());
+    let born = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
+    Ok(Meta {
+        kind: kind_of(FileType::from_raw_mode(found.stx_mode.into())),
+        bytes: found.stx_size,
+        inode: found.stx_ino,
+        device: rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor),
+        links: found.stx_nlink.into(),
+        modified: time(found.stx_mtime),
+        changed: time(found.stx_ctime),
+        born: born.then(|| time(found.stx_btime)),
+        mode: u32::from(found.stx_mode) & 0o7777,
+    })
+}
+
+fn from_stat(found: &rustix::fs::Stat) -> Meta {
+    Meta {
+        kind: kind_of(FileType::from_raw_mode(found.st_mode)),
+        bytes: u64::try_from(found.st_size).unwrap_or(0),
+        inode: found.st_ino,
+        device: found.st_dev,
+        links: found.st_nlink,
+        modified: since_epoch(found.st_mtime, found.st_mtime_nsec as i64),
+        changed: since_epoch(found.st_ctime, found.st_ctime_nsec as i64),
+        born: None,
+        mode: found.st_mode & 0o7777,
+    }
+}
+
+fn kind_of(found: FileType) -> Kind {
+    match found {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        _ => Kind::Other,
     }
 }
 
@@ -427,10 +540,17 @@ impl Disk for Real {
                 }
                 other => other?,
             };
-            File::from(handle).metadata()
+            statx(handle.as_fd(), Path::new(""), AtFlags::EMPTY_PATH)
         };
-        look()
-            .map(|meta| from_std(&meta))
+        look().map_err(|source| error("look at", place, source))
+    }
+
+    fn meta_by_path(&self, place: &Place) -> Result<Meta> {
+        let path = match place.as_str() {
+            "" => self.path.clone(),
+            below => self.path.join(below),
+        };
+        statx(rustix::fs::CWD, &path, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|source| error("look at", place, source))
     }
 
@@ -545,6 +665,31 @@ impl Disk for Real {
         self.rounds
             .join(|| self.note_loss(rustix::fs::syncfs(&self.root).map_err(Into::into)))
             .map_err(|source| error("sync", &Place::new(""), source))
+    }
+
+    fn sync_below(&self, directory: &Place) -> Result<()> {
+        let is_sound = || !self.lost.load(Ordering::Acquire) && self.syncs_everything();
+        if is_sound() && self.grouping == Grouping::Auto && self.sync_everything().is_ok() {
+            return Ok(());
+        }
+        // Where that failed, perhaps for a file of somebody else, each file says what became of it.
+        let may_group = is_sound();
+        let mut walk = Walk {
+            disk: self,
+            left: may_group.then_some(ONE_BY_ONE),
+        };
+        match walk.sync(directory) {
+            Ok(()) => Ok(()),
+            // What this process may not open is reached in another way, if at all.
+            Err(Refused::Closed(_) | Refused::Many) if may_group => self.sync_everything(),
+            Err(Refused::Closed(error) | Refused::Other(error)) => Err(error),
+            Err(Refused::Many) => unreachable!("it counts only where it may"),
+        }
+    }
+
+    fn syncs_everything(&self) -> bool {
+        let kind = rustix::fs::fstatfs(&self.root).map(|fs| fs.f_type as u64);
+        kind != Ok(FUSE)
     }
 
     fn try_lock(&self, place: &Place, mode: Mode) -> Result<Option<Box<dyn Held>>> {
@@ -688,6 +833,41 @@ mod tests {
         let never = || panic!("a syncfs after a failed one");
         disk.sync_group(&[file], never).unwrap();
         assert!(disk.sync_everything().is_err());
+    }
+
+    #[test]
+    fn all_below_a_directory_is_synced_one_by_one_as_far_as_that_is_worth_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Real::new(directory.path(), Grouping::Off).unwrap();
+        let top = Place::new("top");
+        for place in [top.clone(), top.join("inner")] {
+            disk.make_directory(&place).unwrap();
+            drop(disk.create(&place.join("file")).unwrap());
+        }
+        disk.sync_below(&top).unwrap();
+        let walk = |left| Walk { disk: &disk, left }.sync(&top);
+        // Two files and two directories.
+        assert!(walk(Some(4)).is_ok());
+        assert!(matches!(walk(Some(3)), Err(Refused::Many)));
+        assert!(walk(None).is_ok());
+        // What went meanwhile need not be synced.
+        disk.sync_below(&top.join("gone")).unwrap();
+    }
+
+    #[test]
+    fn the_path_of_a_directory_that_was_moved_away_leads_to_it_no_more() {
+        let above = tempfile::tempdir().unwrap();
+        let (path, aside) = (above.path().join("data"), above.path().join("aside"));
+        std::fs::create_dir(&path).unwrap();
+        let disk = Real::new(&path, Grouping::Auto).unwrap();
+        let top = Place::new("");
+        let here = disk.meta(&top).unwrap();
+        assert_eq!(disk.meta_by_path(&top).unwrap(), here);
+        std::fs::rename(&path, &aside).unwrap();
+        assert!(disk.meta_by_path(&top).unwrap_err().is_absent());
+        std::fs::create_dir(&path).unwrap();
+        assert_ne!(disk.meta_by_path(&top).unwrap().inode, here.inode);
+        assert_eq!(disk.meta(&top).unwrap().inode, here.inode);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::threads::{self, Begun, NoOutcome};
 use crate::disk::Mode;
 use crate::model::{UserId, limits};
-use crate::store::{self, Store, UserLock};
+use crate::store::{self, Glance, Store, UserLock};
 
 /// Runs work for this user that may wait for the disk on a thread; never for a lock, since the thread is
 /// everybody's. 503 `busy` where none is to be had in time.
@@ -110,6 +110,32 @@ pub fn on_own_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result
             Err(Problem::busy("the system has no thread to give just now"))
         }
     }
+}
+
+/// Sees that something may be said about this user: that the store is there, and all of a folder that comes
+/// from outside is durable. That is done once though many ask; they wait without a thread.
+///
+/// # Errors
+/// 500 `damaged` where the store went away; 503 `busy` where it takes longer than
+/// [`limits::LOCK_WAIT`], and goes on meanwhile.
+pub async fn meet(site: &Site, user: UserId) -> Result<(), Problem> {
+    if site.store.glance(&user)? != Glance::ToMeet {
+        return Ok(());
+    }
+    let met = async {
+        let turn = site.store.meeting(&user).await;
+        if site.store.glance(&user)? != Glance::ToMeet {
+            return Ok(());
+        }
+        // It goes on, with the turn, even if nobody waits for it any more.
+        blocking(site, &user, move |store| {
+            let _turn = turn;
+            store.meet(&user)
+        })
+        .await
+    };
+    let met = tokio::time::timeout(limits::LOCK_WAIT, met).await;
+    met.map_err(|_| store::Error::Busy)?
 }
 
 /// Takes the user's lock, waiting without a thread; `None` where the user has no folder.

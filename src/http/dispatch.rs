@@ -9,6 +9,7 @@ use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode, Version};
 
+use super::blocking::meet;
 use super::body::{self, Body};
 use super::problem::Problem;
 use super::rooms::Who;
@@ -39,7 +40,7 @@ pub async fn respond(
         turn,
     );
     let answer = match admit(site, &route, request) {
-        Ok(route) => endpoint(site, route, request, &mut body, turn).await,
+        Ok(route) => about_what_is_there(site, route, request, &mut body, turn).await,
         Err(problem) => Err(problem),
     };
     let mut response = answer.unwrap_or_else(Problem::respond);
@@ -156,6 +157,26 @@ fn is_encoded(request: &RequestHead) -> bool {
         let coding = coding.trim_ascii();
         !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
     })
+}
+
+/// Answers about a user only where the store is there, and what is said about it durable (see
+/// [`meet`]). What was written into a store that was moved away meanwhile is not acknowledged.
+async fn about_what_is_there(
+    site: &Site,
+    route: &Route,
+    request: &RequestHead,
+    body: &mut Body,
+    turn: &Turn,
+) -> Answer {
+    let Some(user) = route.user() else {
+        return endpoint(site, route, request, body, turn).await;
+    };
+    meet(site, *user).await?;
+    let answer = endpoint(site, route, request, body, turn).await?;
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        site.store.is_there()?;
+    }
+    Ok(answer)
 }
 
 /// The route table, after [`admit`].

@@ -15,8 +15,8 @@ use super::content::headers_only;
 use super::rooms::{Place, Who};
 use super::watch::{Waiter, Woken};
 use super::{Answer, Site};
-use crate::model::{Head, TransactionId, UserId, limits};
-use crate::store::Store;
+use crate::model::{TransactionId, UserId, limits};
+use crate::store::{Seen, Store};
 use crate::wire::HeadMessage;
 
 /// `GET`: 200, server-sent events (the WHATWG HTML standard, section 9.2): `id` the head, `data` what
@@ -25,7 +25,7 @@ use crate::wire::HeadMessage;
 pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
     let place = site.rooms.waiters.take(Who::of(request, Some(user)), 1)?;
     let waiter = site.watch.wait(user);
-    let head = blocking(site, &user, move |store| store.head(&user)).await?;
+    let seen = blocking(site, &user, move |store| store.look(&user)).await?;
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
@@ -44,8 +44,8 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
         user,
         waiter,
         _place: place,
-        head,
-        told: last == Some(head.id),
+        seen,
+        told: last == Some(seen.head.id),
     };
     Ok(response.streaming(listener.stream()))
 }
@@ -55,8 +55,8 @@ struct Listener {
     user: UserId,
     waiter: Waiter,
     _place: Place,
-    head: Head,
-    /// The client has been told of `head`.
+    seen: Seen,
+    /// The client has been told of what was seen.
     told: bool,
 }
 
@@ -75,25 +75,27 @@ impl Listener {
             let Ok(woken) = timeout_at(silent, self.waiter.woken()).await else {
                 return Some(":\n\n".to_owned());
             };
-            let head = match woken {
-                Woken::Head(head) => head,
+            let now = match woken {
+                Woken::Seen(now) => now,
                 Woken::Look => self.look().await?,
                 Woken::Closed => return None,
             };
-            self.told = head == self.head;
-            self.head = head;
+            if now.is_news_after(&self.seen) {
+                self.told = now.head == self.seen.head;
+                self.seen = now;
+            }
         }
         self.told = true;
-        let data = serde_json::to_string(&HeadMessage::from(self.head))
+        let data = serde_json::to_string(&HeadMessage::from(self.seen.head))
             .expect("our messages have string keys and no I/O");
-        Some(format!("id: {}\ndata: {data}\n\n", self.head.id))
+        Some(format!("id: {}\ndata: {data}\n\n", self.seen.head.id))
     }
 
     /// Reads the head; a failure, which is logged, ends the stream, and the client comes again.
-    async fn look(&self) -> Option<Head> {
+    async fn look(&self) -> Option<Seen> {
         let (store, user) = (Arc::clone(&self.store), self.user);
-        match for_user(&user, move || store.head(&user)).await {
-            Ok(Ok(head)) => Some(head),
+        match for_user(&user, move || store.look(&user)).await {
+            Ok(Ok(seen)) => Some(seen),
             Ok(Err(error)) => {
                 log::error!("user {}: events end: {error}", self.user.short());
                 None

@@ -51,7 +51,9 @@ fn tag(head: Head) -> String {
 }
 
 /// The first head that is new, or the last one seen when the time is up or the server ends. Of a client
-/// that is gone the connection ends, and the waiting with it.
+/// that is gone the connection ends, and the waiting with it. The disk is looked at once the request is here, so
+/// what the client was told before, by whichever server, is no news; and from then on only what is newer than
+/// what was seen.
 async fn another_head(
     site: &Site,
     user: UserId,
@@ -60,16 +62,20 @@ async fn another_head(
 ) -> Result<Head, Problem> {
     let end = Instant::now() + wait;
     let mut waiter = site.watch.wait(user);
-    let look = || blocking(site, &user, move |store| store.head(&user));
-    let mut head = look().await?;
-    while !is_new(head) {
-        match timeout_at(end, waiter.woken()).await {
-            Ok(Woken::Head(now)) => head = now,
-            Ok(Woken::Look) => head = look().await?,
+    let look = || blocking(site, &user, move |store| store.look(&user));
+    let mut seen = look().await?;
+    while !is_new(seen.head) {
+        let now = match timeout_at(end, waiter.woken()).await {
+            Ok(Woken::Seen(now)) => now,
+            Ok(Woken::Look) => look().await?,
             Ok(Woken::Closed) | Err(_) => break,
+        };
+        if now.is_news_after(&seen) {
+            seen = now;
         }
     }
-    Ok(head)
+    site.store.is_there()?;
+    Ok(seen.head)
 }
 
 /// `PUT`: 204, HEAD is there. 412 `precondition-failed`, with the current head, where `If-Match` does not

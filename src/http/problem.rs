@@ -268,6 +268,13 @@ impl From<store::Error> for Problem {
                 log::error!("{error}");
                 Problem::busy("too many files are open on the server just now")
             }
+            store::Error::StoreGone { .. } => {
+                log::error!("{error}");
+                Problem::new(
+                    Code::Damaged,
+                    "the store is not where it was when the server started; the server's log says more",
+                )
+            }
             store::Error::Damaged { .. } | store::Error::LogIsWrong => {
                 log::error!("{error}");
                 Problem::new(
@@ -280,6 +287,13 @@ impl From<store::Error> for Problem {
                 Problem::new(
                     Code::Internal,
                     "a sync failed: this user is read-only until a restart",
+                )
+            }
+            store::Error::NotDurable => {
+                log::error!("{error}");
+                Problem::new(
+                    Code::Internal,
+                    "a sync failed: nothing can be said of this user until a restart",
                 )
             }
             _ => {

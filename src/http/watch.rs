@@ -2,8 +2,10 @@
 //!
 //! One inotify watch for each user that somebody waits for, one on `users/` for those who have no
 //! folder yet, one thread that reads them all. An advance is a rename to `HEAD`, whoever makes it:
-//! this process or another one on the same directory. The thread then reads the head once, for all
-//! who wait, through the store: so it is synced before it is told.
+//! this process or another one on the same directory. The head is then read once, for all who wait,
+//! through the store, which syncs it first; on a thread of the pool, so that no user's disk holds the
+//! others' news up. Told is what the store has seen when the waiter gets its turn, which never goes
+//! back; what was read is not handed on, since others may have moved HEAD, and been answered, meanwhile.
 //!
 //! Where the system gives no watch (a limit, a file system without inotify), waiters look for
 //! themselves once in [`limits::LOOK_AGAIN`].
@@ -13,10 +15,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask, Watches};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::model::{Head, UserId, limits};
-use crate::store::Store;
+use crate::model::{UserId, limits};
+use crate::store::{Seen, Store};
 
 /// All who wait.
 pub struct Watch {
@@ -34,23 +37,44 @@ struct Inner {
 
 /// A user that somebody waits for.
 struct User {
-    heads: watch::Sender<Option<Head>>,
+    news: watch::Sender<News>,
     waiters: usize,
     descriptor: Option<WatchDescriptor>,
+    /// Where the head is read: on the threads of the first who waits.
+    runtime: Handle,
+    reading: Reading,
+}
+
+/// What those who wait are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// The store has seen the head.
+    Seen,
+    /// Nobody could read it.
+    Look,
+}
+
+/// Whether the head of a user is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    No,
+    Yes,
+    /// It may have moved since that began.
+    Again,
 }
 
 /// One who waits.
 pub struct Waiter {
     watch: Arc<Watch>,
     user: UserId,
-    heads: watch::Receiver<Option<Head>>,
+    news: watch::Receiver<News>,
 }
 
 /// What a waiter is woken with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
-    /// The head may be another one: this.
-    Head(Head),
+    /// The head may be another one: this, the newest that anybody here has seen.
+    Seen(Seen),
     /// Something happened, or nobody can tell: look.
     Look,
     /// The server ends.
@@ -62,7 +86,11 @@ impl Watch {
     pub fn new(store: Arc<Store>) -> Arc<Self> {
         let inotify = Inotify::init().and_then(|inotify| {
             if let Some(users) = store.path_of_users() {
-                let arrivals = WatchMask::MOVED_TO | WatchMask::CREATE | WatchMask::ONLYDIR;
+                let arrivals = WatchMask::MOVED_TO
+                    | WatchMask::CREATE
+                    | WatchMask::MOVE_SELF
+                    | WatchMask::DELETE_SELF
+                    | WatchMask::ONLYDIR;
                 inotify.watches().add(users, arrivals)?;
             }
             Ok(inotify)
@@ -82,6 +110,11 @@ impl Watch {
             store,
             inner: Mutex::new(inner),
         });
+        let weak = Arc::downgrade(&watch);
+        let look = std::thread::Builder::new().name("there".to_owned());
+        if let Err(error) = look.spawn(move || look_there(&weak)) {
+            log::warn!("no thread to see that the store is there ({error})");
+        }
         if let Some(inotify) = inotify {
             // It holds no reference while it waits, and ends with the process.
             let weak = Arc::downgrade(&watch);
@@ -98,21 +131,23 @@ impl Watch {
     }
 
     /// Waits for this user from now on: a head that is read after this and still current when it is
-    /// compared cannot be missed.
+    /// compared cannot be missed. To be called where there are threads for the disk.
     pub fn wait(self: &Arc<Self>, user: UserId) -> Waiter {
         let mut inner = self.lock();
         let entry = inner.users.entry(user).or_insert_with(|| User {
-            heads: watch::Sender::new(None),
+            news: watch::Sender::new(News::Look),
             waiters: 0,
             descriptor: None,
+            runtime: Handle::current(),
+            reading: Reading::No,
         });
         entry.waiters += 1;
-        let heads = entry.heads.subscribe();
+        let news = entry.news.subscribe();
         inner.watch_folder(user, self.store.path_of(&user));
         Waiter {
             watch: Arc::clone(self),
             user,
-            heads,
+            news,
         }
     }
 
@@ -120,9 +155,7 @@ impl Watch {
     pub fn close(&self) {
         let mut inner = self.lock();
         inner.closed = true;
-        for user in inner.users.values() {
-            user.heads.send_replace(None);
-        }
+        inner.wake_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -131,24 +164,52 @@ impl Watch {
             .expect("no code panics while it holds this")
     }
 
-    /// Reads the head of this user, once for all, and tells it.
-    fn tell(&self, user: UserId) {
-        let head = match self.store.head(&user) {
-            Ok(head) => Some(head),
-            Err(error) => {
-                log::debug!("user {}: {error}", user.short());
-                None
-            }
-        };
+    /// Has the head of this user read, once for all, and those told who wait.
+    fn read(self: &Arc<Self>, user: UserId) {
         let mut inner = self.lock();
-        inner.watch_folder(user, self.store.path_of(&user));
-        if let Some(user) = inner.users.get(&user) {
-            user.heads.send_replace(head);
+        let Some(entry) = inner.users.get_mut(&user) else {
+            return;
+        };
+        if entry.reading != Reading::No {
+            entry.reading = Reading::Again;
+            return;
+        }
+        entry.reading = Reading::Yes;
+        let watch = Arc::clone(self);
+        entry.runtime.spawn_blocking(move || watch.read_now(user));
+    }
+
+    fn read_now(&self, user: UserId) {
+        loop {
+            let news = match self.store.look(&user) {
+                Ok(_) => News::Seen,
+                Err(error) => {
+                    log::debug!("user {}: {error}", user.short());
+                    News::Look
+                }
+            };
+            let mut inner = self.lock();
+            inner.watch_folder(user, self.store.path_of(&user));
+            let Some(entry) = inner.users.get_mut(&user) else {
+                return;
+            };
+            entry.news.send_replace(news);
+            if entry.reading != Reading::Again {
+                entry.reading = Reading::No;
+                return;
+            }
+            entry.reading = Reading::Yes;
         }
     }
 }
 
 impl Inner {
+    fn wake_all(&self) {
+        for user in self.users.values() {
+            user.news.send_replace(News::Look);
+        }
+    }
+
     /// Watches the user's folder, if it is there and not yet watched.
     fn watch_folder(&mut self, user: UserId, path: Option<PathBuf>) {
         let (Some(watches), Some(path)) = (&mut self.watches, path) else {
@@ -192,18 +253,17 @@ impl Waiter {
             return Woken::Closed;
         }
         let changed = if self.is_watched() {
-            self.heads.changed().await.is_ok()
+            self.news.changed().await.is_ok()
         } else {
-            let changed = self.heads.changed();
+            let changed = self.news.changed();
             (tokio::time::timeout(limits::LOOK_AGAIN, changed).await).is_ok_and(|told| told.is_ok())
         };
         if self.watch.lock().closed {
             return Woken::Closed;
         }
-        match *self.heads.borrow_and_update() {
-            Some(head) if changed => Woken::Head(head),
-            _ => Woken::Look,
-        }
+        let news = *self.news.borrow_and_update();
+        let seen = (changed && news == News::Seen).then(|| self.watch.store.seen(&self.user));
+        seen.flatten().map_or(Woken::Look, Woken::Seen)
     }
 
     /// Whether something would wake it: the watch on the folder, or where that is not there yet the
@@ -253,6 +313,12 @@ fn read_events(mut inotify: Inotify, watch: &std::sync::Weak<Watch>) {
                         } else if name == Some("HEAD") {
                             awake.push(user);
                         }
+                    } else if event
+                        .mask
+                        .intersects(EventMask::MOVE_SELF | EventMask::DELETE_SELF)
+                    {
+                        // `users/` itself.
+                        inner.wake_all();
                     } else if let Some(user) = name.and_then(|name| name.parse().ok()) {
                         // Somebody's folder came to `users/`.
                         if inner.users.contains_key(&user) {
@@ -274,7 +340,19 @@ fn read_events(mut inotify: Inotify, watch: &std::sync::Weak<Watch>) {
         awake.dedup();
         let Some(watch) = watch.upgrade() else { return };
         for user in awake {
-            watch.tell(user);
+            watch.read(user);
+        }
+    }
+}
+
+/// Wakes those who wait where the store went away, until the process ends: they look, and find that out.
+fn look_there(watch: &std::sync::Weak<Watch>) {
+    loop {
+        std::thread::sleep(limits::LOOK_THERE);
+        let Some(watch) = watch.upgrade() else { return };
+        let waits = !watch.lock().users.is_empty();
+        if waits && watch.store.is_there().is_err() {
+            watch.lock().wake_all();
         }
     }
 }

@@ -230,6 +230,14 @@ pub const COME_AGAIN: Duration = Duration::from_millis(1);
 /// Users whose state (what has been synced, what is pending) is kept in memory.
 pub const KNOWN_USERS: usize = 1024;
 
+/// Folders that this process remembers to have synced as a whole or made: 50 bytes each, so that it does so
+/// once though it knows fewer users at a time.
+pub const MET: usize = 131_072;
+
+/// How often a look is taken anew because something changed under it, before it is answered 503 `busy`:
+/// an advance takes longer than a look, so a second one nearly always does.
+pub const LOOKS: usize = 64;
+
 /// Files that this process remembers to be durable, so that they need not be synced again.
 pub const VOUCHED: usize = 65_536;
 
@@ -255,6 +263,10 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// How often those who wait for another head look for it where the system does not tell.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often it is looked, for those who wait, whether the store is there: where a directory above it is moved
+/// away nothing tells.
+pub const LOOK_THERE: Duration = Duration::from_secs(1);
 
 /// How often a stream of events shows that it is alive.
 pub const EVENT_HEARTBEAT: Duration = Duration::from_secs(20);

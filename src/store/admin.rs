@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::layout::{self, Folder};
 use super::lock::UserLock;
+use super::meet::{Met, Opened};
 use super::mistake::{Mistake, Mistakes};
 use super::quota::Tallies;
 use super::user::{Users, taken_is_fine};
@@ -69,16 +70,24 @@ impl Store {
     }
 
     fn new(disk: Arc<dyn Disk>, options: Options, mistakes: Mistakes) -> Result<Self> {
-        let store = Self {
+        let mut store = Self {
             disk,
             options,
             mistakes,
             users: Users::default(),
             vouched: Files::default(),
+            met: Met::default(),
+            opened: Opened::default(),
             tallies: Tallies::default(),
             walks: Default::default(),
         };
         store.check_format()?;
+        let (top, users) = (
+            store.disk.meta(&layout::top())?,
+            store.disk.meta(&layout::users())?,
+        );
+        let syncs_everything = store.disk.syncs_everything();
+        store.opened = Opened::new(&top, &users, store.disk.now(), syncs_everything);
         store.disk.sync_everything()?;
         Ok(store)
     }
@@ -154,7 +163,11 @@ impl Store {
     }
 
     /// Writes a file to the data directory, durably, and takes it away again.
+    ///
+    /// # Errors
+    /// [`Error::StoreGone`] where the store is not there any more.
     pub fn heartbeat(&self) -> Result<()> {
+        self.is_there()?;
         let place = layout::probe(self.disk.random());
         let file = self.disk.create(&place)?;
         let tried = file
@@ -173,7 +186,7 @@ impl Store {
             let directories = [layout::users(), layout::trash()].map(Target::Directory);
             self.disk.sync(&directories)?;
         }
-        *lock.state.known() = Default::default();
+        lock.state.known().forget();
         self.forget_tally(lock.user());
         drop(lock);
         if let Err(error) = self.remove_tree(&place) {
@@ -190,7 +203,7 @@ impl Store {
             Err(taken) if taken.is_taken() => return Ok(RenameUser::Taken),
             other => other?,
         }
-        *lock.state.known() = Default::default();
+        lock.state.known().forget();
         self.forget_tally(lock.user());
         self.forget_tally(to);
         (self.disk).sync(&[Target::Directory(layout::users())])?;

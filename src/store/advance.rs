@@ -1,7 +1,6 @@
 //! The advance of HEAD, in DESIGN's order and words (Order of writes).
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::atomic::Ordering;
 
 use uuid::Uuid;
 
@@ -93,9 +92,7 @@ impl Store {
         let refuse = |lock, head, why| Ok((Advance::Refused { head, why }, Leftovers::none(lock)));
 
         // Read HEAD.
-        let head = self
-            .vouched_head(&lock.state, &lock.folder)?
-            .ok_or(Error::UserGone)?;
+        let head = self.vouched_head_under(&lock)?.ok_or(Error::UserGone)?;
 
         // Find the new transaction in `incoming/`; walk parents there until HEAD is met.
         self.look_at_pending(&lock)?;
@@ -132,7 +129,7 @@ impl Store {
                 Ok((Advance::Advanced(head), leftovers))
             }
             Err(error) => {
-                if !lock.state.read_only.load(Ordering::Acquire) {
+                if !lock.state.is_read_only() {
                     for linked in linked.iter().rev() {
                         let _ = self.disk.remove_file(&linked.to(&lock.folder));
                     }
@@ -311,9 +308,10 @@ impl Store {
         }
 
         // Replace HEAD; sync.
+        let doubted = temporary.file.meta().ok().map(|meta| (meta.inode, new.id));
         if let Err(error) = temporary.replace(&folder.head()) {
             if !matches!(self.read_head(folder), Ok(Some((_, id))) if id == head.id) {
-                lock.state.read_only.store(true, Ordering::Release);
+                lock.state.doubt_for_good(doubted);
             }
             return Err(error.into());
         }
@@ -321,17 +319,19 @@ impl Store {
             return Ok(new);
         }
         let finish = || {
-            let meta = self.disk.meta(&folder.head())?;
+            let metas = (
+                self.disk.meta(&folder.head())?,
+                self.disk.meta(folder.place())?,
+            );
             self.sync_dirs(&lock.state, folder, [Dir::User], Vec::new())?;
-            Ok(meta)
+            Ok(metas)
         };
-        let meta = finish().inspect_err(|_: &Error| {
-            lock.state.read_only.store(true, Ordering::Release);
-        })?;
+        let (meta, changed) =
+            finish().inspect_err(|_: &Error| lock.state.doubt_for_good(doubted))?;
         if late {
             self.sync_dirs(&lock.state, folder, dirs, Vec::new())?;
         }
-        lock.state.known().head = Some(Vouched::new(&meta, new));
+        (lock.state).head_moved(Vouched::new(&meta, new), &changed);
         let lines = (super::log::LINE as i64).saturating_mul(ids.len() as i64);
         self.changed(
             &lock.user,

@@ -148,7 +148,7 @@ impl Store {
     /// Whether an advance from here would have to rebuild `log` first, which is better done without the
     /// lock.
     pub fn wants_log(&self, lock: &UserLock) -> Result<bool> {
-        let head = self.vouched_head(&lock.state, &lock.folder)?;
+        let head = self.vouched_head_under(lock)?;
         Ok(match head {
             Some(head) => !self.log_reaches(&lock.folder, head)?,
             None => false,

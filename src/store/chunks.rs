@@ -110,6 +110,10 @@ impl Store {
             }
             other => other?,
         };
+        // Another process may have made the folder just now.
+        if let Some(visit) = self.visit(&state, &folder)? {
+            self.meet_folder(&state, &folder, &visit)?;
+        }
         Ok(Staged {
             state,
             temporary,
@@ -162,14 +166,14 @@ impl Store {
 
     fn find(&self, place: impl Fn(Area) -> Place) -> Result<Option<Found>> {
         for area in LOOKS {
-            if let Some(meta) = self.look(&place(area))? {
+            if let Some(meta) = self.look_at(&place(area))? {
                 return Ok(Some(Found { area, meta }));
             }
         }
         Ok(None)
     }
 
-    fn look(&self, place: &Place) -> Result<Option<Meta>> {
+    fn look_at(&self, place: &Place) -> Result<Option<Meta>> {
         match self.disk.meta(place) {
             Ok(meta) if meta.kind == Kind::File => Ok(Some(meta)),
             Ok(_) => Err(damaged(place, "not a regular file")),
@@ -346,7 +350,7 @@ impl Store {
         };
         // Nothing moves from one area to the other while the lock is held: one look will do here, and
         // whether it is in `incoming/` is told by the try to give it that name.
-        if let Some(meta) = self.look(&place(Area::Committed))? {
+        if let Some(meta) = self.look_at(&place(Area::Committed))? {
             return refresh(Area::Committed, meta, work);
         }
         // A committed chunk that fsck took out of the way goes straight back to where it belongs.
@@ -358,7 +362,7 @@ impl Store {
         let room = match self.reserve(&lock.user, sealed.bytes) {
             // What is there takes no room.
             Err(refused @ Error::QuotaExceeded { .. }) => {
-                let there = self.look(&place(Area::Incoming))?;
+                let there = self.look_at(&place(Area::Incoming))?;
                 return refresh(Area::Incoming, there.ok_or(refused)?, work);
             }
             other => other?,
@@ -367,7 +371,7 @@ impl Store {
         let dir = Dir::of_chunk(area, &digest);
         let taken = self.publish(lock, &mut sealed.temporary, dir, &place(area))?;
         if taken {
-            let there = self.look(&place(area))?;
+            let there = self.look_at(&place(area))?;
             return refresh(area, there.ok_or(Error::UserGone)?, work);
         }
         room.keep();

@@ -10,6 +10,9 @@ pub enum Error {
     /// A file is not what the layout says it is. Only `fsck` and a person can tell what to do.
     #[error("{place:?} is damaged: {what}")]
     Damaged { place: Place, what: String },
+    /// The data directory, or `users/` in it, is not what was opened: nothing is known of any user.
+    #[error("the store went away: {0}")]
+    StoreGone(&'static str),
     /// Somebody else held the user's lock for longer than [`crate::model::limits::LOCK_WAIT`].
     #[error("the user's lock is held by somebody else")]
     Busy,
@@ -26,6 +29,10 @@ pub enum Error {
     /// process writes nothing more for the user.
     #[error("a sync of this user's HEAD failed: read-only until a restart")]
     ReadOnly,
+    /// A sync of a folder that this process met for the first time failed: nobody knows what of it is
+    /// durable, so nothing is said about it.
+    #[error("a sync of this user's folder failed: nothing is told of it until a restart")]
+    NotDurable,
     /// The user has as much as one may have.
     #[error("the user has {used} {of} of at most {limit}")]
     QuotaExceeded { of: Limit, limit: u64, used: u64 },
@@ -62,6 +69,11 @@ impl std::fmt::Display for Limit {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// A sync failed, and no later one tells whether what was to be durable is.
+    pub(super) fn is_lost_write(&self) -> bool {
+        matches!(self, Error::Disk(error) if error.is_lost_write())
+    }
+
     /// No room: the disk, its inodes, a disk quota, or what uploads leave free.
     pub fn is_no_space(&self) -> bool {
         match self {
@@ -77,6 +89,8 @@ impl Error {
             Error::Disk(error) => error.again().into(),
             Error::UserGone => Error::UserGone,
             Error::ReadOnly => Error::ReadOnly,
+            Error::NotDurable => Error::NotDurable,
+            Error::StoreGone(how) => Error::StoreGone(how),
             Error::Damaged { place, what } => Error::Damaged {
                 place: place.clone(),
                 what: what.clone(),

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 
 use super::layout::Folder;
 use super::mistake::Mistake;
-use super::user::UserState;
+use super::user::{Known, UserState};
 use super::{Error, Result, Store};
 use crate::disk::{Disk, Held, Mode, Place};
 use crate::model::{UserId, limits};
@@ -113,6 +113,8 @@ enum Tried {
     Later(Duration),
     /// The user has no folder.
     NoFolder,
+    /// Nor may anything be said about the one there is: it is to be met first.
+    Unmet,
 }
 
 /// A wait for the file locks, from one try to the next.
@@ -141,7 +143,7 @@ impl Wait {
             match store.try_file(&self.folder, &self.folder.gate(), Mode::Exclusive)? {
                 Tried::Got(held, _) => self.gate = Some(held),
                 Tried::Later(_) => return self.later(store),
-                Tried::NoFolder => return Ok(Tried::NoFolder),
+                other => return Ok(other),
             }
         }
         match store.try_file(&self.folder, &self.folder.lock(), self.mode)? {
@@ -158,6 +160,24 @@ impl Wait {
         let pause = self.pause.min(left);
         self.pause = (self.pause * 2).min(limits::LOCK_PAUSE.1);
         Ok(Tried::Later(pause))
+    }
+}
+
+impl Known {
+    /// Another lock file than before: whoever held the old one may have changed what is pending.
+    fn locked_by(&mut self, stamp: Stamp) {
+        *self = Known {
+            standing: self.standing,
+            generation: self.generation,
+            met: self.met,
+            changed: self.changed,
+            named: self.named,
+            read_only: self.read_only,
+            doubted: self.doubted,
+            head: self.head,
+            lock: Some(stamp),
+            ..Known::default()
+        };
     }
 }
 
@@ -181,6 +201,8 @@ impl Store {
                 }
                 Tried::Later(pause) => tokio::time::sleep(pause).await,
                 Tried::NoFolder => return Ok(None),
+                // It came just now. Whoever is here has met the one before it.
+                Tried::Unmet => return Err(Error::UserGone),
             }
         }
     }
@@ -201,6 +223,10 @@ impl Store {
                 }
                 Tried::Later(pause) => self.disk.pause(pause),
                 Tried::NoFolder => return Ok(None),
+                Tried::Unmet => {
+                    wait = Wait::new(self, Folder::of(user), mode);
+                    self.meet(user)?;
+                }
             }
         }
     }
@@ -223,15 +249,34 @@ impl Store {
         }
     }
 
+    /// Takes the exclusive lock if that needs no waiting.
+    pub(super) fn lock_if_free(&self, user: &UserId) -> Result<Option<UserLock>> {
+        let state = self.users.state(user);
+        let Ok(guard) = Arc::clone(&state.front).try_write_owned() else {
+            return Ok(None);
+        };
+        let front = Front::Exclusive { _guard: guard };
+        let mut wait = Wait::new(self, Folder::of(user), Mode::Exclusive);
+        Ok(match self.try_lock(user, &state, &mut wait)? {
+            Tried::Got(held, _) => Some(self.locked(user, state, wait, Some(held), front)),
+            _ => None,
+        })
+    }
+
     /// One try; forgets what is known of the user if the folder is another one than before.
     fn try_lock(&self, user: &UserId, state: &UserState, wait: &mut Wait) -> Result<Tried> {
         let tried = wait.step(self)?;
         if let Tried::Got(_, stamp) = tried {
+            let Some(visit) = self.visit(state, &wait.folder)? else {
+                return Ok(Tried::NoFolder);
+            };
+            if !self.has_met(state, &visit) {
+                log::debug!("user {}: a folder not seen before", user.short());
+                return Ok(Tried::Unmet);
+            }
             let mut known = state.known();
             if known.lock != Some(stamp) {
-                log::debug!("user {}: a folder not seen before", user.short());
-                *known = Default::default();
-                known.lock = Some(stamp);
+                known.locked_by(stamp);
             }
         }
         Ok(tried)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::admin::format_trouble;
 use super::layout::{self, Area, Dir, Folder, Thing};
 use super::lock::UserLock;
+use super::meet::{Met, Opened};
 use super::mistake::Mistakes;
 use super::quota::Tallies;
 use super::user::{Users, taken_is_fine};
@@ -36,6 +37,8 @@ impl Store {
             mistakes,
             users: Users::default(),
             vouched: Files::default(),
+            met: Met::default(),
+            opened: Opened::default(),
             tallies: Tallies::default(),
             walks: Default::default(),
         }
@@ -45,7 +48,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::NotAStore`] where there is none.
-    pub(crate) fn look_at(disk: Arc<dyn Disk>) -> Result<Self> {
+    pub(crate) fn to_read(disk: Arc<dyn Disk>) -> Result<Self> {
         let store = Self::examine(disk);
         match store.read_format()? {
             Some(found) => match format_trouble(&found) {

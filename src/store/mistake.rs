@@ -36,12 +36,18 @@ pub enum Mistake {
     LeakedDescriptor,
     /// A bundle that continues HEAD is committed without a look at what is pending.
     StraightOverPending,
+    /// A folder that came from outside is not synced before something is said about it.
+    NoFolderSync,
+    /// A HEAD that was read before a newer one was told is told after it.
+    ToldOld,
+    /// A folder's name is taken to be durable though the folder may have had another one since.
+    NoNameSync,
 }
 
 #[cfg(feature = "mistakes")]
 impl Mistake {
     /// Each of them once.
-    pub const ALL: [Mistake; 16] = [
+    pub const ALL: [Mistake; 19] = [
         Mistake::NoVouch,
         Mistake::Replace,
         Mistake::AnswerBeforeSync,
@@ -58,6 +64,9 @@ impl Mistake {
         Mistake::NoRepairLook,
         Mistake::LeakedDescriptor,
         Mistake::StraightOverPending,
+        Mistake::NoFolderSync,
+        Mistake::ToldOld,
+        Mistake::NoNameSync,
     ];
 }
 

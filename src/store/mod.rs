@@ -17,6 +17,7 @@ pub(crate) mod json;
 pub(crate) mod layout;
 mod lock;
 pub(crate) mod log;
+mod meet;
 pub(crate) mod mend;
 mod missing;
 mod mistake;
@@ -39,7 +40,9 @@ pub use chain::Listing;
 pub use chunks::{Sealed, Staged};
 pub use error::{Error, Limit, Result};
 pub(crate) use head::Position;
+pub use head::Seen;
 pub use lock::UserLock;
+pub use meet::Glance;
 pub use mistake::Mistake;
 pub use rebuild::still_wrong;
 pub use stamp::SweepStamp;
@@ -94,6 +97,8 @@ pub struct Store {
     pub(crate) mistakes: mistake::Mistakes,
     users: user::Users,
     vouched: vouch::Files,
+    met: meet::Met,
+    opened: meet::Opened,
     tallies: quota::Tallies,
     walks: walk::Walks,
 }

@@ -205,7 +205,7 @@ impl Store {
     pub(crate) fn rebuild_log(&self, lock: &UserLock) -> Result<()> {
         let folder = &lock.folder;
         lock.state.check_writable()?;
-        let head = self.vouched_head(&lock.state, folder)?;
+        let head = self.vouched_head_under(lock)?;
         let head = head.ok_or(Error::UserGone)?;
         let began = self.disk.elapsed();
         if let Some(why) = self.why_not_mend(folder, head) {
@@ -293,7 +293,7 @@ impl Store {
             "log is replaced under that lock"
         );
         lock.state.check_writable()?;
-        let head = self.vouched_head(&lock.state, folder)?;
+        let head = self.vouched_head_under(lock)?;
         let head = head.ok_or(Error::UserGone)?;
         let file = Handle::clone(&new.temporary.file);
         if head != new.head {

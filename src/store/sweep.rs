@@ -280,7 +280,7 @@ impl Store {
     pub fn sweep_committed(&self, lock: &UserLock, id: TransactionId) -> Result<Swept> {
         exclusive(lock);
         lock.state.check_writable()?;
-        let Some(head) = self.vouched_head(&lock.state, &lock.folder)? else {
+        let Some(head) = self.vouched_head_under(lock)? else {
             return Ok(Swept::NotThere);
         };
         match self.ground(&lock.user, head, id)? {

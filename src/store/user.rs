@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use super::head::Vouched;
 use super::json::Start;
 use super::layout::{self, Dir, Folder, Shelf};
+use super::meet::Standing;
 use super::mistake::Mistake;
 use super::stamp::SweepStamp;
 use super::vouch::Directories;
@@ -17,8 +18,8 @@ use crate::disk::{self, Disk, Kind, Place, Target};
 use crate::model::{TransactionId, UserId, limits};
 
 /// What this process knows of a user. Nothing in it is held locked while the disk is asked.
-#[derive(Default)]
 pub(super) struct UserState {
+    pub user: UserId,
     /// In-process, in front of the file locks: fair, and waiting holds no thread.
     pub front: Arc<tokio::sync::RwLock<()>>,
     /// Of those who got past it, one at a time tries the file locks.
@@ -27,19 +28,34 @@ pub(super) struct UserState {
     pub mending: AtomicBool,
     /// How often something has come of that.
     pub mended: tokio::sync::watch::Sender<u64>,
-    /// A sync after HEAD's replacement failed.
-    pub read_only: AtomicBool,
+    /// Held by who meets the user's folder, so that others need not.
+    pub meeting: Arc<tokio::sync::Mutex<()>>,
     known: Mutex<Known>,
 }
 
 /// The part that can be forgotten.
 #[derive(Default)]
 pub(super) struct Known {
-    /// The lock file that the rest belongs to: another one means another folder.
+    /// The folder that the rest belongs to.
+    pub standing: Standing,
+    /// Another number for each folder, so that a look which began at another one is known.
+    pub generation: u64,
+    /// All of the folder was durable when this process met it.
+    pub met: bool,
+    /// A sync of all of it failed.
+    pub lost: bool,
+    /// The folder's time of change at the last look, and the one with which its name was durable.
+    pub changed: Option<SystemTime>,
+    pub named: Option<SystemTime>,
+    /// A sync after HEAD's replacement failed: nothing more is written.
+    pub read_only: bool,
+    /// The HEAD that a sync by this process failed of: nothing but its replacement makes it durable.
+    pub doubted: Option<Doubted>,
+    /// The lock file of the folder: another one means that others worked on it without its lock.
     pub lock: Option<(u64, SystemTime)>,
     /// HEAD was there: it is no unfinished copy.
     pub complete: bool,
-    /// HEAD as last synced.
+    /// The newest HEAD that this process has seen durable: no older one of this folder is told any more.
     pub head: Option<Vouched>,
     pub directories: Directories,
     /// Pending transactions that have been read, as they were listed last.
@@ -60,29 +76,47 @@ impl UserState {
     }
 
     pub fn check_writable(&self) -> Result<()> {
-        if self.read_only.load(Ordering::Acquire) {
+        if self.is_read_only() {
             return Err(Error::ReadOnly);
         }
         Ok(())
+    }
+
+    /// Whether a sync after HEAD's replacement failed.
+    pub fn is_read_only(&self) -> bool {
+        self.known().read_only
     }
 
     /// The second half of [`Store::sync_dirs`].
     pub fn dirs_synced(&self, new: NewDirs) {
         let mut known = self.known();
         // Not if the user was deleted and came again meanwhile: that is another folder.
-        if known.lock == new.folder_then {
+        if known.generation == new.generation {
             for dir in new.dirs {
                 known.directories.insert(dir);
             }
+            known.named = new.named.or(known.named);
         }
     }
 }
+
+impl Known {
+    /// It must not be forgotten: that a sync failed holds until a restart.
+    fn is_lasting(&self) -> bool {
+        self.read_only || self.doubted.is_some() || self.lost
+    }
+}
+
+/// A HEAD's file: its inode, which nothing else gets while it has the name, and what it says.
+pub(super) type Doubted = (u64, TransactionId);
 
 /// Directories that this process is about to sync for the first time.
 #[must_use = "say so once they are synced"]
 pub(super) struct NewDirs {
     dirs: Vec<Dir>,
-    folder_then: Option<super::lock::Stamp>,
+    /// The folder's time of change when its name is about to be synced.
+    named: Option<SystemTime>,
+    generation: u64,
 }
 
 /// The states of the users seen lately.
@@ -100,10 +134,22 @@ impl Users {
             users.retain(|_, state| {
                 Arc::strong_count(state) > 1
                     || Arc::strong_count(&state.front) > 1
-                    || state.read_only.load(Ordering::Acquire)
+                    || Arc::strong_count(&state.meeting) > 1
+                    || state.known().is_lasting()
             });
         }
-        Arc::clone(users.entry(*user).or_default())
+        let new = || {
+            Arc::new(UserState {
+                user: *user,
+                front: Arc::default(),
+                turn: Arc::default(),
+                mending: AtomicBool::default(),
+                mended: tokio::sync::watch::Sender::default(),
+                meeting: Arc::default(),
+                known: Mutex::default(),
+            })
+        };
+        Arc::clone(users.entry(*user).or_insert_with(new))
     }
 }
 
@@ -141,7 +187,8 @@ impl Store {
         match self.disk.meta(folder.place()) {
             Ok(meta) if meta.kind == Kind::Directory => Ok(true),
             Ok(_) => Err(damaged(folder.place(), "not a directory")),
-            Err(absent) if absent.is_absent() => Ok(false),
+            // Where the store itself is gone, nobody knows who has one.
+            Err(absent) if absent.is_absent() => self.is_there().map(|()| false),
             Err(other) => Err(other.into()),
         }
     }
@@ -157,6 +204,7 @@ impl Store {
         let place = layout::aside(&layout::tmp(), user, self.disk.random());
         let made = Folder::at(place.clone());
         let result = self.make_folder(&made).and_then(|()| {
+            self.made(&self.disk.meta(&place)?);
             match self.disk.rename_new(&place, Folder::of(user).place()) {
                 Ok(()) => Ok(true),
                 Err(taken) if taken.is_taken() => Ok(false),
@@ -259,8 +307,12 @@ impl Store {
         wanted.dedup();
         let mut new = Vec::new();
         let mut users = false;
-        let folder_then = {
+        let (named, generation) = {
             let known = state.known();
+            if matches!(known.standing, Standing::Here(_)) && !known.is_named() {
+                users = true;
+                wanted.extend((!wanted.contains(&Dir::User)).then_some(Dir::User));
+            }
             let mut index = 0;
             while let Some(&dir) = wanted.get(index) {
                 index += 1;
@@ -274,7 +326,7 @@ impl Store {
                     None => users = true,
                 }
             }
-            known.lock
+            (known.changed.filter(|_| users), known.generation)
         };
         targets.extend(wanted.iter().map(|&dir| Target::Directory(folder.dir(dir))));
         if users {
@@ -282,7 +334,8 @@ impl Store {
         }
         NewDirs {
             dirs: new,
-            folder_then,
+            named,
+            generation,
         }
     }
 

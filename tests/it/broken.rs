@@ -175,3 +175,22 @@ fn a_sweep_without_a_second_look() {
 fn a_sweep_of_parents_before_children() {
     mistake_is_noticed(Mistake::ParentsFirst, &stories::model_7e());
 }
+
+#[test]
+fn a_folder_from_outside_that_is_not_synced() {
+    for story in stories::folders_from_outside() {
+        mistake_is_noticed(Mistake::NoFolderSync, &story);
+    }
+    let story = stories::a_folder_comes_beside_readers();
+    mistake_is_noticed(Mistake::NoFolderSync, &story);
+}
+
+#[test]
+fn a_folder_whose_name_is_not_synced_again() {
+    mistake_is_noticed(Mistake::NoNameSync, &stories::there_and_back());
+}
+
+#[test]
+fn a_head_that_was_read_before_and_told_after() {
+    mistake_is_noticed(Mistake::ToldOld, &stories::a_slow_look());
+}

@@ -300,3 +300,18 @@ fn bundles_beside_gc() {
         holds(&scenario);
     }
 }
+
+#[test]
+fn a_folder_that_comes_beside_readers_is_durable_before_a_word_about_it() {
+    holds(&stories::a_folder_comes_beside_readers());
+}
+
+#[test]
+fn a_user_who_was_renamed_there_and_back_has_that_name_for_good() {
+    holds(&stories::there_and_back());
+}
+
+#[test]
+fn a_slow_look_at_head_tells_nothing_that_others_have_gone_beyond() {
+    holds(&stories::a_slow_look());
+}

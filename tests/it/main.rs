@@ -106,6 +106,10 @@ mod quotas;
 
 // Waiting for another head: `head?wait=` and `events`.
 mod waiting;
+// What is told never goes back and is durable: several servers, slow and failing syncs, folders from outside.
+mod told;
+// A data directory that is moved away, removed or replaced under the server.
+mod away;
 // Copies of a store that is being written to, by each method, and what they restore to.
 mod backups;
 // The format's document, and the store of each format that is kept.

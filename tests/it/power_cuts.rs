@@ -239,3 +239,10 @@ pub fn everything() -> Scenario {
 fn everything_once() {
     survives(&everything());
 }
+
+#[test]
+fn a_folder_from_outside_is_durable_before_a_word_about_it() {
+    for story in crate::stories::folders_from_outside() {
+        survives(&story);
+    }
+}

@@ -212,11 +212,14 @@ pub fn model_7e() -> Scenario {
 
 pub fn model_8() -> Scenario {
     let before = [PutChunk("a"), PutTransaction("A")];
-    story(
+    let mut story = story(
         "8 GET head races PUT head",
         &before,
         &[&[Advance("A"), GetHead]],
-    )
+    );
+    // Whoever meets the folder first syncs all of it.
+    story.phases[0][1].push(GetHead);
+    story
 }
 
 pub fn model_9() -> Scenario {
@@ -616,4 +619,52 @@ pub fn bundle_beside_gc() -> [Scenario; 2] {
         aged("gc races an upload onto an old parent", &old, &[], &upload),
         aged("gc races a push of what is old", &old, &[], &push),
     ]
+}
+
+/// Folders that come from outside: for a user who had none, and for one who is known to whoever is asked.
+pub fn folders_from_outside() -> [Scenario; 3] {
+    let chain: Act = Act::Bring(&["A", "B"]);
+    let before = [PutChunk("a"), PutTransaction("S"), Advance("S")];
+    [
+        alone("a folder comes", &[], &[GetHead, chain, GetListing]),
+        alone(
+            "a folder comes, and HEAD is advanced",
+            &[],
+            &[chain, PutTransaction("C"), Advance("C")],
+        ),
+        alone(
+            "a folder comes in place of another",
+            &before,
+            &[GetHead, chain, GetListing, PutChunk("c")],
+        ),
+    ]
+}
+
+/// The same beside readers of other processes.
+pub fn a_folder_comes_beside_readers() -> Scenario {
+    let phases: [Phase; 1] = [&[Act::Bring(&["A", "B"]), GetListing, GetHead]];
+    let mut story = story("a folder comes beside readers", &NOTHING_YET, &phases);
+    story.phases[0][2].push(GetListing);
+    story
+}
+
+/// A user gets another name and the old one again, from a process that is killed before the sync.
+pub fn there_and_back() -> Scenario {
+    let before = [PutChunk("a"), PutTransaction("A"), Advance("A")];
+    let mut story = story("a user is renamed there and back", &before, &[]);
+    story.phases = vec![vec![
+        vec![GetHead, GetHead],
+        vec![Act::RenameAway, Act::RenameBack],
+    ]];
+    story
+}
+
+/// A HEAD that was read before another thread moved it, and whose sync takes its time.
+pub fn a_slow_look() -> Scenario {
+    let before = [PutChunk("a"), PutTransaction("A")];
+    let phases: [Phase; 1] = [&[GetHead, Advance("A"), Act::Told]];
+    Scenario {
+        one_process: true,
+        ..story("a slow look beside an advance", &before, &phases)
+    }
 }

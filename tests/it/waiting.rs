@@ -10,13 +10,13 @@ use crate::kit::{Connection, Device, ROOT, Server, transaction_id, user_id};
 const SOON: Duration = Duration::from_millis(1500);
 
 /// What a stream of events has brought so far.
-struct Stream {
+pub struct Stream {
     stream: TcpStream,
     text: String,
 }
 
 impl Stream {
-    fn open(address: SocketAddr, user: &str, last: Option<&str>) -> Self {
+    pub fn open(address: SocketAddr, user: &str, last: Option<&str>) -> Self {
         let mut stream = TcpStream::connect(address).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
@@ -36,7 +36,7 @@ impl Stream {
     }
 
     /// Reads until this stands in what has come; fails at the end of the stream.
-    fn until(&mut self, text: &str) -> &str {
+    pub fn until(&mut self, text: &str) -> &str {
         let mut buffer = [0; 4096];
         while !self.text.contains(text) {
             let read = self.stream.read(&mut buffer).unwrap();
@@ -46,15 +46,40 @@ impl Stream {
         &self.text
     }
 
+    /// The same; says whether it came before the end of the stream.
+    pub fn try_until(&mut self, text: &str) -> bool {
+        let mut buffer = [0; 4096];
+        while !self.text.contains(text) {
+            match self.stream.read(&mut buffer) {
+                Ok(read) if read > 0 => {
+                    self.text += std::str::from_utf8(&buffer[..read]).unwrap();
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Reads what comes next, if anything does within a moment; all that has come so far.
+    pub fn more(&mut self) -> &str {
+        let moment = Duration::from_millis(200);
+        self.stream.set_read_timeout(Some(moment)).unwrap();
+        let mut buffer = [0; 4096];
+        if let Ok(read) = self.stream.read(&mut buffer) {
+            self.text += std::str::from_utf8(&buffer[..read]).unwrap();
+        }
+        &self.text
+    }
+
     /// Reads until the stream ends.
-    fn ends(mut self) -> String {
+    pub fn ends(mut self) -> String {
         let mut rest = String::new();
         let _ = self.stream.read_to_string(&mut rest);
         self.text + &rest
     }
 }
 
-fn event(id: &str, seq: u64) -> String {
+pub fn event(id: &str, seq: u64) -> String {
     format!("id: {id}\ndata: {{\"head\":\"{id}\",\"seq\":{seq}}}\n\n")
 }
 

@@ -7,7 +7,6 @@
 //! HEAD is replaced is what one leaves in any advance: files that nothing reaches.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 use super::intake::{DirsSeen, Intake, PushBundle, Step};
 use super::staging::StagedTransaction;
@@ -41,7 +40,7 @@ impl Intake<'_> {
         };
         self.store.mend_before_advance(&self.user)?;
         let lock = self.lock(Mode::Exclusive)?;
-        let head = self.store.vouched_head(&self.state, &self.folder)?;
+        let head = self.store.vouched_head_under(&lock)?;
         let head = head.ok_or(Error::UserGone)?;
         if !self.continues(&lock, head, to)? || !self.has_all_chunks()? {
             return Ok(None);
@@ -61,7 +60,7 @@ impl Intake<'_> {
         let head = match advanced {
             Ok(head) => head,
             Err(error) => {
-                if !lock.state.read_only.load(Ordering::Acquire) {
+                if !lock.state.is_read_only() {
                     for moved in moved.into_iter().rev() {
                         let (from, to) = self.ends(moved);
                         let _ = self.store.disk.rename_new(&to, &from);

@@ -85,7 +85,7 @@ pub fn snapshot(
     destination: &Path,
     linked: &dyn Fn(),
 ) -> Result<Snapshot, Error> {
-    let store = Store::look_at(source.clone())?;
+    let store = Store::to_read(source.clone())?;
     let (target, made) = prepare(&source, destination)?;
     let device = |disk: &Real| Ok::<_, Error>(disk.meta(&layout::top())?.device);
     if device(&source)? != device(&target)? {

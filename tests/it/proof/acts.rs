@@ -11,7 +11,7 @@ use mentat_sync::store::{
 
 use super::answers::{Answers, Book, Fact};
 use super::cast::{self, Chunk, Content, user};
-use super::{bundles, upkeep};
+use super::{bundles, outside, upkeep};
 use crate::sim::{Sim, SimDisk};
 
 /// One request.
@@ -41,6 +41,13 @@ pub enum Act {
     Collect,
     /// `mentat-sync fsck --repair` on this user.
     Repair,
+    /// What those who wait are told: what the store has seen, without a look.
+    Told,
+    /// A folder with this chain is moved in by hand, in place of the one there is, and nothing of it synced.
+    Bring(&'static [Content]),
+    /// `mentat-sync users mv` to another name, and back.
+    RenameAway,
+    RenameBack,
     /// A backup, of HEAD first and then of the rest in this order, and what is restored from it.
     Copy(&'static [&'static str]),
 }
@@ -105,6 +112,10 @@ impl Act {
             Act::Pull => bundles::pull(store, book, &before),
             Act::Collect => upkeep::collect(store),
             Act::Repair => upkeep::repair(&client.disk, client.mistake),
+            Act::Told => told(store, book, &before),
+            Act::Bring(names) => outside::bring(&client.disk, book, names),
+            Act::RenameAway => outside::rename_away(store, book),
+            Act::RenameBack => outside::rename_back(store),
             Act::Copy(order) => upkeep::copy(&client.disk, book, &before, order),
         };
         if let Some(name) = self.aim() {
@@ -148,6 +159,7 @@ impl Act {
                 answers.deletions.0 += 1;
                 answers.facts.clear();
             }
+            Act::Bring(_) | Act::RenameAway => outside::begin(&mut answers),
             _ => {}
         }
         answers.clone()
@@ -298,6 +310,13 @@ pub fn judge_head(book: &Book, before: &Answers, head: TransactionId, what: &str
 fn get_head(store: &Store, book: &Book, before: &Answers) -> Result<()> {
     let head = store.head(&user())?;
     judge_head(book, before, head.id, "GET head");
+    Ok(())
+}
+
+fn told(store: &Store, book: &Book, before: &Answers) -> Result<()> {
+    if let Some(seen) = store.seen(&user()) {
+        judge_head(book, before, seen.head.id, "what those who wait are told");
+    }
     Ok(())
 }
 

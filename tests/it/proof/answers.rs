@@ -33,6 +33,8 @@ pub struct Answers {
     pub deletions: (usize, usize),
     /// Advances under way.
     pub advancing: Vec<TransactionId>,
+    /// A folder came from outside: until something is said about it, nobody answers for it.
+    pub brought: bool,
     /// What should not have been answered, or done.
     pub wrong: Vec<String>,
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use mentat_sync::model::limits;
 use mentat_sync::store::Mistake;
@@ -98,6 +99,9 @@ struct Moment {
     phase: usize,
 }
 
+/// How long after what there was before the processes of the first phase start.
+const STARTED_LATER: Duration = Duration::from_secs(60);
+
 /// One exploration under way.
 struct Exploration<'a> {
     scenario: &'a Scenario,
@@ -163,6 +167,8 @@ fn prepare(scenario: &Scenario, reading: Reading) -> (World, Answers) {
         meddle(&mut world);
     }
     world.settle();
+    // A process that starts now has everything synced: none meets the folder for the first time.
+    world.clock += STARTED_LATER;
     (world, answers)
 }
 

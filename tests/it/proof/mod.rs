@@ -5,6 +5,7 @@ mod answers;
 mod bundles;
 pub mod cast;
 mod explore;
+mod outside;
 mod upkeep;
 mod verdict;
 

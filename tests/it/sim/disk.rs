@@ -199,6 +199,25 @@ impl Disk for SimDisk {
         )
     }
 
+    fn sync_below(&self, directory: &Place) -> Result<()> {
+        self.step(
+            Doing::Change(None),
+            "sync",
+            directory,
+            None,
+            |world, refused| {
+                let below = world.below(world.at(directory)?);
+                for target in below {
+                    match refused {
+                        Some(_) => world.doom(target),
+                        None => world.sync(target),
+                    }
+                }
+                unless(refused, || Ok(()))
+            },
+        )
+    }
+
     fn try_lock(&self, place: &Place, mode: Mode) -> Result<Option<Box<dyn Held>>> {
         let (inode, taken) =
             self.step(Doing::Read(None), "lock", place, None, |world, refused| {

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use mentat_sync::disk::{Entry, Kind, Meta, Place};
 use rustix::io::Errno;
 
-use super::world::{Node, Object, ROOT, World};
+use super::world::{Node, Object, ROOT, Synced, World};
 
 impl World {
     /// What stands at this place.
@@ -48,6 +48,20 @@ impl World {
         found
     }
 
+    /// A directory and all below it, to be synced.
+    pub fn below(&self, object: Object) -> Vec<Synced> {
+        match &self.inodes[object].node {
+            Node::File(_) => vec![Synced::File(object)],
+            Node::Directory(directory) => {
+                let inner = directory
+                    .names
+                    .values()
+                    .flat_map(|inner| self.below(*inner));
+                inner.chain([Synced::Directory(object)]).collect()
+            }
+        }
+    }
+
     pub fn meta(&self, object: Object) -> Meta {
         let inode = &self.inodes[object];
         let (kind, bytes, links, modified, mode) = match &inode.node {
@@ -68,6 +82,7 @@ impl World {
             links,
             modified,
             changed: inode.changed,
+            born: Some(inode.born),
             mode,
         }
     }

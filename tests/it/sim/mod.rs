@@ -9,7 +9,7 @@ mod survive;
 mod tests;
 mod world;
 
-pub use machine::{Fault, Killed, Sim, SimDisk, Step};
+pub use machine::{Doing, Fault, Killed, Sim, SimDisk, Step};
 pub use schedule::{Bounds, Chooser, Program, run};
 pub use survive::Random;
 pub use world::{Lie, Reading, World};

@@ -84,6 +84,7 @@ pub struct Inode {
     pub node: Node,
     pub number: u64,
     pub changed: SystemTime,
+    pub born: SystemTime,
     /// The hash of a file's bytes and time, once asked for; 0 before.
     pub hash: AtomicU64,
 }
@@ -94,6 +95,7 @@ impl Inode {
             node,
             number,
             changed,
+            born: changed,
             hash: AtomicU64::new(0),
         }
     }
@@ -101,7 +103,10 @@ impl Inode {
 
 impl Clone for Inode {
     fn clone(&self) -> Self {
-        Self::new(self.node.clone(), self.number, self.changed)
+        Self {
+            born: self.born,
+            ..Self::new(self.node.clone(), self.number, self.changed)
+        }
     }
 }
 

@@ -1,0 +1,196 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::kit::{ROOT, Server, chunk, transaction_id, user_id};
+use crate::waiting::{Stream, event};
+
+/// One way for a store to go away: what is done, and what undoes it.
+struct Way {
+    name: &'static str,
+    goes: fn(&Path),
+    comes: Option<fn(&Path)>,
+}
+
+fn other(data: &Path) -> PathBuf {
+    data.with_file_name("elsewhere")
+}
+
+fn moved(from: &Path, to: &Path) {
+    fs::rename(from, to).unwrap();
+}
+
+const WAYS: [Way; 8] = [
+    Way {
+        name: "the directory is moved away",
+        goes: |data| moved(data, &other(data)),
+        comes: Some(|data| moved(&other(data), data)),
+    },
+    Way {
+        name: "and an empty one is in its place",
+        goes: |data| {
+            moved(data, &other(data));
+            fs::create_dir(data).unwrap();
+        },
+        comes: Some(|data| {
+            fs::remove_dir(data).unwrap();
+            moved(&other(data), data);
+        }),
+    },
+    Way {
+        name: "and an empty store is in its place",
+        goes: |data| {
+            moved(data, &other(data));
+            fs::create_dir_all(data.join("users")).unwrap();
+            fs::write(data.join("FORMAT"), "mentat-sync 1\n").unwrap();
+        },
+        comes: Some(|data| {
+            fs::remove_dir_all(data).unwrap();
+            moved(&other(data), data);
+        }),
+    },
+    Way {
+        name: "the users are moved away",
+        goes: |data| moved(&data.join("users"), &other(data)),
+        comes: Some(|data| moved(&other(data), &data.join("users"))),
+    },
+    Way {
+        name: "and an empty folder is in their place",
+        goes: |data| {
+            moved(&data.join("users"), &other(data));
+            fs::create_dir(data.join("users")).unwrap();
+        },
+        comes: Some(|data| {
+            fs::remove_dir(data.join("users")).unwrap();
+            moved(&other(data), &data.join("users"));
+        }),
+    },
+    Way {
+        name: "the users are removed",
+        goes: |data| fs::remove_dir_all(data.join("users")).unwrap(),
+        comes: None,
+    },
+    Way {
+        name: "and an empty folder is made with perhaps the same inode",
+        goes: |data| {
+            fs::remove_dir_all(data.join("users")).unwrap();
+            fs::create_dir(data.join("users")).unwrap();
+        },
+        comes: None,
+    },
+    Way {
+        name: "the directory is removed",
+        goes: |data| fs::remove_dir_all(data).unwrap(),
+        comes: None,
+    },
+];
+
+/// Every kind of question, about a user who is known and one who is not.
+fn every_answer_says_damaged(server: &Server, way: &str) {
+    let (piece, id) = (chunk("milk"), transaction_id("next"));
+    let body = json!({"parent": ROOT, "chunks": []}).to_string();
+    let head = json!({ "head": id }).to_string();
+    let ids = json!([piece.id]).to_string();
+    let requests = [
+        ("GET", "head".to_owned(), String::new()),
+        ("GET", String::new(), String::new()),
+        ("GET", "transactions".to_owned(), String::new()),
+        ("GET", format!("transactions/{ROOT}"), String::new()),
+        ("GET", format!("chunks/{}", piece.id), String::new()),
+        ("GET", "bundle".to_owned(), String::new()),
+        ("GET", "events".to_owned(), String::new()),
+        ("PUT", format!("chunks/{}", piece.id), "milk".to_owned()),
+        ("PUT", format!("transactions/{id}"), body),
+        ("PUT", "head".to_owned(), head),
+        ("POST", "chunks/missing".to_owned(), ids),
+        ("POST", "bundle".to_owned(), String::new()),
+        ("DELETE", String::new(), String::new()),
+    ];
+    for user in ["ada", "bob"] {
+        for (method, rest, body) in &requests {
+            let path = format!("/0.1/{}/{rest}", user_id(user));
+            let sent = (*method != "GET").then_some(body.as_bytes());
+            let answer = server.client().request(method, &path, &[], sent);
+            assert_eq!(
+                answer.status, 500,
+                "{way}: {method} {rest} of {user}: {answer:?}"
+            );
+            assert_eq!(answer.json()["code"], "damaged", "{way}: {answer:?}");
+        }
+    }
+    let alive = server
+        .client()
+        .request("GET", "/__lbheartbeat__", &[], None);
+    alive.expect(200);
+    std::thread::sleep(Duration::from_millis(1100));
+    let beats = server.client().request("GET", "/__heartbeat__", &[], None);
+    assert_eq!(beats.status, 500, "{way}: {beats:?}");
+}
+
+#[test]
+fn a_store_that_went_away_is_not_empty_and_serves_again_when_it_is_back() {
+    for Way { name, goes, comes } in WAYS {
+        let server = Server::with(&["--allow-delete"]);
+        let mut ada = server.device("ada");
+        let (milk, first) = (chunk("milk"), transaction_id("first"));
+        ada.commit(&first, ROOT, &[&milk]);
+        assert_eq!(server.device("bob").head(), (ROOT.to_owned(), 0));
+        let mut events = Stream::open(server.address(), "ada", None);
+        events.until(&event(&first, 1));
+        let waiter = {
+            let mut device = server.device("ada");
+            let tag = format!("\"{first}\"");
+            std::thread::spawn(move || device.get_with("head?wait=60", &[("If-None-Match", &tag)]))
+        };
+        std::thread::sleep(Duration::from_millis(300));
+
+        let data = server.data();
+        goes(&data);
+        let since = Instant::now();
+        every_answer_says_damaged(&server, name);
+        let waited = waiter.join().unwrap();
+        // While all is being removed there is a moment when one user is gone and the rest is there.
+        let is_removed = comes.is_none();
+        let was_right = waited.status == 500 || is_removed && waited.json()["seq"] == 0;
+        assert!(was_right, "{name}: {waited:?}");
+        let told = events.until("\r\n0\r\n\r\n");
+        assert!(
+            is_removed || !told.contains(&event(ROOT, 0)),
+            "{name}: {told}"
+        );
+        assert!(since.elapsed() < Duration::from_secs(30), "{name}");
+        let made = fs::read_dir(data.join("users"));
+        let made = made.map_or(0, |names| names.count());
+        assert_eq!(made, 0, "{name}: somebody was made anew");
+
+        if let Some(comes) = comes {
+            comes(&data);
+            assert_eq!(ada.head(), (first.clone(), 1), "{name}");
+            assert_eq!(server.device("bob").head(), (ROOT.to_owned(), 0), "{name}");
+            let second = transaction_id("second");
+            ada.commit(&second, &first, &[&milk]);
+            let mut events = Stream::open(server.address(), "ada", Some(&first));
+            events.until(&event(&second, 2));
+        }
+    }
+}
+
+/// A user's own folder that is moved away and back is no matter of the store: the user is unknown meanwhile.
+#[test]
+fn a_user_whose_folder_is_moved_away_is_unknown_until_it_is_back() {
+    let server = Server::start();
+    let mut ada = server.device("ada");
+    let first = transaction_id("first");
+    ada.commit(&first, ROOT, &[&chunk("milk")]);
+    let (folder, aside) = (server.folder("ada"), other(&server.data()));
+    for _ in 0..3 {
+        moved(&folder, &aside);
+        assert_eq!(ada.head(), (ROOT.to_owned(), 0));
+        ada.get(&format!("chunks/{}", chunk("milk").id))
+            .expect_refusal(404, "unknown-chunk");
+        moved(&aside, &folder);
+        assert_eq!(ada.head(), (first.clone(), 1));
+    }
+}
