@@ -2,7 +2,7 @@
 
 use super::layout::{Area, Dir, Folder, Shelf, parse_transaction, users};
 use super::{Result, Store};
-use crate::disk::{Disk, Kind, Place};
+use crate::disk::{Disk, IfThere, Kind, Place};
 use crate::model::UserId;
 
 /// What a user's folder holds.
@@ -107,7 +107,7 @@ fn uncount_leftovers(
     }
     for name in names {
         if let Some(place) = committed(&name)
-            && let Ok(meta) = disk.meta(&place)
+            && let Some(meta) = disk.meta(&place).if_there()?
         {
             usage.files = usage.files.saturating_sub(1);
             usage.bytes = usage.bytes.saturating_sub(meta.bytes);
