@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, FileType, Mode as Bits, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{Access, AtFlags, FileType, Mode as Bits, OFlags, RenameFlags, ResolveFlags};
 use rustix::fs::{StatxFlags, StatxTimestamp};
 use rustix::io::Errno;
 
+use super::lacking;
 use super::rounds::Rounds;
-use super::{Disk, DiskFile, Entry, Error, Handle, Held, Kind, Meta, Mode, Place, Result};
-use super::{Room, Target};
+use super::{Disk, DiskFile, Entry, Error, FileSystem, Handle, Held, Kind, Meta, Mode, Owner};
+use super::{IfThere, Place, Result, Room, Target};
 
 /// Who syncs what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +43,6 @@ const MANY: usize = 3;
 /// the file system is, once, which is over sooner.
 const ONE_BY_ONE: usize = 1024;
 
-/// What statfs(2) says of a file system in user space, where `syncfs` does nothing.
-const FUSE: u64 = 0x6573_5546;
-
 /// A directory of the box, as a [`Disk`].
 pub struct Real {
     root: OwnedFd,
@@ -52,6 +50,10 @@ pub struct Real {
     grouping: Grouping,
     /// What [`Disk::elapsed`] is measured from.
     opened: Instant,
+    /// `syncfs` does what it says here: FUSE answers it and passes nothing on.
+    has_syncfs: bool,
+    /// Whose everything is that is made here, where that is somebody else than who makes it.
+    owner: Option<Owner>,
     rounds: Rounds,
     syncing: AtomicUsize,
     /// A `syncfs` failed: see [`Real::sync_group`].
@@ -64,18 +66,30 @@ pub struct Real {
 
 impl Real {
     /// The directory at this path, which must exist. The path itself may lead through symlinks:
-    /// it is the operator's.
+    /// it is the operator's. Where `syncfs` does nothing, the grouping is [`Grouping::Off`] whatever is asked.
+    ///
+    /// What is made in it belongs to the owner of the directory, also where root makes it.
     pub fn new(root: &Path, grouping: Grouping) -> io::Result<Self> {
         let path = root.canonicalize()?;
         let root = File::open(root)?;
-        if !root.metadata()?.is_dir() {
+        let meta = root.metadata()?;
+        if !meta.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
+        let has_syncfs = !FileSystem::of_directory(&root)?.is_fuse();
+        let theirs = Owner {
+            user: meta.uid(),
+            group: meta.gid(),
+        };
+        // Only root can give away what it makes.
+        let gives = rustix::process::geteuid().is_root() && theirs.user != 0;
         Ok(Self {
             root: root.into(),
             path,
-            grouping,
+            grouping: if has_syncfs { grouping } else { Grouping::Off },
             opened: Instant::now(),
+            has_syncfs,
+            owner: gives.then_some(theirs),
             rounds: Rounds::default(),
             syncing: AtomicUsize::new(0),
             lost: AtomicBool::new(false),
@@ -83,6 +97,11 @@ impl Real {
             #[cfg(feature = "mistakes")]
             skipped: super::Skipped::of_environment(),
         })
+    }
+
+    /// Who syncs what here.
+    pub fn grouping(&self) -> Grouping {
+        self.grouping
     }
 
     fn resolve(&self, path: &str, flags: OFlags, mode: Bits) -> io::Result<OwnedFd> {
@@ -170,6 +189,8 @@ impl Real {
             path: self.path.join(place.as_str()),
             grouping: self.grouping,
             opened: self.opened,
+            has_syncfs: self.has_syncfs,
+            owner: self.owner,
             rounds: Rounds::default(),
             syncing: AtomicUsize::new(0),
             lost: AtomicBool::new(false),
@@ -201,7 +222,16 @@ impl Real {
             // NONBLOCK, or a planted FIFO would hold the thread; it means nothing to a file.
             let file = File::from(self.resolve(place.as_str(), flags | OFlags::NONBLOCK, mode)?);
             let mut opened = None;
-            if !flags.contains(OFlags::CREATE) {
+            if flags.contains(OFlags::CREATE) {
+                if let Some(owner) = self.owner
+                    && let Err(refused) = give(&file, owner)
+                {
+                    // Rather nothing than what its owner cannot use.
+                    let (parent, name) = place.split();
+                    rustix::fs::unlinkat(self.directory(&parent)?, name, AtFlags::empty())?;
+                    return Err(refused);
+                }
+            } else {
                 let meta = from_std(&file.metadata()?);
                 if meta.kind != Kind::File {
                     return Err(io::Error::new(
@@ -273,6 +303,17 @@ impl AsFd for Real {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
+}
+
+/// Gives a file or directory away. Where the file system says whose everything is, that is who it says.
+fn give(file: &File, owner: Owner) -> io::Result<()> {
+    std::os::unix::fs::fchown(file, Some(owner.user), Some(owner.group)).or_else(|refused| {
+        let meta = file.metadata()?;
+        match (meta.uid(), meta.gid()) == (owner.user, owner.group) {
+            true => Ok(()),
+            false => Err(refused),
+        }
+    })
 }
 
 fn error(verb: &'static str, place: &Place, source: io::Error) -> Error {
@@ -432,6 +473,10 @@ fn from_std(meta: &std::fs::Metadata) -> Meta {
         changed: since_epoch(meta.ctime(), meta.ctime_nsec()),
         born: meta.created().ok(),
         mode: meta.mode() & 0o7777,
+        owner: Owner {
+            user: meta.uid(),
+            group: meta.gid(),
+        },
     }
 }
 
@@ -457,6 +502,10 @@ fn statx(at: BorrowedFd<'_>, path: &Path, flags: AtFlags) -> io::Result<Meta> {
         changed: time(found.stx_ctime),
         born: born.then(|| time(found.stx_btime)),
         mode: u32::from(found.stx_mode) & 0o7777,
+        owner: Owner {
+            user: found.stx_uid,
+            group: found.stx_gid,
+        },
     })
 }
 
@@ -471,6 +520,10 @@ fn from_stat(found: &rustix::fs::Stat) -> Meta {
         changed: since_epoch(found.st_ctime, found.st_ctime_nsec as i64),
         born: None,
         mode: found.st_mode & 0o7777,
+        owner: Owner {
+            user: found.st_uid,
+            group: found.st_gid,
+        },
     }
 }
 
@@ -569,9 +622,11 @@ impl Disk for Real {
                     FileType::RegularFile => Kind::File,
                     FileType::Directory => Kind::Directory,
                     // Some file systems do not say in the listing.
-                    FileType::Unknown => self
-                        .meta(&directory.join(&name))
-                        .map_or(Kind::Other, |meta| meta.kind),
+                    FileType::Unknown => match self.meta(&directory.join(&name)).if_there() {
+                        Ok(Some(meta)) => meta.kind,
+                        Ok(None) => continue,
+                        Err(error) => return Err(error.source),
+                    },
                     _ => Kind::Other,
                 };
                 if !each(Entry { name, kind }) {
@@ -584,12 +639,20 @@ impl Disk for Real {
     }
 
     fn make_directory(&self, place: &Place) -> Result<()> {
-        self.at("make", place, |directory, name| {
-            Ok(rustix::fs::mkdirat(
-                directory,
-                name,
-                Bits::from_raw_mode(0o700),
-            )?)
+        self.at("make", place, |parent, name| {
+            rustix::fs::mkdirat(&parent, name, Bits::from_raw_mode(0o700))?;
+            let Some(owner) = self.owner else {
+                return Ok(());
+            };
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let given = self
+                .resolve(place.as_str(), flags, Bits::empty())
+                .and_then(|made| give(&made.into(), owner));
+            given.or_else(|refused| {
+                // Rather nothing than what its owner cannot use.
+                rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)?;
+                Err(refused)
+            })
         })
     }
 
@@ -602,10 +665,9 @@ impl Disk for Real {
     fn rename_new(&self, from: &Place, to: &Place) -> Result<()> {
         self.at_two("rename", from, to, |source, old, target, new| {
             match rustix::fs::renameat_with(source, old, target, new, RenameFlags::NOREPLACE) {
-                // A file system that cannot: a file's second name, then not the first one.
-                Err(Errno::INVAL | Errno::NOSYS) => {
-                    rustix::fs::linkat(source, old, target, new, AtFlags::empty())?;
-                    rustix::fs::unlinkat(source, old, AtFlags::empty())
+                // A file system that has no such rename.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                    lacking::rename_new(source, old, target, new)
                 }
                 other => other,
             }
@@ -654,6 +716,13 @@ impl Disk for Real {
     }
 
     fn sync_everything(&self) -> Result<()> {
+        self.sync_written(&Place::new(""))
+    }
+
+    fn sync_written(&self, directory: &Place) -> Result<()> {
+        if !self.has_syncfs {
+            return lacking::sync_walking(self, directory);
+        }
         #[cfg(feature = "mistakes")]
         if self.skipped == Some(super::Skipped::SyncErrorIgnored) {
             let _ = rustix::fs::syncfs(&self.root);
@@ -668,7 +737,12 @@ impl Disk for Real {
     }
 
     fn sync_below(&self, directory: &Place) -> Result<()> {
-        let is_sound = || !self.lost.load(Ordering::Acquire) && self.syncs_everything();
+        if !self.has_syncfs {
+            return lacking::sync_walking(self, directory)
+                .if_there()
+                .map(|_| ());
+        }
+        let is_sound = || !self.lost.load(Ordering::Acquire);
         if is_sound() && self.grouping == Grouping::Auto && self.sync_everything().is_ok() {
             return Ok(());
         }
@@ -688,8 +762,32 @@ impl Disk for Real {
     }
 
     fn syncs_everything(&self) -> bool {
-        let kind = rustix::fs::fstatfs(&self.root).map(|fs| fs.f_type as u64);
-        kind != Ok(FUSE)
+        self.has_syncfs
+    }
+
+    fn check_changes(&self, directory: &Place) -> Result<()> {
+        self.at("write to", directory, |parent, name| {
+            let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+            Ok(rustix::fs::accessat(parent, name, all, AtFlags::EACCESS)?)
+        })
+    }
+
+    fn give(&self, place: &Place, owner: Owner) -> Result<()> {
+        // Neither read nor followed, whatever it is.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        self.resolve(place.as_str(), flags, Bits::empty())
+            .and_then(|found| {
+                let user = Some(rustix::fs::Uid::from_raw(owner.user));
+                let group = Some(rustix::fs::Gid::from_raw(owner.group));
+                Ok(rustix::fs::chownat(
+                    found,
+                    "",
+                    user,
+                    group,
+                    AtFlags::EMPTY_PATH,
+                )?)
+            })
+            .map_err(|source| error("give away", place, source))
     }
 
     fn try_lock(&self, place: &Place, mode: Mode) -> Result<Option<Box<dyn Held>>> {

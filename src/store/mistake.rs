@@ -42,12 +42,18 @@ pub enum Mistake {
     ToldOld,
     /// A folder's name is taken to be durable though the folder may have had another one since.
     NoNameSync,
+    /// A mark in `lost+found` that cannot be looked at is taken for none.
+    UnseenIsAbsent,
+    /// A repair takes pending transactions away, and leaves it to others to find out.
+    UntoldRepair,
+    /// Garbage collection takes what a mark says was lost from the committed area.
+    SweptThoughLost,
 }
 
 #[cfg(feature = "mistakes")]
 impl Mistake {
     /// Each of them once.
-    pub const ALL: [Mistake; 19] = [
+    pub const ALL: [Mistake; 22] = [
         Mistake::NoVouch,
         Mistake::Replace,
         Mistake::AnswerBeforeSync,
@@ -67,6 +73,9 @@ impl Mistake {
         Mistake::NoFolderSync,
         Mistake::ToldOld,
         Mistake::NoNameSync,
+        Mistake::UnseenIsAbsent,
+        Mistake::UntoldRepair,
+        Mistake::SweptThoughLost,
     ];
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use mentat_sync::disk::{Entry, Kind, Meta, Place};
+use mentat_sync::disk::{Entry, Kind, Meta, Owner, Place};
 use rustix::io::Errno;
 
 use super::world::{Node, Object, ROOT, Synced, World};
@@ -84,6 +84,7 @@ impl World {
             changed: inode.changed,
             born: Some(inode.born),
             mode,
+            owner: Owner { user: 0, group: 0 },
         }
     }
 
