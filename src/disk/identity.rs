@@ -1,11 +1,13 @@
 //! Which directory it is, whatever it is called by now.
 
 use std::os::fd::AsFd;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::Path;
+use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, StatxFlags};
+use rustix::fs::AtFlags;
 
-use super::{Error, Place, Real, Result};
+use super::real::statx;
+use super::{Error, Meta, Place, Real, Result};
 
 /// What tells a directory from every other one, under whatever name, and from those that get its inode once it
 /// is gone.
@@ -18,6 +20,15 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Whose this is, by what the disk says of it.
+    pub fn of(meta: &Meta) -> Self {
+        Self {
+            device: meta.device,
+            inode: meta.inode,
+            born: meta.born,
+        }
+    }
+
     /// When the directory was made; `None` where the file system does not say. Then only whoever has the directory
     /// open knows that its inode is not given to another.
     pub fn born(&self) -> Option<SystemTime> {
@@ -26,21 +37,15 @@ impl Identity {
 }
 
 impl Real {
-    /// The identity of this directory. Costs two looks.
+    /// The identity of this directory. Costs a look.
     pub fn identity(&self) -> Result<Identity> {
-        let meta = rustix::fs::fstat(self.as_fd()).map_err(|errno| self.failed(errno))?;
-        let wanted = StatxFlags::BTIME;
-        // A kernel (or a sandbox) that does not know the call does not say when either.
-        let born = rustix::fs::statx(self.as_fd(), "", AtFlags::EMPTY_PATH, wanted)
-            .ok()
-            .filter(|meta| meta.stx_mask & wanted.bits() != 0)
-            .and_then(|meta| u64::try_from(meta.stx_btime.tv_sec).ok().zip(Some(meta)))
-            .map(|(seconds, meta)| UNIX_EPOCH + Duration::new(seconds, meta.stx_btime.tv_nsec));
-        Ok(Identity {
-            device: meta.st_dev as u64,
-            inode: meta.st_ino,
-            born,
-        })
+        let meta = statx(self.as_fd(), Path::new(""), AtFlags::EMPTY_PATH);
+        let meta = meta.map_err(|source| Error {
+            verb: "look at",
+            place: Place::new(""),
+            source,
+        })?;
+        Ok(Identity::of(&meta))
     }
 
     /// Whether this directory has a name in that one at this moment. One look, which no rename comes between.
@@ -68,6 +73,7 @@ impl Real {
 mod tests {
     use super::*;
     use crate::disk::{Disk, Grouping};
+    use std::time::Duration;
 
     #[test]
     fn a_directory_is_the_same_under_another_name_and_another_one_under_the_same() {

@@ -70,12 +70,18 @@ impl Real {
     ///
     /// What is made in it belongs to the owner of the directory, also where root makes it.
     pub fn new(root: &Path, grouping: Grouping) -> io::Result<Self> {
-        let path = root.canonicalize()?;
+        let given = std::path::absolute(root)?;
+        let canonical = root.canonicalize()?;
         let root = File::open(root)?;
         let meta = root.metadata()?;
         if !meta.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
+        // Not where the path leads through the root of another process, which has its own mounts.
+        let is_there = canonical
+            .metadata()
+            .is_ok_and(|there| (there.dev(), there.ino()) == (meta.dev(), meta.ino()));
+        let path = if is_there { canonical } else { given };
         let has_syncfs = !FileSystem::of_directory(&root)?.is_fuse();
         let theirs = Owner {
             user: meta.uid(),
@@ -481,7 +487,7 @@ fn from_std(meta: &std::fs::Metadata) -> Meta {
 }
 
 /// Looks at a path; also when it was made, which the standard library tells with some C libraries only.
-fn statx(at: BorrowedFd<'_>, path: &Path, flags: AtFlags) -> io::Result<Meta> {
+pub(super) fn statx(at: BorrowedFd<'_>, path: &Path, flags: AtFlags) -> io::Result<Meta> {
     let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     let found = match rustix::fs::statx(at, path, flags, wanted) {
         // A kernel, or a sandbox, without it.
@@ -599,12 +605,14 @@ impl Disk for Real {
     }
 
     fn meta_by_path(&self, place: &Place) -> Result<Meta> {
-        let path = match place.as_str() {
-            "" => self.path.clone(),
-            below => self.path.join(below),
+        let found = match place.as_str() {
+            "" => statx(rustix::fs::CWD, &self.path, AtFlags::empty()),
+            below => {
+                let path = self.path.join(below);
+                statx(rustix::fs::CWD, &path, AtFlags::SYMLINK_NOFOLLOW)
+            }
         };
-        statx(rustix::fs::CWD, &path, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|source| error("look at", place, source))
+        found.map_err(|source| error("look at", place, source))
     }
 
     fn list(&self, directory: &Place, each: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
@@ -961,7 +969,7 @@ mod tests {
         let top = Place::new("");
         let here = disk.meta(&top).unwrap();
         assert_eq!(disk.meta_by_path(&top).unwrap(), here);
-        std::fs::rename(&path, &aside).unwrap();
+        rustix::fs::rename(&path, &aside).unwrap();
         assert!(disk.meta_by_path(&top).unwrap_err().is_absent());
         std::fs::create_dir(&path).unwrap();
         assert_ne!(disk.meta_by_path(&top).unwrap().inode, here.inode);

@@ -51,9 +51,9 @@ fn tag(head: Head) -> String {
 }
 
 /// The first head that is new, or the last one seen when the time is up or the server ends. Of a client
-/// that is gone the connection ends, and the waiting with it. The disk is looked at once the request is here, so
-/// what the client was told before, by whichever server, is no news; and from then on only what is newer than
-/// what was seen.
+/// that is gone the connection ends, and the waiting with it. The disk is looked at once the request is here,
+/// so what the client was told before, by whichever server, is no news; and from then on only what is newer
+/// than what was seen.
 async fn another_head(
     site: &Site,
     user: UserId,

@@ -7,11 +7,11 @@ use super::json::{self, Start};
 use super::layout::{Dir, Folder};
 use super::lock::UserLock;
 use super::log;
-use super::meet::{Identity, Standing, Visit};
+use super::meet::{Standing, Visit};
 use super::mistake::Mistake;
 use super::user::{Doubted, UserState, damaged};
 use super::{Error, Result, Store};
-use crate::disk::{self, Handle, Meta, Mode, Place, Target};
+use crate::disk::{self, Handle, Identity, Meta, Mode, Place, Target};
 use crate::model::{Head, TransactionId, UserId, limits};
 
 /// A HEAD that this process has synced: the very file, and what it says.
@@ -271,12 +271,16 @@ impl Store {
     }
 
     /// Writes HEAD anew as it is, where a sync of the present one failed, and tells it once that is durable:
-    /// what it reaches was durable before. Needs the exclusive lock for that, and waits for nobody who
+    /// what it reaches was durable before. Needs the exclusive lock for that, and hardly waits for whoever
     /// has it, since HEAD may be another one then.
     fn renew_head(&self, state: &UserState, visit: &Visit) -> Result<Option<Head>> {
         match self.lock_if_free(&state.user)? {
             Some(lock) => self.renew_head_under(&lock, visit),
-            None => Ok(None),
+            None => {
+                // Some milliseconds over all looks: whoever replaces HEAD lets it go soon.
+                self.disk.pause(limits::LOCK_PAUSE.0);
+                Ok(None)
+            }
         }
     }
 

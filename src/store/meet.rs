@@ -15,27 +15,8 @@ use super::layout::{self, Dir, Folder};
 use super::mistake::Mistake;
 use super::user::{Known, UserState, damaged};
 use super::{Error, Result, Store};
-use crate::disk::{Kind, Meta, Target};
+use crate::disk::{Identity, Kind, Meta, Target};
 use crate::model::{UserId, limits};
-
-/// Which folder it is, whatever its name: one that gets the inode of a deleted one is younger. Where the
-/// file system does not remember when a folder was made, the inode alone tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Identity {
-    device: u64,
-    inode: u64,
-    born: Option<SystemTime>,
-}
-
-impl Identity {
-    pub fn of(meta: &Meta) -> Self {
-        Self {
-            device: meta.device,
-            inode: meta.inode,
-            born: meta.born,
-        }
-    }
-}
 
 /// What a user's place in `users/` was last seen to hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

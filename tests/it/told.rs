@@ -205,7 +205,8 @@ fn after_a_failed_sync_of_head_each_read_looks_at_the_disk_anew() {
     // It is not told for as long as it cannot be made durable; and what was told before would be behind what
     // the other server tells.
     for rest in ["head", "", "transactions"] {
-        assert_eq!(here.get(rest).status, 500, "{rest}");
+        let status = here.get(rest).status;
+        assert!(status >= 500, "{rest}: {status}");
     }
     assert_eq!(there.head(), (neighbour(3), 3));
     let lines = tracer.detach();

@@ -120,7 +120,7 @@ fn a_user_who_is_renamed_in_the_first_pass_is_copied_under_the_new_name() {
             let event = event.each_ref().map(String::as_str);
             let copied = succeeds(copy_amid(&stock, &copy, remote, event));
             assert!(copied.stderr.contains("1 user copied"), "{copied:?}");
-            assert_eq!(users(&copy), [left.clone()]);
+            assert_eq!(users(&copy), std::slice::from_ref(&left));
             assert_eq!(committed(&copy.join("users").join(&left)), before);
             check(&copy, &Options::default()).is_spotless();
             fs::remove_dir_all(&copy).unwrap();
