@@ -99,19 +99,6 @@ pub async fn mend(site: &Site, user: &UserId, before: u64) -> Result<(), Problem
     Ok((timeout_at(until, mended).await).map_err(|_| store::Error::Busy)?)
 }
 
-/// Runs work that may take as long as a client likes, or wait for a lock, on a thread of its own: none of
-/// those that all share. 503 `busy` where the system has none to give.
-pub fn on_own_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Problem> {
-    let thread = std::thread::Builder::new().name(name.to_owned());
-    match thread.spawn(work) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            log::warn!("no thread for a {name}: {error}");
-            Err(Problem::busy("the system has no thread to give just now"))
-        }
-    }
-}
-
 /// Sees that something may be said about this user: that the store is there, and all of a folder that comes
 /// from outside is durable. That is done once though many ask; they wait without a thread.
 ///

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::blocking::{on_own_thread, outcome, reading};
+use super::blocking::{outcome, reading};
 use super::body::Body;
 use super::conditions::{Wanted, wanted};
 use super::content::{CHANGING, IMMUTABLE, headers_only, json_answer};
@@ -175,8 +175,9 @@ pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Answer {
     let (send, receive) = mpsc::channel(PIECES_AHEAD);
     let (tell, mut told) = oneshot::channel();
     let store = Arc::clone(&site.store);
-    // Its own, since it is held until the client is done sending.
-    on_own_thread("push", move || {
+    // One of those beyond what other requests have, since it is held until the client is done sending, and
+    // waits for the user's lock.
+    tokio::task::spawn_blocking(move || {
         let _place = place;
         let mut incoming = Incoming {
             receive,
@@ -197,7 +198,7 @@ pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Answer {
                 let _ = tell.send(Err(error));
             }
         }
-    })?;
+    });
     let broke_off = |_| {
         log::error!("a push broke off");
         Problem::internal()

@@ -118,7 +118,9 @@ impl Worker {
         let work = move || {
             let runtime = Builder::new_current_thread()
                 .enable_all()
-                .max_blocking_threads(limits::BLOCKING_THREADS + limits::SPARE_THREADS)
+                .max_blocking_threads(
+                    limits::BLOCKING_THREADS + limits::PUSHES + limits::SPARE_THREADS,
+                )
                 .build_local(LocalOptions::default());
             match runtime {
                 Ok(runtime) => runtime.block_on(work(received, site, door, patience)),

@@ -75,8 +75,8 @@ pub const PUBLISHED_AT_ONCE: usize = 4096;
 /// Missing chunks that a refusal names, of however many there are: 7 MB of them.
 pub const MISSING_NAMED: usize = 100_000;
 
-/// Bundles that are taken in at a time; others are answered 503 `busy`. Each holds a thread and
-/// some megabytes until its client is done sending.
+/// Bundles that are taken in at a time; others are answered 503 `busy`. Each holds a thread, which is none
+/// of [`BLOCKING_THREADS`], and some megabytes until its client is done sending.
 pub const PUSHES: usize = 32;
 
 /// What one user may have of them: eight devices at a time, and three such users leave an eighth of the

@@ -115,7 +115,7 @@ impl Store {
         from: u64,
         last: u64,
     ) -> Result<Option<Handle>> {
-        let Some(log) = self.open_log(folder)? else {
+        let Some(log) = self.log_to_read(folder)? else {
             return Ok(None);
         };
         if log::look_up(&log, head.seq)? != Some(head.id) {
@@ -160,7 +160,7 @@ impl Store {
         if head.seq == 0 {
             return Ok(true);
         }
-        Ok(match self.open_log(folder)? {
+        Ok(match self.log_to_read(folder)? {
             Some(log) => log::look_up(&log, head.seq)? == Some(head.id),
             None => false,
         })

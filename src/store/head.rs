@@ -414,7 +414,7 @@ impl Store {
         id: TransactionId,
         seq: u64,
     ) -> Result<Position> {
-        let Some(log) = self.open_log(folder)? else {
+        let Some(log) = self.log_to_read(folder)? else {
             return Ok(Position::LogIsWrong);
         };
         if log::look_up(&log, head.seq)? != Some(head.id) {
@@ -433,13 +433,21 @@ impl Store {
         }
     }
 
-    /// `log`; `None` where there is none, or nothing that can be read as one: it is wrong then.
+    /// `log`; `None` where there is none.
     pub(crate) fn open_log(&self, folder: &Folder) -> Result<Option<Handle>> {
         match self.disk.open(&folder.log()) {
             Ok(log) => Ok(Some(log)),
             Err(absent) if absent.is_absent() => Ok(None),
-            Err(other) if is_no_log(&other) => Ok(None),
             Err(other) => Err(other.into()),
+        }
+    }
+
+    /// The same, where one that cannot be read is as good as none: a new one takes its place, or the chain
+    /// is read by walking.
+    pub(super) fn log_to_read(&self, folder: &Folder) -> Result<Option<Handle>> {
+        match self.open_log(folder) {
+            Err(Error::Disk(error)) if is_no_log(&error) => Ok(None),
+            other => other,
         }
     }
 }

@@ -314,7 +314,7 @@ impl Store {
 
     /// Whether `log` has the same lines as a new one up to this head. Costs a reading of both.
     fn says_the_same(&self, folder: &Folder, new: &Handle, head: Head) -> Result<bool> {
-        let Some(old) = self.open_log(folder)? else {
+        let Some(old) = self.log_to_read(folder)? else {
             return Ok(false);
         };
         let mut buffers = [(); 2].map(|()| vec![0; limits::PIECE]);
