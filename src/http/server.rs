@@ -150,13 +150,13 @@ pub(super) fn service<S: Socket + 'static>(
     open: &Open,
     door: &Arc<Door>,
     patience: Patience,
-    prepare: fn(&S, Patience) -> Option<SocketAddr>,
+    prepare: fn(&S) -> Option<SocketAddr>,
 ) -> ConnectionService<S> {
     let (open, door) = (open.clone(), Arc::clone(door));
     let accepted = fn_service(move |stream: S| {
         let (open, door) = (open.clone(), Arc::clone(&door));
         async move {
-            let peer = prepare(&stream, patience);
+            let peer = prepare(&stream);
             let (stream, place) = door.admit(stream, peer).await?;
             let connection = Connection::new(stream, patience, &open).holding(place);
             Ok((connection, Protocol::Http1, peer))
@@ -184,12 +184,11 @@ pub(super) fn service<S: Socket + 'static>(
 }
 
 /// What is said of a connection over TCP to the system.
-pub(super) fn prepare_tcp(stream: &TcpStream, patience: Patience) -> Option<SocketAddr> {
-    // Best effort, both: a small answer would only come later, and a client that has vanished without a
-    // word would be noticed by the next thing that it does not take.
+pub(super) fn prepare_tcp(stream: &TcpStream) -> Option<SocketAddr> {
+    // Best effort, both: a small answer would only come later, and a client that has vanished would be
+    // noticed later.
     let _ = stream.set_nodelay(true);
-    let taking = u32::try_from(patience.taking.as_millis()).unwrap_or(u32::MAX);
-    let _ = set_tcp_user_timeout(stream, taking);
+    let _ = set_tcp_user_timeout(stream, limits::VANISHED_MILLISECONDS);
     stream.peer_addr().ok()
 }
 

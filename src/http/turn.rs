@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::RequestHead;
-use actix_web::http::{ConnectionType, Method, header};
+use actix_web::http::{ConnectionType, Method, Version, header};
 use bytes::Bytes;
 
 use super::body::announced;
@@ -181,7 +181,10 @@ impl Turn {
 
     /// This is the answer to the request with this head. When all of it has been handed over, the turn is
     /// the next one's, unless one of the two says that the connection ends with it.
-    pub fn end(&self, head: &RequestHead, response: HttpResponse) -> HttpResponse {
+    pub fn end(&self, head: &RequestHead, mut response: HttpResponse) -> HttpResponse {
+        // actix makes it of one that was sent before, perhaps to a client of HTTP/1.0, for whom what says
+        // nothing would end the connection. It says itself for whom it is, when it is sent.
+        response.head_mut().version = Version::HTTP_11;
         let mut shared = self.0.borrow_mut();
         shared.replied = true;
         let is_over = head.connection_type() == ConnectionType::Close;

@@ -98,10 +98,11 @@ impl Workers {
 
     /// Lets them end, and waits until they have: also for what they still do on other threads.
     pub async fn end(self) {
-        for worker in self.workers {
-            drop(worker.orders);
+        let workers = self.workers.into_iter();
+        let ending: Vec<_> = workers.map(|Worker { ended, .. }| ended).collect();
+        for ended in ending {
             // Ended or died, it is the same.
-            let _ = worker.ended.await;
+            let _ = ended.await;
         }
     }
 }
@@ -150,7 +151,7 @@ async fn work(
     let tcp = service(&site, &open, &door, patience, prepare_tcp)
         .new_service(())
         .await;
-    let unix = service(&site, &open, &door, patience, |_, _| None)
+    let unix = service(&site, &open, &door, patience, |_| None)
         .new_service(())
         .await;
     let (Ok(tcp), Ok(unix)) = (tcp, unix) else {

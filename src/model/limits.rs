@@ -334,6 +334,11 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// arrives.
 pub const LINGER: Duration = Duration::from_secs(2);
 
+/// How long a client may acknowledge nothing of what was sent to it, until the system ends its connection: one
+/// that has vanished without a word, in the middle of a stream of events say. Longer than anybody pauses over
+/// an answer that the sockets hold whole; a longer answer is timed by `--body-timeout`.
+pub const VANISHED_MILLISECONDS: u32 = 120_000;
+
 /// How long a server that stops waits for what is on its way on a connection that was told to stay open:
 /// longer than a client takes to ask again at once, also from afar.
 pub const LAST_REQUEST: Duration = Duration::from_millis(500);
