@@ -1,6 +1,6 @@
 //! Which connections come in, and how others are sent away.
 //!
-//! actix accepts as many as there may be, and lets more wait until there are fewer. That alone would let
+//! As many are accepted as there may be, and more wait until there are fewer. That alone would let
 //! whoever opens so many lock everybody else out: so one address has a part of them at the most, and
 //! what it opens beyond that is told so and closed, which makes the way free for those behind it.
 

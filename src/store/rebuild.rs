@@ -71,7 +71,10 @@ impl Turn {
             return None;
         }
         let turn = Self(Arc::clone(state));
-        (*state.mended.borrow() == before).then_some(turn)
+        // Not in one expression with the rest: a turn that is given up tells so, which would wait for ever for
+        // what is borrowed here.
+        let is_first = *state.mended.borrow() == before;
+        is_first.then_some(turn)
     }
 
     fn tell(&self) {
@@ -341,4 +344,24 @@ pub fn still_wrong(user: &UserId) -> Error {
         &Folder::of(user).log(),
         "wrong again just after it was rebuilt",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On a thread of its own, so that it fails where it would hang.
+    #[test]
+    fn whoever_comes_after_something_has_come_of_it_gives_the_turn_back() {
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let state = Arc::new(UserState::default());
+            drop(Turn::take(&state, 0));
+            let late = Turn::take(&state, 0).is_some();
+            let now = *state.mended.borrow();
+            tell.send((late, Turn::take(&state, now).is_some()))
+        });
+        let told = told.recv_timeout(Duration::from_secs(20));
+        assert_eq!(told, Ok((false, true)));
+    }
 }
