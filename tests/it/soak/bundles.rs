@@ -1,8 +1,11 @@
 //! Bundles: pushed upon HEAD or upon what is no more, and pulled.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Instant;
+
+use serde_json::{Value, json};
 
 use crate::kit::{ROOT, digest};
 
@@ -94,11 +97,27 @@ pub fn pull(device: &mut Device) -> Told<()> {
     let asked = device
         .asks
         .get(&format!("bundle?from={from}&limit=100"), &[200])?;
-    let mut last = (String::new(), Vec::new());
-    let mut transactions = 0;
-    for entry in tar::Archive::new(&asked.answer.body[..]).entries().unwrap() {
+    let (members, head) = members(&asked.answer.body)?;
+    let is_one = |name: &&String| name.starts_with("transactions/");
+    let transactions = members.keys().filter(is_one).count() as u64;
+    device.asks.stage.verdict.count("bundles pulled", 1);
+    let number = number + transactions;
+    if asked.certain {
+        device.pulled = Some((Arc::clone(asked.ledger()), head.clone(), number));
+    }
+    match transactions < 100 {
+        true => asked.saw("bundle", &head, number),
+        false => Ok(()),
+    }
+}
+
+/// The members of a bundle but HEAD, by name, and HEAD. Each chunk is what it is called.
+fn members(bundle: &[u8]) -> Told<(BTreeMap<String, Vec<u8>>, String)> {
+    let mut members = BTreeMap::new();
+    let mut last = String::new();
+    for entry in tar::Archive::new(bundle).entries().unwrap() {
         let Ok(mut entry) = entry else {
-            return wrong("a broken bundle", format!("from {from}: {:?}", entry.err()));
+            return wrong("a broken bundle", format!("{:?}", entry.err()));
         };
         let name = entry.path().unwrap().to_string_lossy().into_owned();
         let mut bytes = Vec::new();
@@ -111,20 +130,42 @@ pub fn pull(device: &mut Device) -> Told<()> {
                 format!("{name} of a bundle holds other bytes"),
             );
         }
-        transactions += u64::from(name.starts_with("transactions/"));
-        last = (name, bytes);
+        members.insert(name.clone(), bytes);
+        last = name;
     }
-    if last.0 != "HEAD" {
-        return wrong("a broken bundle", format!("the last of it is {:?}", last.0));
+    match members.remove("HEAD") {
+        Some(head) if last == "HEAD" => Ok((
+            members,
+            String::from_utf8_lossy(&head).trim_end().to_owned(),
+        )),
+        _ => wrong("a broken bundle", format!("the last of it is {last:?}")),
     }
-    let head = String::from_utf8_lossy(&last.1).trim_end().to_owned();
-    device.asks.stage.verdict.count("bundles pulled", 1);
-    let number = number + transactions;
-    if asked.certain {
-        device.pulled = Some((Arc::clone(asked.ledger()), head.clone(), number));
+}
+
+/// A bundle of the whole chain has all that was acknowledged, as it was.
+pub fn holds(bundle: &[u8], links: &[Link]) -> Told<()> {
+    let (members, _) = members(bundle)?;
+    for link in links {
+        let name = format!("transactions/{}/{}.json", &link.id[..2], link.id);
+        let told = members
+            .get(&name)
+            .map(|bytes| String::from_utf8_lossy(bytes));
+        let json = told.as_deref().unwrap_or_default();
+        let there: Value = serde_json::from_str(json).unwrap_or_default();
+        let expected =
+            json!({"id": link.id, "seq": link.seq, "parent": link.parent, "chunks": link.chunks});
+        if there != expected {
+            let how = format!("{expected} was acknowledged, and {told:?} is there");
+            return wrong("committed transaction lost", how);
+        }
+        for id in &link.chunks {
+            if !members.contains_key(&format!("chunks/{}/{id}", &id[..2])) {
+                return wrong(
+                    "committed chunk lost",
+                    format!("{id}, which {} names", link.id),
+                );
+            }
+        }
     }
-    match transactions < 100 {
-        true => asked.saw("bundle", &head, number),
-        false => Ok(()),
-    }
+    Ok(())
 }

@@ -137,25 +137,11 @@ fn a_leaked_descriptor_is_noticed() {
 }
 
 #[test]
-fn experiment() {
-    let Some(mistake) = setting("SOAK_MISTAKE") else {
-        return;
-    };
-    let mistake: &'static str = mistake.leak();
-    let disturbed = setting("SOAK_DISTURBED").is_some();
-    let outcome = play(Plan {
-        mistake: Some(mistake),
-        disturbed,
-        ..only(&[Kind::Busy, Kind::Storm], 45)
+fn an_upload_that_a_killed_advance_took_with_it_is_noticed() {
+    let (kind, _) = caught(Plan {
+        mistake: Some("RenameInsteadOfLink"),
+        disturbed: true,
+        ..only(&[Kind::Busy], 90)
     });
-    println!(
-        "soak: experiment {mistake} {disturbed}: {:?}",
-        outcome.stage.verdict.kinds()
-    );
-    if let Some(first) = outcome.stage.verdict.wrongs().first() {
-        println!(
-            "soak: {}",
-            first.to_string().chars().take(300).collect::<String>()
-        );
-    }
+    assert_eq!(kind, "acknowledged upload lost");
 }
