@@ -6,19 +6,52 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Failure;
-use crate::disk::{self, Grouping, Real};
+use crate::disk::{self, FileSystem, Grouping, Real};
 use crate::store::{self, Options, Store};
 
 /// Opens the store in this directory, making both if they are not there.
 pub fn open_or_make(path: &Path, options: Options, grouping: Grouping) -> Result<Store, Failure> {
+    open_to_serve(path, options, grouping).map(|(store, _)| store)
+}
+
+/// The same, and who syncs what in it, which depends on the file system.
+pub fn open_to_serve(
+    path: &Path,
+    options: Options,
+    grouping: Grouping,
+) -> Result<(Store, Grouping), Failure> {
     disk::make_root(path).map_err(|error| in_the_way(path, "make", &error))?;
-    open(path, options, grouping)
+    open_there(path, options, grouping)
 }
 
 /// Opens the store in this directory, which must be there.
 pub fn open(path: &Path, options: Options, grouping: Grouping) -> Result<Store, Failure> {
+    open_there(path, options, grouping).map(|(store, _)| store)
+}
+
+fn open_there(
+    path: &Path,
+    options: Options,
+    grouping: Grouping,
+) -> Result<(Store, Grouping), Failure> {
     let disk = Real::new(path, grouping).map_err(|error| in_the_way(path, "open", &error))?;
-    Store::open(Arc::new(disk), options).map_err(|error| not_usable(path, &error))
+    let works = disk.grouping();
+    let store = Store::open(Arc::new(disk), options).map_err(|error| not_usable(path, &error))?;
+    Ok((store, works))
+}
+
+/// Refuses a directory that several boxes may have at a time.
+pub fn not_by_network(path: &Path) -> Result<(), Failure> {
+    let there = FileSystem::of(path).map_err(|error| in_the_way(path, "look at", &error))?;
+    let Some(name) = there.network() else {
+        return Ok(());
+    };
+    Err(Failure::failed(format!(
+        "{} is on a network file system ({name}): a lock there can be lost with the network, and two servers \
+         then overwrite what they have acknowledged\n  \
+         serve a local directory; or, if this one server alone uses it, say so with --network-file-system",
+        path.display()
+    )))
 }
 
 /// What the store says of a directory that it cannot use.
@@ -35,6 +68,10 @@ pub fn not_usable(path: &Path, error: &store::Error) -> Failure {
 /// What the system said, and where it is a matter of who owns what, that.
 pub fn in_the_way(path: &Path, verb: &str, error: &io::Error) -> Failure {
     let mut words = format!("cannot {verb} {}: {error}", path.display());
+    if error.kind() == io::ErrorKind::CrossesDevices {
+        words += "\n  another file system is mounted there, or something of this one: a store is on one file \
+                  system as a whole, with nothing mounted inside";
+    }
     if error.kind() == io::ErrorKind::PermissionDenied {
         words += &format!("\n  this process runs as {}", name_of(effective_user()));
         // The nearest that can be looked at says most.

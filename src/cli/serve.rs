@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::Failure;
 use super::arguments::{DataDirectory, duration, grace, is_set, listener, size, size_or_none};
 use super::logging::Log;
-use super::open::{not_usable, open_or_make};
+use super::open::{not_by_network, not_usable, open_to_serve};
 use crate::disk::Grouping;
 use crate::http::{Listener, Server, ServerOptions, Settings, Site};
 use crate::model::limits;
@@ -134,7 +134,8 @@ pub struct Serve {
 
     /// How writes are made durable. With `auto` a lone writer syncs its own files, and several at a
     /// time share one syncfs(2), which is much quicker but waits for everybody's writes on that file
-    /// system; with `each` every writer syncs its own.
+    /// system; with `each` every writer syncs its own. On a file system by FUSE, where syncfs(2) does
+    /// nothing, it is always `each`.
     #[arg(
         long,
         value_name = "HOW",
@@ -142,6 +143,13 @@ pub struct Serve {
         default_value = "auto"
     )]
     sync: Syncs,
+
+    /// Serve from a network file system (NFS, CIFS, Ceph, GlusterFS and the like), and say with this that no
+    /// other server uses the directory: such a lock can be lost with the network.
+    #[arg(long, env = "MENTAT_SYNC_NETWORK_FILE_SYSTEM", value_parser = is_set, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", default_value = "false",
+          hide_default_value = true)]
+    network_file_system: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -169,7 +177,8 @@ impl Serve {
         system
             .block_on(async { outlive_hangups() })
             .map_err(no_signals)?;
-        let store = Arc::new(self.open()?);
+        let (store, grouping) = self.open()?;
+        let store = Arc::new(store);
         let connections = self.connections();
         clear_in_background(&store);
         if let Some(period) = self.gc_every {
@@ -183,7 +192,7 @@ impl Serve {
             body_stall: self.body_timeout,
             allow_delete: self.allow_delete,
             waiters: self.max_waiters,
-            together: self.sync == Syncs::Auto,
+            together: grouping == Grouping::Auto,
         };
         let options = ServerOptions {
             workers: self.workers(),
@@ -196,7 +205,12 @@ impl Serve {
         system.block_on(self.serve(site, &options, log.clone()))
     }
 
-    fn open(&self) -> Result<Store, Failure> {
+    /// The store, and who syncs what in it.
+    fn open(&self) -> Result<(Store, Grouping), Failure> {
+        let path = &self.data.path;
+        if !self.network_file_system {
+            not_by_network(path)?;
+        }
         let options = Options {
             new_users: self.new_users == NewUsers::Allow,
             uuid_chunk_ids: self.uuid_chunk_ids,
@@ -210,10 +224,15 @@ impl Serve {
             Syncs::Auto => Grouping::Auto,
             Syncs::Each => Grouping::Off,
         };
-        let path = &self.data.path;
-        let store = open_or_make(path, options, grouping)?;
+        let (store, works) = open_to_serve(path, options, grouping)?;
         store.probe().map_err(|error| not_usable(path, &error))?;
-        Ok(store)
+        if works != grouping {
+            log::info!(
+                "{} is on a file system by FUSE: every file is synced by itself, whatever --sync says",
+                path.display()
+            );
+        }
+        Ok((store, works))
     }
 
     async fn serve(

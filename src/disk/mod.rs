@@ -6,13 +6,16 @@
 //!
 //! No verb follows a symlink, at any component of a path.
 
+mod file_system;
 mod identity;
+mod lacking;
 mod real;
 mod root;
 mod rounds;
 #[cfg(feature = "mistakes")]
 mod skipped;
 
+pub use file_system::FileSystem;
 pub use identity::Identity;
 pub use real::{Grouping, Real};
 pub use root::{make_root, remove_root};
@@ -23,6 +26,8 @@ use std::fmt::{self, Write};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+use rustix::io::Errno;
 
 /// A path below the root of a [`Disk`], with `/` between its components; empty for the root itself.
 ///
@@ -101,12 +106,21 @@ impl Error {
         self.source.kind()
     }
 
-    /// There is no such name (or a component of the path is no directory).
+    /// There is no such name. Nothing else is absent: a file where a directory should be is damage, and
+    /// what may not be looked at may well be there.
     pub fn is_absent(&self) -> bool {
-        matches!(
-            self.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-        )
+        self.kind() == io::ErrorKind::NotFound
+    }
+
+    /// A symlink, or a file, stands where the path needs a directory: nothing that a store has.
+    pub fn is_out_of_shape(&self) -> bool {
+        match self.source.raw_os_error() {
+            Some(number) => [Errno::LOOP, Errno::NOTDIR, Errno::ISDIR]
+                .into_iter()
+                .any(|errno| number == errno.raw_os_error()),
+            // What `open` says of anything but a regular file.
+            None => self.kind() == io::ErrorKind::InvalidInput,
+        }
     }
 
     /// The name is taken.
@@ -128,6 +142,23 @@ impl Error {
 
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// A look at something that need not be there.
+pub trait IfThere<T> {
+    /// What was found; `None` where there is no such name. An error in looking stays one: whoever goes on
+    /// as if nothing were there takes what cannot be read for what is not there.
+    fn if_there(self) -> Result<Option<T>>;
+}
+
+impl<T> IfThere<T> for Result<T> {
+    fn if_there(self) -> Result<Option<T>> {
+        match self {
+            Ok(found) => Ok(Some(found)),
+            Err(absent) if absent.is_absent() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -148,6 +179,14 @@ pub struct Meta {
     pub modified: SystemTime,
     pub changed: SystemTime,
     pub mode: u32,
+    pub owner: Owner,
+}
+
+/// Whose a file or directory is: a user and a group of the box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub user: u32,
+    pub group: u32,
 }
 
 /// One name in a directory.
@@ -235,7 +274,8 @@ pub trait Disk: Send + Sync + 'static {
     fn make_directory(&self, place: &Place) -> Result<()>;
     /// A second name for a regular file; the name must be free.
     fn link(&self, from: &Place, to: &Place) -> Result<()>;
-    /// A new name for a file or directory; the new name must be free.
+    /// A new name for a file or directory; the new name must be free. Where the file system has no such
+    /// rename, a directory may take the place of one that is empty.
     fn rename_new(&self, from: &Place, to: &Place) -> Result<()>;
     /// A new name for a file, in place of what has that name now.
     fn rename_over(&self, from: &Place, to: &Place) -> Result<()>;
@@ -247,6 +287,23 @@ pub trait Disk: Send + Sync + 'static {
     fn sync(&self, targets: &[Target]) -> Result<()>;
     /// Makes everything on the file system durable.
     fn sync_everything(&self) -> Result<()>;
+    /// Makes everything in this directory and below it durable, and perhaps much more: what has to be
+    /// walked for it, where the file system knows no better, is this and not the whole store. Where the
+    /// directory has gone, that may be an error.
+    fn sync_below(&self, directory: &Place) -> Result<()> {
+        let _ = directory;
+        self.sync_everything()
+    }
+    /// Whether names in this directory may be looked up and changed by whoever asks, as far as modes tell.
+    fn check_changes(&self, directory: &Place) -> Result<()> {
+        let _ = directory;
+        Ok(())
+    }
+    /// Gives a file or directory to this user and group of the box, where there are any.
+    fn give(&self, place: &Place, owner: Owner) -> Result<()> {
+        let _ = (place, owner);
+        Ok(())
+    }
     /// Tries to lock the file; `None` when somebody else holds it in the way.
     fn try_lock(&self, place: &Place, mode: Mode) -> Result<Option<Box<dyn Held>>>;
     /// How much room there is.

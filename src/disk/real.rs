@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, FileType, Mode as Bits, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{Access, AtFlags, FileType, Mode as Bits, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::lacking;
 use super::rounds::Rounds;
-use super::{Disk, DiskFile, Entry, Error, Handle, Held, Kind, Meta, Mode, Place, Result};
-use super::{Room, Target};
+use super::{Disk, DiskFile, Entry, Error, FileSystem, Handle, Held, Kind, Meta, Mode, Owner};
+use super::{IfThere, Place, Result, Room, Target};
 
 /// Who syncs what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,10 @@ pub struct Real {
     grouping: Grouping,
     /// What [`Disk::elapsed`] is measured from.
     opened: Instant,
+    /// `syncfs` does what it says here: FUSE answers it and passes nothing on.
+    has_syncfs: bool,
+    /// Whose everything is that is made here, where that is somebody else than who makes it.
+    owner: Option<Owner>,
     rounds: Rounds,
     syncing: AtomicUsize,
     /// A `syncfs` failed: see [`Real::sync_group`].
@@ -56,18 +61,30 @@ pub struct Real {
 
 impl Real {
     /// The directory at this path, which must exist. The path itself may lead through symlinks:
-    /// it is the operator's.
+    /// it is the operator's. Where `syncfs` does nothing, the grouping is [`Grouping::Off`] whatever is asked.
+    ///
+    /// What is made in it belongs to the owner of the directory, also where root makes it.
     pub fn new(root: &Path, grouping: Grouping) -> io::Result<Self> {
         let path = root.canonicalize()?;
         let root = File::open(root)?;
-        if !root.metadata()?.is_dir() {
+        let meta = root.metadata()?;
+        if !meta.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
+        let has_syncfs = !FileSystem::of_directory(&root)?.is_fuse();
+        let theirs = Owner {
+            user: meta.uid(),
+            group: meta.gid(),
+        };
+        // Only root can give away what it makes.
+        let gives = rustix::process::geteuid().is_root() && theirs.user != 0;
         Ok(Self {
             root: root.into(),
             path,
-            grouping,
+            grouping: if has_syncfs { grouping } else { Grouping::Off },
             opened: Instant::now(),
+            has_syncfs,
+            owner: gives.then_some(theirs),
             rounds: Rounds::default(),
             syncing: AtomicUsize::new(0),
             lost: AtomicBool::new(false),
@@ -75,6 +92,11 @@ impl Real {
             #[cfg(feature = "mistakes")]
             skipped: super::Skipped::of_environment(),
         })
+    }
+
+    /// Who syncs what here.
+    pub fn grouping(&self) -> Grouping {
+        self.grouping
     }
 
     fn resolve(&self, path: &str, flags: OFlags, mode: Bits) -> io::Result<OwnedFd> {
@@ -162,6 +184,8 @@ impl Real {
             path: self.path.join(place.as_str()),
             grouping: self.grouping,
             opened: self.opened,
+            has_syncfs: self.has_syncfs,
+            owner: self.owner,
             rounds: Rounds::default(),
             syncing: AtomicUsize::new(0),
             lost: AtomicBool::new(false),
@@ -193,7 +217,16 @@ impl Real {
             // NONBLOCK, or a planted FIFO would hold the thread; it means nothing to a file.
             let file = File::from(self.resolve(place.as_str(), flags | OFlags::NONBLOCK, mode)?);
             let mut opened = None;
-            if !flags.contains(OFlags::CREATE) {
+            if flags.contains(OFlags::CREATE) {
+                if let Some(owner) = self.owner
+                    && let Err(refused) = give(&file, owner)
+                {
+                    // Rather nothing than what its owner cannot use.
+                    let (parent, name) = place.split();
+                    rustix::fs::unlinkat(self.directory(&parent)?, name, AtFlags::empty())?;
+                    return Err(refused);
+                }
+            } else {
                 let meta = from_std(&file.metadata()?);
                 if meta.kind != Kind::File {
                     return Err(io::Error::new(
@@ -265,6 +298,17 @@ impl AsFd for Real {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
+}
+
+/// Gives a file or directory away. Where the file system says whose everything is, that is who it says.
+fn give(file: &File, owner: Owner) -> io::Result<()> {
+    std::os::unix::fs::fchown(file, Some(owner.user), Some(owner.group)).or_else(|refused| {
+        let meta = file.metadata()?;
+        match (meta.uid(), meta.gid()) == (owner.user, owner.group) {
+            true => Ok(()),
+            false => Err(refused),
+        }
+    })
 }
 
 fn error(verb: &'static str, place: &Place, source: io::Error) -> Error {
@@ -366,6 +410,10 @@ fn from_std(meta: &std::fs::Metadata) -> Meta {
         modified: since_epoch(meta.mtime(), meta.mtime_nsec()),
         changed: since_epoch(meta.ctime(), meta.ctime_nsec()),
         mode: meta.mode() & 0o7777,
+        owner: Owner {
+            user: meta.uid(),
+            group: meta.gid(),
+        },
     }
 }
 
@@ -449,9 +497,11 @@ impl Disk for Real {
                     FileType::RegularFile => Kind::File,
                     FileType::Directory => Kind::Directory,
                     // Some file systems do not say in the listing.
-                    FileType::Unknown => self
-                        .meta(&directory.join(&name))
-                        .map_or(Kind::Other, |meta| meta.kind),
+                    FileType::Unknown => match self.meta(&directory.join(&name)).if_there() {
+                        Ok(Some(meta)) => meta.kind,
+                        Ok(None) => continue,
+                        Err(error) => return Err(error.source),
+                    },
                     _ => Kind::Other,
                 };
                 if !each(Entry { name, kind }) {
@@ -464,12 +514,20 @@ impl Disk for Real {
     }
 
     fn make_directory(&self, place: &Place) -> Result<()> {
-        self.at("make", place, |directory, name| {
-            Ok(rustix::fs::mkdirat(
-                directory,
-                name,
-                Bits::from_raw_mode(0o700),
-            )?)
+        self.at("make", place, |parent, name| {
+            rustix::fs::mkdirat(&parent, name, Bits::from_raw_mode(0o700))?;
+            let Some(owner) = self.owner else {
+                return Ok(());
+            };
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let given = self
+                .resolve(place.as_str(), flags, Bits::empty())
+                .and_then(|made| give(&made.into(), owner));
+            given.or_else(|refused| {
+                // Rather nothing than what its owner cannot use.
+                rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)?;
+                Err(refused)
+            })
         })
     }
 
@@ -482,10 +540,9 @@ impl Disk for Real {
     fn rename_new(&self, from: &Place, to: &Place) -> Result<()> {
         self.at_two("rename", from, to, |source, old, target, new| {
             match rustix::fs::renameat_with(source, old, target, new, RenameFlags::NOREPLACE) {
-                // A file system that cannot: a file's second name, then not the first one.
-                Err(Errno::INVAL | Errno::NOSYS) => {
-                    rustix::fs::linkat(source, old, target, new, AtFlags::empty())?;
-                    rustix::fs::unlinkat(source, old, AtFlags::empty())
+                // A file system that has no such rename.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                    lacking::rename_new(source, old, target, new)
                 }
                 other => other,
             }
@@ -534,6 +591,13 @@ impl Disk for Real {
     }
 
     fn sync_everything(&self) -> Result<()> {
+        self.sync_below(&Place::new(""))
+    }
+
+    fn sync_below(&self, directory: &Place) -> Result<()> {
+        if !self.has_syncfs {
+            return lacking::sync_walking(self, directory);
+        }
         #[cfg(feature = "mistakes")]
         if self.skipped == Some(super::Skipped::SyncErrorIgnored) {
             let _ = rustix::fs::syncfs(&self.root);
@@ -545,6 +609,31 @@ impl Disk for Real {
         self.rounds
             .join(|| self.note_loss(rustix::fs::syncfs(&self.root).map_err(Into::into)))
             .map_err(|source| error("sync", &Place::new(""), source))
+    }
+
+    fn check_changes(&self, directory: &Place) -> Result<()> {
+        self.at("write to", directory, |parent, name| {
+            let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+            Ok(rustix::fs::accessat(parent, name, all, AtFlags::EACCESS)?)
+        })
+    }
+
+    fn give(&self, place: &Place, owner: Owner) -> Result<()> {
+        // Neither read nor followed, whatever it is.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        self.resolve(place.as_str(), flags, Bits::empty())
+            .and_then(|found| {
+                let user = Some(rustix::fs::Uid::from_raw(owner.user));
+                let group = Some(rustix::fs::Gid::from_raw(owner.group));
+                Ok(rustix::fs::chownat(
+                    found,
+                    "",
+                    user,
+                    group,
+                    AtFlags::EMPTY_PATH,
+                )?)
+            })
+            .map_err(|source| error("give away", place, source))
     }
 
     fn try_lock(&self, place: &Place, mode: Mode) -> Result<Option<Box<dyn Held>>> {

@@ -270,10 +270,11 @@ impl From<store::Error> for Problem {
             }
             store::Error::Damaged { .. } | store::Error::LogIsWrong => {
                 log::error!("{error}");
-                Problem::new(
-                    Code::Damaged,
-                    "a file of the store is damaged; the server's log says which",
-                )
+                damaged()
+            }
+            store::Error::Disk(disk) if disk.is_out_of_shape() => {
+                log::error!("{error}");
+                damaged()
             }
             store::Error::ReadOnly => {
                 log::error!("{error}");
@@ -288,6 +289,11 @@ impl From<store::Error> for Problem {
             }
         }
     }
+}
+
+fn damaged() -> Problem {
+    let detail = "a file of the store is damaged; the server's log says which";
+    Problem::new(Code::Damaged, detail)
 }
 
 /// A disk that is full, or as full as the operator lets it be; in that case with the numbers.

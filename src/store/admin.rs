@@ -1,7 +1,5 @@
 //! What the operator does to whole users, and to the data directory as a whole.
 
-use std::time::SystemTime;
-
 use super::layout::{self, Folder};
 use super::lock::UserLock;
 use super::mistake::{Mistake, Mistakes};
@@ -9,7 +7,7 @@ use super::quota::Tallies;
 use super::user::{Users, taken_is_fine};
 use super::vouch::Files;
 use super::{Error, Options, Result, Store};
-use crate::disk::{Disk, Kind, Mode, Place, Target};
+use crate::disk::{Disk, IfThere, Kind, Place, Target};
 use crate::model::{UserId, limits};
 use std::sync::Arc;
 
@@ -112,10 +110,8 @@ impl Store {
             found = true;
             false
         });
-        match listed {
-            Err(absent) if absent.is_absent() => Ok(false),
-            other => Ok(other.map(|()| found)?),
-        }
+        listed.if_there()?;
+        Ok(found)
     }
 
     fn make_top(&self) -> Result<()> {
@@ -135,22 +131,6 @@ impl Store {
             other => other?,
         }
         Ok(self.disk.sync(&[Target::Directory(layout::top())])?)
-    }
-
-    /// Tries what the store needs of the directory: write, sync, link, lock.
-    pub fn probe(&self) -> Result<()> {
-        let (one, two) = (self.disk.random(), self.disk.random());
-        let (one, two) = (layout::probe(one), layout::probe(two));
-        let file = self.disk.create(&one)?;
-        let tried = file
-            .append(b"probe\n")
-            .and_then(|()| self.disk.sync(&[Target::File(file)]))
-            .and_then(|()| self.disk.link(&one, &two))
-            .and_then(|()| self.disk.remove_file(&two))
-            .and_then(|()| self.disk.try_lock(&one, Mode::Exclusive).map(drop))
-            .and_then(|()| self.disk.sync(&[Target::Directory(layout::tmp())]));
-        let removed = self.disk.remove_file(&one);
-        Ok(tried.and(removed)?)
     }
 
     /// Writes a file to the data directory, durably, and takes it away again.
@@ -200,16 +180,16 @@ impl Store {
     /// Takes away what crashes left at the top: deleted users, and folders that were being made more
     /// than a day ago.
     pub fn clear_top(&self) -> Result<()> {
-        for place in self.left_at_top()? {
-            if let Err(error) = self.sweep_top(&place) {
+        for left in self.left_at_top()? {
+            if let Err(error) = left.and_then(|place| self.sweep_top(&place)) {
                 log::warn!("a leftover stays: {error}");
             }
         }
         Ok(())
     }
 
-    /// What [`Store::clear_top`] would take away.
-    pub fn left_at_top(&self) -> Result<Vec<Place>> {
+    /// What [`Store::clear_top`] would take away; an error for each of which that cannot be seen.
+    pub fn left_at_top(&self) -> Result<Vec<Result<Place>>> {
         let mut places = Vec::new();
         for directory in [layout::trash(), layout::tmp()] {
             let mut names = Vec::new();
@@ -217,42 +197,50 @@ impl Store {
                 names.push(entry.name);
                 true
             });
-            match listed {
-                Err(absent) if absent.is_absent() => continue,
-                other => other?,
-            }
+            listed.if_there()?;
             names.sort_unstable();
-            let left = names.iter().map(|name| directory.join(name));
             let is_trash = directory == layout::trash();
-            places.extend(left.filter(|place| is_trash || self.is_left_behind(place)));
+            for place in names.iter().map(|name| directory.join(name)) {
+                let left = is_trash.then_some(Ok(true));
+                match left.unwrap_or_else(|| self.is_left_behind(&place)) {
+                    Ok(true) => places.push(Ok(place)),
+                    Ok(false) => {}
+                    Err(error) => places.push(Err(error)),
+                }
+            }
         }
         Ok(places)
     }
 
     /// Takes away one of them, and all below it.
     pub fn sweep_top(&self, place: &Place) -> Result<()> {
-        match self.disk.meta(place) {
-            Ok(meta) if meta.kind == Kind::Directory => self.remove_tree(place),
-            Ok(_) => Ok(self.disk.remove_file(place)?),
-            Err(absent) if absent.is_absent() => Ok(()),
-            Err(other) => Err(other.into()),
+        match self.disk.meta(place).if_there()? {
+            Some(meta) if meta.kind == Kind::Directory => self.remove_tree(place),
+            Some(_) => {
+                self.disk.remove_file(place).if_there()?;
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 
     /// Whether a temporary thing is so old that whoever made it is gone; of a folder, when the last name
-    /// came into it or into a directory in it.
-    pub(crate) fn is_left_behind(&self, place: &Place) -> bool {
-        let age = |modified: SystemTime| self.disk.now().duration_since(modified).ok();
-        match self.disk.meta(place) {
-            Ok(meta) if age(meta.modified).is_none_or(|age| age <= limits::TEMPORARY) => false,
-            Ok(meta) if meta.kind == Kind::Directory => {
-                let inner = self.names(place, Kind::Directory);
-                inner.is_ok_and(|names| {
-                    (names.iter()).all(|name| self.is_left_behind(&place.join(name)))
-                })
-            }
-            Ok(_) => true,
-            Err(_) => false,
+    /// came into it or into a directory in it. What is not there is not left behind.
+    pub(crate) fn is_left_behind(&self, place: &Place) -> Result<bool> {
+        let Some(meta) = self.disk.meta(place).if_there()? else {
+            return Ok(false);
+        };
+        let age = self.disk.now().duration_since(meta.modified);
+        if age.map_or(true, |age| age <= limits::TEMPORARY) {
+            return Ok(false);
         }
+        if meta.kind == Kind::Directory {
+            for name in self.names(place, Kind::Directory)? {
+                if !self.is_left_behind(&place.join(&name))? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 }

@@ -12,7 +12,7 @@ use super::mistake::Mistake;
 use super::user::{UserState, damaged};
 use super::vouch::Name;
 use super::{Content, Error, PutChunk, Result, Store};
-use crate::disk::{Kind, Meta, Mode, Place, Target};
+use crate::disk::{IfThere, Kind, Meta, Mode, Place, Target};
 use crate::model::{ChunkDigest, ChunkId, UserId};
 
 /// The areas in the order in which a chunk is looked for: an advance links it into the committed
@@ -137,16 +137,13 @@ impl Store {
             },
         };
         for area in LOOKS {
-            match self.disk.open(&folder.chunk(area, &digest)) {
-                Ok(handle) => {
-                    let bytes = handle.opened()?.bytes;
-                    if self.mistakes.made(Mistake::LeakedDescriptor) {
-                        std::mem::forget(handle.clone());
-                    }
-                    return Ok(Some(Content { handle, bytes }));
+            let opened = self.disk.open(&folder.chunk(area, &digest));
+            if let Some(handle) = opened.if_there()? {
+                let bytes = handle.opened()?.bytes;
+                if self.mistakes.made(Mistake::LeakedDescriptor) {
+                    std::mem::forget(handle.clone());
                 }
-                Err(absent) if absent.is_absent() => {}
-                Err(other) => return Err(other.into()),
+                return Ok(Some(Content { handle, bytes }));
             }
         }
         self.unless_denied(&folder)
@@ -170,11 +167,9 @@ impl Store {
     }
 
     fn look(&self, place: &Place) -> Result<Option<Meta>> {
-        match self.disk.meta(place) {
-            Ok(meta) if meta.kind == Kind::File => Ok(Some(meta)),
-            Ok(_) => Err(damaged(place, "not a regular file")),
-            Err(absent) if absent.is_absent() => Ok(None),
-            Err(other) => Err(other.into()),
+        match self.disk.meta(place).if_there()? {
+            Some(meta) if meta.kind != Kind::File => Err(damaged(place, "not a regular file")),
+            found => Ok(found),
         }
     }
 
@@ -203,10 +198,8 @@ impl Store {
 
     /// Reads which chunk an alias's file stands for; `None` where there is no file.
     pub(crate) fn read_alias(&self, place: &Place) -> Result<Option<(Meta, ChunkDigest)>> {
-        let file = match self.disk.open(place) {
-            Ok(file) => file,
-            Err(absent) if absent.is_absent() => return Ok(None),
-            Err(other) => return Err(other.into()),
+        let Some(file) = self.disk.open(place).if_there()? else {
+            return Ok(None);
         };
         let mut buffer = [0; 66];
         let read = file.read_at(0, &mut buffer)?;
@@ -270,7 +263,7 @@ impl Store {
         self.check_takes(&lock)?;
         let digest = sealed.digest;
         let mut work = Work::default();
-        let lost = self.disk.meta(&lock.folder.dir(Dir::LostChunks)).is_ok();
+        let lost = self.has_lost(&lock.folder)?;
         match id {
             ChunkId::Digest(named) => {
                 match self.name_chunk(&lock, sealed, *named, lost, &mut work)? {
@@ -304,10 +297,12 @@ impl Store {
 
     /// "It stands for other bytes" is a promise too: the name is synced before.
     fn refuse_alias(&self, lock: &UserLock, alias: &Uuid) -> Result<PutChunk> {
-        let dirs = [Area::Committed, Area::Incoming].map(|area| Dir::of_alias(area, alias));
-        let there = dirs
-            .into_iter()
-            .filter(|dir| self.disk.meta(&lock.folder.dir(*dir)).is_ok());
+        let mut there = Vec::new();
+        for area in [Area::Committed, Area::Incoming] {
+            let dir = Dir::of_alias(area, alias);
+            let found = self.disk.meta(&lock.folder.dir(dir)).if_there()?;
+            there.extend(found.map(|_| dir));
+        }
         self.sync_dirs(&lock.state, &lock.folder, there, Vec::new())?;
         Ok(PutChunk::ChunkExists)
     }
@@ -349,9 +344,7 @@ impl Store {
         if let Some(meta) = self.look(&place(Area::Committed))? {
             return refresh(Area::Committed, meta, work);
         }
-        // A committed chunk that fsck took out of the way goes straight back to where it belongs.
-        let was_lost = lost && self.disk.meta(&lock.folder.lost_chunk(&digest)).is_ok();
-        let area = match was_lost {
+        let area = match lost && self.was_lost(&lock.folder, &digest)? {
             true => Area::Committed,
             false => Area::Incoming,
         };

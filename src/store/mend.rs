@@ -13,8 +13,8 @@ use super::quota::Tallies;
 use super::user::{Users, taken_is_fine};
 use super::vouch::Files;
 use super::{Error, Options, Result, Store};
-use crate::disk::{self, Disk, Mode, Place, Target};
-use crate::model::{ChunkDigest, TransactionId};
+use crate::disk::{self, Disk, IfThere, Mode, Place, Target};
+use crate::model::TransactionId;
 
 impl Store {
     /// The directory as it stands: nothing in it is checked, made or synced.
@@ -63,16 +63,13 @@ impl Store {
 
     /// What `FORMAT` says, as far as 64 bytes go; `None` where there is no such file.
     pub(crate) fn read_format(&self) -> Result<Option<Vec<u8>>> {
-        match self.disk.open(&layout::format()) {
-            Ok(file) => {
-                let mut buffer = vec![0; 64];
-                let read = file.read_at(0, &mut buffer)?;
-                buffer.truncate(read);
-                Ok(Some(buffer))
-            }
-            Err(absent) if absent.is_absent() => Ok(None),
-            Err(other) => Err(other.into()),
-        }
+        let Some(file) = self.disk.open(&layout::format()).if_there()? else {
+            return Ok(None);
+        };
+        let mut buffer = vec![0; 64];
+        let read = file.read_at(0, &mut buffer)?;
+        buffer.truncate(read);
+        Ok(Some(buffer))
     }
 
     /// Takes a damaged or stray file out of the way, into `lost+found`; says where it is now.
@@ -112,18 +109,6 @@ impl Store {
         self.sync_dirs(&lock.state, folder, [lost], Vec::new())?;
         self.unlink(lock, &from, thing.dir(area))?;
         Ok(to)
-    }
-
-    /// Marks a committed chunk as missing, so that an upload of it goes straight into its place.
-    pub(crate) fn mark_missing(&self, lock: &UserLock, digest: &ChunkDigest) -> Result<Place> {
-        self.check_exclusive(lock);
-        let place = lock.folder.lost_chunk(digest);
-        self.in_dir(&lock.state, &lock.folder, Dir::LostChunks, || {
-            self.disk.create(&place).map(drop).or_else(taken_is_fine)
-        })?;
-        let mark = Target::File(self.disk.open(&place)?);
-        self.sync_dirs(&lock.state, &lock.folder, [Dir::LostChunks], vec![mark])?;
-        Ok(place)
     }
 
     /// Gives a chunk or alias that the chain names, and that stands in `incoming/` only, its place.
@@ -173,10 +158,9 @@ impl Store {
     ) -> Result<Option<Place>> {
         self.check_exclusive(lock);
         let (here, twin) = (lock.folder.transaction(id), lock.folder.pending(id));
-        let same = match self.disk.meta(&twin) {
-            Ok(meta) => meta.inode == self.disk.meta(&here)?.inode,
-            Err(absent) if absent.is_absent() => false,
-            Err(other) => return Err(other.into()),
+        let same = match self.disk.meta(&twin).if_there()? {
+            Some(meta) => meta.inode == self.disk.meta(&here)?.inode,
+            None => false,
         };
         if !same {
             let thing = Thing::Transaction(id);
@@ -196,13 +180,10 @@ impl Store {
     }
 
     fn unlink(&self, lock: &UserLock, place: &Place, dir: Dir) -> Result<()> {
-        match self.disk.remove_file(place) {
-            Err(absent) if absent.is_absent() => {}
-            other => other?,
-        }
         if dir == Dir::Pending {
-            lock.state.known().pending_count = None;
+            self.note_taken(lock)?;
         }
+        self.disk.remove_file(place).if_there()?;
         self.sync_dirs(&lock.state, &lock.folder, [dir], Vec::new())
     }
 
@@ -215,13 +196,28 @@ impl Store {
     }
 
     /// The user's lock, shared, if the folder has the files for it and they can be had: nothing is
-    /// made for it, so that a copy on a read-only disk can be looked at too.
-    pub(crate) fn lock_if_there(&self, user: &crate::model::UserId) -> Option<UserLock> {
+    /// made for it, so that a copy can be looked at too that is on a read-only disk or somebody else's.
+    ///
+    /// # Errors
+    /// Those of a disk that fails. Without the lock, what an advance under way looks like is not told from
+    /// what one left; nothing else depends on it.
+    pub(crate) fn lock_if_there(&self, user: &crate::model::UserId) -> Result<Option<UserLock>> {
         let folder = Folder::of(user);
-        let there = |place: &Place| -> disk::Result<()> { self.disk.meta(place).map(drop) };
-        there(&folder.gate())
-            .and_then(|()| there(&folder.lock()))
-            .ok()?;
-        self.lock_blocking(user, Mode::Shared).ok().flatten()
+        for place in [folder.gate(), folder.lock()] {
+            if self.meta_if_there(&place)?.is_none() {
+                return Ok(None);
+            }
+        }
+        match self.lock_blocking(user, Mode::Shared) {
+            Err(Error::Busy) => Ok(None),
+            Err(Error::Disk(error)) if may_not_write(&error) => Ok(None),
+            other => other,
+        }
     }
+}
+
+/// To take a lock, a file is opened for writing.
+fn may_not_write(error: &disk::Error) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
 }

@@ -1,7 +1,7 @@
 //! Which chunks are not there: what a client asks before it sends them.
 
 use super::chunks::Resolved;
-use super::layout::{Area, Folder};
+use super::layout::{Area, Dir, Folder};
 use super::lock::UserLock;
 use super::{Result, Store};
 use crate::disk::{Meta, Mode, Place, Target};
@@ -44,7 +44,7 @@ impl Store {
         dirs.dedup();
         let (user, state, folder) = lock.release();
         if touched.many {
-            self.disk.sync_everything()?;
+            self.sync_below(&folder.dir(Dir::Incoming))?;
         }
         if !dirs.is_empty() || !touched.files.is_empty() {
             self.sync_dirs(&state, &folder, dirs, touched.files)?;

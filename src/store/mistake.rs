@@ -36,12 +36,18 @@ pub enum Mistake {
     LeakedDescriptor,
     /// A bundle that continues HEAD is committed without a look at what is pending.
     StraightOverPending,
+    /// A mark in `lost+found` that cannot be looked at is taken for none.
+    UnseenIsAbsent,
+    /// A repair takes pending transactions away, and leaves it to others to find out.
+    UntoldRepair,
+    /// Garbage collection takes what a mark says was lost from the committed area.
+    SweptThoughLost,
 }
 
 #[cfg(feature = "mistakes")]
 impl Mistake {
     /// Each of them once.
-    pub const ALL: [Mistake; 16] = [
+    pub const ALL: [Mistake; 19] = [
         Mistake::NoVouch,
         Mistake::Replace,
         Mistake::AnswerBeforeSync,
@@ -58,6 +64,9 @@ impl Mistake {
         Mistake::NoRepairLook,
         Mistake::LeakedDescriptor,
         Mistake::StraightOverPending,
+        Mistake::UnseenIsAbsent,
+        Mistake::UntoldRepair,
+        Mistake::SweptThoughLost,
     ];
 }
 

@@ -3,14 +3,16 @@
 //!
 //! It takes no room, since the byte is a hole. A sweep changes it under the exclusive lock, before it
 //! removes anything, and whoever knows of pending transactions forgets them when it has changed: an id
-//! that went may have come again with other content.
+//! that went may have come again with other content. A repair that takes some away moves it a little.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::layout::Folder;
 use super::lock::UserLock;
+use super::mistake::Mistake;
 use super::sweep::exclusive;
 use super::{Result, Store};
+use crate::disk::IfThere;
 use crate::model::UserId;
 
 /// The time of `gate`, which gc changes before it sweeps pending transactions.
@@ -29,13 +31,27 @@ impl Store {
         Ok(stamp)
     }
 
+    /// Something else than gc takes pending transactions away now: whoever knows of them forgets it. Needs
+    /// the exclusive lock, before anything is removed. When gc last ran stays known, to a nanosecond.
+    pub(super) fn note_taken(&self, lock: &UserLock) -> Result<()> {
+        exclusive(lock);
+        lock.state.known().pending.clear();
+        lock.state.known().pending_count = None;
+        if self.mistakes.made(Mistake::UntoldRepair) {
+            return Ok(());
+        }
+        // It is there: the lock was got through it.
+        let file = self.disk.open_to_write(&lock.folder.gate())?;
+        let next = file.meta()?.modified + Duration::from_nanos(1);
+        Ok(file.touch(next)?)
+    }
+
     /// Remembers that gc ran on this user just now: `gate` is one byte long and has that time.
     /// Takes no room: the byte is a hole.
     pub fn remember_gc(&self, user: &UserId) -> Result<()> {
         let place = Folder::of(user).gate();
-        let file = match self.disk.open_to_write(&place) {
-            Err(absent) if absent.is_absent() => return Ok(()),
-            other => other?,
+        let Some(file) = self.disk.open_to_write(&place).if_there()? else {
+            return Ok(());
         };
         if file.meta()?.bytes == 0 {
             file.set_len(1)?;

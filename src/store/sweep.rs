@@ -14,7 +14,7 @@ use super::lock::UserLock;
 use super::mistake::Mistake;
 use super::usage::bytes_below;
 use super::{Result, Store};
-use crate::disk::{self, Kind, Meta, Mode, Place};
+use crate::disk::{IfThere, Kind, Meta, Mode, Place};
 use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId};
 use crate::rules::garbage::{Ground, Pending};
 
@@ -52,6 +52,8 @@ pub struct IncomingFile {
     pub time: SystemTime,
     /// The very same file has its committed name too: an advance did not get to drop this one.
     pub leftover: bool,
+    /// The chain names it, as a mark in `lost+found` says, and the committed one is lost: this is the only one.
+    pub was_lost: bool,
 }
 
 /// What a pending transaction needs: its parent, and the chunks that it names, those that its
@@ -70,6 +72,8 @@ pub enum Swept {
     NotThere,
     /// It was put again, or asked about, since it was seen.
     Fresher,
+    /// The chain names it, as a mark in `lost+found` says: gc does not touch the last one there is.
+    Needed,
 }
 
 impl Store {
@@ -182,6 +186,7 @@ impl Store {
         each: &mut dyn FnMut(IncomingFile) -> Result<()>,
     ) -> Result<()> {
         let folder = Folder::of(user);
+        let any_lost = self.has_lost(&folder)?;
         for fan in self.names(&folder.dir(Dir::Shelf(shelf)), Kind::Directory)? {
             // Through the layout, so that only what it would find under the name is looked at.
             let Some(byte) = layout::parse_fan(&fan) else {
@@ -199,6 +204,7 @@ impl Store {
                     bytes: meta.bytes,
                     time: meta.modified,
                     leftover: self.is_leftover(&folder, &id, &meta)?,
+                    was_lost: any_lost && self.is_last(&folder, &id)?,
                 })?;
             }
         }
@@ -213,7 +219,7 @@ impl Store {
         for kind in [Kind::File, Kind::Directory] {
             for name in self.names(&dir, kind)? {
                 let place = dir.join(&name);
-                if self.is_left_behind(&place) {
+                if self.is_left_behind(&place)? {
                     let bytes = match kind {
                         Kind::Directory => bytes_below(&*self.disk, &place)?,
                         _ => self.meta_if_there(&place)?.map_or(0, |meta| meta.bytes),
@@ -229,7 +235,7 @@ impl Store {
     /// Removes a temporary file, or a folder, that was left behind.
     pub fn sweep_temporary(&self, user: &UserId, item: &Item) -> Result<Swept> {
         let place = self.place_of(user, item);
-        if !self.is_left_behind(&place) {
+        if !self.is_left_behind(&place)? {
             return Ok(Swept::Fresher);
         }
         match self.meta_if_there(&place)? {
@@ -331,12 +337,25 @@ impl Store {
             Some(meta) if !is_old(meta.modified) && !self.mistakes.made(Mistake::NoSecondLook) => {
                 Ok(Swept::Fresher)
             }
+            Some(_) if self.has_lost(&lock.folder)? && self.is_last(&lock.folder, id)? => {
+                Ok(Swept::Needed)
+            }
             Some(meta) => {
                 let swept = self.sweep(&place)?;
                 self.note_removed(lock, swept, &meta);
                 Ok(swept)
             }
         }
+    }
+
+    /// Whether a mark says that the chain names this chunk, and the committed one is not there.
+    fn is_last(&self, folder: &Folder, id: &ChunkId) -> Result<bool> {
+        let ChunkId::Digest(digest) = id else {
+            return Ok(false);
+        };
+        Ok(!self.mistakes.made(Mistake::SweptThoughLost)
+            && self.was_lost(folder, digest)?
+            && (self.meta_if_there(&folder.chunk(Area::Committed, digest))?).is_none())
     }
 
     fn note_removed(&self, lock: &UserLock, swept: Swept, meta: &Meta) {
@@ -383,34 +402,27 @@ impl Store {
     }
 
     fn sweep(&self, place: &Place) -> Result<Swept> {
-        match self.disk.remove_file(place) {
-            Ok(()) => Ok(Swept::Gone),
-            Err(absent) if absent.is_absent() => Ok(Swept::NotThere),
-            Err(other) => Err(other.into()),
-        }
+        Ok(match self.disk.remove_file(place).if_there()? {
+            Some(()) => Swept::Gone,
+            None => Swept::NotThere,
+        })
     }
 
     pub(super) fn meta_if_there(&self, place: &Place) -> Result<Option<Meta>> {
-        match self.disk.meta(place) {
-            Ok(meta) => Ok(Some(meta)),
-            Err(absent) if absent.is_absent() => Ok(None),
-            Err(other) => Err(other.into()),
-        }
+        Ok(self.disk.meta(place).if_there()?)
     }
 
     /// The names of this kind in a directory; none where there is no directory.
     pub(super) fn names(&self, directory: &Place, kind: Kind) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        let listed: disk::Result<()> = self.disk.list(directory, &mut |entry| {
+        let listed = self.disk.list(directory, &mut |entry| {
             if entry.kind == kind {
                 names.push(entry.name);
             }
             true
         });
-        match listed {
-            Err(absent) if absent.is_absent() => Ok(Vec::new()),
-            other => Ok(other.map(|()| names)?),
-        }
+        listed.if_there()?;
+        Ok(names)
     }
 }
 

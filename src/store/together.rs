@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::chunks::{Sealed, Staged, Work};
-use super::layout::{Area, Dir};
+use super::layout::Area;
 use super::lock::UserLock;
 use super::mistake::Mistake;
 use super::user::{NewDirs, UserState};
@@ -170,7 +170,15 @@ impl<T> Together<T> {
         let mut work = Work::default();
         let mut owners = Vec::with_capacity(all.len());
         // A repair takes the exclusive lock, so this holds for as long as the shared one is held.
-        let lost = store.disk.meta(&lock.folder.dir(Dir::LostChunks)).is_ok();
+        let lost = match store.has_lost(&lock.folder) {
+            Ok(lost) => lost,
+            Err(error) => {
+                for (_, owner) in all {
+                    tell(owner, Err(error.again()));
+                }
+                return;
+            }
+        };
         for (one, owner) in all {
             match store.name_chunk(&lock, one.sealed, one.id, lost, &mut work) {
                 Ok(PutChunk::Stored) if !early => owners.push(owner),

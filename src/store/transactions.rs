@@ -277,9 +277,13 @@ impl Store {
         let pending = match self.log_was_mended(outcome, &folder)? {
             Where::OnChain(_) => {
                 let there = self.read_transaction(&folder.transaction(proposal.id), proposal.id)?;
-                return Ok(match there {
-                    Some(there) if proposal.is(&there) => PutTransaction::Accepted,
-                    _ => PutTransaction::TransactionExists,
+                if !there.is_some_and(|there| proposal.is(&there)) {
+                    return Ok(PutTransaction::TransactionExists);
+                }
+                let missing = self.keep_named(&lock, &proposal.chunks)?;
+                return Ok(match missing.is_empty() {
+                    true => PutTransaction::Accepted,
+                    false => PutTransaction::MissingChunks(missing),
                 });
             }
             Where::Pending(_) => true,

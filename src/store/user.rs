@@ -13,7 +13,7 @@ use super::mistake::Mistake;
 use super::stamp::SweepStamp;
 use super::vouch::Directories;
 use super::{Error, Result, Store};
-use crate::disk::{self, Disk, Kind, Place, Target};
+use crate::disk::{self, Disk, IfThere, Kind, Place, Target};
 use crate::model::{TransactionId, UserId, limits};
 
 /// What this process knows of a user. Nothing in it is held locked while the disk is asked.
@@ -243,6 +243,12 @@ impl Store {
         }
         state.dirs_synced(new);
         Ok(())
+    }
+
+    /// Makes what is below a directory of the user's folder durable.
+    pub(super) fn sync_below(&self, directory: &Place) -> Result<()> {
+        let synced = self.disk.sync_below(directory).if_there()?;
+        synced.ok_or(Error::UserGone)
     }
 
     /// The first half of [`Store::sync_dirs`]: adds what is to be synced to the targets. What it gives

@@ -280,7 +280,7 @@ fn an_early_sync_of_a_long_bundle_fails() {
     let client = Client::new(&sim, None);
     client.disk.set_fault(Fault::NextSync(Errno::IO));
     let pushed = client.store.push_bundle(&user(), &mut &tar[..]);
-    assert_eq!(sim.refused(), ["sync"]);
+    assert_eq!(sim.refused(), ["sync below"]);
     assert!(pushed.is_err(), "{:?}", pushed.map(|(outcome, _)| outcome));
     assert_eq!(client.store.head(&user()).unwrap().seq, 0);
     assert_eq!(temporaries(&sim.world()), []);

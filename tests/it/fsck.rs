@@ -13,7 +13,7 @@ use mentat_sync::disk::{
 use mentat_sync::upkeep::fsck::{self, Kind, Severity};
 
 use crate::kit::{Device, Server, binary, chunk, run_with_deadline, transaction_id};
-use crate::stock::{Stock, StopAtEnd, USER, check, check_disk, renames, transaction};
+use crate::stock::{Stock, StopAtEnd, USER, alias, check, check_disk, renames, transaction};
 
 #[test]
 fn a_sound_store_has_nothing_to_be_said_of_it() {
@@ -138,6 +138,10 @@ struct Refuses {
     disk: Real,
     name: String,
     errno: i32,
+    /// Looks at it, as well as opening it.
+    looks: bool,
+    /// But the next look is allowed.
+    spared: AtomicBool,
 }
 
 impl Refuses {
@@ -164,7 +168,11 @@ impl Disk for Refuses {
         self.disk.create(place)
     }
     fn meta(&self, place: &Place) -> disk::Result<Meta> {
-        self.disk.meta(place)
+        let spared = place.name() == self.name && self.spared.swap(false, Ordering::Relaxed);
+        match self.looks && !spared {
+            true => self.refuse(place, || self.disk.meta(place)),
+            false => self.disk.meta(place),
+        }
     }
     fn list(&self, directory: &Place, each: &mut dyn FnMut(Entry) -> bool) -> disk::Result<()> {
         self.disk.list(directory, each)
@@ -226,6 +234,8 @@ fn a_file_that_the_disk_cannot_read_is_damage_and_one_that_we_may_not_read_is_no
                 disk: Real::new(&stock.data(), Grouping::Auto).unwrap(),
                 name: name.to_owned(),
                 errno,
+                looks: false,
+                spared: AtomicBool::new(false),
             };
             let seen = check_disk(Arc::new(disk), &fsck::Options::default());
             assert!(seen.words().contains(&says.to_owned()), "{name}: {seen:#?}");
@@ -234,6 +244,73 @@ fn a_file_that_the_disk_cannot_read_is_damage_and_one_that_we_may_not_read_is_no
             assert_eq!(seen.summary.damage > 0, errno == EIO, "{name}: {seen:#?}");
         }
     }
+}
+
+/// The same where not even a look is allowed: nothing of it is missing, dead or left over, for all that is known.
+#[test]
+fn what_cannot_be_looked_at_is_said_to_be_that_and_nothing_else() {
+    const EIO: i32 = 5;
+    const EACCES: i32 = 13;
+    let stock = Stock::full(4);
+    let digest = |text: &str| crate::kit::digest(text.as_bytes());
+    let pending = |n: u32| format!("{}.json", transaction(n));
+    stock.pending(7, transaction(5), &[]);
+    let dark = [
+        digest("chunk 3"),
+        digest("by another name"),
+        digest("pending"),
+        digest("dead"),
+        alias(9).to_string(),
+        // On the chain; pending, with a child; its child; the user's folder.
+        pending(2),
+        pending(5),
+        pending(7),
+        USER.to_string(),
+        "lock".to_owned(),
+    ];
+    for name in dark {
+        for (errno, says) in [(EIO, "damage unreadable"), (EACCES, "unchecked unchecked")] {
+            for repair in [false, true] {
+                let disk = Refuses {
+                    disk: Real::new(&stock.data(), Grouping::Auto).unwrap(),
+                    name: name.clone(),
+                    errno,
+                    looks: true,
+                    spared: AtomicBool::new(false),
+                };
+                let options = fsck::Options {
+                    repair,
+                    ..fsck::Options::default()
+                };
+                let seen = check_disk(Arc::new(disk), &options);
+                assert_eq!(seen.words(), [says], "{name}: {seen:#?}");
+                let of_it = seen.findings.iter().all(|f| f.place.name() == name);
+                assert!(of_it, "{name}: {seen:#?}");
+                let mended = seen.mended.iter().filter(|mended| mended.outcome.is_ok());
+                assert_eq!(mended.count(), 0, "{name}: {seen:#?}");
+            }
+        }
+    }
+    assert_eq!(stock.check().words(), [""; 0]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_looked_at_any_more_has_not_gone_away() {
+    let stock = Stock::full(4);
+    fs::remove_file(stock.chunk_file("", "chunk 3")).unwrap();
+    let disk = Refuses {
+        disk: Real::new(&stock.data(), Grouping::Auto).unwrap(),
+        name: USER.to_string(),
+        errno: 5,
+        looks: true,
+        spared: AtomicBool::new(true),
+    };
+    let seen = check_disk(Arc::new(disk), &fsck::Options::default());
+    assert!(
+        seen.words().contains(&"damage chunk-missing".to_owned()),
+        "{seen:#?}"
+    );
+    assert_eq!(seen.summary.users, 1);
 }
 
 #[test]

@@ -101,6 +101,12 @@ mod fsck;
 mod damage;
 // A repair that is killed, or fails, or has its power cut, at each of its steps.
 mod repairs;
+// Only absent is absent: looks that fail, marks that cannot be seen, servers that remember what a repair took.
+mod absent;
+// Whose files are: root's tools beside a service's, and what is said of it.
+mod owners;
+// File systems that are not like the others: FUSE, without a rename that replaces nothing; networks; mounts inside.
+mod file_systems;
 // How much a user may have, and how full the disk may get.
 mod quotas;
 

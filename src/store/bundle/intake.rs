@@ -135,6 +135,8 @@ pub(super) struct Intake<'a> {
     pub staging: Staging<'a>,
     /// Which chunks the transactions name, for as long as the bundle may go straight (see `straight`).
     pub named: Option<HashSet<ChunkDigest>>,
+    /// Chunks and aliases that came with the push and that the chain names, though it has them no more.
+    pub lost: HashSet<ChunkId>,
     /// Chunks and aliases that came last.
     pub recent: Window,
     /// The numbers of the first [`Intake::numbered`] transactions that came, for those that do not say theirs.
@@ -197,6 +199,7 @@ impl Store {
             stamp: None,
             began_at,
             named: Some(HashSet::new()),
+            lost: HashSet::new(),
             recent: Window::default(),
             numbers: HashMap::new(),
             numbered: 0,
@@ -358,6 +361,7 @@ impl Intake<'_> {
             return Ok(bad(format!("{id} is not a transaction that can be"))?);
         }
         if self.is_committed(id, transaction.seq, &contents)? {
+            self.note_lost(&transaction.chunks)?;
             self.existing.transaction(contents.len() as u32);
             return Ok(());
         }
@@ -391,6 +395,25 @@ impl Intake<'_> {
                 _ => self.named = None,
             }
         }
+    }
+
+    /// Remembers which of those that a transaction of the chain names came just now and are not committed.
+    fn note_lost(&mut self, chunks: &[ChunkId]) -> Result<()> {
+        // With nothing staged, all that came is there.
+        if self.staging.chunks.is_empty() && self.staging.aliases.is_empty() {
+            return Ok(());
+        }
+        for chunk in chunks.iter().filter(|chunk| self.recent.has(chunk)) {
+            let thing = match chunk {
+                ChunkId::Digest(digest) => Thing::Chunk(*digest),
+                ChunkId::Alias(alias) => Thing::Alias(*alias),
+            };
+            let place = self.folder.thing(Area::Committed, &thing);
+            if self.store.meta_if_there(&place)?.is_none() {
+                self.lost.insert(*chunk);
+            }
+        }
+        Ok(())
     }
 
     /// Reads a transaction that is not spelt as the store spells it, but as `PUT` takes it.

@@ -195,6 +195,10 @@ impl Intake<'_> {
         if staged.on_chain {
             let there = self.folder.transaction(id);
             self.compare(index, &there, Dir::of_transaction(id))?;
+            // What it names and was lost may have come with this bundle.
+            let contents = self.contents(&self.staging.transactions[index])?;
+            let transaction = json::decode(&contents).ok_or(Error::UserGone)?;
+            store.keep_named(lock, &transaction.chunks)?;
             self.existing.transaction(bytes);
             return Ok(());
         }

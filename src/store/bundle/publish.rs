@@ -36,8 +36,7 @@ impl Intake<'_> {
             let lock = self.lock(Mode::Shared)?;
             let head = self.store.vouched_head(&self.state, &self.folder)?;
             let moved = head != Some(self.began_at);
-            let lost = self.folder.dir(Dir::LostChunks);
-            let lost = self.store.disk.meta(&lost).is_ok();
+            let lost = self.store.has_lost(&self.folder)?;
             for _ in 0..limits::PUBLISHED_AT_ONCE {
                 let Some(staged) = self.staging.chunks.pop() else {
                     break;
@@ -52,7 +51,19 @@ impl Intake<'_> {
         }
         self.sync()?;
         self.publish_aliases()?;
-        self.sync()
+        self.sync()?;
+        self.keep_lost()
+    }
+
+    /// Gives what the chain names and had lost its committed name again.
+    fn keep_lost(&mut self) -> Step<()> {
+        if self.lost.is_empty() {
+            return Ok(());
+        }
+        let lock = self.lock(Mode::Shared)?;
+        let lost: Vec<_> = std::mem::take(&mut self.lost).into_iter().collect();
+        self.store.keep_named(&lock, &lost)?;
+        Ok(())
     }
 
     /// Sorts by digest, so that names of one directory are made one after the other; one that came
@@ -74,7 +85,7 @@ impl Intake<'_> {
     pub(super) fn sync_contents(&mut self) -> Step<()> {
         self.staging.finish()?;
         if std::mem::take(&mut self.staging.unsynced) > 0 {
-            self.store.disk.sync_everything()?;
+            self.store.sync_below(&self.staging.dir(Dir::User))?;
         }
         Ok(())
     }
@@ -82,7 +93,7 @@ impl Intake<'_> {
     /// Syncs what was published, touched and relied on since the last time.
     pub(super) fn sync(&mut self) -> Step<()> {
         if std::mem::take(&mut self.touched) {
-            self.store.disk.sync_everything()?;
+            self.store.sync_below(&self.folder.dir(Dir::Incoming))?;
         }
         let dirs = std::mem::take(&mut self.dirs);
         if !dirs.is_empty() {
@@ -107,9 +118,7 @@ impl Intake<'_> {
             self.dirs.insert(Dir::of_chunk(Area::Committed, digest));
             return Ok(false);
         }
-        // A committed chunk that fsck took out of the way goes straight back to where it belongs.
-        let was_lost = lost && self.is_there(&self.folder.lost_chunk(digest))?;
-        let area = match was_lost {
+        let area = match lost && self.store.was_lost(&self.folder, digest)? {
             true => Area::Committed,
             false => Area::Incoming,
         };

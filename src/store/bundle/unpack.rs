@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use super::intake::Step;
 use super::tar::bad;
-use crate::disk::{self, Disk, Handle, Place};
+use crate::disk::{self, Disk, Handle, IfThere, Place};
 use crate::model::limits;
 use crate::store::layout::{Area, Dir, Folder, Thing};
 use crate::store::quota::check_room;
@@ -152,18 +152,21 @@ impl Crew {
             .try_for_each(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))?;
         for sync in syncs {
             // What one that failed was to make durable no later one does.
-            sync.join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            let synced = sync
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            synced.if_there()?.ok_or(Error::UserGone)?;
         }
         Ok(())
     }
 
     /// Most of the waiting for the disk is over when the last member comes.
     fn sync_early(&mut self) {
-        let disk = Arc::clone(&self.unpacker.disk);
+        let Unpacker { disk, folder, .. } = self.unpacker.clone();
         let thread = std::thread::Builder::new().name("sync".to_owned());
+        // With no thread to be had, the sync in the end does it all.
         self.syncs
-            .extend(thread.spawn(move || disk.sync_everything()).ok());
+            .extend(thread.spawn(move || disk.sync_below(folder.place())).ok());
     }
 
     fn end(&mut self) -> Vec<std::thread::Result<Step<()>>> {

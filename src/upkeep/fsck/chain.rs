@@ -12,7 +12,7 @@ use super::crew::share_out;
 use super::doubts::Doubt;
 use super::user::{Check, READ, READ_WRITE};
 use super::walk::{Walk, Walked};
-use crate::disk::{self, Handle};
+use crate::disk::{self, Handle, IfThere, Meta};
 use crate::model::{ChunkId, Head, TransactionId, limits};
 use crate::store::layout::{Area, Dir, Shelf, Thing};
 use crate::store::{self, log};
@@ -40,38 +40,50 @@ pub(super) enum Named {
     Unknown,
 }
 
-/// `log`, read backwards.
+/// `log`, read backwards, as it was when it was opened.
 pub(super) struct Lines {
-    log: Option<Handle>,
+    log: Option<(Handle, Meta)>,
     first: u64,
     lines: Vec<Option<TransactionId>>,
+    /// The disk did not give all of it.
+    error: Option<store::Error>,
 }
 
 impl Lines {
-    fn new(log: Option<Handle>) -> Self {
+    fn new(log: Option<(Handle, Meta)>) -> Self {
         Self {
             log,
             first: 0,
             lines: Vec::new(),
+            error: None,
         }
     }
 
     fn inode(&self) -> Option<u64> {
-        self.log.as_ref()?.meta().ok().map(|meta| meta.inode)
+        self.log.as_ref().map(|(_, meta)| meta.inode)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.log.as_ref().map_or(0, |(_, meta)| meta.bytes)
     }
 
     /// How many whole lines there are.
     pub fn count(&self) -> u64 {
-        let meta = self.log.as_ref().and_then(|log| log.meta().ok());
-        meta.map_or(0, |meta| meta.bytes / log::LINE)
+        self.bytes() / log::LINE
     }
 
     pub fn get(&mut self, seq: u64) -> Option<TransactionId> {
-        let log = self.log.as_ref().filter(|_| seq > 0)?;
+        let (log, _) = self.log.as_ref().filter(|_| seq > 0)?;
         if seq < self.first || seq >= self.first + self.lines.len() as u64 {
             self.first = (seq + 1).saturating_sub(log::BATCH).max(1);
             let count = seq + 1 - self.first;
-            self.lines = log::read_lines(log, self.first, count).unwrap_or_default();
+            match log::read_lines(log, self.first, count) {
+                Ok(lines) => self.lines = lines,
+                Err(error) => {
+                    self.lines = Vec::new();
+                    self.error = Some(error.into());
+                }
+            }
         }
         let index = seq.checked_sub(self.first)?;
         *self.lines.get(usize::try_from(index).ok()?)?
@@ -101,7 +113,7 @@ impl Check<'_> {
                 return;
             }
         }
-        self.forget_loose();
+        self.forget_noted();
         self.chain.top = match head {
             Some(head) => (Some(head.id), head.seq),
             None => self.best_guess(&mut lines),
@@ -122,17 +134,14 @@ impl Check<'_> {
     /// HEAD's id, if it is there and is one.
     fn read_head(&self) -> Option<TransactionId> {
         let place = self.folder.head();
-        let meta = match self.store().disk().meta(&place) {
-            Err(absent) if absent.is_absent() => {
-                let what = "an unfinished copy: the server refuses this user";
-                self.damage(Kind::NoHead, place, what);
-                return None;
-            }
-            meta => meta,
-        };
+        if let Ok(None) = self.store().disk().meta(&place).if_there() {
+            let what = "an unfinished copy: the server refuses this user";
+            self.damage(Kind::NoHead, place, what);
+            return None;
+        }
         match self.store().read_head(&self.folder) {
-            Ok(Some((_, id))) => {
-                if let Ok(meta) = meta {
+            Ok(Some((file, id))) => {
+                if let Some(meta) = self.seen(&place, file.opened()) {
                     self.mode(&place, &meta, READ);
                 }
                 Some(id)
@@ -145,19 +154,21 @@ impl Check<'_> {
         }
     }
 
-    fn open_log(&self) -> Option<Handle> {
+    fn open_log(&self) -> Option<(Handle, Meta)> {
         let place = self.folder.log();
-        let log = match self.store().open_log(&self.folder) {
-            Ok(log) => log?,
-            Err(error) => {
-                self.trouble(&place, &error, Kind::LogWrong);
-                return None;
-            }
+        let log = self.seen(&place, self.store().open_log(&self.folder))??;
+        let meta = self.seen(&place, log.opened())?;
+        self.mode(&place, &meta, READ_WRITE);
+        Some((log, meta))
+    }
+
+    /// The log as it is now, without a word about it.
+    fn log_now(&self) -> store::Result<Lines> {
+        let Some(log) = self.store().open_log(&self.folder)? else {
+            return Ok(Lines::new(None));
         };
-        if let Ok(meta) = log.meta() {
-            self.mode(&place, &meta, READ_WRITE);
-        }
-        Some(log)
+        let meta = log.opened()?;
+        Ok(Lines::new(Some((log, meta))))
     }
 
     /// HEAD's number: where `log` and the transaction do not agree, it is most likely the last line's.
@@ -188,6 +199,7 @@ impl Check<'_> {
         for byte in 0..=255 {
             let fan = self.folder.dir(Dir::Fan(Shelf::Transactions, byte));
             let mut ids = Vec::new();
+            // Only a place to begin at: what is wrong with it is reported where the files are read.
             let _ = self.store().disk().list(&fan, &mut |entry| {
                 ids.extend(store::layout::parse_transaction(&entry.name));
                 true
@@ -207,7 +219,7 @@ impl Check<'_> {
     /// Checks the chain along `log`, many threads at a time; `false` at the first doubt, with nothing
     /// reported but modes.
     fn read_along(&self, lines: &Lines, head: Head) -> bool {
-        let Some(log) = &lines.log else {
+        let Some((log, _)) = &lines.log else {
             return false;
         };
         let doubt = AtomicBool::new(false);
@@ -284,16 +296,19 @@ impl Check<'_> {
         };
         self.named.insert(digest.as_bytes());
         let disk = self.store().disk();
-        let there = |area| match disk.meta(&self.folder.chunk(area, &digest)) {
-            Ok(meta) => Ok(meta.kind == disk::Kind::File),
-            Err(absent) if absent.is_absent() => Ok(false),
-            Err(other) => Err(other),
+        let there = |area| {
+            let meta = disk.meta(&self.folder.chunk(area, &digest)).if_there();
+            meta.map(|meta| meta.is_some_and(|meta| meta.kind == disk::Kind::File))
         };
         let thing = Thing::Chunk(digest);
-        match there(Area::Committed) {
-            Ok(true) => Named::There,
-            Ok(false) if matches!(there(Area::Incoming), Ok(true)) => Named::Uncommitted(thing),
-            Ok(false) => Named::Missing(thing),
+        let both = there(Area::Committed).and_then(|committed| {
+            let incoming = !committed && there(Area::Incoming)?;
+            Ok((committed, incoming))
+        });
+        match both {
+            Ok((true, _)) => Named::There,
+            Ok((false, true)) => Named::Uncommitted(thing),
+            Ok((false, false)) => Named::Missing(thing),
             Err(_) => Named::Unknown,
         }
     }
@@ -303,13 +318,17 @@ impl Check<'_> {
         if walked.wrong_lines == 0 && there >= head.seq {
             return self.doubt_tail(lines, head);
         }
+        let place = self.folder.log();
         // Perhaps a server has rebuilt it since it was opened.
-        let again = Lines::new(self.store().open_log(&self.folder).ok().flatten());
-        if again.inode() != lines.inode() && self.read_along(&again, head) {
+        if let Some(again) = self.seen(&place, self.log_now())
+            && again.inode() != lines.inode()
+            && self.read_along(&again, head)
+        {
             return;
         }
-        let place = self.folder.log();
-        if walked.wrong_lines > 0 {
+        if let Some(error) = &lines.error {
+            self.trouble(&place, error, Kind::LogWrong);
+        } else if walked.wrong_lines > 0 {
             let what = format!(
                 "{} of its lines are not what the chain says, the last of them number {}",
                 walked.wrong_lines, walked.newest_wrong
@@ -327,8 +346,7 @@ impl Check<'_> {
 
     /// What stands in `log` after HEAD means nothing; an advance under way puts it there.
     fn doubt_tail(&self, lines: &Lines, head: Head) {
-        let meta = lines.log.as_ref().and_then(|log| log.meta().ok());
-        if meta.is_some_and(|meta| meta.bytes > log::LINE * head.seq) {
+        if lines.bytes() > log::LINE * head.seq {
             self.doubt(Doubt::LogTail);
         }
     }
@@ -339,7 +357,8 @@ impl Check<'_> {
         if !self.chain.damaged && damaged.is_empty() {
             return;
         }
-        let mut lines = Lines::new(self.store().open_log(&self.folder).ok().flatten());
+        // Without a log it is found by walking.
+        let mut lines = self.log_now().unwrap_or_else(|_| Lines::new(None));
         let walked = self.walk(&mut lines, self.chain.top, Walk::Quiet(&damaged));
         if self.chain.head != Some(walked.sound) {
             self.run.watch.newest_sound(&self.user, walked.sound);

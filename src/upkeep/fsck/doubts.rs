@@ -8,7 +8,7 @@ use super::user::{Check, remember};
 use crate::disk::Place;
 use crate::model::{ChunkId, Head, TransactionId, limits};
 use crate::store::layout::{Area, Thing};
-use crate::store::{Position, log};
+use crate::store::{self, Position, log};
 
 /// Something that may be a leftover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,57 +39,67 @@ impl Check<'_> {
         if doubts.is_empty() || self.is_gone() {
             return;
         }
-        let _lock = self.store().lock_if_there(&self.user);
-        let Some(head) = self.catch_up() else {
+        let lock = self.store().lock_if_there(&self.user);
+        let _lock = self.seen(&self.folder.lock(), lock);
+        let Some(Some(head)) = self.seen(&self.folder.head(), self.catch_up()) else {
             return;
         };
         for doubt in doubts {
-            if !self.holds(&doubt, head) {
+            let (kind, place, what) = self.words(&doubt);
+            if self.seen(&place, self.holds(&doubt, head)) != Some(true) {
                 continue;
             }
-            let (kind, place, what) = self.words(&doubt);
             self.harmless(kind, place, what);
             remember(&mut self.todo().doubts, doubt);
         }
     }
 
     /// Brings the filters up to HEAD as it is now; `None` where they cannot tell what is on the chain.
-    pub fn catch_up(&self) -> Option<Head> {
+    pub fn catch_up(&self) -> store::Result<Option<Head>> {
         let mut reached = self.reached.lock().expect("nobody panics with this");
-        let before = reached.filter(|_| self.chain.whole)?;
-        let (_, id) = self.store().read_head(&self.folder).ok()??;
-        if id == before.id {
-            return Some(before);
-        }
-        let place = self.folder.transaction(id);
-        let head = Head {
-            id,
-            seq: self.store().start_of(&place, id).ok()??.seq,
+        let Some(before) = reached.filter(|_| self.chain.whole) else {
+            return Ok(None);
         };
-        let log = self.store().open_log(&self.folder).ok()??;
-        let is_at =
-            |head: Head| head.seq == 0 || log::look_up(&log, head.seq).ok() == Some(Some(head.id));
-        if !is_at(before) || !is_at(head) {
-            return None;
+        let Some((_, id)) = self.store().read_head(&self.folder)? else {
+            return Ok(None);
+        };
+        if id == before.id {
+            return Ok(Some(before));
+        }
+        let start = self.store().start_of(&self.folder.transaction(id), id)?;
+        let (Some(start), Some(log)) = (start, self.store().open_log(&self.folder)?) else {
+            return Ok(None);
+        };
+        let head = Head { id, seq: start.seq };
+        for end in [before, head] {
+            if end.seq > 0 && log::look_up(&log, end.seq)? != Some(end.id) {
+                return Ok(None);
+            }
         }
         for seq in before.seq + 1..=head.seq {
-            let id = log::look_up(&log, seq).ok()??;
-            self.learn(id, seq)?;
+            let Some(id) = log::look_up(&log, seq)? else {
+                return Ok(None);
+            };
+            if !self.learn(id, seq)? {
+                return Ok(None);
+            }
         }
         *reached = Some(head);
-        Some(head)
+        Ok(*reached)
     }
 
-    /// Puts what a transaction names into the filters.
-    fn learn(&self, id: TransactionId, seq: u64) -> Option<()> {
+    /// Puts what a transaction names into the filters; says `false` where it is not there.
+    fn learn(&self, id: TransactionId, seq: u64) -> store::Result<bool> {
         let place = self.folder.transaction(id);
-        let (_, transaction) = self.store().read_transaction_file(&place, id).ok()??;
-        (transaction.seq == seq).then_some(())?;
+        let there = self.store().read_transaction_file(&place, id)?;
+        let Some((_, transaction)) = there.filter(|(_, transaction)| transaction.seq == seq) else {
+            return Ok(false);
+        };
         self.members.insert(id.as_bytes());
         for chunk in &transaction.chunks {
             self.look_for(chunk);
         }
-        Some(())
+        Ok(true)
     }
 
     /// Whether the chain may name it. `false` is certain.
@@ -107,34 +117,28 @@ impl Check<'_> {
         }
     }
 
-    pub fn is_there(&self, area: Area, thing: &Thing) -> bool {
-        let place = self.folder.thing(area, thing);
-        self.store().disk().meta(&place).is_ok()
-    }
-
     /// Whether it is still so. To be asked after [`Check::catch_up`], which gave the head.
-    pub fn holds(&self, doubt: &Doubt, head: Head) -> bool {
-        match doubt {
+    pub fn holds(&self, doubt: &Doubt, head: Head) -> store::Result<bool> {
+        Ok(match doubt {
             Doubt::OffChain(thing) => {
-                self.is_there(Area::Committed, thing) && !self.may_be_named(thing)
+                self.is_there(Area::Committed, thing)? && !self.may_be_named(thing)
             }
             Doubt::Leftover(thing) => {
-                let both = [Area::Committed, Area::Incoming].map(|area| self.is_there(area, thing));
-                both == [true, true]
+                self.is_there(Area::Committed, thing)?
+                    && self.is_there(Area::Incoming, thing)?
                     && match thing {
                         Thing::Transaction(id) => {
-                            let at = self.store().position(&self.folder, head, *id);
-                            matches!(at, Ok(Position::OnChain(_)))
+                            let at = self.store().position(&self.folder, head, *id)?;
+                            matches!(at, Position::OnChain(_))
                         }
                         other => self.seems_named(other),
                     }
             }
-            Doubt::LogTail => {
-                let log = self.store().open_log(&self.folder).ok().flatten();
-                let meta = log.and_then(|log| log.meta().ok());
-                meta.is_some_and(|meta| meta.bytes > log::LINE * head.seq)
-            }
-        }
+            Doubt::LogTail => match self.store().open_log(&self.folder)? {
+                Some(log) => log.meta()?.bytes > log::LINE * head.seq,
+                None => false,
+            },
+        })
     }
 
     fn words(&self, doubt: &Doubt) -> (Kind, Place, &'static str) {

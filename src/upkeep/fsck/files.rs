@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::Kind;
 use super::crew::share_out;
 use super::doubts::Doubt;
+use super::pending::LOOKS;
 use super::user::{Check, ENTER, READ, READ_WRITE, remember};
-use crate::disk::{self, Entry, Handle, Place};
+use crate::disk::{self, Entry, Handle, IfThere, Place};
 use crate::model::{ChunkDigest, UserId};
 use crate::store::layout::{self, Area, Dir, Folder, Known, Shelf, Thing};
 use crate::store::{self, Store, log};
@@ -80,9 +81,10 @@ impl Check<'_> {
             return;
         }
         let place = self.folder.dir(dir);
-        match self.store().disk().meta(&place) {
-            Ok(meta) => self.mode(&place, &meta, ENTER),
-            Err(absent) if absent.is_absent() => return,
+        match self.store().disk().meta(&place).if_there() {
+            Ok(Some(meta)) => self.mode(&place, &meta, ENTER),
+            Ok(None) => return,
+            // It cannot be listed either, which says why.
             Err(_) => {}
         }
         let mut inner = Vec::new();
@@ -105,10 +107,9 @@ impl Check<'_> {
     }
 
     fn trouble_with_directory(&self, place: &Place, error: disk::Error) {
-        match self.store().disk().meta(place) {
-            // It is a directory, so that "not a file" is not what is wrong with it.
-            Ok(_) => self.damage(Kind::Unreadable, place.clone(), error.source.to_string()),
-            Err(_) => self.trouble(place, &error.into(), Kind::Unreadable),
+        // It is a directory, so that "not a file" is not what is wrong with it.
+        if !error.is_absent() {
+            self.unread(place, &error);
         }
     }
 
@@ -120,7 +121,8 @@ impl Check<'_> {
         };
         let place = directory.join(&entry.name);
         // A temporary name of somebody's may be gone again by now.
-        if self.store().disk().meta(&place).is_ok() {
+        let there = self.store().disk().meta(&place).if_there();
+        if let Some(Some(_)) = self.seen(&place, there) {
             self.harmless(Kind::Stranger, place, what);
         }
     }
@@ -129,8 +131,10 @@ impl Check<'_> {
     fn entry(&self, dir: Dir, entry: &Entry, known: Known, give: Give) {
         let place = || self.folder.dir(dir).join(&entry.name);
         if entry.kind != disk::Kind::File && !matches!(known, Known::Temporary | Known::Lost) {
-            let there = self.store().disk().meta(&place());
-            if there.is_ok_and(|meta| meta.kind != disk::Kind::File) {
+            let there = self.store().disk().meta(&place()).if_there();
+            if let Some(Some(meta)) = self.seen(&place(), there)
+                && meta.kind != disk::Kind::File
+            {
                 self.not_a_file(place());
             }
             return;
@@ -143,7 +147,8 @@ impl Check<'_> {
             // Read with the chain.
             Known::Head | Known::Log => {}
             Known::Lock => {
-                if let Ok(meta) = self.store().disk().meta(&place()) {
+                let there = self.store().disk().meta(&place()).if_there();
+                if let Some(Some(meta)) = self.seen(&place(), there) {
                     self.mode(&place(), &meta, READ_WRITE);
                 }
             }
@@ -157,7 +162,8 @@ impl Check<'_> {
             // Read with the pending.
             Known::Thing(Area::Incoming, Thing::Transaction(_)) => {}
             Known::Temporary => {
-                if self.store().is_left_behind(&place()) {
+                let left = self.store().is_left_behind(&place());
+                if self.seen(&place(), left) == Some(true) {
                     let what = "older than a day: whoever made it is gone";
                     self.harmless(Kind::Temporary, place(), what);
                     remember(&mut self.todo().temporaries, entry.name.clone());
@@ -169,16 +175,21 @@ impl Check<'_> {
 
     /// What was set aside is the operator's, but for marks that have done their work.
     fn lost(&self, dir: Dir, entry: &Entry) {
+        let place = self.folder.dir(dir).join(&entry.name);
+        let there = self.store().disk().meta(&place).if_there();
+        if let Some(Some(meta)) = self.seen(&place, there) {
+            self.owner(&place, &meta);
+        }
         let marked = (dir == Dir::LostChunks)
             .then(|| layout::parse_lost_chunk(&entry.name))
             .flatten();
         let Some(digest) = marked else {
             return;
         };
-        let chunk = self.folder.chunk(Area::Committed, &digest);
-        if self.store().disk().meta(&chunk).is_ok() {
-            let what = "the chunk is there again";
-            self.harmless(Kind::Mark, self.folder.lost_chunk(&digest), what);
+        let mark = self.folder.lost_chunk(&digest);
+        let again = self.is_there(Area::Committed, &Thing::Chunk(digest));
+        if self.seen(&mark, again) == Some(true) {
+            self.harmless(Kind::Mark, mark, "the chunk is there again");
             remember(&mut self.todo().marks, digest);
         }
     }
@@ -191,9 +202,9 @@ impl Check<'_> {
         };
         for area in areas {
             let place = self.folder.thing(*area, thing);
-            match self.store().disk().open(&place) {
-                Ok(file) => return Some((*area, file)),
-                Err(absent) if absent.is_absent() => {}
+            match self.store().disk().open(&place).if_there() {
+                Ok(Some(file)) => return Some((*area, file)),
+                Ok(None) => {}
                 Err(error) => {
                     self.trouble(&place, &error.into(), damaged);
                     return None;
@@ -209,7 +220,7 @@ impl Check<'_> {
             return;
         };
         let place = self.folder.thing(area, &thing);
-        if let Ok(meta) = file.meta() {
+        if let Some(meta) = self.seen(&place, file.opened()) {
             self.mode(&place, &meta, READ);
         }
         Self::count(&self.run.tally.chunks, 1);
@@ -284,11 +295,10 @@ impl Check<'_> {
         let chunk = Thing::Chunk(digest);
         let there = match area {
             Area::Committed => self.is_there(Area::Committed, &chunk),
-            Area::Incoming => [Area::Committed, Area::Incoming, Area::Committed]
-                .into_iter()
-                .any(|area| self.is_there(area, &chunk)),
+            Area::Incoming => self.is_in(&LOOKS, &chunk),
         };
-        if !there && self.is_there(area, &thing) {
+        let dangles = there.and_then(|there| Ok(!there && self.is_there(area, &thing)?));
+        if self.seen(&self.folder.thing(area, &chunk), dangles) == Some(true) {
             let what = format!("it stands for chunk {digest}, which is not there");
             if area == Area::Committed && (!self.chain.whole || self.may_be_named(&thing)) {
                 self.damage(Kind::AliasDangling, place, what);
@@ -306,10 +316,12 @@ impl Check<'_> {
         }
         match area {
             Area::Committed if !self.may_be_named(&thing) => self.doubt(Doubt::OffChain(thing)),
-            Area::Incoming
-                if self.seems_named(&thing) && self.is_there(Area::Committed, &thing) =>
-            {
-                self.doubt(Doubt::Leftover(thing));
+            Area::Incoming if self.seems_named(&thing) => {
+                let place = self.folder.thing(Area::Committed, &thing);
+                let there = self.is_there(Area::Committed, &thing);
+                if self.seen(&place, there) == Some(true) {
+                    self.doubt(Doubt::Leftover(thing));
+                }
             }
             _ => {}
         }

@@ -94,6 +94,8 @@ kinds! {
     ModeLoose = "mode-loose",
     /// The owner may not do with it what the server must.
     ModeTight = "mode-tight",
+    /// It is somebody else's, and the owner of the data directory may not read or write it.
+    ForeignOwner = "foreign-owner",
     /// A temporary file or folder that is older than a day.
     Temporary = "temporary",
     /// A deleted user whose files are still on their way out.

@@ -10,6 +10,7 @@ mod doubts;
 mod files;
 mod filter;
 mod finding;
+mod owners;
 mod pending;
 mod repair;
 mod top;
@@ -21,9 +22,9 @@ pub use finding::{Finding, Kind, Mended, Severity};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Owner};
 use crate::model::{Head, UserId};
-use crate::store::{self, Store};
+use crate::store::{self, Store, layout};
 
 /// What to check, and how.
 #[derive(Clone, Debug)]
@@ -104,6 +105,8 @@ struct Tally {
 /// One run of fsck.
 struct Run<'a> {
     store: Store,
+    /// Whose everything in it should be.
+    owner: Owner,
     options: &'a Options,
     watch: &'a dyn Watch,
     tally: Tally,
@@ -132,7 +135,9 @@ pub fn check_with_mistake(
 }
 
 fn check_store(store: Store, options: &Options, watch: &dyn Watch) -> Result<Summary, Error> {
+    let top = store.disk().meta(&layout::top());
     let run = Run {
+        owner: top.map_err(store::Error::from)?.owner,
         store,
         options,
         watch,

@@ -2,28 +2,34 @@
 
 use std::collections::HashMap;
 
+use uuid::Uuid;
+
 use super::doubts::Doubt;
 use super::user::{Check, READ};
 use super::{Kind, Severity};
-use crate::model::{ChunkId, Head, Transaction, TransactionId};
+use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId};
 use crate::store::json::Start;
 use crate::store::layout::{Area, Thing};
 use crate::store::{self, Position};
 
 /// The areas in the order in which a thing is looked for that may move meanwhile.
-const LOOKS: [Area; 3] = [Area::Committed, Area::Incoming, Area::Committed];
+pub(super) const LOOKS: [Area; 3] = [Area::Committed, Area::Incoming, Area::Committed];
 
 /// The pending transactions, as they were listed, and HEAD after that.
 struct Pending {
-    starts: HashMap<TransactionId, Start>,
+    /// `None` of one that could not be read.
+    starts: HashMap<TransactionId, Option<Start>>,
     head: Option<Head>,
 }
 
 impl Pending {
-    /// Whether HEAD may still go there.
+    /// Whether HEAD may still go there, for all that is known.
     fn is_live(&self, id: TransactionId) -> bool {
         let (mut here, mut steps) = (id, 0);
         while let Some(start) = self.starts.get(&here) {
+            let Some(start) = start else {
+                return true;
+            };
             if self.head.is_some_and(|head| head.id == start.parent) {
                 return true;
             }
@@ -48,14 +54,17 @@ impl Check<'_> {
         };
         let mut starts = HashMap::new();
         for id in &ids {
-            let place = self.folder.pending(*id);
-            if let Ok(Some(start)) = self.store().start_of(&place, *id) {
-                starts.insert(*id, start);
+            match self.store().start_of(&self.folder.pending(*id), *id) {
+                Ok(None) => {}
+                Ok(start) => drop(starts.insert(*id, start)),
+                // It is read again below, and what is wrong with it reported.
+                Err(_) => drop(starts.insert(*id, None)),
             }
         }
+        let head = self.seen(&self.folder.head(), self.head_now());
         let pending = Pending {
             starts,
-            head: self.head_now(),
+            head: head.flatten(),
         };
         for id in ids {
             if self.is_gone() {
@@ -65,15 +74,22 @@ impl Check<'_> {
         }
     }
 
-    /// HEAD as it is now, if all is well with it.
-    fn head_now(&self) -> Option<Head> {
-        let (_, id) = self.store().read_head(&self.folder).ok()??;
-        if id == TransactionId::ROOT {
-            return Some(Head::ROOT);
+    /// HEAD as it is now; `None` where something is wrong with it, which has been reported.
+    fn head_now(&self) -> store::Result<Option<Head>> {
+        if self.chain.head.is_none() {
+            return Ok(None);
         }
-        let start = self.store().start_of(&self.folder.transaction(id), id);
-        let seq = start.ok()??.seq;
-        Some(Head { id, seq })
+        let Some((_, id)) = self.store().read_head(&self.folder)? else {
+            return Ok(None);
+        };
+        if id == TransactionId::ROOT {
+            return Ok(Some(Head::ROOT));
+        }
+        match self.store().start_of(&self.folder.transaction(id), id) {
+            Ok(start) => Ok(start.map(|start| Head { id, seq: start.seq })),
+            Err(store::Error::Damaged { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     fn pending(&self, id: TransactionId, pending: &Pending) {
@@ -93,6 +109,7 @@ impl Check<'_> {
         };
         self.mode(&place, &meta, READ);
         if let Some(head) = pending.head {
+            // What is wrong with the chain has been reported.
             let position = self.store().position(&self.folder, head, id);
             if matches!(position, Ok(Position::OnChain(_))) {
                 return self.doubt(Doubt::Leftover(thing));
@@ -108,11 +125,14 @@ impl Check<'_> {
         let (id, parent) = (transaction.id, transaction.parent);
         let place = self.folder.pending(id);
         let seq = match pending.starts.get(&parent) {
-            Some(start) => start.seq,
+            Some(Some(start)) => start.seq,
+            // It is there, and cannot be read, which is reported with it.
+            Some(None) => return,
             None => match self.store().position(&self.folder, head, parent) {
                 Ok(Position::OnChain(seq)) => seq,
                 Ok(Position::OffChain) => {
-                    if self.is_there(Area::Incoming, &Thing::Transaction(id)) {
+                    let still = self.is_there(Area::Incoming, &Thing::Transaction(id));
+                    if self.seen(&place, still) == Some(true) {
                         let what = format!("its parent {parent} is not there: it is dead");
                         self.harmless(Kind::Orphan, place, what);
                     }
@@ -132,45 +152,55 @@ impl Check<'_> {
 
     /// Whether a pending transaction that was found wrong still is: unreadable, or with a number that is
     /// not its parent's plus one.
-    pub fn is_wrong(&self, id: TransactionId) -> bool {
+    pub fn is_wrong(&self, id: TransactionId) -> store::Result<bool> {
         let place = self.folder.pending(id);
-        let (start, head) = match self.store().read_transaction_file(&place, id) {
-            Ok(Some((_, there))) => (there, self.head_now()),
-            Ok(None) => return false,
-            Err(error) => return matches!(error, store::Error::Damaged { .. }),
+        let there = match self.store().read_transaction_file(&place, id) {
+            Ok(Some((_, there))) => there,
+            Ok(None) => return Ok(false),
+            Err(store::Error::Damaged { .. }) => return Ok(true),
+            Err(other) => return Err(other),
         };
-        let parent = start.parent;
-        let pending = self.store().start_of(&self.folder.pending(parent), parent);
-        let before = match (pending, head) {
-            (Ok(Some(parent)), _) => Some(parent.seq),
-            (_, Some(head)) => match self.store().position(&self.folder, head, parent) {
-                Ok(Position::OnChain(seq)) => Some(seq),
-                _ => None,
-            },
-            _ => None,
+        let before = self.number_of(there.parent)?;
+        Ok(before.is_some_and(|seq| there.seq != seq + 1))
+    }
+
+    /// The number of a transaction that is pending or on the chain; `None` where that is not known.
+    fn number_of(&self, id: TransactionId) -> store::Result<Option<u64>> {
+        match self.store().start_of(&self.folder.pending(id), id) {
+            Ok(Some(start)) => return Ok(Some(start.seq)),
+            Ok(None) | Err(store::Error::Damaged { .. }) => {}
+            Err(other) => return Err(other),
+        }
+        let Some(head) = self.head_now()? else {
+            return Ok(None);
         };
-        before.is_some_and(|seq| start.seq != seq + 1)
+        match self.store().position(&self.folder, head, id) {
+            Ok(Position::OnChain(seq)) => Ok(Some(seq)),
+            Ok(_) | Err(store::Error::Damaged { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     fn check_chunk(&self, id: &ChunkId, transaction: &Transaction, pending: &Pending) {
-        let found = |thing: &Thing| LOOKS.into_iter().any(|area| self.is_there(area, thing));
         let mut thing = Self::thing_of(id);
+        let place = self.folder.thing(Area::Incoming, &thing);
         if let ChunkId::Alias(alias) = id {
-            let read = LOOKS.into_iter().find_map(|area| {
-                self.store()
-                    .read_alias(&self.folder.alias(area, alias))
-                    .ok()?
-            });
-            if let Some((_, digest)) = read {
-                thing = Thing::Chunk(digest);
+            // One that is damaged is reported where the files are read.
+            match self.stands_for(alias) {
+                Ok(Some(digest)) => thing = Thing::Chunk(digest),
+                Ok(None) => {}
+                Err(store::Error::Damaged { .. }) => return,
+                Err(other) => return self.trouble(&place, &other, Kind::Unreadable),
             }
-        }
-        if found(&thing) {
-            return;
         }
         // gc takes the transaction before its chunks, so this tells whether it was gc.
         let still = Thing::Transaction(transaction.id);
-        if !self.is_there(Area::Incoming, &still) {
+        let missing = self.is_in(&LOOKS, &thing).and_then(|there| {
+            let missing = !there && self.is_there(Area::Incoming, &still)?;
+            Ok(missing)
+        });
+        let place = self.folder.thing(Area::Incoming, &thing);
+        if self.seen(&place, missing) != Some(true) {
             return;
         }
         let by = Self::named_by(transaction.id, transaction.seq);
@@ -183,7 +213,16 @@ impl Check<'_> {
             let what = format!("dead {by}, and it is not there, as gc may leave it");
             (Severity::Harmless, what)
         };
-        let place = self.folder.thing(Area::Incoming, &thing);
         self.report(Kind::ChunkMissing, severity, place, what);
+    }
+
+    fn stands_for(&self, alias: &Uuid) -> store::Result<Option<ChunkDigest>> {
+        for area in LOOKS {
+            let read = (self.store()).read_alias(&self.folder.alias(area, alias))?;
+            if let Some((_, digest)) = read {
+                return Ok(Some(digest));
+            }
+        }
+        Ok(None)
     }
 }

@@ -6,7 +6,7 @@ use super::Mended;
 use super::doubts::Doubt;
 use super::files::hash;
 use super::user::{Check, Todo};
-use crate::disk::{self, Mode, Place};
+use crate::disk::{self, IfThere, Mode, Place};
 use crate::model::{ChunkDigest, limits};
 use crate::store::layout::{Area, Dir, Thing};
 use crate::store::{Error, Mistake, Position, Result, UserLock};
@@ -19,6 +19,7 @@ impl Check<'_> {
     pub fn repair(&self) {
         let todo = std::mem::take(&mut *self.todo());
         let Todo {
+            foreign,
             log,
             damaged,
             missing,
@@ -26,6 +27,12 @@ impl Check<'_> {
             marks,
             temporaries,
         } = todo;
+        // First, so that what is mended can be used.
+        self.each(
+            foreign.as_slice(),
+            |first| first.clone(),
+            |_, _| self.give_back(),
+        );
         let rebuild: &[()] = if log { &[()] } else { &[] };
         self.each(
             rebuild,
@@ -102,24 +109,23 @@ impl Check<'_> {
     /// Whether there is such a chunk in this area, and its bytes are those of its name.
     fn is_sound(&self, area: Area, digest: &ChunkDigest) -> Result<bool> {
         let place = self.folder.chunk(area, digest);
-        let file = match self.store().disk().open(&place) {
-            Ok(file) => file,
-            Err(absent) if absent.is_absent() => return Ok(false),
-            Err(other) => return Err(other.into()),
+        let Some(file) = self.store().disk().open(&place).if_there()? else {
+            return Ok(false);
         };
         let mut buffer = vec![0; limits::PIECE];
         Ok(hash(&file, &mut buffer)?.0 == *digest)
     }
 
     fn mend_damaged(&self, lock: &UserLock, area: Area, thing: &Thing) -> Done {
-        let still = self.is_there(area, thing)
+        let still = self.is_there(area, thing)?
             && match thing {
                 Thing::Chunk(digest) => !self.is_sound(area, digest)?,
-                Thing::Alias(_) => {
-                    let read = self.store().read_alias(&self.folder.thing(area, thing));
-                    matches!(read, Err(Error::Damaged { .. }))
-                }
-                Thing::Transaction(id) => self.is_wrong(*id),
+                Thing::Alias(_) => match self.store().read_alias(&self.folder.thing(area, thing)) {
+                    Ok(_) => false,
+                    Err(Error::Damaged { .. }) => true,
+                    Err(other) => return Err(other),
+                },
+                Thing::Transaction(id) => self.is_wrong(*id)?,
             };
         if !still {
             return Ok(None);
@@ -131,7 +137,7 @@ impl Check<'_> {
             )));
         };
         // A mark says that the chain may name it. Where it certainly does not, none is needed.
-        let named = self.catch_up().is_none() || self.may_be_named(thing);
+        let named = self.catch_up()?.is_none() || self.may_be_named(thing);
         let marks = area == Area::Committed && named;
         let to = self.store().set_aside(lock, area, thing, marks)?;
         if marks && self.is_sound(Area::Incoming, digest)? {
@@ -152,7 +158,7 @@ impl Check<'_> {
     }
 
     fn mend_missing(&self, lock: &UserLock, thing: &Thing) -> Done {
-        let there = self.is_there(Area::Committed, thing);
+        let there = self.is_there(Area::Committed, thing)?;
         match thing {
             Thing::Chunk(_) if there => Ok(None),
             Thing::Chunk(digest) if self.is_sound(Area::Incoming, digest)? => {
@@ -161,7 +167,7 @@ impl Check<'_> {
             }
             Thing::Chunk(digest) => {
                 let mark = self.folder.lost_chunk(digest);
-                if self.store().disk().meta(&mark).is_ok() {
+                if self.store().disk().meta(&mark).if_there()?.is_some() {
                     return Ok(None);
                 }
                 let mark = self.store().mark_missing(lock, digest)?;
@@ -202,14 +208,14 @@ impl Check<'_> {
     fn clear(&self, lock: &UserLock, doubt: &Doubt) -> Done {
         let looks = !self.store().mistakes.made(Mistake::NoRepairLook);
         let seen = if looks {
-            self.catch_up()
+            self.catch_up()?
         } else {
             *self.reached.lock().expect("nobody panics with this")
         };
         let Some(head) = seen else {
             return Ok(None);
         };
-        if looks && !self.holds(doubt, head) {
+        if looks && !self.holds(doubt, head)? {
             return Ok(None);
         }
         let said = |what: &str| Ok(Some(what.to_owned()));
@@ -249,9 +255,8 @@ impl Check<'_> {
         let [committed, incoming] = places
             .each_ref()
             .map(|place| self.store().disk().meta(place));
-        let incoming = match incoming {
-            Err(absent) if absent.is_absent() => return Ok(true),
-            other => other?,
+        let Some(incoming) = incoming.if_there()? else {
+            return Ok(true);
         };
         if committed?.inode == incoming.inode {
             return Ok(true);
@@ -288,11 +293,11 @@ impl Check<'_> {
 
     fn clear_temporary(&self, lock: &UserLock, name: &str) -> Done {
         let place = self.folder.dir(Dir::Tmp).join(name);
-        if !self.store().is_left_behind(&place) {
+        if !self.store().is_left_behind(&place)? {
             return Ok(None);
         }
-        match self.store().disk().meta(&place) {
-            Ok(meta) if meta.kind == disk::Kind::Directory => self.store().remove_tree(&place)?,
+        match self.store().disk().meta(&place)? {
+            meta if meta.kind == disk::Kind::Directory => self.store().remove_tree(&place)?,
             _ => self.store().drop_file(lock, Dir::Tmp, name)?,
         }
         Ok(Some("removed".to_owned()))

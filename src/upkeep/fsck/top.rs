@@ -1,7 +1,8 @@
 //! The top of the data directory: FORMAT, and what lies beside the users.
 
+use super::user::unread;
 use super::{Error, Finding, Kind, Mended, Run, Severity};
-use crate::disk::{self, Entry, Place};
+use crate::disk::{self, Entry, IfThere, Place};
 use crate::model::UserId;
 use crate::store::{self, FORMAT, format_trouble, layout};
 
@@ -16,11 +17,22 @@ impl Run<'_> {
                 Err(other) => Err(other.into()),
             };
         }
+        self.owners()?;
         self.strangers(&layout::top(), |entry| layout::is_top(&entry.name))?;
         self.strangers(&layout::users(), |entry| {
             entry.kind == disk::Kind::Directory && layout::parse_user(&entry.name).is_some()
         })?;
-        let left = self.store.left_at_top()?;
+        let mut left = Vec::new();
+        for found in self.store.left_at_top()? {
+            match found {
+                Ok(place) => left.push(place),
+                Err(store::Error::Disk(error)) => {
+                    let (kind, severity) = unread(&error);
+                    self.at_top(kind, severity, error.place, error.source.to_string());
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
         for place in &left {
             let (kind, what) = if place.parent() == layout::trash() {
                 let what =
@@ -76,7 +88,8 @@ impl Run<'_> {
             }
             true
         });
-        present(listed)?;
+        // A directory that is not there has nothing in it.
+        listed.if_there().map_err(store::Error::from)?;
         for entry in strangers {
             let what = match entry.kind {
                 disk::Kind::File => "no file of a store has this name here",
@@ -89,7 +102,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn at_top(&self, kind: Kind, severity: Severity, place: Place, detail: String) {
+    pub(super) fn at_top(&self, kind: Kind, severity: Severity, place: Place, detail: String) {
         self.found(&Finding {
             kind,
             severity,
@@ -110,12 +123,4 @@ fn is_of_another_version(found: &[u8]) -> bool {
             .strip_suffix('\n')
     });
     number.is_some_and(|number| number.parse::<u32>().is_ok())
-}
-
-/// A directory that is not there has nothing in it.
-fn present(listed: disk::Result<()>) -> store::Result<()> {
-    match listed {
-        Err(absent) if absent.is_absent() => Ok(()),
-        other => Ok(other?),
-    }
 }

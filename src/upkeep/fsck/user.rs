@@ -7,8 +7,9 @@ use std::sync::{Mutex, MutexGuard};
 use super::chain::Chain;
 use super::doubts::Doubt;
 use super::filter::Filter;
+use super::owners::is_foreign;
 use super::{Finding, Kind, Run, Severity};
-use crate::disk::{self, Meta, Place};
+use crate::disk::{self, IfThere, Meta, Place};
 use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
 use crate::store::layout::{Area, Folder, Thing};
 use crate::store::{self, Store};
@@ -37,16 +38,41 @@ pub(super) struct Check<'a> {
     pub missing: Mutex<HashSet<ChunkId>>,
     /// Committed chunks whose bytes are wrong.
     pub damaged: Mutex<BTreeSet<ChunkDigest>>,
+    /// Places of which it has been said that they cannot be read, so that each is reported once.
+    unread: Mutex<HashSet<Place>>,
     pub doubts: Mutex<Vec<Doubt>>,
     /// The head up to which the two filters know the chain.
     pub reached: Mutex<Option<Head>>,
-    loose: Mutex<(u64, Option<Place>)>,
+    loose: Mutex<Noted>,
+    foreign: Mutex<Noted>,
     todo: Mutex<Todo>,
+}
+
+/// Files and directories with the same fault, of which a copy may have many: one line tells of all.
+#[derive(Default)]
+struct Noted {
+    number: u64,
+    first: Option<Place>,
+}
+
+impl Noted {
+    fn note(noted: &Mutex<Self>, place: &Place) {
+        let mut noted = noted.lock().expect("nobody panics with this");
+        noted.number += 1;
+        noted.first.get_or_insert_with(|| place.clone());
+    }
+
+    fn take(noted: &Mutex<Self>) -> Option<(u64, Place)> {
+        let noted = std::mem::take(&mut *noted.lock().expect("nobody panics with this"));
+        Some((noted.number, noted.first?))
+    }
 }
 
 /// What a repair has to look at.
 #[derive(Default)]
 pub(super) struct Todo {
+    /// Some of it is somebody else's; this first.
+    pub foreign: Option<Place>,
     pub log: bool,
     /// Files to be set aside.
     pub damaged: Vec<(Area, Thing)>,
@@ -70,10 +96,20 @@ impl Run<'_> {
     /// Checks one user.
     pub(super) fn user(&self, user: UserId) {
         let folder = Folder::of(&user);
-        let inode = match self.store.disk().meta(folder.place()) {
-            Ok(meta) => meta.inode,
+        let inode = match self.store.disk().meta(folder.place()).if_there() {
+            Ok(Some(meta)) => meta.inode,
             // Deleted or renamed since it was listed.
-            Err(_) => return,
+            Ok(None) => return,
+            Err(error) => {
+                let (kind, severity) = unread(&error);
+                return self.found(&Finding {
+                    kind,
+                    severity,
+                    user: Some(user),
+                    place: folder.place().clone(),
+                    detail: error.source.to_string(),
+                });
+            }
         };
         let mut check = Check {
             run: self,
@@ -87,9 +123,11 @@ impl Run<'_> {
             members: Filter::default(),
             missing: Mutex::default(),
             damaged: Mutex::default(),
+            unread: Mutex::default(),
             doubts: Mutex::default(),
             reached: Mutex::default(),
             loose: Mutex::default(),
+            foreign: Mutex::default(),
             todo: Mutex::default(),
         };
         check.read_chain();
@@ -97,7 +135,7 @@ impl Run<'_> {
         check.read_files();
         check.read_pending();
         check.settle();
-        check.tell_loose();
+        check.tell_noted();
         if self.options.repair && !check.is_gone() {
             check.repair();
         }
@@ -142,8 +180,12 @@ impl Check<'_> {
 
     pub fn report(&self, kind: Kind, severity: Severity, place: Place, detail: impl Into<String>) {
         // What is missing because the whole folder went away was not damaged.
-        let there = self.store().disk().meta(self.folder.place());
-        if !there.is_ok_and(|meta| meta.inode == self.inode) {
+        let gone = match self.store().disk().meta(self.folder.place()).if_there() {
+            Ok(there) => there.is_none_or(|meta| meta.inode != self.inode),
+            // It may well be there.
+            Err(_) => false,
+        };
+        if gone {
             self.gone.store(true, Ordering::Relaxed);
         }
         if self.is_gone() {
@@ -165,29 +207,71 @@ impl Check<'_> {
             store::Error::Damaged { what, .. } => self.damage(damaged, place.clone(), what),
             store::Error::Disk(error) if error.is_absent() => {}
             store::Error::Disk(error) => {
-                let other = match self.store().disk().meta(place) {
-                    Ok(meta) => meta.kind != disk::Kind::File,
-                    Err(_) => false,
-                };
-                if other {
-                    self.not_a_file(place.clone());
-                } else if lets_nobody_look(error) {
-                    self.report(
-                        Kind::Unchecked,
-                        Severity::Unchecked,
-                        place.clone(),
-                        error.source.to_string(),
-                    );
-                } else {
-                    let what = error.source.to_string();
-                    self.damage(Kind::Unreadable, place.clone(), what);
+                match self.store().disk().meta(place) {
+                    Ok(meta) if meta.kind != disk::Kind::File => self.not_a_file(place.clone()),
+                    // A file, or a symlink, on the way there, which is reported where it is.
+                    Err(other) if other.is_out_of_shape() => {}
+                    _ => self.unread(place, error),
                 }
             }
             other => self.damage(Kind::Unreadable, place.clone(), other.to_string()),
         }
     }
 
+    /// Reports that the disk did not let us look.
+    pub fn unread(&self, place: &Place, error: &disk::Error) {
+        if self.was_told(place) {
+            return;
+        }
+        let (kind, severity) = unread(error);
+        self.report(kind, severity, place.clone(), error.source.to_string());
+    }
+
+    /// What a look found. One that fails is reported, and tells nothing.
+    pub fn seen<T, E: Into<store::Error>>(&self, place: &Place, looked: Result<T, E>) -> Option<T> {
+        match looked {
+            Ok(found) => Some(found),
+            Err(error) => {
+                let error = error.into();
+                let place = match &error {
+                    store::Error::Disk(error) => &error.place,
+                    _ => place,
+                };
+                self.trouble(place, &error, Kind::Unreadable);
+                None
+            }
+        }
+    }
+
+    /// Whether it has been said that this cannot be read.
+    fn was_told(&self, place: &Place) -> bool {
+        let mut told = self.unread.lock().expect("nobody panics with this");
+        match told.len() < limits::FSCK_MENDED {
+            true => !told.insert(place.clone()),
+            false => told.contains(place),
+        }
+    }
+
+    /// Whether there is such a file in this area.
+    pub fn is_there(&self, area: Area, thing: &Thing) -> store::Result<bool> {
+        let place = self.folder.thing(area, thing);
+        Ok(self.store().disk().meta(&place).if_there()?.is_some())
+    }
+
+    /// Whether there is one in one of these areas, in their order.
+    pub fn is_in(&self, areas: &[Area], thing: &Thing) -> store::Result<bool> {
+        for area in areas {
+            if self.is_there(*area, thing)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     pub fn not_a_file(&self, place: Place) {
+        if self.was_told(&place) {
+            return;
+        }
         let what = "a symlink, a directory or a device where a file should be";
         self.damage(Kind::NotAFile, place, what);
     }
@@ -202,21 +286,36 @@ impl Check<'_> {
             self.damage(Kind::ModeTight, place.clone(), what);
         }
         if meta.mode & 0o077 != 0 {
-            let mut loose = self.loose.lock().expect("nobody panics with this");
-            loose.0 += 1;
-            loose.1.get_or_insert_with(|| place.clone());
+            Noted::note(&self.loose, place);
+        }
+        self.owner(place, meta);
+    }
+
+    /// Looks at whose something is.
+    pub fn owner(&self, place: &Place, meta: &Meta) {
+        if is_foreign(meta, self.run.owner) {
+            Noted::note(&self.foreign, place);
         }
     }
 
     /// Nothing has been said about modes yet: for a part that is read again.
-    pub fn forget_loose(&self) {
-        *self.loose.lock().expect("nobody panics with this") = Default::default();
+    pub fn forget_noted(&self) {
+        Noted::take(&self.loose);
+        Noted::take(&self.foreign);
     }
 
     /// One line for all, since a copy by plain `tar x` has them everywhere.
-    fn tell_loose(&self) {
-        let loose = std::mem::take(&mut *self.loose.lock().expect("nobody panics with this"));
-        if let (number, Some(first)) = loose {
+    fn tell_noted(&self) {
+        if let Some((number, first)) = Noted::take(&self.foreign) {
+            let owner = self.run.owner.user;
+            let what = format!(
+                "{number} files and directories, this first, are somebody else's, and uid {owner}, whose the \
+                 data directory is, cannot read or write them"
+            );
+            self.todo().foreign = Some(first.clone());
+            self.damage(Kind::ForeignOwner, first, what);
+        }
+        if let Some((number, first)) = Noted::take(&self.loose) {
             let what = format!(
                 "{number} files and directories can be read by others, this one first; \
                  `chmod -R go=` on the folder ends that"
@@ -228,6 +327,14 @@ impl Check<'_> {
     /// The words for a transaction that names something.
     pub fn named_by(id: TransactionId, seq: u64) -> String {
         format!("transaction {id} (seq {seq}) names it")
+    }
+}
+
+/// What it is that something could not be looked at.
+pub(super) fn unread(error: &disk::Error) -> (Kind, Severity) {
+    match lets_nobody_look(error) {
+        true => (Kind::Unchecked, Severity::Unchecked),
+        false => (Kind::Unreadable, Severity::Damage),
     }
 }
 

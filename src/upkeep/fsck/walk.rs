@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Kind;
 use super::chain::{Lines, Named};
 use super::user::{Check, READ, remember};
-use crate::disk::Place;
+use crate::disk::{IfThere, Place};
 use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId, limits};
 use crate::store;
 use crate::store::layout::{Area, Thing};
@@ -198,6 +198,7 @@ impl Check<'_> {
 
     fn is_marked(&self, digest: &ChunkDigest) -> bool {
         let mark = self.folder.lost_chunk(digest);
-        self.store().disk().meta(&mark).is_ok()
+        let there = self.store().disk().meta(&mark).if_there();
+        matches!(self.seen(&mark, there), Some(Some(_)))
     }
 }

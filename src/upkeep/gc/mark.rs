@@ -110,7 +110,7 @@ impl Mark {
     fn take(&mut self, file: &IncomingFile) -> bool {
         if file.leftover {
             self.leftovers.push(file.id);
-        } else if self.is_old(file.time) {
+        } else if self.is_old(file.time) && !file.was_lost {
             self.old.push(Old {
                 id: file.id,
                 bytes: file.bytes,

@@ -115,13 +115,13 @@ pub fn run(
         }
     }
     if only.is_none() {
-        for place in store.left_at_top()? {
-            let swept = match options.dry_run {
-                true => Ok(()),
-                false => store.sweep_top(&place),
-            };
+        for left in store.left_at_top()? {
+            let swept = left.and_then(|place| match options.dry_run {
+                true => Ok(place),
+                false => store.sweep_top(&place).map(|()| place),
+            });
             each(match swept {
-                Ok(()) => Event::LeftBehind(place),
+                Ok(place) => Event::LeftBehind(place),
                 Err(error) => Event::Failed { user: None, error },
             });
         }

@@ -90,7 +90,7 @@ impl Sweep<'_> {
                         each(abandoned(Item::Transaction(*id), seen.bytes));
                     }
                     Swept::Fresher => self.mark.spare(self.store, self.user, *id)?,
-                    Swept::NotThere => {}
+                    Swept::NotThere | Swept::Needed => {}
                 }
             }
         }

@@ -12,5 +12,5 @@ pub use acts::{Act, Client, World as Disks};
 pub use answers::{Answers, Book, Fact};
 pub use cast::folder;
 pub use explore::{Broken, Effort, Scenario, explore};
-pub use upkeep::findings;
+pub use upkeep::{findings, repair};
 pub use verdict::{Files, judge};

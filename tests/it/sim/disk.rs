@@ -11,7 +11,7 @@ use mentat_sync::disk::{
 };
 use rustix::io::Errno;
 
-use super::machine::{Doing, Shared, SimDisk};
+use super::machine::{Doing, SYNC_BELOW, Shared, SimDisk};
 use super::schedule::actor;
 use super::world::{Object, Synced, new_year};
 
@@ -184,15 +184,19 @@ impl Disk for SimDisk {
     }
 
     fn sync_everything(&self) -> Result<()> {
-        let root = Place::new("");
+        self.sync_below(&Place::new(""))
+    }
+
+    fn sync_below(&self, directory: &Place) -> Result<()> {
         self.step(
             Doing::Change(None),
-            "sync",
-            &root,
+            SYNC_BELOW,
+            directory,
             None,
             |world, refused| {
+                let top = world.at(directory)?;
                 unless(refused, || {
-                    world.sync_everything();
+                    world.sync_below(top);
                     Ok(())
                 })
             },

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::world::{Lie, Node, Object, Synced, Unit, World, Write};
+use super::world::{Lie, Node, Object, ROOT, Synced, Unit, World, Write};
 
 impl World {
     fn lies_about(&self, unit: &Unit) -> bool {
@@ -50,6 +50,23 @@ impl World {
             self.sync(Synced::File(object));
         }
         self.settle_units(&|_| true);
+    }
+
+    /// What is in this directory now and below it, and nothing else: less than `syncfs` does.
+    pub fn sync_below(&mut self, top: Object) {
+        if top == ROOT {
+            return self.sync_everything();
+        }
+        let mut left = vec![top];
+        while let Some(object) = left.pop() {
+            match self.directory(object) {
+                Ok(directory) => {
+                    left.extend(directory.names.values());
+                    self.sync(Synced::Directory(object));
+                }
+                Err(_) => self.sync(Synced::File(object)),
+            }
+        }
     }
 
     fn settle_units(&mut self, chosen: &dyn Fn(&Unit) -> bool) {

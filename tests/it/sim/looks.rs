@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use mentat_sync::disk::{Entry, Kind, Meta, Place};
+use mentat_sync::disk::{Entry, Kind, Meta, Owner, Place};
 use rustix::io::Errno;
 
 use super::world::{Node, Object, ROOT, World};
@@ -69,6 +69,7 @@ impl World {
             modified,
             changed: inode.changed,
             mode,
+            owner: Owner { user: 0, group: 0 },
         }
     }
 

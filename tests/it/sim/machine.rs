@@ -41,6 +41,9 @@ pub enum Fault {
     Death(u64),
 }
 
+/// The verb that syncs all there is in a directory.
+pub const SYNC_BELOW: &str = "sync below";
+
 /// What a process that ends unwinds with.
 pub struct Killed;
 
@@ -276,7 +279,7 @@ impl SimDisk {
         let refused = match process.fault {
             Fault::At(step, errno) if step == process.steps => plausible(errno, verb),
             Fault::From(step, errno) if step <= process.steps => plausible(errno, verb),
-            Fault::NextSync(errno) if verb == "sync" && place.as_str().is_empty() => {
+            Fault::NextSync(errno) if verb == SYNC_BELOW => {
                 process.fault = Fault::None;
                 Some(errno)
             }
@@ -324,7 +327,7 @@ fn is_a_pushs(place: &Place) -> bool {
 fn plausible(errno: Errno, verb: &str) -> Option<Errno> {
     let takes_room = matches!(
         verb,
-        "create" | "make" | "link" | "rename" | "write" | "cut" | "sync"
+        "create" | "make" | "link" | "rename" | "write" | "cut" | "sync" | SYNC_BELOW
     );
     let takes_descriptor = matches!(verb, "open" | "create" | "list" | "lock");
     let possible = match errno {

@@ -1,0 +1,87 @@
+//! What the store needs of its directory, tried before anything is promised.
+
+use super::layout;
+use super::{Error, Result, Store};
+use crate::disk::{self, Kind, Mode, Place, Target};
+
+impl Store {
+    /// Tries what the store needs of the directory: to write, link, rename a file and a folder without
+    /// replacing, lock, sync; and that users can be made, renamed and deleted. Leaves nothing.
+    ///
+    /// # Errors
+    /// What the disk refused, where; [`Error::NotAStore`] where it does something else than it is asked to.
+    pub fn probe(&self) -> Result<()> {
+        let mut left = Vec::new();
+        let tried = self
+            .probe_directories()
+            .and_then(|()| self.probe_file(&mut left))
+            .and_then(|()| self.probe_folder(&mut left));
+        let removed: Vec<_> = left.iter().map(|place| self.sweep_top(place)).collect();
+        tried?;
+        removed.into_iter().collect()
+    }
+
+    /// A user's folder is made in `tmp/`, moves to `users/` and, in the end, to `trash/`.
+    fn probe_directories(&self) -> Result<()> {
+        let device = self.disk.meta(&layout::top())?.device;
+        for directory in [layout::users(), layout::tmp(), layout::trash()] {
+            let meta = self.disk.meta(&directory)?;
+            if meta.kind != Kind::Directory {
+                let what = format!("{directory:?} is not a directory");
+                return Err(Error::NotAStore(what));
+            }
+            if meta.device != device {
+                return Err(Error::NotAStore(format!(
+                    "{directory:?} is on another file system, where nothing can be moved to: a store is \
+                     on one, as a whole"
+                )));
+            }
+            self.disk.list(&directory, &mut |_| false)?;
+            self.disk.check_changes(&directory)?;
+        }
+        Ok(())
+    }
+
+    fn another(&self, left: &mut Vec<Place>) -> Place {
+        let place = layout::probe(self.disk.random());
+        left.push(place.clone());
+        place
+    }
+
+    fn probe_file(&self, left: &mut Vec<Place>) -> Result<()> {
+        let [one, two, three] = [(); 3].map(|()| self.another(left));
+        let file = self.disk.create(&one)?;
+        file.append(b"probe\n")?;
+        self.disk.sync(&[Target::File(file)])?;
+        self.disk.link(&one, &two)?;
+        self.disk.rename_new(&one, &three)?;
+        must_be_taken(&two, self.disk.rename_new(&three, &two))?;
+        let held = self.disk.try_lock(&two, Mode::Exclusive)?;
+        if held.is_none() || self.disk.try_lock(&two, Mode::Exclusive)?.is_some() {
+            let what = "a file that is locked there (flock) can be locked again".to_owned();
+            return Err(Error::NotAStore(what));
+        }
+        drop(held);
+        Ok((self.disk).sync(&[Target::Directory(layout::tmp())])?)
+    }
+
+    fn probe_folder(&self, left: &mut Vec<Place>) -> Result<()> {
+        let [one, two] = [(); 2].map(|()| self.another(left));
+        self.disk.make_directory(&one)?;
+        drop(self.disk.create(&one.join("probe"))?);
+        self.disk.sync(&[Target::Directory(one.clone())])?;
+        self.disk.rename_new(&one, &two)?;
+        self.disk.make_directory(&one)?;
+        must_be_taken(&two, self.disk.rename_new(&one, &two))
+    }
+}
+
+fn must_be_taken(place: &Place, renamed: disk::Result<()>) -> Result<()> {
+    match renamed {
+        Err(taken) if taken.is_taken() => Ok(()),
+        Err(other) => Err(other.into()),
+        Ok(()) => Err(Error::NotAStore(format!(
+            "a rename there replaces what has the name already ({place:?})"
+        ))),
+    }
+}
