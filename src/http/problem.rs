@@ -275,6 +275,10 @@ impl From<store::Error> for Problem {
                     "the store is not where it was when the server started; the server's log says more",
                 )
             }
+            store::Error::Disk(disk) if disk.is_out_of_shape() => {
+                log::error!("{error}");
+                damaged()
+            }
             store::Error::Damaged { .. } | store::Error::LogIsWrong => {
                 log::error!("{error}");
                 damaged()

@@ -355,7 +355,7 @@ mod tests {
     fn whoever_comes_after_something_has_come_of_it_gives_the_turn_back() {
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let state = Arc::new(UserState::default());
+            let state = Arc::new(UserState::new(UserId::from_bytes([1; 16])));
             drop(Turn::take(&state, 0));
             let late = Turn::take(&state, 0).is_some();
             let now = *state.mended.borrow();

@@ -69,6 +69,19 @@ pub(super) struct Known {
 }
 
 impl UserState {
+    /// Of a user of whom nothing is known yet.
+    pub fn new(user: UserId) -> Self {
+        Self {
+            user,
+            front: Arc::default(),
+            turn: Arc::default(),
+            meeting: Arc::default(),
+            mending: AtomicBool::default(),
+            mended: tokio::sync::watch::Sender::default(),
+            known: Mutex::default(),
+        }
+    }
+
     pub fn known(&self) -> MutexGuard<'_, Known> {
         self.known
             .lock()
@@ -138,17 +151,7 @@ impl Users {
                     || state.known().is_lasting()
             });
         }
-        let new = || {
-            Arc::new(UserState {
-                user: *user,
-                front: Arc::default(),
-                turn: Arc::default(),
-                mending: AtomicBool::default(),
-                mended: tokio::sync::watch::Sender::default(),
-                meeting: Arc::default(),
-                known: Mutex::default(),
-            })
-        };
+        let new = || Arc::new(UserState::new(*user));
         Arc::clone(users.entry(*user).or_insert_with(new))
     }
 }
