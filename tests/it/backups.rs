@@ -652,6 +652,27 @@ fn a_user_whose_head_is_damaged_does_not_keep_the_others_out_of_a_snapshot() {
 }
 
 #[test]
+fn a_snapshot_of_a_damaged_store_says_so() {
+    let stock = Stock::full(4);
+    fs::remove_file(stock.chunk_file("", "chunk 3")).unwrap();
+    let copy = stock.directory.path().join("copy");
+    let taken = snapshot(&stock, &copy);
+    assert_eq!(taken.code, Some(1), "{taken:?}");
+    assert!(taken.stderr.contains("chunk-missing: users/"), "{taken:?}");
+    assert!(
+        taken
+            .stderr
+            .contains("1 piece of damage, in the store as in the snapshot"),
+        "{taken:?}"
+    );
+    // What there is, is in it.
+    assert_eq!(
+        check(&copy, &Options::default()).words(),
+        ["damage chunk-missing"]
+    );
+}
+
+#[test]
 fn the_drill_proves_a_copy_and_leaves_it_as_it_is() {
     let stock = Stock::full(6);
     let top = tempfile::tempdir().unwrap();

@@ -17,15 +17,19 @@ use mentat_sync::upkeep::fsck::Options;
 const OTHER: &str = "86868686-8686-4686-8686-868686868686";
 const THIRD: &str = "96969696-9696-4696-8696-969696969696";
 
-/// A directory with an `rsync` in it that first does one thing, once, and another one at its end, once.
-fn interrupted_rsync(before: &str, after: &str) -> TempDir {
+/// A directory with an `rsync` in it that does one thing before its first run, another one after it, and one more before
+/// its second.
+fn interrupted_rsync(events: [&str; 3]) -> TempDir {
     let bin = tempfile::tempdir().unwrap();
     let rsync = bin.path().join("rsync");
     let real = run_with_deadline(std::process::Command::new("sh").args(["-c", "command -v rsync"]));
     let real = real.stdout.trim_end();
+    let [before, after, again] = events;
     let text = format!(
-        "#!/bin/sh\nmark={}/done\nif [ -e $mark ]; then exec {real} \"$@\"; fi\n: >$mark\n\
-         ({before}) || exit 99\n{real} \"$@\"\nstatus=$?\n({after}) || exit 99\nexit $status\n",
+        "#!/bin/sh\nmark={}/run\ncase $1 in --server) exec {real} \"$@\";; esac\n\
+         if [ -e $mark.2 ]; then exec {real} \"$@\"; fi\n\
+         if [ -e $mark.1 ]; then : >$mark.2; ({again}) || exit 99; exec {real} \"$@\"; fi\n\
+         : >$mark.1; ({before}) || exit 99\n{real} \"$@\"\nstatus=$?\n({after}) || exit 99\nexit $status\n",
         bin.path().display()
     );
     fs::write(&rsync, text).unwrap();
@@ -34,15 +38,11 @@ fn interrupted_rsync(before: &str, after: &str) -> TempDir {
 }
 
 /// Takes a copy during which this happens, with a shell in the folder of users. Goes over ssh, if it is to.
-fn copy_amid(
-    stock: &Stock,
-    destination: &Path,
-    remote: bool,
-    [before, after]: [&str; 2],
-) -> Finished {
+fn copy_amid(stock: &Stock, destination: &Path, remote: bool, events: [&str; 3]) -> Finished {
     let users = stock.path("users");
     let within = |what: &str| format!("cd {} && {{ {what}; }}", users.display());
-    let rsync = interrupted_rsync(&within(before), &within(after));
+    let [before, after, again] = events.map(within);
+    let rsync = interrupted_rsync([&before, &after, &again]);
     let ssh = other_machine();
     let mut path = format!("{}:", rsync.path().display());
     let mut to = destination.display().to_string();
@@ -118,7 +118,12 @@ fn a_user_who_is_renamed_in_the_first_pass_is_copied_under_the_new_name() {
             ),
         ] {
             let event = event.each_ref().map(String::as_str);
-            let copied = succeeds(copy_amid(&stock, &copy, remote, event));
+            let copied = succeeds(copy_amid(
+                &stock,
+                &copy,
+                remote,
+                [event[0], event[1], "true"],
+            ));
             assert!(copied.stderr.contains("1 user copied"), "{copied:?}");
             assert_eq!(users(&copy), std::slice::from_ref(&left));
             assert_eq!(committed(&copy.join("users").join(&left)), before);
@@ -150,7 +155,12 @@ fn a_user_who_is_deleted_meanwhile_is_left_as_the_last_good_copy_was_and_that_is
                 ],
             };
             let event = event.each_ref().map(String::as_str);
-            let copied = succeeds(copy_amid(&stock, &copy, remote, event));
+            let copied = succeeds(copy_amid(
+                &stock,
+                &copy,
+                remote,
+                [event[0], event[1], "true"],
+            ));
             assert!(copied.stderr.contains("deleted meanwhile"), "{copied:?}");
             match before {
                 Some(before) => assert_eq!(contents(&copy), before),
@@ -175,7 +185,12 @@ fn a_user_who_is_made_anew_with_the_same_ids_is_copied_as_a_whole() {
                 next.file("").display()
             );
             for event in [[anew.as_str(), "true"], ["true", "true"]] {
-                let copied = succeeds(copy_amid(&stock, &copy, remote, event));
+                let copied = succeeds(copy_amid(
+                    &stock,
+                    &copy,
+                    remote,
+                    [event[0], event[1], "true"],
+                ));
                 assert!(copied.stderr.contains("1 user copied"), "{copied:?}");
                 let held = committed(&copy.join(format!("users/{USER}")));
                 for file in committed(&stock.file("")) {
@@ -198,7 +213,12 @@ fn a_user_whose_name_is_taken_by_another_is_copied_under_the_new_name() {
         let taken = format!("mv {USER} {OTHER}; cp -a {place} {THIRD}; mv {THIRD} {USER}");
         // After the pass: at that moment the script has not yet looked what became of them.
         for event in [[taken.as_str(), "true"], ["true", "true"]] {
-            succeeds(copy_amid(&stock, &copy, remote, event));
+            succeeds(copy_amid(
+                &stock,
+                &copy,
+                remote,
+                [event[0], event[1], "true"],
+            ));
             assert_eq!(users(&copy), [USER.to_string(), OTHER.to_owned()]);
             for user in users(&copy) {
                 let held = committed(&copy.join("users").join(&user));
@@ -206,6 +226,31 @@ fn a_user_whose_name_is_taken_by_another_is_copied_under_the_new_name() {
             }
             check(&copy, &Options::default()).is_spotless();
         }
+    });
+}
+
+#[test]
+fn a_user_who_was_copied_and_whose_name_is_taken_after_that_is_copied_again() {
+    both_ways(|remote| {
+        let stock = Stock::full(5);
+        let lives = [3, 4].map(another_life);
+        let top = tempfile::tempdir().unwrap();
+        let copy = top.path().join("copy");
+        let [place, comes] = lives
+            .each_ref()
+            .map(|life| life.file("").display().to_string());
+        // Somebody comes during the first pass, so that there is a second one, in which the first user is not.
+        let comes = format!("cp -a {comes} ../tmp/comes; mv ../tmp/comes {THIRD}");
+        let taken = format!("mv {USER} {OTHER}; cp -a {place} ../tmp/next; mv ../tmp/next {USER}");
+        succeeds(copy_amid(&stock, &copy, remote, [&comes, "true", &taken]));
+        assert_eq!(users(&copy), [&USER.to_string(), OTHER, THIRD]);
+        for user in users(&copy) {
+            let held = committed(&copy.join("users").join(&user));
+            for file in committed(&stock.path("users").join(&user)) {
+                assert!(held.contains(&file), "{user}: {:?}", file.0);
+            }
+        }
+        sound(&copy);
     });
 }
 
