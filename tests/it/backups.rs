@@ -2,6 +2,7 @@
 //!
 //! `MENTAT_SYNC_TEST_COPIES` says how many by each method (`scripts/backup-test` sets it).
 
+mod linked;
 mod meanwhile;
 mod upheaval;
 
