@@ -157,7 +157,11 @@ impl Mallory {
                         }
                         match self.asks(&mut client, number, round) {
                             Ok(status) => self.is_told(status),
-                            Err(_) => client = Client::new(self.address),
+                            // The server ends: to come again at once would only take its time.
+                            Err(_) => {
+                                client = Client::new(self.address);
+                                std::thread::sleep(Duration::from_millis(100));
+                            }
                         }
                         self.has_acted();
                     }
