@@ -353,7 +353,7 @@ const SHRUGS: [&str; 10] = [
 ];
 
 /// Where it is right to go on, and why.
-const ON_PURPOSE: [(&str, &str); 12] = [
+const ON_PURPOSE: [(&str, &str); 11] = [
     // Words for a person beside an error that is told.
     ("src/cli/open.rs", "above.metadata()"),
     // A doubt, at which everything is read again more slowly, and told.
@@ -372,8 +372,6 @@ const ON_PURPOSE: [(&str, &str); 12] = [
     ),
     // The rule taken away, for a test that must notice.
     ("src/store/lost.rs", "matches!(seen, Ok(Some(_)))"),
-    // What is not there, or cannot be looked at, is left out and told.
-    ("src/upkeep/snapshot.rs", "let gone = || "),
     // Any other answer makes the user read-only.
     (
         "src/store/advance.rs",
