@@ -1,6 +1,7 @@
 //! Pure decisions. They do no I/O themselves: what they need to know of the store is asked through
 //! a function that is passed in. Outcomes are values, not errors.
 
+pub mod dates;
 pub mod garbage;
 
 use crate::model::{Head, TransactionId};

@@ -105,6 +105,7 @@ impl Gc {
         })?;
         match ran.map_err(failed)? {
             Run::ClockLeapt { last, now } => Err(leapt(last, now)),
+            Run::ClockUnset { now } => Err(unset(now)),
             Run::Done => self.sum_up(&total),
         }
     }
@@ -122,7 +123,8 @@ impl Gc {
             force: self.force,
         };
         let shown = self.json || self.dry_run;
-        run(store, self.user.as_ref(), &how, &mut |event| match event {
+        run(store, self.user.as_ref(), &how, &mut |event| {
+            match event {
             Event::Garbage { user, garbage } => {
                 total.files += 1;
                 total.bytes += garbage.bytes;
@@ -157,6 +159,15 @@ impl Gc {
                     eprintln!("mentat-sync: user {user}: another collection is at work there");
                 });
             }
+            Event::Redated { user, files } => progress.aside(|| {
+                let files = match files {
+                    1 => "1 file has a date".to_owned(),
+                    files => format!("{files} files have dates"),
+                };
+                eprintln!(
+                    "mentat-sync: user {user}: {files} that cannot be right: kept, as if uploaded now"
+                );
+            }),
             Event::Failed { user, error } => {
                 total.failed += 1;
                 let whose = user.map_or(String::new(), |user| format!("user {user}: "));
@@ -167,6 +178,7 @@ impl Gc {
                     progress.aside(|| eprintln!("{hint}"));
                 }
             }
+        }
         })
     }
 
@@ -210,5 +222,12 @@ fn leapt(last: SystemTime, now: SystemTime) -> Failure {
          may look old that is not; nothing was touched\n  if the clock is right, run it with --force",
         time(now),
         time(last),
+    ))
+}
+
+fn unset(now: SystemTime) -> Failure {
+    Failure::failed(format!(
+        "the clock says {}, so it has not been set, and no age can be told; nothing was touched",
+        humantime::format_rfc3339_seconds(now.max(SystemTime::UNIX_EPOCH)),
     ))
 }

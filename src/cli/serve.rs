@@ -49,7 +49,8 @@ pub struct Serve {
           value_parser = size)]
     max_chunk_bytes: u64,
 
-    /// The most pending transactions a user.
+    /// The most pending transactions a user, not counting what HEAD cannot reach any more, nor what a bundle's
+    /// HEAD reaches at once.
     #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_MAX_PENDING_TRANSACTIONS",
           default_value_t = limits::PENDING_TRANSACTIONS)]
     max_pending_transactions: usize,

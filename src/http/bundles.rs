@@ -18,6 +18,7 @@ use super::content::{CHANGING, IMMUTABLE, headers_only, json_answer};
 use super::heads;
 use super::problem::Problem;
 use super::threads::{Begun, begin};
+use super::transactions::TOO_MANY_PENDING;
 use super::{Answer, Site};
 use crate::model::{UserId, limits};
 use crate::store::{self, BundleReader, Counts, Plan, PullBundle, PushBundle, Store};
@@ -293,7 +294,7 @@ fn answer(outcome: PushBundle) -> Answer {
             Problem::new(Code::ChunkExists, detail)
         }
         PushBundle::TooManyPending { limit, used } => {
-            let detail = "more transactions would be pending than may be; advance HEAD first";
+            let detail = format!("{used} {TOO_MANY_PENDING}");
             Problem::new(Code::QuotaExceeded, detail)
                 .limit(limit as u64)
                 .used(used as u64)

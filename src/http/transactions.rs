@@ -144,17 +144,31 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: TransactionId) 
     let text = body.gather(limits::TRANSACTION_BYTES, too_long).await?;
     let uuids = site.store.options().uuid_chunk_ids;
     let proposal = text.read(move |text| propose(text, id, uuids)).await??;
-    let outcome = match draft(site, user, proposal).await? {
-        Drafted::Put(outcome) => outcome,
-        Drafted::Waiting(draft) => {
-            let lock = lock_known(site, &user, Mode::Shared).await?;
-            blocking(site, &user, move |store| store.put_transaction(lock, draft)).await?
+    let outcome = match put_under(site, user, proposal, site.store.mode_to_put()).await? {
+        PutTransaction::Crowded(proposal) => {
+            put_under(site, user, *proposal, Mode::Exclusive).await?
         }
+        outcome => outcome,
     };
     match outcome {
         PutTransaction::Accepted => Ok(HttpResponse::Created().finish()),
         refused => Err(refusal(refused)),
     }
+}
+
+async fn put_under(
+    site: &Site,
+    user: UserId,
+    proposal: Proposal,
+    mode: Mode,
+) -> Result<PutTransaction, Problem> {
+    Ok(match draft(site, user, proposal, mode).await? {
+        Drafted::Put(outcome) => outcome,
+        Drafted::Waiting(draft) => {
+            let lock = lock_known(site, &user, mode).await?;
+            blocking(site, &user, move |store| store.put_transaction(lock, draft)).await?
+        }
+    })
 }
 
 /// How the work that writes a transaction ended.
@@ -166,7 +180,12 @@ enum Drafted {
 
 /// Writes a transaction, and puts it if that needs no waiting. Where `log` must be mended first, that comes
 /// before.
-async fn draft(site: &Site, user: UserId, mut proposal: Proposal) -> Result<Drafted, Problem> {
+async fn draft(
+    site: &Site,
+    user: UserId,
+    mut proposal: Proposal,
+    mode: Mode,
+) -> Result<Drafted, Problem> {
     let parent = proposal.parent;
     for _ in 0..limits::LOG_LOOKS {
         let drafted = blocking(site, &user, move |store| {
@@ -175,7 +194,7 @@ async fn draft(site: &Site, user: UserId, mut proposal: Proposal) -> Result<Draf
                 other => other?,
             };
             let draft = store.draft_after(&user, proposal, parent_seq)?;
-            Ok(Ok(match lock_now(store, &user, Mode::Shared) {
+            Ok(Ok(match lock_now(store, &user, mode) {
                 Some(lock) => Drafted::Put(store.put_transaction(lock?, draft)?),
                 None => Drafted::Waiting(draft),
             }))
@@ -234,13 +253,22 @@ fn refusal(refused: PutTransaction) -> Problem {
             format!("seq is the parent's plus one, which is {expected}"),
         ),
         PutTransaction::TooManyPending { limit, used } => {
-            let detail = "as many transactions are pending as may be; advance HEAD first";
+            let detail = format!("{used} {TOO_MANY_PENDING}");
             Problem::new(Code::QuotaExceeded, detail)
                 .limit(limit as u64)
                 .used(used as u64)
         }
+        PutTransaction::Crowded(_) => {
+            Problem::busy("there is hardly room for more that is pending")
+        }
     }
 }
+
+/// What whoever has too many pending transactions can do. HEAD may go only where nothing follows, so it is
+/// the last of a line that makes room.
+pub(super) const TOO_MANY_PENDING: &str = "transactions are pending that HEAD can still reach, and no more may \
+     be: advance HEAD to the last of a line of them (which makes room for as many as it reaches, and for all \
+     that it leaves behind), or send them as a bundle with its HEAD";
 
 fn unknown() -> Problem {
     Problem::new(

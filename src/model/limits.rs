@@ -135,6 +135,21 @@ pub const WALKS: usize = 256;
 /// How long an uploaded thing that nothing reachable needs is kept, unless `--grace` says otherwise.
 pub const GRACE: Duration = Duration::from_secs(14 * 24 * 3600);
 
+/// No file of any store is older than the first lines of this program: what is, was dated by a clock that
+/// had not been set. 2024-01-01, counted from 1970.
+pub const EARLIEST_DATE: Duration = Duration::from_secs(1_704_067_200);
+
+/// The last second that is written with four digits of a year.
+pub const LATEST_DATE: Duration = Duration::from_secs(253_402_300_799);
+
+/// How much older than its name a file may be: it is written first, and waits for a lock then. And clocks are
+/// set by seconds all the time.
+pub const DATE_SLACK: Duration = Duration::from_secs(60);
+
+/// How far ahead of the clock a date may be: clocks are wrong by hours easily (time zones), and then
+/// nothing is the matter but that something is kept so much longer.
+pub const FUTURE_DATE: Duration = Duration::from_secs(24 * 3600);
+
 /// How old a temporary file is before it counts as left behind.
 pub const TEMPORARY: Duration = Duration::from_secs(24 * 3600);
 
@@ -157,8 +172,17 @@ pub const RECOUNT_REFUSED: Duration = Duration::from_secs(10);
 pub const COUNTS: u32 = 4;
 pub const COUNT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The same for the number of pending transactions, which takes a listing of at most that many.
+/// How long the number of pending transactions is believed, which takes a listing to know: other processes may
+/// have put and removed some since.
 pub const RECOUNT_PENDING: Duration = Duration::from_secs(1);
+
+/// Pending transactions that a process takes in before it counts them again: a listing of as many as may
+/// be costs less than writing that many.
+pub const PENDING_UNCOUNTED: usize = 32;
+
+/// Where there is room for no more pending transactions than this, each is counted in under the exclusive
+/// lock. That is what eight processes together may take in uncounted, so that these do not exceed the bound.
+pub const PENDING_SCARCE: usize = 8 * PENDING_UNCOUNTED;
 
 /// Fewer free files (inodes) than this are too few, where `--min-free` is given: an advance makes some
 /// hundreds of directories at the most.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use crate::model::TransactionId;
+use crate::model::{Head, TransactionId};
 
 /// A pending transaction: immutable, but for its time, which is when it was last put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,39 @@ pub fn judge<E>(
         .sort_unstable_by_key(|transaction| (std::cmp::Reverse(transaction.seq), transaction.id));
     verdict.garbage = garbage.into_iter().map(|gone| gone.id).collect();
     Ok(verdict)
+}
+
+/// What ties a pending transaction to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    pub id: TransactionId,
+    pub parent: TransactionId,
+    pub seq: u64,
+}
+
+/// Which of these, all that are pending, can never be committed: children before their parents.
+///
+/// HEAD reaches only what has a higher number, and the first that it reaches follows HEAD itself. So nothing
+/// but numbers need be looked at. One whose parent is not there counts as alive if the parent may come (again).
+pub fn dead(mut pending: Vec<Link>, head: Head) -> Vec<TransactionId> {
+    pending.sort_unstable_by_key(|link| (link.seq, link.id));
+    let mut seen: HashMap<TransactionId, (u64, bool)> = HashMap::with_capacity(pending.len());
+    let mut dead = Vec::new();
+    for link in pending {
+        let first = head.seq.saturating_add(1);
+        let alive = match seen.get(&link.parent) {
+            _ if link.seq < first => false,
+            _ if link.seq == first => link.parent == head.id,
+            Some((seq, alive)) if seq.checked_add(1) == Some(link.seq) => *alive,
+            _ => true,
+        };
+        seen.insert(link.id, (link.seq, alive));
+        if !alive {
+            dead.push(link.id);
+        }
+    }
+    dead.reverse();
+    dead
 }
 
 /// The pending transactions as lines: from each to its parent.
@@ -253,6 +286,33 @@ mod tests {
     fn files_that_make_a_circle_are_judged_too() {
         let circle = [pending(3, 4, 3, 1), pending(4, 3, 3, 1)];
         assert_eq!(judged(&circle), (vec![], vec![3, 4]));
+    }
+
+    #[test]
+    fn what_head_cannot_reach_any_more_is_dead() {
+        let head = Head { id: id(2), seq: 2 };
+        let link = |n, parent, seq| Link {
+            id: id(n),
+            parent: id(parent),
+            seq,
+        };
+        let pending = vec![
+            link(9, 8, 5),   // on a dead line
+            link(3, 2, 3),   // follows HEAD
+            link(4, 3, 4),   // and on
+            link(5, 1, 2),   // a sibling of HEAD
+            link(6, 5, 3),   // and on
+            link(2, 1, 2),   // HEAD itself, a leftover
+            link(7, 20, 3),  // its parent would have the number of HEAD
+            link(8, 6, 4),   // on a dead line
+            link(10, 21, 4), // its parent may come
+            link(11, 10, 5), // and so may this
+            link(12, 5, 9),  // its parent is another than the one that is there
+        ];
+        let first = |id: &TransactionId| id.as_bytes()[0];
+        let gone: Vec<_> = dead(pending, head).iter().map(first).collect();
+        assert_eq!(gone, [9, 8, 7, 6, 5, 2]);
+        assert_eq!(dead(vec![link(3, 2, 3)], head), []);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use super::quota::Tallies;
 use super::user::{Users, taken_is_fine};
 use super::vouch::Files;
 use super::{Error, Options, Result, Store};
-use crate::disk::{Disk, IfThere, Kind, Place, Target};
-use crate::model::{UserId, limits};
+use crate::disk::{Disk, IfThere, Place, Target};
+use crate::model::UserId;
 use std::sync::Arc;
 
 /// What the file `FORMAT` says.
@@ -188,72 +188,5 @@ impl Store {
         self.forget_tally(to);
         (self.disk).sync(&[Target::Directory(layout::users())])?;
         Ok(RenameUser::Renamed)
-    }
-
-    /// Takes away what crashes left at the top: deleted users, and folders that were being made more
-    /// than a day ago.
-    pub fn clear_top(&self) -> Result<()> {
-        for left in self.left_at_top()? {
-            if let Err(error) = left.and_then(|place| self.sweep_top(&place)) {
-                log::warn!("a leftover stays: {error}");
-            }
-        }
-        Ok(())
-    }
-
-    /// What [`Store::clear_top`] would take away; an error for each of which that cannot be seen.
-    pub fn left_at_top(&self) -> Result<Vec<Result<Place>>> {
-        let mut places = Vec::new();
-        for directory in [layout::trash(), layout::tmp()] {
-            let mut names = Vec::new();
-            let listed = self.disk.list(&directory, &mut |entry| {
-                names.push(entry.name);
-                true
-            });
-            listed.if_there()?;
-            names.sort_unstable();
-            let is_trash = directory == layout::trash();
-            for place in names.iter().map(|name| directory.join(name)) {
-                let left = is_trash.then_some(Ok(true));
-                match left.unwrap_or_else(|| self.is_left_behind(&place)) {
-                    Ok(true) => places.push(Ok(place)),
-                    Ok(false) => {}
-                    Err(error) => places.push(Err(error)),
-                }
-            }
-        }
-        Ok(places)
-    }
-
-    /// Takes away one of them, and all below it.
-    pub fn sweep_top(&self, place: &Place) -> Result<()> {
-        match self.disk.meta(place).if_there()? {
-            Some(meta) if meta.kind == Kind::Directory => self.remove_tree(place),
-            Some(_) => {
-                self.disk.remove_file(place).if_there()?;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Whether a temporary thing is so old that whoever made it is gone; of a folder, when the last name
-    /// came into it or into a directory in it. What is not there is not left behind.
-    pub(crate) fn is_left_behind(&self, place: &Place) -> Result<bool> {
-        let Some(meta) = self.disk.meta(place).if_there()? else {
-            return Ok(false);
-        };
-        let age = self.disk.now().duration_since(meta.modified);
-        if age.map_or(true, |age| age <= limits::TEMPORARY) {
-            return Ok(false);
-        }
-        if meta.kind == Kind::Directory {
-            for name in self.names(place, Kind::Directory)? {
-                if !self.is_left_behind(&place.join(&name))? {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use uuid::Uuid;
 
+use super::aside::{Aside, Nothing};
 use super::bundle::Window;
 use super::chain::extend;
 use super::chunks::Resolved;
@@ -83,6 +84,16 @@ impl Store {
     /// # Panics
     /// If the lock is a shared one.
     pub fn advance(&self, lock: UserLock, to: TransactionId) -> Result<(Advance, Leftovers)> {
+        self.advance_over(lock, to, &Nothing)
+    }
+
+    /// The same where some of what HEAD is to reach is not pending, but stands aside.
+    pub(super) fn advance_over(
+        &self,
+        lock: UserLock,
+        to: TransactionId,
+        aside: &dyn Aside,
+    ) -> Result<(Advance, Leftovers)> {
         assert_eq!(
             lock.mode,
             Mode::Exclusive,
@@ -96,7 +107,7 @@ impl Store {
 
         // Find the new transaction in `incoming/`; walk parents there until HEAD is met.
         self.look_at_pending(&lock)?;
-        let line = match self.line_to(&lock, head, to)? {
+        let line = match self.line_to(&lock, head, to, aside)? {
             Descent::Descends(line) => line,
             Descent::NotADescendant => return refuse(lock, head, AdvanceRefusal::NotADescendant),
             Descent::Unknown => return refuse(lock, head, AdvanceRefusal::UnknownTransaction),
@@ -110,14 +121,14 @@ impl Store {
         }
 
         // Every chunk named must be there, committed or incoming.
-        let (line, missing) = self.check_chunks(&lock, line)?;
+        let (line, missing) = self.check_chunks(&lock, line, aside)?;
         if !missing.is_empty() {
             return refuse(lock, head, AdvanceRefusal::MissingChunks(missing));
         }
 
         let mut linked = Vec::new();
         let moved = self
-            .link_line(&lock, &line, &mut linked)
+            .link_line(&lock, &line, aside, &mut linked)
             .and_then(|dirs| self.move_head(&lock, head, &line.ids, dirs));
         match moved {
             Ok(head) => {
@@ -139,7 +150,13 @@ impl Store {
         }
     }
 
-    fn line_to(&self, lock: &UserLock, head: Head, to: TransactionId) -> Result<Descent> {
+    fn line_to(
+        &self,
+        lock: &UserLock,
+        head: Head,
+        to: TransactionId,
+        aside: &dyn Aside,
+    ) -> Result<Descent> {
         let mut rebuilt = false;
         // A dead transaction may outlive its parent, whose id may come again with another number:
         // what is numbered otherwise is not this one's parent, nor is HEAD.
@@ -147,6 +164,7 @@ impl Store {
         let line = descent(head, to, |id| {
             // What is numbered beyond HEAD is not on the chain.
             let known = lock.state.known().pending.get(&id).copied();
+            let known = known.or_else(|| aside.find(id).map(|(start, _)| start));
             let known = known.filter(|start| start.seq > head.seq);
             while known.is_none() {
                 match self.position(&lock.folder, head, id)? {
@@ -163,7 +181,8 @@ impl Store {
             }
             let start = match known {
                 Some(start) => Some(start),
-                None => self.start_of(&lock.folder.pending(id), id)?,
+                None => (self.start_of(&lock.folder.pending(id), id)?)
+                    .or_else(|| aside.find(id).map(|(start, _)| start)),
             };
             Ok(match start {
                 Some(start) if number.is_none_or(|child| child == start.seq + 1) => {
@@ -181,9 +200,21 @@ impl Store {
         })
     }
 
+    /// Where a transaction of the line is that is not committed.
+    fn place_of_new(&self, lock: &UserLock, id: TransactionId, aside: &dyn Aside) -> Place {
+        let is_pending = lock.state.known().pending.contains_key(&id);
+        let found = if is_pending { None } else { aside.find(id) };
+        found.map_or_else(|| lock.folder.pending(id), |(_, place)| place)
+    }
+
     /// What a transaction of the line names.
-    fn chunks_of(&self, lock: &UserLock, id: TransactionId) -> Result<Vec<ChunkId>> {
-        let place = lock.folder.pending(id);
+    fn chunks_of(
+        &self,
+        lock: &UserLock,
+        id: TransactionId,
+        aside: &dyn Aside,
+    ) -> Result<Vec<ChunkId>> {
+        let place = self.place_of_new(lock, id, aside);
         let there = self.read_transaction(&place, id)?;
         let there = there.ok_or_else(|| damaged(&place, "gone, though the lock is held"))?;
         Ok(there.chunks)
@@ -194,6 +225,7 @@ impl Store {
         &self,
         lock: &UserLock,
         ids: Vec<TransactionId>,
+        aside: &dyn Aside,
     ) -> Result<(Line, Vec<ChunkId>)> {
         let (mut missing, mut named) = (Vec::new(), HashSet::new());
         let mut checked = Window::default();
@@ -204,7 +236,7 @@ impl Store {
         };
         let mut kept = 0;
         for id in &line.ids {
-            let chunks = self.chunks_of(lock, *id)?;
+            let chunks = self.chunks_of(lock, *id, aside)?;
             for chunk in &chunks {
                 if !checked.insert(*chunk) {
                     continue;
@@ -231,6 +263,7 @@ impl Store {
         &self,
         lock: &UserLock,
         line: &Line,
+        aside: &dyn Aside,
         linked: &mut Vec<Linked>,
     ) -> Result<BTreeSet<Dir>> {
         let mut dirs = BTreeSet::new();
@@ -240,7 +273,7 @@ impl Store {
             let chunks = match chunks {
                 Some(chunks) => chunks,
                 None => {
-                    read = self.chunks_of(lock, *id)?;
+                    read = self.chunks_of(lock, *id, aside)?;
                     &read
                 }
             };
@@ -256,16 +289,20 @@ impl Store {
                         let (_, digest) = found
                             .ok_or_else(|| damaged(&place, "gone, though the lock is held"))?;
                         // The bytes first, so that no alias ever stands for nothing.
-                        dirs.insert(self.link(lock, Linked::Chunk(digest), linked)?);
-                        dirs.insert(self.link(lock, Linked::Alias(*alias), linked)?);
+                        for name in [Linked::Chunk(digest), Linked::Alias(*alias)] {
+                            let from = name.from(&lock.folder);
+                            dirs.insert(self.link(lock, name, &from, linked)?);
+                        }
                         continue;
                     }
                 };
-                dirs.insert(self.link(lock, Linked::Chunk(digest), linked)?);
+                let name = Linked::Chunk(digest);
+                dirs.insert(self.link(lock, name, &name.from(&lock.folder), linked)?);
             }
         }
         for id in &line.ids {
-            dirs.insert(self.link(lock, Linked::Transaction(*id), linked)?);
+            let from = self.place_of_new(lock, *id, aside);
+            dirs.insert(self.link(lock, Linked::Transaction(*id), &from, linked)?);
         }
         Ok(dirs)
     }
@@ -347,14 +384,20 @@ impl Store {
     /// if it is a chunk or an alias: it is the same then. A transaction's file that is not the pending
     /// one is off the chain, left behind by an advance of other content, and does not exist for any
     /// purpose: it goes.
-    fn link(&self, lock: &UserLock, name: Linked, linked: &mut Vec<Linked>) -> Result<Dir> {
+    fn link(
+        &self,
+        lock: &UserLock,
+        name: Linked,
+        from: &Place,
+        linked: &mut Vec<Linked>,
+    ) -> Result<Dir> {
         let moves = self.mistakes.made(Mistake::RenameInsteadOfLink);
-        let (from, to, dir) = (name.from(&lock.folder), name.to(&lock.folder), name.dir());
+        let (to, dir) = (name.to(&lock.folder), name.dir());
         let make = || {
             self.in_dir(&lock.state, &lock.folder, dir, || {
                 let link = match moves {
-                    true => self.disk.rename_new(&from, &to),
-                    false => self.disk.link(&from, &to),
+                    true => self.disk.rename_new(from, &to),
+                    false => self.disk.link(from, &to),
                 };
                 match link {
                     Ok(()) => Ok(true),
@@ -368,7 +411,7 @@ impl Store {
         let mut made = make()?;
         if !made
             && matches!(name, Linked::Transaction(_))
-            && self.disk.meta(&to)?.inode != self.disk.meta(&from)?.inode
+            && self.disk.meta(&to)?.inode != self.disk.meta(from)?.inode
         {
             self.disk.remove_file(&to)?;
             made = make()?;
@@ -403,7 +446,10 @@ impl Leftovers {
         let folder = &self.lock.folder;
         let others = |linked: &&Linked| !matches!(linked, Linked::Transaction(_));
         let others = self.linked.iter().filter(others);
-        let transactions = self.line.iter().map(|id| folder.pending(*id));
+        // What came with a push was not pending.
+        let mut was_pending = self.line.clone();
+        was_pending.retain(|id| self.lock.state.known().pending.contains_key(id));
+        let transactions = was_pending.iter().map(|id| folder.pending(*id));
         for place in transactions.chain(others.map(|linked| linked.from(folder))) {
             match store.disk.remove_file(&place) {
                 Err(error) if !error.is_absent() => {
@@ -416,6 +462,5 @@ impl Leftovers {
         for id in &self.line {
             known.pending.remove(id);
         }
-        known.pending_count = Some(known.pending.len());
     }
 }

@@ -48,12 +48,18 @@ pub enum Mistake {
     UntoldRepair,
     /// Garbage collection takes what a mark says was lost from the committed area.
     SweptThoughLost,
+    /// Garbage collection believes every date.
+    BelieveDates,
+    /// The transactions of a bundle are pending whether there is room for them or not.
+    BundleUncounted,
+    /// What can never be committed counts among what is pending, and stays.
+    DeadCounted,
 }
 
 #[cfg(feature = "mistakes")]
 impl Mistake {
     /// Each of them once.
-    pub const ALL: [Mistake; 22] = [
+    pub const ALL: [Mistake; 25] = [
         Mistake::NoVouch,
         Mistake::Replace,
         Mistake::AnswerBeforeSync,
@@ -76,6 +82,9 @@ impl Mistake {
         Mistake::UnseenIsAbsent,
         Mistake::UntoldRepair,
         Mistake::SweptThoughLost,
+        Mistake::BelieveDates,
+        Mistake::BundleUncounted,
+        Mistake::DeadCounted,
     ];
 }
 

@@ -7,6 +7,7 @@
 
 mod admin;
 mod advance;
+mod aside;
 mod bundle;
 mod chain;
 mod chunks;
@@ -15,6 +16,7 @@ mod head;
 mod incoming;
 pub(crate) mod json;
 pub(crate) mod layout;
+mod left;
 mod lock;
 pub(crate) mod log;
 mod lost;
@@ -22,6 +24,7 @@ mod meet;
 pub(crate) mod mend;
 mod missing;
 mod mistake;
+mod pending;
 mod probe;
 mod quota;
 mod rebuild;
@@ -143,7 +146,9 @@ pub enum PutTransaction {
     WrongSeq {
         expected: u64,
     },
-    /// There are as many pending transactions as there may be.
+    /// Room for it is scarce: it is to be put again under the exclusive lock, which alone can tell.
+    Crowded(Box<Proposal>),
+    /// There are as many pending transactions as there may be, and all of them can still be committed.
     TooManyPending {
         limit: usize,
         used: usize,

@@ -4,6 +4,9 @@
 //! first stores something for the user, and kept up from then on. No request waits for a count:
 //! until it is known everything is admitted. What other processes store and remove is only
 //! noticed when it is counted anew: now and then while the user uploads, and soon after a refusal.
+//!
+//! Whatever is on the disk counts, pending transactions that can never be committed too; but before it is
+//! counted anew because something was refused, those go.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -76,7 +79,13 @@ impl Tally {
 #[derive(Default)]
 pub(super) struct Tallies {
     users: Arc<Users>,
-    counter: Mutex<Option<Sender<UserId>>>,
+    counter: Mutex<Option<Sender<Count>>>,
+}
+
+/// Whom to count, and whether it is because something was refused.
+struct Count {
+    user: UserId,
+    refused: bool,
 }
 
 /// Bounded by the number of users, at some tens of bytes each.
@@ -182,7 +191,7 @@ impl Drop for Reservation {
 }
 
 impl Store {
-    fn has_quotas(&self) -> bool {
+    pub(super) fn has_quotas(&self) -> bool {
         self.options.user_bytes.is_some() || self.options.user_files.is_some()
     }
 
@@ -226,6 +235,14 @@ impl Store {
             users: Some((Arc::clone(&self.tallies.users), *user)),
             amount,
         })
+    }
+
+    /// Says beforehand that so much more would be refused. Takes nothing.
+    ///
+    /// # Errors
+    /// [`Error::QuotaExceeded`]
+    pub(super) fn foresee(&self, user: &UserId, more: Amount) -> Result<()> {
+        self.fits(user, more, false)
     }
 
     /// What the user has changed without a new name being asked for.
@@ -288,20 +305,24 @@ impl Store {
         }
         drop(users);
         if count {
-            self.count_in_background(user);
+            self.count_in_background(user, refused.is_some());
         }
         refused.map_or(Ok(()), Err)
     }
 
-    fn count_in_background(&self, user: &UserId) {
+    fn count_in_background(&self, user: &UserId, refused: bool) {
+        let next = || Count {
+            user: *user,
+            refused,
+        };
         let poisoned = "no code panics while it holds this";
         let mut counter = self.tallies.counter.lock().expect(poisoned);
-        let sent = counter.as_ref().map(|counter| counter.send(*user));
+        let sent = counter.as_ref().map(|counter| counter.send(next()));
         if !matches!(sent, Some(Ok(()))) {
             let (sender, users) = channel();
             let (disk, tallies) = (Arc::clone(&self.disk), Arc::clone(&self.tallies.users));
             let thread = std::thread::Builder::new().name("count".to_owned());
-            let started = thread.spawn(move || count_all(&*disk, &tallies, &users));
+            let started = thread.spawn(move || count_all(&disk, &tallies, &users));
             // With no thread to be had it stays uncounted; the next upload tries again.
             if let Err(error) = started {
                 log::warn!("cannot start a thread that counts: {error}");
@@ -309,7 +330,7 @@ impl Store {
                 return;
             }
             // The thread waits for what is sent as long as the store is there.
-            let _ = sender.send(*user);
+            let _ = sender.send(next());
             *counter = Some(sender);
         }
     }
@@ -347,13 +368,16 @@ fn whole(number: i64) -> u64 {
 }
 
 /// Counts whatever user it is sent, one after the other, until the store is dropped.
-fn count_all(disk: &dyn Disk, tallies: &Users, users: &Receiver<UserId>) {
-    for user in users {
+fn count_all(disk: &Arc<dyn Disk>, tallies: &Users, users: &Receiver<Count>) {
+    for Count { user, refused } in users {
+        if refused {
+            drop_dead(disk, &user);
+        }
         for tries_left in (0..limits::COUNTS).rev() {
             let Some(since) = tallies.begin(&user) else {
                 break;
             };
-            let counted = amount(disk, &user);
+            let counted = amount(&**disk, &user);
             let is_quiet = tallies.is_quiet(&user, since);
             tallies.end(&user, counted, is_quiet, disk.now());
             if is_quiet || counted.is_none() || tries_left == 0 {
@@ -361,6 +385,15 @@ fn count_all(disk: &dyn Disk, tallies: &Users, users: &Receiver<UserId>) {
             }
             disk.pause(limits::COUNT_PAUSE);
         }
+    }
+}
+
+/// Room is wanted: what can never be committed goes first. As another process would do it, with all locks.
+fn drop_dead(disk: &Arc<dyn Disk>, user: &UserId) {
+    let store = Store::examine(Arc::clone(disk));
+    if let Err(error) = store.drop_all_dead(user) {
+        let user = user.short();
+        log::debug!("user {user}: what is dead stays for now: {error}");
     }
 }
 

@@ -12,10 +12,11 @@ use uuid::Uuid;
 use super::layout::{self, Area, Dir, Folder, Shelf};
 use super::lock::UserLock;
 use super::mistake::Mistake;
-use super::usage::bytes_below;
+use super::pending::Counted;
 use super::{Result, Store};
-use crate::disk::{IfThere, Kind, Meta, Mode, Place};
-use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId};
+use crate::disk::{IfThere, Kind, Meta, Mode, Place, Target};
+use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
+use crate::rules::dates::Dates;
 use crate::rules::garbage::{Ground, Pending};
 
 /// A file of `incoming/`, by what it is.
@@ -211,39 +212,36 @@ impl Store {
         Ok(())
     }
 
-    /// The temporary files of a user, and the folders of pushed bundles, that whoever made them has left
-    /// behind, with their lengths.
-    pub fn left_behind(&self, user: &UserId) -> Result<Vec<(Item, u64)>> {
-        let dir = Folder::of(user).dir(Dir::Tmp);
-        let mut left = Vec::new();
-        for kind in [Kind::File, Kind::Directory] {
-            for name in self.names(&dir, kind)? {
-                let place = dir.join(&name);
-                if self.is_left_behind(&place)? {
-                    let bytes = match kind {
-                        Kind::Directory => bytes_below(&*self.disk, &place)?,
-                        _ => self.meta_if_there(&place)?.map_or(0, |meta| meta.bytes),
-                    };
-                    left.push((Item::Temporary(name), bytes));
-                }
+    /// Makes young, durably, what has a date that cannot be right, if it has it still; says which and since
+    /// when they are. Needs the exclusive lock, so that nobody else dates them meanwhile.
+    pub fn redate(
+        &self,
+        lock: &UserLock,
+        items: &[Item],
+        dates: &Dates,
+    ) -> Result<Vec<(Item, SystemTime)>> {
+        exclusive(lock);
+        let (mut redated, mut targets) = (Vec::new(), Vec::new());
+        for item in items {
+            let place = self.place_of(&lock.user, item);
+            let wrong = |meta: Meta| dates.are_not(meta.modified);
+            if !self.meta_if_there(&place)?.is_some_and(wrong) {
+                continue;
+            }
+            let file = self.disk.open(&place)?;
+            let now = self.disk.now();
+            file.touch(now)?;
+            redated.push((item.clone(), now));
+            if targets.len() < limits::SYNCED_APART {
+                targets.push(Target::File(file));
             }
         }
-        left.sort_unstable();
-        Ok(left)
-    }
-
-    /// Removes a temporary file, or a folder, that was left behind.
-    pub fn sweep_temporary(&self, user: &UserId, item: &Item) -> Result<Swept> {
-        let place = self.place_of(user, item);
-        if !self.is_left_behind(&place)? {
-            return Ok(Swept::Fresher);
+        if redated.len() > targets.len() {
+            self.disk.sync_everything()?;
+        } else {
+            self.disk.sync(&targets)?;
         }
-        match self.meta_if_there(&place)? {
-            Some(meta) if meta.kind == Kind::Directory => {
-                self.remove_tree(&place).map(|()| Swept::Gone)
-            }
-            _ => self.sweep(&place),
-        }
+        Ok(redated)
     }
 
     /// The pending transactions that were not there when these were seen. Needs the exclusive lock.
@@ -297,15 +295,16 @@ impl Store {
         }
     }
 
-    fn drop_pending(&self, lock: &UserLock, id: TransactionId, place: &Place) -> Result<Swept> {
+    pub(super) fn drop_pending(
+        &self,
+        lock: &UserLock,
+        id: TransactionId,
+        place: &Place,
+    ) -> Result<Swept> {
         let swept = self.sweep(place)?;
         let mut known = lock.state.known();
         known.pending.remove(&id);
-        if swept == Swept::Gone
-            && let Some(count) = &mut known.pending_count
-        {
-            *count = count.saturating_sub(1);
-        }
+        known.counted = Counted::default();
         Ok(swept)
     }
 
@@ -358,7 +357,7 @@ impl Store {
             && (self.meta_if_there(&folder.chunk(Area::Committed, digest))?).is_none())
     }
 
-    fn note_removed(&self, lock: &UserLock, swept: Swept, meta: &Meta) {
+    pub(super) fn note_removed(&self, lock: &UserLock, swept: Swept, meta: &Meta) {
         // With a second name it is still there, as what an advance that came to nothing has linked.
         if swept == Swept::Gone && meta.links == 1 {
             self.removed(&lock.user, meta.bytes);
@@ -401,7 +400,7 @@ impl Store {
         Ok(committed.is_some_and(|there| there.inode == meta.inode))
     }
 
-    fn sweep(&self, place: &Place) -> Result<Swept> {
+    pub(super) fn sweep(&self, place: &Place) -> Result<Swept> {
         Ok(match self.disk.remove_file(place).if_there()? {
             Some(()) => Swept::Gone,
             None => Swept::NotThere,

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::head::Position;
 use super::incoming::Temporary;
 use super::json::{self, Start};
-use super::layout::{self, Dir, Folder};
+use super::layout::{Dir, Folder};
 use super::lock::UserLock;
 use super::mistake::Mistake;
+use super::pending::Room;
 use super::user::{UserState, damaged};
 use super::{Content, Error, PutTransaction, Result, Store};
-use crate::disk::{Meta, Mode, Place, Target};
+use crate::disk::{Meta, Place, Target};
 use crate::model::{ChunkId, Head, Transaction, TransactionId, UserId, limits};
 
 /// What a client wants a transaction to be. The id is never the root's, nor the parent's.
@@ -231,16 +232,9 @@ impl Store {
     /// Takes a drafted transaction in as pending, after the checks in the protocol's order: the
     /// parent, whether it exists, the chunks. The same one again is checked like a first, and made
     /// young. Needs the shared lock, and gives it back before it waits for its last sync; under it only
-    /// chunks are synced that this process has not.
-    ///
-    /// # Panics
-    /// If the lock is an exclusive one: whoever holds that has other work.
+    /// chunks are synced that this process has not. Where it answers [`PutTransaction::Crowded`] it needs
+    /// the exclusive one.
     pub fn put_transaction(&self, lock: UserLock, draft: Draft) -> Result<PutTransaction> {
-        assert_eq!(
-            lock.mode,
-            Mode::Shared,
-            "a transaction is put under the shared lock"
-        );
         lock.state.check_writable()?;
         let Draft { proposal, written } = draft;
         if self.mistakes.made(Mistake::NoReplayCheck) && self.is_replay(&lock, &proposal)? {
@@ -259,7 +253,9 @@ impl Store {
 
         // The parent.
         let outcome = self.locate(&folder, head, proposal.parent);
-        let parent_seq = match self.log_was_mended(outcome, &folder)? {
+        let parent = self.log_was_mended(outcome, &folder)?;
+        let parent_is_pending = matches!(parent, Where::Pending(_));
+        let parent_seq = match parent {
             Where::Nowhere => return Ok(PutTransaction::UnknownParent),
             Where::OnChain(parent_seq) => parent_seq,
             Where::Pending(start) => start.seq,
@@ -333,13 +329,17 @@ impl Store {
             file.touch(self.disk.now())?;
             targets.push(Target::File(file));
         } else {
-            let limit = self.options.pending_transactions;
-            let mut used = self.count_pending(&lock)?;
-            if used >= limit && self.may_recount(&lock) {
-                used = self.count_pending(&lock)?;
-            }
-            if used >= limit {
-                return Ok(PutTransaction::TooManyPending { limit, used });
+            match self.room_for_one(&lock, head)? {
+                // What made room may be the parent.
+                Room::Enough if parent_is_pending && self.is_gone(&lock, proposal.parent)? => {
+                    return Ok(PutTransaction::UnknownParent);
+                }
+                Room::Enough => {}
+                Room::Unsure => return Ok(PutTransaction::Crowded(Box::new(proposal))),
+                Room::None { used } => {
+                    let limit = self.options.pending_transactions;
+                    return Ok(PutTransaction::TooManyPending { limit, used });
+                }
             }
             let room = self.reserve(&lock.user, temporary.file.meta()?.bytes)?;
             if self.publish(&lock, &mut temporary, Dir::Pending, &place)? {
@@ -350,9 +350,6 @@ impl Store {
                 }
             } else {
                 room.keep();
-                if let Some(count) = &mut lock.state.known().pending_count {
-                    *count += 1;
-                }
             }
         }
         let (_, state, folder) = lock.release();
@@ -382,80 +379,6 @@ impl Store {
             Error::LogIsWrong => damaged(&folder.log(), "it does not tell the chain"),
             other => other,
         })
-    }
-
-    /// How many pending transactions there are: counted once, then kept up.
-    pub(super) fn count_pending(&self, lock: &UserLock) -> Result<usize> {
-        self.forget_if_swept(lock)?;
-        if let Some(count) = lock.state.known().pending_count {
-            return Ok(count);
-        }
-        let count = self.list_pending(&lock.folder)?.len();
-        lock.state.known().pending_count = Some(count);
-        Ok(count)
-    }
-
-    /// Forgets how many there are, but for a moment after the last time: perhaps another process
-    /// advanced HEAD, and there is room again.
-    fn may_recount(&self, lock: &UserLock) -> bool {
-        let now = self.disk.now();
-        let mut known = lock.state.known();
-        let age =
-            (known.recounted).map_or(Ok(limits::RECOUNT_PENDING), |at| now.duration_since(at));
-        // A clock that was put back tells nothing of the age.
-        let may = age.is_ok_and(|age| age < limits::RECOUNT_PENDING);
-        if !may {
-            known.recounted = Some(now);
-            known.pending_count = None;
-        }
-        !may
-    }
-
-    /// The ids in `incoming/transactions`.
-    pub(crate) fn list_pending(&self, folder: &Folder) -> Result<Vec<TransactionId>> {
-        let mut ids = Vec::new();
-        let listed = self.disk.list(&folder.dir(Dir::Pending), &mut |entry| {
-            ids.extend(layout::parse_transaction(&entry.name));
-            true
-        });
-        match listed {
-            Err(absent) if absent.is_absent() => Ok(ids),
-            other => Ok(other.map(|()| ids)?),
-        }
-    }
-
-    /// Reads the starts of all pending transactions into memory. What has been read of one is
-    /// remembered by its id, since it never changes, for as long as it is listed.
-    pub(super) fn look_at_pending(&self, lock: &UserLock) -> Result<()> {
-        self.forget_if_swept(lock)?;
-        let listed = self.list_pending(&lock.folder)?;
-        let before = std::mem::take(&mut lock.state.known().pending);
-        let mut now = std::collections::HashMap::with_capacity(listed.len());
-        for id in &listed {
-            let start = match before.get(id) {
-                Some(start) => Some(*start),
-                None => self.start_of(&lock.folder.pending(*id), *id)?,
-            };
-            if let Some(start) = start {
-                now.insert(*id, start);
-            }
-        }
-        let mut known = lock.state.known();
-        known.pending_count = Some(now.len());
-        known.pending = now;
-        Ok(())
-    }
-
-    /// The pending transactions that name this one as parent and have the number after its, as they
-    /// were just looked at.
-    pub(super) fn pending_children(&self, lock: &UserLock, parent: Head) -> Vec<TransactionId> {
-        let known = lock.state.known();
-        let mut children: Vec<_> = (known.pending.iter())
-            .filter(|(_, start)| (start.parent, start.seq) == (parent.id, parent.seq + 1))
-            .map(|(id, _)| *id)
-            .collect();
-        children.sort_unstable();
-        children
     }
 }
 

@@ -11,6 +11,7 @@ use super::json::Start;
 use super::layout::{self, Dir, Folder, Shelf};
 use super::meet::Standing;
 use super::mistake::Mistake;
+use super::pending::Counted;
 use super::stamp::SweepStamp;
 use super::vouch::Directories;
 use super::{Error, Result, Store};
@@ -60,10 +61,8 @@ pub(super) struct Known {
     pub directories: Directories,
     /// Pending transactions that have been read, as they were listed last.
     pub pending: HashMap<TransactionId, Start>,
-    /// How many pending transactions there are, once counted.
-    pub pending_count: Option<usize>,
-    /// When they were last counted because there seemed to be too many.
-    pub recounted: Option<SystemTime>,
+    /// How many there were when they were counted.
+    pub counted: Counted,
     /// The last sweep of pending transactions that the two before take into account.
     pub swept: SweepStamp,
 }

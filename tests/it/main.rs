@@ -109,6 +109,8 @@ mod owners;
 mod file_systems;
 // How much a user may have, and how full the disk may get.
 mod quotas;
+// How many transactions may be pending, on the simulated disk.
+mod bounds;
 
 // Waiting for another head: `head?wait=` and `events`.
 mod waiting;

@@ -241,7 +241,7 @@ fn pending_transactions_have_a_limit_too() {
     let server = Server::with(&["--max-pending-transactions", "3"]);
     let second = server.another();
     let mut ada = server.device("ada");
-    let ids = [0, 1, 2, 3, 4].map(|n| transaction_id(&n.to_string()));
+    let ids = [0, 1, 2, 3, 4, 5, 6].map(|n| transaction_id(&n.to_string()));
     for id in &ids[..3] {
         ada.put_transaction(id, ROOT, &[]).expect(201);
     }
@@ -251,7 +251,69 @@ fn pending_transactions_have_a_limit_too() {
     second.device("ada").put_head(&ids[0]).expect(204);
     std::thread::sleep(Duration::from_millis(1100));
     ada.put_transaction(&ids[3], &ids[0], &[]).expect(201);
-    assert_eq!(over(ada.put_transaction(&ids[4], ROOT, &[])), (3, 3));
+    // What HEAD cannot reach any more does not count, and goes when room is wanted.
+    ada.put_transaction(&ids[4], &ids[0], &[]).expect(201);
+    ada.put_transaction(&ids[5], &ids[0], &[]).expect(201);
+    let refused = ada.put_transaction(&ids[6], &ids[0], &[]);
+    assert!(
+        refused.json()["detail"]
+            .to_string()
+            .contains("advance HEAD to the last of a line")
+    );
+    assert_eq!(over(refused), (3, 3));
+    let folder = server.folder("ada").join("incoming/transactions");
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 3);
+}
+
+#[test]
+fn no_two_servers_and_no_crowd_exceed_that_limit() {
+    let server = Server::with(&["--max-pending-transactions", "20"]);
+    let second = server.another();
+    server.device("ada").put_chunk(&chunk("first")).expect(201);
+    let taken: usize = std::thread::scope(|scope| {
+        let devices: Vec<_> = (0..8)
+            .map(|n| {
+                let mut device = [&server, &second][n % 2].device("ada");
+                scope.spawn(move || {
+                    let put =
+                        |k| device.put_transaction(&transaction_id(&format!("{n} {k}")), ROOT, &[]);
+                    let statuses: Vec<u16> = (0..10).map(put).map(|answer| answer.status).collect();
+                    assert!(statuses.iter().all(|status| matches!(status, 201 | 507)));
+                    statuses.iter().filter(|status| **status == 201).count()
+                })
+            })
+            .collect();
+        devices
+            .into_iter()
+            .map(|device| device.join().unwrap())
+            .sum()
+    });
+    let folder = server.folder("ada").join("incoming/transactions");
+    let there = std::fs::read_dir(folder).unwrap().count();
+    assert_eq!((taken, there), (20, 20));
+}
+
+#[test]
+fn what_is_dead_goes_where_a_quota_is_met() {
+    let server = Server::with(&["--max-user-files", "60"]);
+    let mut ada = server.device("ada");
+    ada.commit(&transaction_id("first"), ROOT, &[]);
+    for n in 0..40 {
+        ada.put_transaction(&transaction_id(&n.to_string()), ROOT, &[])
+            .expect(201);
+    }
+    let (stored, refused, _) = fill(&mut ada, 10);
+    assert!(stored.len() < 20, "{}", stored.len());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while ada.put_chunk(&refused).status == 507 {
+        assert!(Instant::now() < deadline, "there is never room");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let folder = server.folder("ada").join("incoming/transactions");
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
+    for chunk in &stored {
+        ada.get(&format!("chunks/{}", chunk.id)).expect(200);
+    }
 }
 
 #[test]

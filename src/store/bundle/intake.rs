@@ -20,6 +20,7 @@ use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId, UserI
 use crate::store::head::Position;
 use crate::store::layout::{self, Area, Dir, Folder, Member, Thing};
 use crate::store::lock::Stamp;
+use crate::store::quota::Amount;
 use crate::store::user::UserState;
 use crate::store::{AdvanceRefusal, Error, Leftovers, Result, Store, json};
 
@@ -144,6 +145,8 @@ pub(super) struct Intake<'a> {
     pub numbered: usize,
     /// Which of the user's directories were there when they were looked for first.
     pub seen: DirsSeen,
+    /// What has come and has no name yet, and will take room if it gets one; where there are quotas.
+    pub expected: Amount,
     /// Directories that hold what is relied on, not synced since.
     pub dirs: BTreeSet<Dir>,
     /// Something in `incoming/` was made young, and not synced since.
@@ -204,6 +207,7 @@ impl Store {
             numbers: HashMap::new(),
             numbered: 0,
             seen: DirsSeen::default(),
+            expected: Amount::default(),
             dirs: BTreeSet::new(),
             touched: false,
             stored: Counts::default(),
@@ -215,8 +219,7 @@ impl Store {
         }
         intake.publish_chunks()?;
         intake.publish_waiting_aliases()?;
-        intake.publish_transactions(head)?;
-        intake.finish(head)
+        intake.take_transactions(head)
     }
 }
 
@@ -278,6 +281,9 @@ impl Intake<'_> {
             if there {
                 self.dirs.insert(Dir::of_chunk(Area::Committed, &digest));
             }
+        }
+        if !there {
+            self.foresee_room(&thing, bytes)?;
         }
         if bytes <= limits::SMALL_MEMBER as u64 {
             let contents = members.whole()?;
@@ -367,6 +373,7 @@ impl Intake<'_> {
         }
         self.note_chunks(chunks);
         let bytes = contents.len() as u32;
+        self.foresee_room(&Thing::Transaction(id), bytes.into())?;
         self.staging.write(Thing::Transaction(id), contents)?;
         self.staging.transactions.push(StagedTransaction {
             id,
@@ -377,11 +384,22 @@ impl Intake<'_> {
             is_outside: false,
             on_chain: false,
         });
-        Ok(())
+        self.foresee_transactions()
     }
 }
 
 impl Intake<'_> {
+    /// Refuses a member that there is no room for as soon as it begins, and not when all has come.
+    fn foresee_room(&mut self, thing: &Thing, bytes: u64) -> Result<()> {
+        let store = self.store;
+        // What is there takes no room.
+        if !store.has_quotas() || self.is_there(&self.folder.thing(Area::Incoming, thing))? {
+            return Ok(());
+        }
+        self.expected.add(Amount::file(bytes));
+        store.foresee(&self.user, self.expected)
+    }
+
     /// Remembers what the transactions name, for as long as the bundle may go straight.
     fn note_chunks(&mut self, chunks: &[ChunkId]) {
         for chunk in chunks {

@@ -1,51 +1,210 @@
-//! In, the transactions of a push: taken in as pending, each checked like one that is put by itself.
+//! In, the transactions of a push that does not go straight.
+//!
+//! Where they are one line that HEAD reaches, they are committed without ever being pending: HEAD advances
+//! over them where they stand. All others are taken in as pending, each checked like one that is put by
+//! itself, and counted like it.
 
 use std::collections::HashSet;
 
 use super::intake::{Intake, PushBundle, Step};
-use super::staging::StagedTransaction;
+use super::staging::{StagedTransaction, Staging};
 use super::tar::bad;
 use crate::disk::{Mode, Place};
 use crate::model::{Head, TransactionId, limits};
+use crate::store::aside::Aside;
 use crate::store::json::{self, Start};
 use crate::store::layout::{Dir, Thing};
 use crate::store::lock::UserLock;
+use crate::store::mistake::Mistake;
+use crate::store::pending::Room;
+use crate::store::quota::Amount;
 use crate::store::transactions::Where;
-use crate::store::{Error, Result};
+use crate::store::{Advance, AdvanceRefusal, Error, Leftovers, Result};
+
+/// What a push is answered with, and what is to be cleared after the answer.
+type Answered = (PushBundle, Option<Leftovers>);
+
+/// What came with a push, looked up by id.
+struct Staged<'a, 's> {
+    staging: &'a Staging<'s>,
+    by_id: Vec<u32>,
+}
+
+impl Aside for Staged<'_, '_> {
+    fn find(&self, id: TransactionId) -> Option<(Start, Place)> {
+        let transactions = &self.staging.transactions;
+        let found = (self.by_id).binary_search_by_key(&id, |&i| transactions[i as usize].id);
+        let staged = &transactions[self.by_id[found.ok()?] as usize];
+        let StagedTransaction { seq, parent, .. } = *staged;
+        let place = self.staging.place(&Thing::Transaction(id));
+        (!staged.on_chain).then_some((Start { id, seq, parent }, place))
+    }
+}
 
 impl Intake<'_> {
-    /// Takes the transactions in as pending, parents before children, each checked like one that is
-    /// put by itself: its parent, whether it exists, its chunks.
-    pub fn publish_transactions(&mut self, head: Option<TransactionId>) -> Step<()> {
+    /// Takes the transactions in and advances HEAD, where the bundle has one.
+    pub fn take_transactions(&mut self, to: Option<TransactionId>) -> Step<Answered> {
         if self.staging.transactions.is_empty() {
-            return Ok(());
+            return self.finish(to);
         }
         self.sync_contents()?;
         self.sort_transactions();
         self.check_parents()?;
         let looked_at = self.find_on_chain()?;
-        let mut next = 0;
-        while next < self.staging.transactions.len() {
-            let lock = self.lock(Mode::Shared)?;
-            let now = self.store.vouched_head(&self.state, &self.folder)?;
-            let now = now.ok_or(Error::UserGone)?;
-            self.store.forget_if_swept(&lock)?;
-            if next == 0 {
-                self.check_room(&lock, now, head)?;
-            }
-            for _ in 0..limits::PUBLISHED_AT_ONCE {
-                if next == self.staging.transactions.len() {
-                    break;
-                }
-                if now != looked_at {
-                    self.look_again(now, next)?;
-                }
-                self.publish_transaction(&lock, now, next)?;
-                next += 1;
+        let mut refused = None;
+        if let Some(to) = to.filter(|to| self.is_line_to(*to)) {
+            match self.commit_line(to, looked_at)? {
+                (outcome @ PushBundle::Refused { .. }, _) => refused = Some(outcome),
+                taken => return Ok(taken),
             }
         }
+        match (self.publish_transactions(looked_at)?, refused) {
+            (Room::None { .. }, Some(lost)) if is_lost_race(&lost) => {
+                // Never to be committed, they are nothing that a rebase could use; their chunks are.
+                self.sync()?;
+                Ok((lost, None))
+            }
+            (Room::None { used }, _) => {
+                let limit = self.store.options.pending_transactions;
+                Err(PushBundle::TooManyPending { limit, used }.into())
+            }
+            _ => self.finish(to),
+        }
+    }
+
+    /// Each that is not on the chain is the parent of the next, and the last one is to be HEAD.
+    fn is_line_to(&self, to: TransactionId) -> bool {
+        let mut last: Option<&StagedTransaction> = None;
+        for staged in self
+            .staging
+            .transactions
+            .iter()
+            .filter(|staged| !staged.on_chain)
+        {
+            if last.is_some_and(|last| (last.id, last.seq + 1) != (staged.parent, staged.seq)) {
+                return false;
+            }
+            last = Some(staged);
+        }
+        last.is_some_and(|last| last.id == to)
+    }
+
+    /// Advances HEAD over the line, which is not pending before, nor ever if HEAD goes there: under one
+    /// exclusive lock each is checked like one that is put by itself, and HEAD as ever.
+    fn commit_line(&mut self, to: TransactionId, looked_at: Head) -> Step<Answered> {
+        let lock = self.lock(Mode::Exclusive)?;
+        let now = self.store.vouched_head_under(&lock)?;
+        let now = now.ok_or(Error::UserGone)?;
+        self.store.look_at_pending(&lock)?;
+        let (mut stored, mut existing) = (self.stored, self.existing);
+        let mut amount = Amount::default();
+        for index in 0..self.staging.transactions.len() {
+            if now != looked_at {
+                self.look_again(now, index)?;
+            }
+            let id = self.staging.transactions[index].id;
+            let is_pending = lock.state.known().pending.contains_key(&id);
+            self.check_transaction(&lock, now, index, is_pending)?;
+            let staged = &self.staging.transactions[index];
+            match staged.on_chain || is_pending {
+                true => existing.transaction(staged.bytes),
+                false => {
+                    stored.transaction(staged.bytes);
+                    amount.add(Amount::file(staged.bytes.into()));
+                }
+            }
+        }
+        let room = self.store.reserve_all(&self.user, amount)?;
+        let staged = Staged {
+            staging: &self.staging,
+            by_id: self.by_id(),
+        };
+        let (outcome, leftovers) = self.store.advance_over(lock, to, &staged)?;
+        Ok(match outcome {
+            Advance::Refused { head, why } => (PushBundle::Refused { head, why }, None),
+            Advance::Advanced(head) => {
+                room.keep();
+                let taken = PushBundle::Taken {
+                    head,
+                    stored,
+                    existing,
+                };
+                (taken, Some(leftovers))
+            }
+        })
+    }
+
+    /// Takes the transactions in as pending, parents before children, if there is room for all of them. Each
+    /// batch is counted in under the exclusive lock.
+    fn publish_transactions(&mut self, looked_at: Head) -> Step<Room> {
+        let mut next = 0;
+        while next < self.staging.transactions.len() {
+            let lock = self.lock(Mode::Exclusive)?;
+            let now = self.store.vouched_head_under(&lock)?;
+            let now = now.ok_or(Error::UserGone)?;
+            let end = (self.staging.transactions.len()).min(next + limits::PUBLISHED_AT_ONCE);
+            // All of them at first, so that none is taken in where there is no room for the last.
+            let counted = match next {
+                0 => self.staging.transactions.len(),
+                _ => end,
+            };
+            if now != looked_at {
+                for index in next..counted {
+                    self.look_again(now, index)?;
+                }
+            }
+            let wanted = self.new_among(next..counted)?;
+            let room = self.store.make_room(&lock, now, wanted)?;
+            let uncounted = self.store.mistakes.made(Mistake::BundleUncounted);
+            if matches!(room, Room::None { .. }) && !uncounted {
+                return Ok(room);
+            }
+            for index in next..end {
+                self.publish_transaction(&lock, now, index)?;
+            }
+            next = end;
+        }
         self.staging.transactions.clear();
-        Ok(())
+        Ok(Room::Enough)
+    }
+
+    /// How many of these are neither on the chain nor pending.
+    fn new_among(&self, range: std::ops::Range<usize>) -> Result<usize> {
+        let pending: HashSet<_> = self.store.list_pending(&self.folder)?.into_iter().collect();
+        let is_new =
+            |staged: &&StagedTransaction| !staged.on_chain && !pending.contains(&staged.id);
+        Ok(self.staging.transactions[range]
+            .iter()
+            .filter(is_new)
+            .count())
+    }
+
+    /// Refuses as early as can be what is too much, whatever HEAD will be: no line has two of one number,
+    /// and what is no line is pending first.
+    pub fn foresee_transactions(&self) -> Step<()> {
+        let limit = self.store.options.pending_transactions;
+        let staged = &self.staging.transactions;
+        let look = staged.len().checked_sub(1) == Some(limit)
+            || staged.len() > limit && staged.len().is_power_of_two();
+        if !look {
+            return Ok(());
+        }
+        let mut numbers: Vec<_> = staged
+            .iter()
+            .map(|staged| (staged.seq, staged.id))
+            .collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        if numbers.windows(2).all(|pair| pair[0].0 != pair[1].0) {
+            return Ok(());
+        }
+        let pending: HashSet<_> = self.store.list_pending(&self.folder)?.into_iter().collect();
+        let new = numbers.iter().filter(|(_, id)| !pending.contains(id));
+        if new.count() <= limit {
+            return Ok(());
+        }
+        let used = pending.len();
+        Err(PushBundle::TooManyPending { limit, used }.into())
     }
 
     /// Sorts by number, so that parents stand before children; one that came twice is there once.
@@ -115,39 +274,6 @@ impl Intake<'_> {
         Ok(())
     }
 
-    /// Refuses more pending transactions than there may be. Those that HEAD is about to reach do not
-    /// stay pending and are not counted.
-    fn check_room(&self, lock: &UserLock, now: Head, head: Option<TransactionId>) -> Step<()> {
-        let transactions = &self.staging.transactions;
-        let by_id = self.by_id();
-        let mut reached = 0;
-        let mut here = head;
-        while let Some(id) = here.filter(|id| *id != now.id) {
-            let found = by_id.binary_search_by_key(&id, |&i| transactions[i as usize].id);
-            here = found.ok().map(|at| transactions[by_id[at] as usize].parent);
-            reached += usize::from(here.is_some());
-        }
-        let staying = match here {
-            Some(_) => transactions.len() - reached,
-            None => transactions.len(),
-        };
-        let used = self.store.count_pending(lock)?;
-        let limit = self.store.options.pending_transactions;
-        if staying > 0 && used + staying > limit {
-            // Perhaps most of them are there: then it is not more that they need.
-            let mut new = 0;
-            for staged in transactions {
-                let there = self.is_there(&self.folder.pending(staged.id))?
-                    || self.is_there(&self.folder.transaction(staged.id))?;
-                new += usize::from(!there);
-            }
-            if used + new.min(staying) > limit {
-                return Err(PushBundle::TooManyPending { limit, used }.into());
-            }
-        }
-        Ok(())
-    }
-
     /// Which of them are on the chain; says at which HEAD. Without a lock, as `log` may have to be
     /// rebuilt for it.
     fn find_on_chain(&mut self) -> Step<Head> {
@@ -173,15 +299,21 @@ impl Intake<'_> {
         Ok(())
     }
 
-    fn publish_transaction(&mut self, lock: &UserLock, now: Head, index: usize) -> Step<()> {
+    /// One that is put by itself is checked like this: its parent, whether it exists, its chunks.
+    fn check_transaction(
+        &mut self,
+        lock: &UserLock,
+        now: Head,
+        index: usize,
+        is_pending: bool,
+    ) -> Step<()> {
         let store = self.store;
         let staged = &self.staging.transactions[index];
-        let (id, seq, bytes) = (staged.id, staged.seq, staged.bytes);
-        let (parent, has_chunks) = (staged.parent, staged.has_chunks);
+        let (id, seq, has_chunks) = (staged.id, staged.seq, staged.has_chunks);
 
         // The parent, once more: an old one may have been collected as garbage meanwhile.
         if staged.is_outside {
-            let there = store.parent_seq(&self.folder, now, parent);
+            let there = store.parent_seq(&self.folder, now, staged.parent);
             match store.log_was_mended(there, &self.folder)? {
                 None => return Err(PushBundle::UnknownParent(id).into()),
                 Some(there) if there + 1 == seq => {}
@@ -191,21 +323,36 @@ impl Intake<'_> {
         }
 
         // Whether it exists.
-        let place = self.folder.pending(id);
-        if staged.on_chain {
+        if self.staging.transactions[index].on_chain {
             let there = self.folder.transaction(id);
             self.compare(index, &there, Dir::of_transaction(id))?;
             // What it names and was lost may have come with this bundle.
             let contents = self.contents(&self.staging.transactions[index])?;
             let transaction = json::decode(&contents).ok_or(Error::UserGone)?;
             store.keep_named(lock, &transaction.chunks)?;
-            self.existing.transaction(bytes);
             return Ok(());
+        }
+        if is_pending {
+            let there = self.folder.pending(id);
+            self.compare(index, &there, Dir::Pending)?;
         }
 
         // The chunks.
         if !has_chunks {
             self.check_chunks(index)?;
+        }
+        Ok(())
+    }
+
+    fn publish_transaction(&mut self, lock: &UserLock, now: Head, index: usize) -> Step<()> {
+        self.check_transaction(lock, now, index, false)?;
+        let staged = &self.staging.transactions[index];
+        let (id, seq, bytes) = (staged.id, staged.seq, staged.bytes);
+        let (parent, on_chain) = (staged.parent, staged.on_chain);
+        let place = self.folder.pending(id);
+        if on_chain {
+            self.existing.transaction(bytes);
+            return Ok(());
         }
 
         // Publish.
@@ -217,9 +364,6 @@ impl Intake<'_> {
             &place,
         )? {
             let mut known = lock.state.known();
-            if let Some(count) = &mut known.pending_count {
-                *count += 1;
-            }
             known.pending.insert(id, Start { id, seq, parent });
             drop(known);
             self.stored.transaction(bytes);
@@ -269,4 +413,9 @@ impl Intake<'_> {
         }
         Err(PushBundle::MissingChunks(missing).into())
     }
+}
+
+fn is_lost_race(outcome: &PushBundle) -> bool {
+    let why = AdvanceRefusal::NotADescendant;
+    matches!(outcome, PushBundle::Refused { why: lost, .. } if *lost == why)
 }

@@ -12,6 +12,7 @@ use crate::model::{TransactionId, limits};
 use crate::store::chunks::ALIAS_BYTES;
 use crate::store::layout::{Area, Dir, Thing};
 use crate::store::lock::UserLock;
+use crate::store::quota::Amount;
 use crate::store::{Advance, Error, Leftovers, Result};
 
 impl Intake<'_> {
@@ -32,6 +33,8 @@ impl Intake<'_> {
     pub fn publish_chunks(&mut self) -> Step<()> {
         self.sync_contents()?;
         self.sort_chunks();
+        // Named, it is counted; transactions, which wait longer, are few bytes.
+        self.expected = Amount::default();
         while !self.staging.chunks.is_empty() {
             let lock = self.lock(Mode::Shared)?;
             let head = self.store.vouched_head(&self.state, &self.folder)?;

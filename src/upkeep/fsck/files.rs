@@ -162,7 +162,7 @@ impl Check<'_> {
             // Read with the pending.
             Known::Thing(Area::Incoming, Thing::Transaction(_)) => {}
             Known::Temporary => {
-                let left = self.store().is_left_behind(&place());
+                let left = self.is_left_behind(&place());
                 if self.seen(&place(), left) == Some(true) {
                     let what = "older than a day: whoever made it is gone";
                     self.harmless(Kind::Temporary, place(), what);

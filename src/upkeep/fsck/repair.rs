@@ -291,9 +291,15 @@ impl Check<'_> {
         ))
     }
 
+    /// Whether whoever made a temporary thing is gone.
+    pub(super) fn is_left_behind(&self, place: &Place) -> Result<bool> {
+        let dates = self.store().dates(&self.user)?;
+        self.store().is_left_behind(place, &dates)
+    }
+
     fn clear_temporary(&self, lock: &UserLock, name: &str) -> Done {
         let place = self.folder.dir(Dir::Tmp).join(name);
-        if !self.store().is_left_behind(&place)? {
+        if !self.is_left_behind(&place)? {
             return Ok(None);
         }
         match self.store().disk().meta(&place)? {

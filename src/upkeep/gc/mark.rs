@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{Garbage, Why};
 use crate::model::{ChunkId, TransactionId, UserId};
+use crate::rules::dates::Dates;
 use crate::rules::garbage::{Ground, Pending, is_young, judge};
 use crate::store::{IncomingFile, Item, Result, Store, SweepStamp};
 
@@ -14,12 +15,15 @@ use crate::store::{IncomingFile, Item, Result, Store, SweepStamp};
 pub struct Seen {
     pub time: SystemTime,
     pub bytes: u64,
+    /// It is on the chain.
+    pub is_committed: bool,
 }
 
 /// A chunk or alias that was old when it was marked.
 pub struct Old {
     pub id: ChunkId,
     pub bytes: u64,
+    pub time: SystemTime,
     pub spared: bool,
 }
 
@@ -28,6 +32,12 @@ pub struct Mark {
     pub stamp: SweepStamp,
     pub now: SystemTime,
     pub grace: Duration,
+    /// Which dates can be believed.
+    pub dates: Dates,
+    /// What has a date that cannot be right.
+    pub misdated: Vec<Item>,
+    /// The oldest of what stays though nothing pending needs it.
+    stays: Option<SystemTime>,
     pub seen: HashMap<TransactionId, Seen>,
     /// Transactions that are on the chain.
     pub committed: Vec<TransactionId>,
@@ -50,6 +60,7 @@ impl Mark {
         grace: Duration,
         stamp: SweepStamp,
     ) -> Result<Option<Self>> {
+        let dates = store.dates(user)?;
         let now = store.now();
         // HEAD first: what is listed after it can only be closer to being committed.
         let Some(head) = store.durable_head(user)? else {
@@ -59,6 +70,9 @@ impl Mark {
             stamp,
             now,
             grace,
+            dates,
+            misdated: Vec::new(),
+            stays: None,
             seen: HashMap::new(),
             committed: Vec::new(),
             garbage: Vec::new(),
@@ -69,10 +83,24 @@ impl Mark {
         let mut pending: Vec<Pending> = Vec::new();
         for file in store.pending_files(user)? {
             let (id, time, bytes) = (file.pending.id, file.pending.time, file.bytes);
-            mark.seen.insert(id, Seen { time, bytes });
-            match store.ground(user, head, id)? {
-                Ground::Unknown => pending.push(file.pending),
-                Ground::Head | Ground::BelowHead => mark.committed.push(id),
+            let is_committed = store.ground(user, head, id)? != Ground::Unknown;
+            let seen = Seen {
+                time,
+                bytes,
+                is_committed,
+            };
+            mark.seen.insert(id, seen);
+            if is_committed {
+                mark.committed.push(id);
+            } else if mark.dates.are_not(time) {
+                mark.misdated.push(Item::Transaction(id));
+                let time = now;
+                pending.push(Pending {
+                    time,
+                    ..file.pending
+                });
+            } else {
+                pending.push(file.pending);
             }
         }
         mark.committed.sort_unstable();
@@ -110,10 +138,17 @@ impl Mark {
     fn take(&mut self, file: &IncomingFile) -> bool {
         if file.leftover {
             self.leftovers.push(file.id);
-        } else if self.is_old(file.time) && !file.was_lost {
+        } else if self.dates.are_not(file.time) {
+            self.misdated.push(file.id.into());
+            return false;
+        } else if self.is_old(file.time) && file.was_lost {
+            self.stays(file.time);
+            return false;
+        } else if self.is_old(file.time) {
             self.old.push(Old {
                 id: file.id,
                 bytes: file.bytes,
+                time: file.time,
                 spared: false,
             });
         } else {
@@ -122,8 +157,23 @@ impl Mark {
         true
     }
 
+    /// Whether something of this date may go. One that cannot be right tells no age.
     pub fn is_old(&self, time: SystemTime) -> bool {
-        !is_young(time, self.now, self.grace)
+        !self.dates.are_not(time) && !is_young(time, self.now, self.grace)
+    }
+
+    /// Something old stays though nothing pending needs it.
+    pub fn stays(&mut self, time: SystemTime) {
+        self.stays = Some(self.stays.map_or(time, |oldest| oldest.min(time)));
+    }
+
+    /// The oldest date of what stays because something needs it, once all else is gone.
+    pub fn oldest_left(&self) -> Option<SystemTime> {
+        let seen = self.seen.values().filter(|seen| !seen.is_committed);
+        let times = seen.map(|seen| seen.time);
+        let spared = self.old.iter().filter(|old| old.spared);
+        let spared = spared.map(|old| old.time);
+        times.chain(spared).chain(self.stays).min()
     }
 
     /// A pending transaction stays: so do its pending ancestors, and what they all name.

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::disk::{Mode, Place};
 use crate::model::{UserId, limits};
+use crate::rules::dates::Memory;
 use crate::rules::garbage::is_young;
 use crate::store::{Error, Item, Result, Store, SweepStamp, Swept};
 use mark::Mark;
@@ -69,6 +70,8 @@ pub enum Event {
     LeftBehind(Place),
     /// Another collection is at work on this user: the rest is left to that one, or to the next.
     Overtaken(UserId),
+    /// So many files of this user had dates that cannot be right, and are kept as if they had come now.
+    Redated { user: UserId, files: u64 },
     /// Something stays: this user's garbage, or what is at the top.
     Failed { user: Option<UserId>, error: Error },
 }
@@ -80,6 +83,10 @@ pub enum Run {
     /// Nothing was looked at: the clock is further from gc's last run than any two runs should be.
     ClockLeapt {
         last: SystemTime,
+        now: SystemTime,
+    },
+    /// Nothing was looked at: the clock has not been set.
+    ClockUnset {
         now: SystemTime,
     },
 }
@@ -94,17 +101,23 @@ pub fn run(
     options: &Options,
     each: &mut dyn FnMut(Event),
 ) -> Result<Run> {
-    if let Clock::Leapt { last, now } = clock(store, options)? {
-        return Ok(Run::ClockLeapt { last, now });
+    match clock(store, options)? {
+        Clock::Fine => {}
+        Clock::Leapt { last, now } => return Ok(Run::ClockLeapt { last, now }),
+        Clock::Unset { now } => return Ok(Run::ClockUnset { now }),
     }
     let users = match only {
         Some(user) => vec![*user],
         None => store.users()?,
     };
     for user in users {
-        let collected = collect(store, &user, options, &mut |garbage| {
+        let mut files = 0;
+        let collected = collect_and_redate(store, &user, options, &mut files, &mut |garbage| {
             each(Event::Garbage { user, garbage });
         });
+        if files > 0 {
+            each(Event::Redated { user, files });
+        }
         match collected {
             Ok(Collected::All) => {}
             Ok(Collected::Overtaken) => each(Event::Overtaken(user)),
@@ -115,6 +128,11 @@ pub fn run(
         }
     }
     if only.is_none() {
+        if !options.dry_run
+            && let Err(error) = store.redate_top()
+        {
+            each(Event::Failed { user: None, error });
+        }
         for left in store.left_at_top()? {
             let swept = left.and_then(|place| match options.dry_run {
                 true => Ok(place),
@@ -133,7 +151,14 @@ pub fn run(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
     Fine,
-    Leapt { last: SystemTime, now: SystemTime },
+    Leapt {
+        last: SystemTime,
+        now: SystemTime,
+    },
+    /// It says a time before this program was written, as a box says that has no clock while it is off.
+    Unset {
+        now: SystemTime,
+    },
 }
 
 /// Whether the clock may be believed: gc ran on some user not longer ago than the grace period, or
@@ -143,6 +168,9 @@ pub enum Clock {
 /// an hour.
 pub fn clock(store: &Store, options: &Options) -> Result<Clock> {
     let now = store.now();
+    if !options.force && now < SystemTime::UNIX_EPOCH + limits::EARLIEST_DATE {
+        return Ok(Clock::Unset { now });
+    }
     let Some(last) = last_run(store)? else {
         return Ok(Clock::Fine);
     };
@@ -173,7 +201,7 @@ pub enum Collected {
 }
 
 /// Collects one user's garbage, and calls `each` for everything that went (or, in a dry run, would
-/// go). Safe beside a running server, and beside other collections. The caller asks [`clock`] first.
+/// go). What has a date that cannot be right is kept and made young. Safe beside a running server, and beside other collections. The caller asks [`clock`] first.
 ///
 /// # Errors
 /// What was told to `each` is gone, the rest stays, and the store is sound. [`Error::Damaged`] where
@@ -182,6 +210,17 @@ pub fn collect(
     store: &Store,
     user: &UserId,
     options: &Options,
+    each: &mut dyn FnMut(Garbage),
+) -> Result<Collected> {
+    collect_and_redate(store, user, options, &mut 0, each)
+}
+
+/// The same, counting what was made young.
+fn collect_and_redate(
+    store: &Store,
+    user: &UserId,
+    options: &Options,
+    redated: &mut u64,
     each: &mut dyn FnMut(Garbage),
 ) -> Result<Collected> {
     let stamp = match options.dry_run {
@@ -197,24 +236,36 @@ pub fn collect(
     };
     if options.dry_run {
         mark.tell(each);
-        for (item, bytes) in store.left_behind(user)? {
+        for (item, bytes) in store.left_behind(user, &mark.dates)? {
             each(left_behind(item, bytes));
         }
         return Ok(Collected::All);
     }
-    let ended = match (Sweep { store, user, mark }).run(each) {
+    let mut sweep = Sweep {
+        store,
+        user,
+        mark,
+        redated: 0,
+    };
+    let ran = sweep.run(each);
+    *redated = sweep.redated;
+    let mark = sweep.mark;
+    let ended = match ran {
         Ok(()) => Collected::All,
         Err(Stop::Overtaken) => Collected::Overtaken,
         Err(Stop::Error(Error::UserGone)) => return Ok(Collected::All),
         Err(Stop::Error(error)) => return Err(error),
     };
-    if store.sweep_stamp(user)? == stamp {
-        store.remember_gc(user)?;
-    }
-    for (item, bytes) in store.left_behind(user)? {
-        if store.sweep_temporary(user, &item)? == Swept::Gone {
+    store.redate_temporaries(user, &mark.dates)?;
+    for (item, bytes) in store.left_behind(user, &mark.dates)? {
+        if store.sweep_temporary(user, &item, &mark.dates)? == Swept::Gone {
             each(left_behind(item, bytes));
         }
+    }
+    if ended == Collected::All {
+        let before = store.gc_memory(user)?;
+        let memory = Memory::of(before.as_ref(), mark.now, mark.grace, mark.oldest_left());
+        store.remember_gc(user, mark.stamp, mark.stamp == stamp, &memory)?;
     }
     Ok(ended)
 }

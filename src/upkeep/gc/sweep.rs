@@ -26,16 +26,19 @@ pub struct Sweep<'a> {
     pub store: &'a Store,
     pub user: &'a UserId,
     pub mark: Mark,
+    /// How much was made young because its date could not be right.
+    pub redated: u64,
 }
 
 impl Sweep<'_> {
-    pub fn run(mut self, each: &mut dyn FnMut(Garbage)) -> Step {
+    pub fn run(&mut self, each: &mut dyn FnMut(Garbage)) -> Step {
         if self.store.mistakes.made(Mistake::ParentsFirst) {
             self.mark.garbage.reverse();
             self.mark.old.sort_unstable_by_key(|old| old.id);
             self.old(each)?;
             return self.transactions(each);
         }
+        self.redate()?;
         self.committed(each)?;
         self.transactions(each)?;
         self.old(each)?;
@@ -53,6 +56,23 @@ impl Sweep<'_> {
             self.mark.spare(self.store, self.user, id)?;
         }
         Ok(lock)
+    }
+
+    /// First of all: from then on they are as young to everybody as they are to this run.
+    fn redate(&mut self) -> Step {
+        let misdated = std::mem::take(&mut self.mark.misdated);
+        for batch in misdated.chunks(limits::SWEEP_FILES) {
+            let lock = self.lock()?;
+            for (item, time) in self.store.redate(&lock, batch, &self.mark.dates)? {
+                self.redated += 1;
+                if let Item::Transaction(id) = item
+                    && let Some(seen) = self.mark.seen.get_mut(&id)
+                {
+                    seen.time = time;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn committed(&mut self, each: &mut dyn FnMut(Garbage)) -> Step {
@@ -123,12 +143,19 @@ impl Sweep<'_> {
                 }
                 files += 1;
                 let is_old = |time| self.mark.is_old(time);
-                if self.store.sweep_chunk(&lock, &old.id, is_old)? == Swept::Gone {
-                    bytes += old.bytes;
-                    each(abandoned(old.id.into(), old.bytes));
-                    if let ChunkId::Alias(alias) = old.id {
-                        aliases.push(alias);
+                match self.store.sweep_chunk(&lock, &old.id, is_old)? {
+                    Swept::Gone => {
+                        bytes += old.bytes;
+                        each(abandoned(old.id.into(), old.bytes));
+                        if let ChunkId::Alias(alias) = old.id {
+                            aliases.push(alias);
+                        }
                     }
+                    Swept::Needed => {
+                        let time = old.time;
+                        self.mark.stays(time);
+                    }
+                    Swept::Fresher | Swept::NotThere => {}
                 }
             }
         }

@@ -79,6 +79,10 @@ fn tell(store: &Store, options: &Options) {
         }
         Event::LeftBehind(place) => log::info!("gc: removed {}", place.as_str()),
         Event::Overtaken(user) => log::debug!("gc: user {}: another is at it", user.short()),
+        Event::Redated { user, files } => log::warn!(
+            "gc: user {}: {files} files had dates that cannot be right, and are kept as if they had come now",
+            user.short()
+        ),
         Event::Failed { user, error } => {
             let whose = user.map_or("what is at the top".to_owned(), |user| user.short());
             log::warn!("gc: {whose} stays as it is: {error}");
@@ -91,6 +95,9 @@ fn tell(store: &Store, options: &Options) {
             "gc: the clock is further from the last run than the grace period, so nothing is collected: \
              if it is right, run `mentat-sync gc --force` once"
         ),
+        Ok(Run::ClockUnset { .. }) => {
+            log::warn!("gc: the clock has not been set, so nothing is collected until it is");
+        }
         Err(error) => log::warn!("gc: {error}"),
     }
 }

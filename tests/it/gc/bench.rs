@@ -100,7 +100,14 @@ pub fn put(store: &Store, id: u8, parent: TransactionId, chunks: &[ChunkId]) -> 
         seq: None,
     };
     let draft = store.draft(&user(), proposal).unwrap();
-    (store.put_transaction(lock(store, Mode::Shared), draft)).unwrap()
+    let outcome = store.put_transaction(lock(store, Mode::Shared), draft);
+    match outcome.unwrap() {
+        PutTransaction::Crowded(proposal) => {
+            let draft = store.draft(&user(), *proposal).unwrap();
+            (store.put_transaction(lock(store, Mode::Exclusive), draft)).unwrap()
+        }
+        outcome => outcome,
+    }
 }
 
 /// Puts a transaction that must be accepted.

@@ -3,6 +3,7 @@
 
 mod bench;
 mod clock;
+mod dates;
 mod kills;
 mod oracle;
 mod processes;

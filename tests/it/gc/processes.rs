@@ -25,7 +25,14 @@ fn age(file: &Path) {
     }
 }
 
+/// As if gc had never come to the end of a run: what it remembers would tell that these dates are wrong.
+fn forget(folder: &Path) {
+    let gate = File::options().write(true).open(folder.join("gate"));
+    gate.unwrap().set_len(1).unwrap();
+}
+
 fn age_all(folder: &Path) {
+    forget(folder);
     for (name, look) in tree(&folder.join("incoming")) {
         if look.kind == 'f' {
             age(&folder.join("incoming").join(name));
@@ -193,6 +200,47 @@ fn a_clock_that_leapt_stops_it_and_force_goes_on() {
 }
 
 #[test]
+fn what_has_a_date_that_cannot_be_right_is_kept_once_and_told() {
+    let server = Server::start();
+    let mut ada = server.device("ada");
+    let first = transaction_id("first");
+    let folder = server.folder("ada");
+    let dates = [SystemTime::UNIX_EPOCH, SystemTime::now() - LONG_AGO];
+    for (round, date) in dates.into_iter().enumerate() {
+        said(gc(&server.data(), &[]));
+        ada.put_chunk(&chunk("x")).expect(201);
+        ada.put_transaction(&first, ROOT, &[&chunk("x").id])
+            .expect(201);
+        let mut dated = 0;
+        for (name, look) in tree(&folder.join("incoming")) {
+            if look.kind == 'f' {
+                let file = File::options()
+                    .write(true)
+                    .open(folder.join("incoming").join(name));
+                file.unwrap().set_modified(date).unwrap();
+                dated += 1;
+            }
+        }
+        assert_eq!(dated, 2);
+        let ended = gc(&server.data(), &[]);
+        assert_eq!(
+            (ended.code, ended.stdout.as_str()),
+            (Some(0), ""),
+            "{round}"
+        );
+        let told = "2 files have dates that cannot be right: kept, as if uploaded now";
+        assert!(ended.stderr.contains(told), "{ended:?}");
+        assert_eq!(said(gc(&server.data(), &[])), "");
+        ada.get(&format!("chunks/{}", chunk("x").id)).expect(200);
+        assert!(said(gc(&server.data(), &["--grace", "0s"])).starts_with("removed 2 files, "));
+    }
+    ada.put_chunk(&chunk("x")).expect(201);
+    ada.put_transaction(&first, ROOT, &[&chunk("x").id])
+        .expect(201);
+    ada.put_head(&first).expect(204);
+}
+
+#[test]
 fn what_cannot_be_read_is_told_and_nothing_of_that_user_goes() {
     let server = Server::start();
     for user in ["ada", "ben"] {
@@ -270,6 +318,7 @@ fn come_back(device: &mut Device, folder: &Path, name: &str, stop: &AtomicBool) 
         device
             .put_transaction(parent, &head, &[&chunks[0].id])
             .expect(201);
+        forget(folder);
         for chunk in &chunks {
             age(&folder.join(format!("incoming/chunks/{}/{}", &chunk.id[..2], chunk.id)));
         }

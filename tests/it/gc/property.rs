@@ -62,6 +62,8 @@ struct Book {
     head: Option<Head>,
     chain: Vec<TransactionId>,
     wrong: Option<String>,
+    /// The right time, where the clock is wrong.
+    right: Option<SystemTime>,
 }
 
 impl Book {
@@ -113,7 +115,8 @@ impl Book {
 }
 
 fn act(sim: &Sim, store: &Store, book: &Mutex<Book>, random: &mut Random) {
-    let now = || sim.with(|world| world.now());
+    let right = book.lock().unwrap().right;
+    let now = || right.unwrap_or_else(|| sim.with(|world| world.now()));
     match random.below(10) {
         0 | 1 => {
             let n = [1, 2, 3, 101, 102, 103][random.below(6)];
@@ -247,6 +250,15 @@ fn judge(sim: &Sim, store: &Store, book: &mut Book) -> Option<String> {
     None
 }
 
+/// Dates that no file of this store can have: the clock has not been set, is behind by years, or is ahead.
+fn wrong_clock(right: SystemTime, random: &mut Random) -> SystemTime {
+    match random.below(3) {
+        0 => SystemTime::UNIX_EPOCH + DAY,
+        1 => right - DAY * 3650,
+        _ => right + DAY * 3650,
+    }
+}
+
 /// Some weeks in the life of a store: what is wrong, if anything.
 fn live(seed: u64, mistake: Option<Mistake>) -> Result<usize, String> {
     let mut random = Random(seed);
@@ -259,6 +271,17 @@ fn live(seed: u64, mistake: Option<Mistake>) -> Result<usize, String> {
     for round in 0..12 {
         let days = [0, 1, 6, 13, 15][random.below(5)];
         pass(&sim, DAY * days + Duration::from_secs(1));
+        if random.chance(3) {
+            let right = sim.with(|world| world.now());
+            let wrong = wrong_clock(right, &mut random);
+            let kept = sim.with(|world| std::mem::replace(&mut world.clock, wrong));
+            book.lock().unwrap().right = Some(right);
+            for _ in 0..1 + random.below(4) {
+                act(&sim, &clients[random.below(2)].1, &book, &mut random);
+            }
+            book.lock().unwrap().right = None;
+            sim.with(|world| world.clock = kept + Duration::from_secs(1));
+        }
         let (disk, client) = &clients[random.below(2)];
         let mut clients_random = Random(random.next());
         let acts = 1 + random.below(8);
@@ -336,7 +359,9 @@ fn everything_reachable_survives_and_garbage_goes() {
 
 #[test]
 fn a_sweep_that_breaks_a_rule_is_caught() {
-    let caught = (0..300).find_map(|seed| live(seed, Some(Mistake::NoSecondLook)).err());
-    let what = caught.expect("NoSecondLook");
-    println!("{}", what.lines().next().unwrap());
+    for mistake in [Mistake::NoSecondLook, Mistake::BelieveDates] {
+        let caught = (0..300).find_map(|seed| live(seed, Some(mistake)).err());
+        let what = caught.unwrap_or_else(|| panic!("{mistake:?}"));
+        println!("{mistake:?}: {}", what.lines().next().unwrap());
+    }
 }

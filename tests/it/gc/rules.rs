@@ -2,14 +2,16 @@
 
 use mentat_sync::disk::{Disk, Place};
 use mentat_sync::model::TransactionId;
-use mentat_sync::store::{Advance, AdvanceRefusal, Item, PutTransaction};
-use mentat_sync::upkeep::gc::Why;
+use mentat_sync::store::{Advance, AdvanceRefusal, Item, Options, PutTransaction, Store};
+use mentat_sync::upkeep::gc::{self, Collected, Why, collect};
 
 use super::bench::{
     DAY, GRACE, accept, advance, advance_and_die, advance_to, alias, ask, chunk, dry_run, files,
     folder, fresh, incoming, is_pending, is_there, open, pass, put, put_alias, put_chunk, sweep,
     tx, user,
 };
+
+use crate::sim::{Fault, Sim};
 
 const ROOT: TransactionId = TransactionId::ROOT;
 
@@ -339,15 +341,45 @@ fn nothing_is_made_so_a_full_disk_is_no_obstacle() {
     advance_and_die(&store, 1);
     pass(&sim, GRACE * 2);
     sim.watch(|step, _| {
-        let takes_room = ["create", "make", "link", "rename", "write"];
-        assert!(!takes_room.contains(&step.verb), "{step:?}");
-        // A longer `gate` is a hole.
+        let takes_room = ["create", "make", "link", "rename", "write", "cut"];
+        // What `gate` holds need not be written (below), and its one byte is a hole.
         assert!(
-            step.verb != "cut" || step.place.name() == "gate",
+            !takes_room.contains(&step.verb) || step.place.name() == "gate",
             "{step:?}"
         );
     });
     assert_eq!(sweep(&store).len(), 9);
     sim.unwatch();
     assert!(incoming(&sim).is_empty());
+}
+
+#[test]
+fn on_a_full_disk_the_run_is_remembered_and_what_an_earlier_one_proved_stands() {
+    let sim = fresh();
+    let store = open(&sim);
+    put_chunk(&store, 1);
+    sweep(&store);
+    let before = store.gc_memory(&user()).unwrap().unwrap();
+    pass(&sim, GRACE + DAY);
+    put_chunk(&store, 2);
+    let mut not_remembered = 0;
+    for step in 1.. {
+        let sim = Sim::with_world(sim.world());
+        let disk = sim.process();
+        let sweeper = Store::open(std::sync::Arc::new(disk.clone()), Options::default()).unwrap();
+        let now = sweeper.now();
+        disk.set_fault(Fault::At(step, rustix::io::Errno::NOSPC));
+        let ended = collect(&sweeper, &user(), &gc::Options::default(), &mut |_| {});
+        if disk.steps() < step {
+            break;
+        }
+        let memory = sweeper.gc_memory(&user()).unwrap();
+        if ended.is_ok() && memory.is_none_or(|memory| memory.cut == before.cut) {
+            not_remembered += 1;
+            assert_eq!(ended.unwrap(), Collected::All);
+            assert!(!is_there(&sweeper, &chunk(1)) && is_there(&sweeper, &chunk(2)));
+            assert!(sweeper.last_gc(&user()).unwrap() >= Some(now));
+        }
+    }
+    assert_eq!(not_remembered, 1);
 }

@@ -221,7 +221,10 @@ fn put_transaction(store: &Store, book: &Book, before: &Answers, name: Content) 
             !missing.is_empty() && !missing.iter().any(|chunk| there(*chunk))
         }
         PutTransaction::TransactionExists => book.open().offered.iter().any(twin),
-        PutTransaction::WrongSeq { .. } | PutTransaction::TooManyPending { .. } => false,
+        // There is room for many more.
+        PutTransaction::WrongSeq { .. }
+        | PutTransaction::TooManyPending { .. }
+        | PutTransaction::Crowded(_) => false,
     };
     if !fine && undisturbed(book, before) {
         book.wrong(format!("PUT transaction {name} is answered {outcome:?}"));
