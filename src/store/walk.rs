@@ -13,7 +13,7 @@ use super::head::Position;
 use super::layout::Folder;
 use super::user::damaged;
 use super::{Error, Result, Store};
-use crate::disk::Place;
+use crate::disk::{Place, Room};
 use crate::model::{Head, TransactionId, limits};
 
 /// What a walk from HEAD has seen.
@@ -188,7 +188,12 @@ impl Store {
     /// after a long walk, a moment ago.
     pub(super) fn why_not_mend(&self, folder: &Folder, head: Head) -> Option<Error> {
         let recent = self.walks.recent(folder, head, self.disk.elapsed())?;
-        recent.walk.why_broken(self, folder).or(recent.failed)
+        let failed = recent.failed.filter(|why| {
+            let needed = super::log::LINE * head.seq;
+            let has_room = |room: Room| room.free_bytes > needed && room.free_files > 0;
+            !(why.is_no_space() && self.disk.room().is_ok_and(has_room))
+        });
+        recent.walk.why_broken(self, folder).or(failed)
     }
 }
 
