@@ -1,4 +1,6 @@
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -193,4 +195,39 @@ fn a_user_whose_folder_is_moved_away_is_unknown_until_it_is_back() {
         moved(&aside, &folder);
         assert_eq!(ada.head(), (first.clone(), 1));
     }
+}
+
+/// A request that came before the store went away, and is at its end after it: what it wrote is nowhere.
+#[test]
+fn what_is_written_into_a_store_that_went_away_meanwhile_is_not_acknowledged() {
+    let server = Server::start();
+    let mut ada = server.device("ada");
+    ada.commit(&transaction_id("first"), ROOT, &[&chunk("milk")]);
+    let late = chunk("late");
+    let (start, end) = late.bytes.split_at(2);
+    for (way, from) in [("the directory", ""), ("the users", "users")] {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        let head = format!(
+            "PUT /0.1/{}/chunks/{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            user_id("ada"),
+            late.id,
+            late.bytes.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(start).unwrap();
+        // It is here, and was seen to be about a store that is there.
+        std::thread::sleep(Duration::from_millis(300));
+        let data = server.data();
+        let place = match from {
+            "" => data.clone(),
+            below => data.join(below),
+        };
+        moved(&place, &other(&data));
+        stream.write_all(end).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        moved(&other(&data), &place);
+        assert!(answer.starts_with("HTTP/1.1 500"), "{way}: {answer}");
+    }
+    ada.put_chunk(&late).expect(201);
 }
