@@ -345,7 +345,7 @@ impl Store {
         }
 
         // Replace HEAD; sync.
-        let doubted = temporary.file.meta().ok().map(|meta| (meta.inode, new.id));
+        let doubted = Some((temporary.file.meta()?.inode, new.id));
         if let Err(error) = temporary.replace(&folder.head()) {
             if !matches!(self.read_head(folder), Ok(Some((_, id))) if id == head.id) {
                 lock.state.doubt_for_good(doubted);

@@ -15,7 +15,7 @@ use super::layout::{self, Dir, Folder};
 use super::mistake::Mistake;
 use super::user::{Known, UserState, damaged};
 use super::{Error, Result, Store};
-use crate::disk::{Identity, Kind, Meta, Target};
+use crate::disk::{Identity, IfThere, Kind, Meta, Target};
 use crate::model::{UserId, limits};
 
 /// What a user's place in `users/` was last seen to hold.
@@ -330,8 +330,8 @@ impl Store {
             }
         }
         // What was synced is what the path led to.
-        let still = self.disk.meta(folder.place());
-        if !still.is_ok_and(|meta| Identity::of(&meta) == visit.identity) {
+        let still = self.disk.meta(folder.place()).if_there()?;
+        if still.is_none_or(|meta| Identity::of(&meta) != visit.identity) {
             return Err(Error::UserGone);
         }
         self.met.insert(visit.identity);

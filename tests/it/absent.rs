@@ -353,7 +353,7 @@ const SHRUGS: [&str; 10] = [
 ];
 
 /// Where it is right to go on, and why.
-const ON_PURPOSE: [(&str, &str); 11] = [
+const ON_PURPOSE: [(&str, &str); 13] = [
     // Words for a person beside an error that is told.
     ("src/cli/open.rs", "above.metadata()"),
     // A doubt, at which everything is read again more slowly, and told.
@@ -372,6 +372,10 @@ const ON_PURPOSE: [(&str, &str); 11] = [
     ),
     // The rule taken away, for a test that must notice.
     ("src/store/lost.rs", "matches!(seen, Ok(Some(_)))"),
+    // A path for words and for watching: the one that was given, where no better one is known.
+    ("src/disk/real.rs", "let is_there = canonical .metadata()"),
+    // What is gone has been told apart from what cannot be looked at before.
+    ("src/store/meet.rs", "gone.unwrap_or(what)"),
     // Any other answer makes the user read-only.
     (
         "src/store/advance.rs",
