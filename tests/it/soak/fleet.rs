@@ -131,6 +131,16 @@ impl Fleet {
         }
     }
 
+    /// One that listens here, and is no process of ours.
+    pub fn pretend(&self, address: SocketAddr) {
+        self.lives.lock().unwrap().push(Arc::new(Life {
+            slot: 0,
+            address,
+            over: AtomicBool::new(false),
+            syncs: Syncs::Plain,
+        }));
+    }
+
     /// The present process of this server, which may be dead by now.
     pub fn life(&self, slot: usize) -> Arc<Life> {
         Arc::clone(&self.lives.lock().unwrap()[slot])

@@ -214,3 +214,99 @@ fn wait_once(asks: &mut Asks) -> Told<()> {
     }
     asked.saw("wait", &other, seq)
 }
+
+/// Streams and waits that go back, told by somebody who is no server of ours.
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    use super::super::fleet::Fleet;
+    use super::super::house::Kind;
+    use super::super::ledger::Link;
+    use super::super::tests::only;
+    use super::super::verdict::Halt;
+    use super::*;
+    use crate::kit::{ROOT, transaction_id};
+
+    fn id(seq: u64) -> String {
+        match seq {
+            0 => ROOT.to_owned(),
+            _ => transaction_id(&format!("number {seq}")),
+        }
+    }
+
+    fn message(seq: u64) -> String {
+        format!("{{\"head\":\"{}\",\"seq\":{seq}}}", id(seq))
+    }
+
+    /// Three advances were acknowledged. What is found wrong where this is answered then, by `judge`.
+    fn judged(answer: String, judge: fn(&Stage, &House) -> Told<()>) -> Option<&'static str> {
+        let top = Arc::new(tempfile::tempdir().unwrap());
+        let plan = only(&[Kind::Busy], 1);
+        let fleet = Fleet::new(top, &[], plan.program(), false);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        fleet.pretend(listener.local_addr().unwrap());
+        let stage = Stage::new(plan, fleet);
+        let house = House::new(Kind::Busy, 1, 0);
+        for seq in 1..=3 {
+            let link = Link {
+                id: id(seq),
+                parent: id(seq - 1),
+                seq,
+                chunks: Vec::new(),
+            };
+            let (now, tickets) = house.opens(stage.tick(), &[link]);
+            now.ledger().moved(tickets[0], stage.tick()).unwrap();
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let (stream, _) = listener.accept().unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                while !lines.next().unwrap().unwrap().is_empty() {}
+                (&stream).write_all(answer.as_bytes()).unwrap();
+            });
+            match judge(&stage, &house) {
+                Err(Halt::Wrong(kind, _)) => Some(kind),
+                _ => None,
+            }
+        })
+    }
+
+    fn stream(seqs: &[u64]) -> Option<&'static str> {
+        let mut answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned();
+        for seq in seqs {
+            let event = format!("id: {}\ndata: {}\n\n", id(*seq), message(*seq));
+            answer += &format!("{:x}\r\n{event}\r\n", event.len());
+        }
+        let until = |stage: &Stage, house: &House| {
+            listen_once(stage, house, 0, Instant::now() + Duration::from_secs(5))
+        };
+        judged(answer, until)
+    }
+
+    #[test]
+    fn a_stream_that_goes_back_is_noticed() {
+        assert_eq!(stream(&[3]), None);
+        assert_eq!(stream(&[2]), Some("HEAD went back: events"));
+        assert_eq!(stream(&[3, 3]), Some("HEAD went back: events"));
+        assert_eq!(stream(&[3, 2]), Some("HEAD went back: events"));
+        assert_eq!(stream(&[3, 4]), Some("HEAD nobody made"));
+    }
+
+    #[test]
+    fn a_wait_that_goes_back_is_noticed() {
+        let wait = |seq: u64| {
+            let body = message(seq);
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            judged(head + &body, |stage, house| {
+                let mut asks = Asks::on(stage, house, "waiter", 0);
+                asks.begin();
+                wait_once(&mut asks)
+            })
+        };
+        assert_eq!(wait(2), Some("HEAD went back: wait"));
+        assert_eq!(wait(3), Some("a wait that brought nothing new"));
+        assert_eq!(wait(4), Some("HEAD nobody made"));
+    }
+}

@@ -106,6 +106,19 @@ struct Stage {
 }
 
 impl Stage {
+    fn new(plan: Plan, fleet: Fleet) -> Self {
+        Self {
+            verdict: Verdict::new(plan.broken),
+            plan,
+            fleet,
+            clock: AtomicU64::new(1),
+            over: AtomicBool::new(false),
+            latencies: Latencies::default(),
+            houses: Mutex::default(),
+            names: Mutex::default(),
+        }
+    }
+
     /// What must happen, and has not yet.
     fn lacks(&self) -> Option<&'static str> {
         let enough = self.plan.enough.iter().copied();
@@ -292,16 +305,7 @@ fn play(plan: Plan) -> Outcome {
     let mut servers: Vec<_> = (0..SERVERS)
         .map(|slot| fleet.start(slot, &mut dice, false))
         .collect();
-    let stage = Stage {
-        plan: plan.clone(),
-        fleet,
-        clock: AtomicU64::new(1),
-        over: AtomicBool::new(false),
-        verdict: Verdict::new(plan.broken),
-        latencies: Latencies::default(),
-        houses: Mutex::default(),
-        names: Mutex::default(),
-    };
+    let stage = Stage::new(plan.clone(), fleet);
     let data: PathBuf = top.path().join("data");
     let start = Instant::now();
     let (mut samples, mut said) = (Vec::new(), SAID);

@@ -49,7 +49,7 @@ fn everything(seconds: u64) -> Plan {
 }
 
 /// Users and devices alone, without anything that disturbs them.
-fn only(users: &[Kind], seconds: u64) -> Plan {
+pub fn only(users: &[Kind], seconds: u64) -> Plan {
     Plan {
         users: users.to_vec(),
         ways: Vec::new(),
@@ -134,14 +134,4 @@ fn a_leaked_descriptor_is_noticed() {
     let leak = leak.expect("somebody noticed");
     println!("soak: broken on purpose, and noticed: {leak}");
     assert!(leak.starts_with("descriptors grew"), "{leak}");
-}
-
-#[test]
-fn an_upload_that_a_killed_advance_took_with_it_is_noticed() {
-    let (kind, _) = caught(Plan {
-        mistake: Some("RenameInsteadOfLink"),
-        disturbed: true,
-        ..only(&[Kind::Busy], 90)
-    });
-    assert_eq!(kind, "acknowledged upload lost");
 }
