@@ -259,7 +259,7 @@ impl Outcome {
 #[test]
 fn snapshots_amid_upheaval_are_good_when_they_say_so() {
     let top = tempfile::tempdir().unwrap();
-    let outcome = amid_upheaval(4 * copies(), |server, turn| {
+    let outcome = amid_upheaval(2 * copies(), |server, turn| {
         let place = top.path().join(turn.to_string());
         let mut command = binary();
         command.arg("snapshot").arg("--data").arg(server.data());
@@ -271,7 +271,7 @@ fn snapshots_amid_upheaval_are_good_when_they_say_so() {
 #[test]
 fn copies_by_the_script_amid_upheaval_are_good_when_they_say_so() {
     let top = tempfile::tempdir().unwrap();
-    let outcome = amid_upheaval(4 * copies(), |server, turn| {
+    let outcome = amid_upheaval(copies(), |server, turn| {
         let place = top.path().join(turn.to_string());
         (backup(&server.data(), &place), place)
     });
@@ -282,7 +282,7 @@ fn copies_by_the_script_amid_upheaval_are_good_when_they_say_so() {
 fn a_copy_that_is_brought_up_amid_upheaval_is_never_made_worse() {
     let top = tempfile::tempdir().unwrap();
     let place = top.path().join("data");
-    let outcome = amid_upheaval(4 * copies(), |server, _| {
+    let outcome = amid_upheaval(copies(), |server, _| {
         let finished = backup(&server.data(), &place);
         if place.join("FORMAT").exists() {
             sound(&place);
@@ -295,7 +295,7 @@ fn a_copy_that_is_brought_up_amid_upheaval_is_never_made_worse() {
 #[test]
 fn archives_amid_upheaval_are_good_when_they_say_so() {
     let top = tempfile::tempdir().unwrap();
-    let outcome = amid_upheaval(4 * copies(), |server, turn| {
+    let outcome = amid_upheaval(2 * copies(), |server, turn| {
         let place = top.path().join(turn.to_string());
         fs::create_dir(&place).unwrap();
         let mut command = Command::new("bash");
