@@ -223,6 +223,21 @@ fn collect_and_redate(
     redated: &mut u64,
     each: &mut dyn FnMut(Garbage),
 ) -> Result<Collected> {
+    match collect_of_folder(store, user, options, redated, each) {
+        // Whoever was deleted or renamed meanwhile, or came just now, has nothing that this run is about.
+        Err(Error::UserGone) => Ok(Collected::All),
+        other => other,
+    }
+}
+
+/// The same, of the folder that is the user's when this begins.
+fn collect_of_folder(
+    store: &Store,
+    user: &UserId,
+    options: &Options,
+    redated: &mut u64,
+    each: &mut dyn FnMut(Garbage),
+) -> Result<Collected> {
     let stamp = match options.dry_run {
         true => SweepStamp::default(),
         false => match store.lock_blocking(user, Mode::Shared)? {
@@ -253,7 +268,6 @@ fn collect_and_redate(
     let ended = match ran {
         Ok(()) => Collected::All,
         Err(Stop::Overtaken) => Collected::Overtaken,
-        Err(Stop::Error(Error::UserGone)) => return Ok(Collected::All),
         Err(Stop::Error(error)) => return Err(error),
     };
     store.redate_temporaries(user, &mark.dates)?;

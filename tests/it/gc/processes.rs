@@ -500,3 +500,32 @@ fn it_works_on_a_full_disk() {
     ada.put_head(&second).expect(204);
     assert_eq!(said(gc(&inside, &[])), "");
 }
+
+#[test]
+fn users_who_come_and_go_meanwhile_are_no_failure() {
+    let server = Server::start();
+    for name in ["ada", "bob"] {
+        server.device(name).put_chunk(&chunk(name)).expect(201);
+    }
+    let (data, over) = (server.data(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        // As `users mv` does, but quicker.
+        scope.spawn(|| {
+            let [ada, bob] = ["ada", "bob"].map(|name| server.folder(name));
+            let aside = data.join("users").join(user_id("carol"));
+            while !over.load(Ordering::Relaxed) {
+                for (from, to) in [(&ada, &aside), (&bob, &ada), (&aside, &bob)] {
+                    std::fs::rename(from, to).unwrap();
+                    std::thread::sleep(Duration::from_micros(500));
+                }
+            }
+        });
+        let runs: Vec<Finished> = (0..30)
+            .map(|_| gc(&data, &["--grace", "0s", "--force"]))
+            .collect();
+        over.store(true, Ordering::Relaxed);
+        for run in runs {
+            assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
+        }
+    });
+}

@@ -116,6 +116,15 @@ pub fn repair(stage: &Stage, data: &Path) {
 
 fn repair_once(stage: &Stage, data: &Path) -> Told<()> {
     let found = damage(stage, data, true)?;
+    // Who is here can be listed, also while some come and go.
+    operator(
+        stage,
+        stage
+            .plan
+            .program()
+            .args(["users", "--json", "--data"])
+            .arg(data),
+    )?;
     stage.verdict.count("repairs that found nothing", 1);
     if !found.is_empty() {
         return wrong("fsck finds damage in the store", found.join("\n"));
