@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::faults::strace::{self, Tracer};
 use crate::kit::{ROOT, Server, chunk, transaction_id, user_id};
 use crate::waiting::{Stream, event};
 
@@ -230,4 +231,49 @@ fn what_is_written_into_a_store_that_went_away_meanwhile_is_not_acknowledged() {
         assert!(answer.starts_with("HTTP/1.1 500"), "{way}: {answer}");
     }
     ada.put_chunk(&late).expect(201);
+}
+
+/// The same where it goes away between the upload's lock and its last sync, each of which takes a second.
+#[test]
+fn what_is_not_synced_when_the_store_goes_away_is_not_acknowledged() {
+    if !strace::works() {
+        eprintln!("SKIPPED: strace cannot trace here, so no sync is late");
+        return;
+    }
+    let server = Server::with(&["--sync", "each"]);
+    let mut ada = server.device("ada");
+    let milk = chunk("milk");
+    ada.commit(&transaction_id("first"), ROOT, &[&milk]);
+    let late = [
+        "-f",
+        "-e",
+        "trace=fsync",
+        "-e",
+        "inject=fsync:delay_enter=1000000",
+    ];
+    let log = server.data().with_file_name("late.log");
+    let tracer = Tracer::attach_to(&[server.pid().to_string()], &log, &late.map(str::to_owned));
+    let uploading = {
+        let mut device = server.device("ada");
+        std::thread::spawn(move || device.put_chunk(&chunk("late")))
+    };
+    // Its bytes are durable by then, and its name is there, and not durable.
+    let name = format!(
+        "incoming/chunks/{}/{}",
+        &chunk("late").id[..2],
+        chunk("late").id
+    );
+    let name = server.folder("ada").join(name);
+    let since = Instant::now();
+    while !name.exists() {
+        assert!(since.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let data = server.data();
+    moved(&data, &other(&data));
+    let answer = uploading.join().unwrap();
+    moved(&other(&data), &data);
+    tracer.detach();
+    assert_eq!(answer.status, 500, "{answer:?}");
+    ada.put_chunk(&chunk("late")).expect(201);
 }

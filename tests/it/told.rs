@@ -366,7 +366,8 @@ fn a_folder_from_outside_is_synced_as_a_whole_before_a_word_about_it() {
                     let chunk = each.iter().filter(|path| path.ends_with(chunk("two").id));
                     assert_eq!(chunk.count(), 1, "by one for all; {told}");
                 }
-                _ => assert!((1..4).contains(&groups), "{told}"),
+                // The disk may be shared with who syncs HEAD, but not once for each who asks.
+                _ => assert!((1..10).contains(&groups), "{told}"),
             }
             // Once is enough.
             let tracer = traced(&server, &["-e", "trace=fsync,syncfs"]);

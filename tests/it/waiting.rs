@@ -50,6 +50,10 @@ impl Stream {
     pub fn try_until(&mut self, text: &str) -> bool {
         let mut buffer = [0; 4096];
         while !self.text.contains(text) {
+            // The end of the stream is not that of the connection.
+            if self.text.ends_with("\r\n0\r\n\r\n") {
+                return false;
+            }
             match self.stream.read(&mut buffer) {
                 Ok(read) if read > 0 => {
                     self.text += std::str::from_utf8(&buffer[..read]).unwrap();
