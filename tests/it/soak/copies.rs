@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::kit::{Finished, ROOT, run_with_deadline};
 
 use super::Stage;
 use super::dice::Dice;
 use super::house::{House, Kind, Now};
-use super::upkeep::damage;
+use super::upkeep::{cut_short, damage};
 use super::verdict::{Told, wrong};
 
 /// Copies by `scripts/backup` into one directory, before another one is begun.
@@ -106,7 +107,11 @@ pub fn copy(stage: &Stage, data: &Path, way: Way) {
             Way::Backup => top.join(format!("{}", round / AGAIN)),
             _ => top.join("copy"),
         };
-        let done = copy_once(stage, data, way, &to);
+        // A backup is sound at every moment from the end of the first on, also where one is killed.
+        let done = match way == Way::Backup && to.join("FORMAT").exists() && dice.once_in(3) {
+            true => cut_once(stage, data, &to, dice.milliseconds(50, 3000)),
+            false => copy_once(stage, data, way, &to),
+        };
         let is_wrong = done.is_err();
         stage.hear_plainly(done);
         if is_wrong && !stage.plan.goes_on {
@@ -122,6 +127,21 @@ pub fn copy(stage: &Stage, data: &Path, way: Way) {
 fn remove(directory: &Path) {
     if directory.exists() {
         fs::remove_dir_all(directory).unwrap();
+    }
+}
+
+/// A backup that is killed somewhere.
+fn cut_once(stage: &Stage, data: &Path, to: &Path, after: Duration) -> Told<()> {
+    let backup = command(stage, data, Way::Backup, to);
+    run_with_deadline(&mut cut_short(&backup, after));
+    stage.verdict.count("commands killed", 1);
+    let found = damage(stage, to, false)?;
+    match found.is_empty() {
+        true => Ok(()),
+        false => wrong(
+            "broken copy: killed backup",
+            format!("killed after {after:?}: {}", found.join("\n")),
+        ),
     }
 }
 
@@ -189,6 +209,10 @@ fn is_of_the_damaged(stage: &Stage, said: &str) -> bool {
 }
 
 fn make(stage: &Stage, data: &Path, way: Way, to: &Path) -> Finished {
+    run_with_deadline(&mut command(stage, data, way, to))
+}
+
+fn command(stage: &Stage, data: &Path, way: Way, to: &Path) -> Command {
     let mut command;
     match way {
         Way::Snapshot => {
@@ -211,7 +235,9 @@ fn make(stage: &Stage, data: &Path, way: Way, to: &Path) -> Finished {
             command.args(["-c", WRONG_ORDER, "sh"]).arg(data).arg(to);
         }
     }
-    run_with_deadline(&mut command)
+    // What a killed one leaves there goes with all the rest.
+    command.env("TMPDIR", data.parent().expect("it is in a directory"));
+    command
 }
 
 /// As the README restores it.

@@ -37,7 +37,7 @@ impl Outcome {
         format!(
             "{:.0} s, seed {}, {SERVERS} servers, {} kills, {} stops, {} pauses, {} users, {devices} devices: {} requests, {} \
              advances ({} bundles pushed, {} pulled), {} races lost, {} refused on purpose, {} waits, {} events; renamed {} \
-             times, deleted {} times, replaced {} times; {} collections took {} files; {} repairs found nothing, {} rotten chunks mended; \
+             times, deleted {} times, replaced {} times; {} collections took {} files; {} repairs found nothing, {} rotten chunks mended; {} commands killed; \
              copies sound: {}; {} chunks found whole; quiet user (middle/99 %/longest): {}; {gauges}; {} wrong",
             self.took.as_secs_f64(),
             self.stage.plan.seed,
@@ -60,6 +60,7 @@ impl Outcome {
             count("files collected"),
             count("repairs that found nothing"),
             count("rotten chunks mended"),
+            count("commands killed"),
             verdict.all("copies by "),
             count("chunks found whole"),
             self.stage.latencies.told(),

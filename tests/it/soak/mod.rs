@@ -327,6 +327,8 @@ fn play(plan: Plan) -> Outcome {
         keepers.push(scope.spawn(move || upkeep::collect(stage, data)));
         keepers.push(scope.spawn(move || upkeep::repair(stage, data)));
         keepers.push(scope.spawn(move || stage.judge()));
+        let top = top.path();
+        keepers.push(scope.spawn(move || stage.latencies.watch(stage, top)));
         let goes_on = || match stage.lacks() {
             Some(_) => start.elapsed() < plan.time + PATIENCE,
             None => start.elapsed() < plan.time,

@@ -1,5 +1,8 @@
 //! A user to whom nothing happens: how long it waits for its answers while all the others make their noise.
 
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -22,21 +25,69 @@ const STRICT: [(&str, Duration); 3] = [
     ("PUT head", Duration::from_secs(1)),
 ];
 
+/// What takes longer than that without any server, the machine is to blame for.
+const STALL: Duration = Duration::from_secs(1);
+
 /// How long answers took.
 #[derive(Default)]
-pub struct Latencies(Mutex<Vec<(&'static str, Duration)>>);
+pub struct Latencies {
+    noted: Mutex<Vec<(&'static str, Duration)>>,
+    /// When the machine stood still for somebody who has no server between.
+    stalls: Mutex<Vec<(Instant, Instant)>>,
+}
 
 impl Latencies {
-    fn note(&self, what: &'static str, took: Duration) -> Told<()> {
-        self.0.lock().unwrap().push((what, took));
-        match took <= BOUND {
+    /// Asked since then, it was answered now. That the machine stood still meanwhile is no server's doing.
+    fn note(&self, what: &'static str, since: Instant) -> Told<()> {
+        let now = Instant::now();
+        let took = now - since;
+        self.noted.lock().unwrap().push((what, took));
+        if took <= BOUND {
+            return Ok(());
+        }
+        // One that still lasts is known once it is over.
+        std::thread::sleep(2 * STALL);
+        let stalls = self.stalls.lock().unwrap();
+        let stood = stalls.iter().map(|(from, to)| {
+            let (from, to) = (*from.max(&since), *to.min(&now));
+            to.saturating_duration_since(from)
+        });
+        let stood: Duration = stood.sum();
+        match took <= BOUND + 2 * stood {
             true => Ok(()),
-            false => wrong("a quiet user waited", format!("{what} took {took:?}")),
+            false => wrong(
+                "a quiet user waited",
+                format!("{what} took {took:?}; the machine stood still for {stood:?} of it"),
+            ),
+        }
+    }
+
+    /// Writes and syncs a file again and again, without a server, to know when the machine is to blame: its disk, or
+    /// whoever lets it run.
+    pub fn watch(&self, stage: &Stage, top: &Path) {
+        let file = top.join("control");
+        let mut now = Instant::now();
+        while !stage.is_over() {
+            let since = now;
+            let written = File::create(&file).and_then(|mut file| {
+                file.write_all(&[b'.'; 4096])?;
+                file.sync_all()
+            });
+            written.expect("a file can be written");
+            std::thread::sleep(super::upkeep::PAUSE);
+            now = Instant::now();
+            if now - since > STALL {
+                stage.verdict.count("stalls of the machine", 1);
+                stage
+                    .verdict
+                    .count("milliseconds of them", (now - since).as_millis() as u64);
+                self.stalls.lock().unwrap().push((since, now));
+            }
         }
     }
 
     fn of(&self, what: &str) -> Vec<Duration> {
-        let noted = self.0.lock().unwrap();
+        let noted = self.noted.lock().unwrap();
         let matching = noted.iter().filter(|(noted, _)| *noted == what);
         let mut took: Vec<Duration> = matching.map(|(_, took)| *took).collect();
         took.sort_unstable();
@@ -90,7 +141,7 @@ fn round(stage: &Stage, device: &mut Device) -> Told<()> {
     let took = &stage.latencies;
     let since = Instant::now();
     let asked = device.asks.get("head", &[200])?;
-    took.note("GET head", since.elapsed())?;
+    took.note("GET head", since)?;
     let (head, seq) = asked.told()?;
     asked.saw("GET", &head, seq)?;
     if !device.asks.dice.once_in(4) {
@@ -100,7 +151,7 @@ fn round(stage: &Stage, device: &mut Device) -> Told<()> {
     bytes.resize(4096, b'.');
     let since = Instant::now();
     let put = device.put(chunk(bytes))?;
-    took.note("PUT chunk", since.elapsed())?;
+    took.note("PUT chunk", since)?;
     if !device.asks.dice.once_in(3) {
         return Ok(());
     }
@@ -111,7 +162,7 @@ fn round(stage: &Stage, device: &mut Device) -> Told<()> {
     }
     let since = Instant::now();
     let asked = device.advance(&link)?;
-    took.note("PUT head", since.elapsed())?;
+    took.note("PUT head", since)?;
     match asked.answer.status {
         204 => asked.moved(),
         _ => device.lost(&asked, &head, put_since(&chunks)).map(drop),

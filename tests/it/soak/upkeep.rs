@@ -27,6 +27,20 @@ fn operator(stage: &Stage, command: &mut Command) -> Told<Option<Finished>> {
     }
 }
 
+/// The same command, killed with all that it started after so long.
+pub fn cut_short(command: &Command, after: Duration) -> Command {
+    let mut cut = Command::new("timeout");
+    cut.args(["-s", "KILL", &after.as_secs_f64().to_string()]);
+    cut.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => cut.env(name, value),
+            None => cut.env_remove(name),
+        };
+    }
+    cut
+}
+
 /// Collects what is older than the grace period; and whatever is pending of users who were promised nothing.
 pub fn collect(stage: &Stage, data: &Path) {
     let mut dice = Dice::of(stage.plan.seed, "gc");
@@ -48,6 +62,12 @@ pub fn collect(stage: &Stage, data: &Path) {
                 continue;
             }
             gc.args(["--grace", "0s", "--user", &id]);
+        }
+        if dice.once_in(8) {
+            let mut cut = cut_short(&gc, dice.milliseconds(5, 100));
+            run_with_deadline(&mut cut);
+            stage.verdict.count("commands killed", 1);
+            continue;
         }
         match operator(stage, &mut gc) {
             Ok(Some(done)) => {
