@@ -35,9 +35,9 @@ const STRICT: Bounds = Bounds {
 /// The same where the machine runs other tests as well, and anything may take a while: whoever is stopped by
 /// another one waits for far longer.
 const BUSY: Bounds = Bounds {
-    looks: (Duration::from_millis(200), Duration::from_secs(3)),
-    uploads: (Duration::from_secs(1), Duration::from_secs(5)),
-    end: Duration::from_secs(2 + 6),
+    looks: (Duration::from_millis(500), Duration::from_secs(9)),
+    uploads: (Duration::from_secs(2), Duration::from_secs(15)),
+    end: Duration::from_secs(2 + 13),
 };
 
 /// How long bob usually waits (half of all) and ever, for his head and for his upload; and how long the server
