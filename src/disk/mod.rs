@@ -357,6 +357,10 @@ pub trait Disk: Send + Sync + 'static {
     fn elapsed(&self) -> Duration;
     /// Waits.
     fn pause(&self, time: Duration);
+    /// Waits for another thread of this process, which wakes this one by unparking it; no longer than this.
+    fn park(&self, time: Duration) {
+        std::thread::park_timeout(time);
+    }
     /// Any number, for names that nobody else has.
     fn random(&self) -> u64;
 }

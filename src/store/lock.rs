@@ -91,7 +91,7 @@ pub(super) fn wait_in_place<T>(
             return Err(Error::Busy);
         }
         // The disk's clock may be another one than the system's.
-        thread::park_timeout(left.min(limits::LOCK_PAUSE.1));
+        disk.park(left.min(limits::LOCK_PAUSE.1));
     }
 }
 

@@ -571,7 +571,7 @@ pub fn bundle_is_killed() -> Scenario {
     )
 }
 
-/// Those in which nobody waits for another inside a process, with all of a phase in one.
+/// Some of them with all of a phase in one process, whose threads wait for each other there.
 pub fn in_one_process() -> Vec<Scenario> {
     let stories = [
         model_5(),
@@ -584,10 +584,6 @@ pub fn in_one_process() -> Vec<Scenario> {
         aliases(),
     ];
     let one = |mut story: Scenario| {
-        // The last phase of `aliases` has an advance beside an upload, which wait for each other.
-        story
-            .phases
-            .retain(|phase| !phase.contains(&vec![Advance("V")]));
         story.one_process = true;
         story
     };

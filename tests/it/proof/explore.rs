@@ -24,8 +24,7 @@ pub struct Scenario {
     /// What was done to the files then, behind the store's back.
     pub meddle: Option<fn(&mut World)>,
     pub phases: Vec<Vec<Vec<Act>>>,
-    /// Those of a phase are threads of one process, with one open store. Only for requests that never
-    /// wait for each other inside it: such a wait is no step of the disk.
+    /// Those of a phase are threads of one process, with one open store.
     pub one_process: bool,
     pub bounds: Bounds,
 }

@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use mentat_sync::disk::{
@@ -11,11 +11,25 @@ use mentat_sync::disk::{
 };
 use rustix::io::Errno;
 
-use super::machine::{Doing, SYNC_BELOW, Shared, SimDisk};
-use super::schedule::actor;
+use super::machine::{Doing, SYNC_BELOW, Shared, SimDisk, State};
+use super::schedule::{Schedule, actor};
 use super::world::{Object, Synced, new_year};
 
 impl SimDisk {
+    /// Lets others go on; `how` says whether this one may, at once.
+    fn stands_back(&self, mut state: MutexGuard<'_, State>, how: fn(&mut Schedule, usize) -> bool) {
+        let Some(schedule) = &mut state.schedule else {
+            return;
+        };
+        if !how(schedule, actor()) {
+            state = self.wait(state);
+        }
+        if state.is_dead(self.process) {
+            drop(state);
+            let _ = self.end::<()>("wait", &Place::new(""));
+        }
+    }
+
     fn handle(&self, place: &Place, object: Object, writable: bool) -> Handle {
         Arc::new(SimFile {
             disk: self.clone(),
@@ -264,16 +278,16 @@ impl Disk for SimDisk {
     fn pause(&self, time: Duration) {
         let mut state = self.shared.state();
         state.world.clock += time;
-        let Some(schedule) = &mut state.schedule else {
-            return;
-        };
-        if !schedule.pause(actor()) {
-            state = self.wait(state);
-        }
-        if state.is_dead(self.process) {
+        self.stands_back(state, Schedule::pause);
+    }
+
+    fn park(&self, time: Duration) {
+        let state = self.shared.state();
+        if state.schedule.is_none() {
             drop(state);
-            let _ = self.end::<()>("wait", &Place::new(""));
+            return std::thread::park_timeout(time);
         }
+        self.stands_back(state, Schedule::give_way);
     }
 
     fn random(&self) -> u64 {

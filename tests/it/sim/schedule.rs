@@ -235,6 +235,17 @@ impl Schedule {
         false
     }
 
+    /// A thread waits for another one of its process: those go on who can, and it looks again when it is its
+    /// turn. True where there is nobody else.
+    pub fn give_way(&mut self, index: usize) -> bool {
+        let others = self.others(index);
+        if others.is_empty() {
+            return true;
+        }
+        self.current = Some(others[self.chooser.choose(others.len(), true)]);
+        false
+    }
+
     fn done(&mut self, index: usize) {
         self.threads[index].status = Status::Done;
         if self.current == Some(index) {
