@@ -22,5 +22,7 @@ pub mod cli;
 #[doc = include_str!("DESIGN.md")]
 pub mod design {}
 
+// Its examples are of the client's library, which stands elsewhere: they are not tests of this one.
+#[cfg(not(doctest))]
 #[doc = include_str!("CLIENT.md")]
 pub mod client_design {}
