@@ -66,7 +66,8 @@ impl LogQueue {
         }
     }
 
-    fn push(&self, line: &[u8]) {
+    /// Takes a whole line, or drops and counts it. Never waits for who reads them.
+    pub fn push(&self, line: &[u8]) {
         let mut state = self.lock();
         let was_empty = state.is_empty();
         if state.lines.len() + line.len() > limits::LOG_QUEUE_BYTES {
@@ -120,18 +121,6 @@ fn dropped_line(dropped: u64) -> String {
     )
 }
 
-/// Takes whole lines, one a call, and never waits.
-impl Write for LogQueue {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.push(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,12 +154,12 @@ mod tests {
 
     #[test]
     fn what_is_not_read_is_dropped_and_counted_and_nobody_waits() {
-        let (mut queue, receiver) = slow();
+        let (queue, receiver) = slow();
         let line = [b"x".repeat(99), b"\n".to_vec()].concat();
         let most = limits::LOG_QUEUE_BYTES / line.len();
         let started = Instant::now();
         for _ in 0..4 * most {
-            queue.write_all(&line).unwrap();
+            queue.push(&line);
         }
         queue.flush(Duration::ZERO);
         assert!(started.elapsed() < Duration::from_secs(20));
@@ -185,16 +174,16 @@ mod tests {
         assert!(told > 0, "the test is to fill the queue");
         assert_eq!(whole + told, 4 * most);
         // And then it goes on.
-        queue.write_all(b"again\n").unwrap();
+        queue.push(b"again\n");
         assert_eq!(receiver.recv().unwrap(), b"again\n");
     }
 
     #[test]
     fn a_flush_waits_until_all_is_written() {
         let (sender, receiver) = sync_channel(1000);
-        let mut queue = LogQueue::start(Slow(sender)).unwrap();
+        let queue = LogQueue::start(Slow(sender)).unwrap();
         for number in 0..100 {
-            writeln!(queue, "{number}").unwrap();
+            queue.push(format!("{number}\n").as_bytes());
         }
         queue.flush(Duration::from_secs(60));
         let lines: Vec<u8> = receiver.try_iter().flatten().collect();
@@ -203,10 +192,10 @@ mod tests {
 
     #[test]
     fn a_reader_that_went_away_is_no_reason_to_stop() {
-        let (mut queue, receiver) = slow();
+        let (queue, receiver) = slow();
         drop(receiver);
         for _ in 0..3 {
-            queue.write_all(b"nobody\n").unwrap();
+            queue.push(b"nobody\n");
             queue.flush(Duration::from_secs(60));
             assert!(queue.lock().is_empty());
         }

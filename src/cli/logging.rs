@@ -4,10 +4,13 @@
 //! No line is waited for: see [`LogQueue`].
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::cell::RefCell;
+use std::fmt::Write;
+use std::io;
 use std::time::SystemTime;
 
-use env_logger::{Env, Target};
+use env_logger::Env;
+use log::{Metadata, Record};
 
 use super::log_queue::LogQueue;
 use crate::http::ACCESS;
@@ -33,21 +36,14 @@ impl Log {
     /// The system has no thread to give.
     pub fn start() -> io::Result<Self> {
         let queue = LogQueue::start(io::stderr())?;
-        env_logger::Builder::from_env(Env::default().default_filter_or(DEFAULT))
-            .target(Target::Pipe(Box::new(queue.clone())))
-            .format(|line, record| {
-                let time = humantime::format_rfc3339_millis(SystemTime::now());
-                let level = record.level();
-                let (target, words) = (record.target(), record.args());
-                if target == ACCESS {
-                    // It says no more of an id than it may.
-                    return writeln!(line, "{time} {level:<5} {target} {words}");
-                }
-                let words = words.to_string();
-                let words = without_users(&words);
-                writeln!(line, "{time} {level:<5} {target} {words}")
-            })
-            .init();
+        let filter =
+            env_logger::Builder::from_env(Env::default().default_filter_or(DEFAULT)).build();
+        log::set_max_level(filter.filter());
+        let lines = Lines {
+            filter,
+            queue: queue.clone(),
+        };
+        log::set_boxed_logger(Box::new(lines)).map_err(io::Error::other)?;
         std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
         Ok(Self(queue))
     }
@@ -58,6 +54,59 @@ impl Log {
     }
 }
 
+/// Makes lines of what is logged, and queues them. The access log is the most of them by far: a line costs no
+/// allocation and one short lock.
+struct Lines {
+    filter: env_logger::Logger,
+    queue: LogQueue,
+}
+
+thread_local! {
+    /// The line that a thread is at, kept for its room.
+    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+impl log::Log for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.filter.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.filter.matches(record) {
+            return;
+        }
+        LINE.with(|line| match line.try_borrow_mut() {
+            Ok(mut line) => {
+                write_line(&mut line, record);
+                self.queue.push(line.as_bytes());
+                line.clear();
+            }
+            // What is logged has logged something itself, while it was written.
+            Err(_) => {
+                let mut line = String::new();
+                write_line(&mut line, record);
+                self.queue.push(line.as_bytes());
+            }
+        });
+    }
+
+    fn flush(&self) {}
+}
+
+fn write_line(line: &mut String, record: &Record<'_>) {
+    let time = humantime::format_rfc3339_millis(SystemTime::now());
+    let (level, target, words) = (record.level(), record.target(), record.args());
+    // A string takes all that is written to it.
+    let _ = if target == ACCESS {
+        // It says no more of an id than it may.
+        writeln!(line, "{time} {level:<5} {target} {words}")
+    } else {
+        let words = words.to_string();
+        let words = without_users(&words);
+        writeln!(line, "{time} {level:<5} {target} {words}")
+    };
+}
+
 /// The text with every user's id cut to its first 8 digits.
 fn without_users(text: &str) -> Cow<'_, str> {
     let mut kept: Option<String> = None;
@@ -65,8 +114,7 @@ fn without_users(text: &str) -> Cow<'_, str> {
     while let Some((before, id, after)) = next_user(rest) {
         let kept = kept.get_or_insert_default();
         kept.push_str(before);
-        kept.push_str(&id.short());
-        kept.push('…');
+        let _ = write!(kept, "{}…", id.short());
         rest = after;
     }
     match kept {

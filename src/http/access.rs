@@ -1,5 +1,6 @@
 //! The access log: one line a request, without a path, since a path holds the user's id.
 
+use std::fmt::Display;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -11,6 +12,7 @@ use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 
 use super::turn::Turn;
+use crate::model::ShortUserId;
 
 /// What `RUST_LOG` calls these lines.
 pub const ACCESS: &str = "access";
@@ -20,8 +22,7 @@ pub struct Record {
     pub started: Instant,
     pub method: &'static str,
     pub pattern: &'static str,
-    /// The first 8 digits of the user's id.
-    pub user: Option<String>,
+    pub user: Option<ShortUserId>,
     pub received: u64,
     /// Of the connection, which knows what goes out apart from the body.
     pub turn: Option<Turn>,
@@ -51,15 +52,15 @@ pub fn method_name(method: &Method) -> &'static str {
 impl Record {
     fn write(&self, status: StatusCode, sent: u64, end: &str) {
         let micros = self.started.elapsed().as_micros();
+        let (method, pattern, received) = (self.method, self.pattern, self.received);
+        let user: &dyn Display = match &self.user {
+            Some(user) => user,
+            None => &"-",
+        };
         log::info!(
             target: ACCESS,
-            "{} {} {} user={} in={} out={} time={}.{:03}ms{end}",
-            self.method,
-            self.pattern,
+            "{method} {pattern} {} user={user} in={received} out={sent} time={}.{:03}ms{end}",
             status.as_u16(),
-            self.user.as_deref().unwrap_or("-"),
-            self.received,
-            sent,
             micros / 1000,
             micros % 1000,
         );

@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::rooms::Who;
 use super::turn::{Refusal, Turn};
 use super::{Answer, Site, about, access, bundles, chunks, events, heads, stores, transactions};
-use crate::model::limits;
+use crate::model::{UserId, limits};
 use crate::wire::{Code, Miss, Route};
 
 /// The pattern that the access log shows for a path without a route.
@@ -228,7 +228,7 @@ fn record(
         started,
         method: access::method_name(&request.method),
         pattern: route.map_or(NO_ROUTE, Route::pattern),
-        user: route.and_then(Route::user).map(|user| user.short()),
+        user: route.and_then(Route::user).map(UserId::short),
         received,
         turn: turn.cloned(),
     }

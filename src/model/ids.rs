@@ -72,8 +72,19 @@ uuid_id!(
 
 impl UserId {
     /// The first 8 digits, which log lines may show.
-    pub fn short(&self) -> String {
-        hex::encode(&self.0.as_bytes()[..4])
+    pub fn short(&self) -> ShortUserId {
+        let (first, ..) = self.0.as_fields();
+        ShortUserId(first)
+    }
+}
+
+/// The first 8 digits of a user's id.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ShortUserId(u32);
+
+impl fmt::Display for ShortUserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
     }
 }
 
@@ -206,7 +217,7 @@ mod tests {
     #[test]
     fn a_user_is_not_shown_whole_by_debug() {
         let user: UserId = "67e55044-10b1-426f-9247-bb680e5fe0c8".parse().unwrap();
-        assert_eq!(user.short(), "67e55044");
+        assert_eq!(user.short().to_string(), "67e55044");
         assert!(!format!("{user:?}").contains("10b1"));
     }
 }

@@ -199,8 +199,8 @@ pub const BODY_STALL: Duration = Duration::from_secs(30);
 pub const LOG_QUEUE_BYTES: usize = 1 << 20;
 
 /// How long lines are gathered before they go out with one call: too short for a person to see, and long
-/// enough for hundreds of lines on a busy server.
-pub const LOG_MOMENT: Duration = Duration::from_millis(2);
+/// enough for a thousand lines on a busy server.
+pub const LOG_MOMENT: Duration = Duration::from_millis(20);
 
 /// How long the last lines of a process may take to be read.
 pub const LOG_FLUSH: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 mod ids;
 pub mod limits;
 
-pub use ids::{ChunkDigest, ChunkId, MalformedId, TransactionId, UserId};
+pub use ids::{ChunkDigest, ChunkId, MalformedId, ShortUserId, TransactionId, UserId};
 
 /// A transaction: a strictly ordered sequence of chunks after a parent.
 ///

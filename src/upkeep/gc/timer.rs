@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{Event, Options, Run, last_run, run};
-use crate::model::limits;
+use crate::model::{ShortUserId, limits};
 use crate::store::{Item, Store};
 
 /// Collects at once if the last run, by whichever process, is as long ago as `period` or never was,
@@ -56,19 +56,19 @@ struct Gone {
 
 fn tell(store: &Store, options: &Options) {
     let mut gone = Gone::default();
-    let told = |user: Option<&str>, gone: &mut Gone| {
+    let told = |user: Option<ShortUserId>, gone: &mut Gone| {
         let Gone { files, bytes } = std::mem::take(gone);
         if files > 0 {
             let whose = user.map_or(String::new(), |user| format!("user {user}: "));
             log::info!("gc: {whose}removed {files} files, {bytes} bytes");
         }
     };
-    let mut whose: Option<String> = None;
+    let mut whose: Option<ShortUserId> = None;
     let ran = run(store, None, options, &mut |event| match event {
         Event::Garbage { user, garbage } => {
             let short = user.short();
-            if whose.as_ref() != Some(&short) {
-                told(whose.as_deref(), &mut gone);
+            if whose != Some(short) {
+                told(whose, &mut gone);
                 whose = Some(short);
             }
             gone.files += 1;
@@ -84,11 +84,13 @@ fn tell(store: &Store, options: &Options) {
             user.short()
         ),
         Event::Failed { user, error } => {
-            let whose = user.map_or("what is at the top".to_owned(), |user| user.short());
+            let whose = user.map_or("what is at the top".to_owned(), |user| {
+                user.short().to_string()
+            });
             log::warn!("gc: {whose} stays as it is: {error}");
         }
     });
-    told(whose.as_deref(), &mut gone);
+    told(whose, &mut gone);
     match ran {
         Ok(Run::Done) => {}
         Ok(Run::ClockLeapt { .. }) => log::warn!(
