@@ -1,7 +1,8 @@
 //! A sync server for one box: the library under the program.
 //!
 //! The parts stand from the ground floor up: each knows only those before it. [`design`] says what is promised and in
-//! which order it is written; [`store`] has the format of the files.
+//! which order it is written; [`store`] has the format of the files. For whoever runs a server: [`operations`], [`recipes`],
+//! [`performance`] and [`testing`]; for whoever writes a client: [`protocol`].
 
 pub mod model;
 
@@ -26,3 +27,24 @@ pub mod design {}
 #[cfg(not(doctest))]
 #[doc = include_str!("CLIENT.md")]
 pub mod client_design {}
+
+// The pages for people; their commands are run by `tests/it/readme.rs`, and none of them is Rust.
+#[cfg(not(doctest))]
+#[doc = include_str!("docs/operations.md")]
+pub mod operations {}
+
+#[cfg(not(doctest))]
+#[doc = include_str!("docs/protocol.md")]
+pub mod protocol {}
+
+#[cfg(not(doctest))]
+#[doc = include_str!("docs/recipes.md")]
+pub mod recipes {}
+
+#[cfg(not(doctest))]
+#[doc = include_str!("docs/performance.md")]
+pub mod performance {}
+
+#[cfg(not(doctest))]
+#[doc = include_str!("docs/testing.md")]
+pub mod testing {}

@@ -1,4 +1,4 @@
-//! The advance of HEAD, in DESIGN's order and words (Order of writes).
+//! The advance of HEAD, in its order and words (DESIGN, Advance of HEAD).
 
 use std::collections::{BTreeSet, HashSet};
 

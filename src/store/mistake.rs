@@ -1,7 +1,7 @@
 //! One rule taken away, for tests that must notice. Without the feature `mistakes` none can be
 //! made, and the questions below are constants.
 
-/// A rule of DESIGN (most of them are the model's too) that is broken on purpose.
+/// A rule of the store (DESIGN, Order of writes and Garbage; most are the model's too) that is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mistake {
     /// What another process put there is answered about without a sync.

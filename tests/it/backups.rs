@@ -26,7 +26,7 @@ use mentat_sync::upkeep::fsck::{Kind, Options};
 /// Users who are written to.
 const WRITERS: [&str; 2] = ["ada", "ben"];
 
-/// The README's archive of `$0`, unpacked in `$1`. Exit status 1 of tar's is fine where a file changed while it was read;
+/// The archive (operations.md, Back up) of `$0`, unpacked in `$1`. Exit status 1 of tar's is fine where a file changed while it was read;
 /// where one was removed, the archive is to be taken again.
 const TAR: &str = "tar c --sort=name --hard-dereference --exclude=incoming --exclude=tmp --exclude=trash \
                    -C \"$0\" . 2>\"$1.log\" | tar x -C \"$1\"; set -- \"$1.log\" ${PIPESTATUS[@]}; \
@@ -187,15 +187,15 @@ fn copies_by_tar_in_the_order_of_names_hold_every_advance_acknowledged_before() 
 #[test]
 fn no_member_of_an_archive_is_a_link() {
     // Else a file that was given the inode of one archived before, and two names, would be stored as a link to that.
-    let readme = include_str!("../../README.md");
-    let recipe = readme
+    let page = include_str!("../../src/docs/operations.md");
+    let recipe = page
         .lines()
         .find_map(|line| line.strip_prefix("$ tar c --sort=name"));
-    let recipe = format!("tar c --sort=name{}", recipe.expect("the README has it"));
+    let recipe = format!("tar c --sort=name{}", recipe.expect("the page has it"));
     let archive = TAR.split_once(" -C ").unwrap().0;
     assert!(
         recipe.starts_with(archive),
-        "the test's archive is the README's"
+        "the test's archive is the one of operations.md"
     );
     let stock = Stock::full(3);
     let other = stock.path("users/86868686-8686-4686-8686-868686868686");

@@ -67,7 +67,9 @@ mod bundles;
 mod cli;
 // The OpenAPI document: against the tables of the source, and against what the server answers.
 mod openapi;
-// The README, run.
+// The documents: their links, and what the code cites of them.
+mod documents;
+// The README and the pages under `src/docs`, run.
 mod readme;
 
 // The simulated disk: what it keeps and loses, and processes that take turns on it.

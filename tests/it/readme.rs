@@ -8,10 +8,25 @@ use mentat_sync::model::limits;
 
 use crate::kit::{Device, Server, binary, run_with_deadline};
 
-const README: &str = include_str!("../../README.md");
+use crate::documents::{
+    CONTRIBUTING, OPERATIONS, PAGES, PERFORMANCE, PROTOCOL, Page, README, RECIPES, TESTING,
+};
 
 /// The address that the README's server listens at.
 const WRITTEN_ADDRESS: &str = "127.0.0.1:8000";
+
+/// How a line begins that says why the block below it is not run; it ends with a full stop and an asterisk.
+const NOT_RUN: &str = "*Not run as a test: ";
+
+/// How many console blocks are not run, page by page: a new one is counted here.
+const NOT_RUN_BLOCKS: [(&Page, usize); 6] = [
+    (&README, 1),
+    (&OPERATIONS, 0),
+    (&PROTOCOL, 0),
+    (&RECIPES, 0),
+    (&PERFORMANCE, 1),
+    (&TESTING, 0),
+];
 
 /// A command of a ```console block, and what is printed below it.
 #[derive(Debug)]
@@ -20,12 +35,20 @@ struct Shown {
     output: String,
 }
 
-/// What stands between ```console and ``` in this section, command by command.
-fn shown_in(section: &str) -> Vec<Shown> {
+/// The commands of a text's console blocks, but for the blocks that say that they are not run; and how many those are.
+fn shown_in(text: &str) -> (Vec<Shown>, usize) {
     let mut shown: Vec<Shown> = Vec::new();
-    let mut inside = false;
-    for line in section_of(README, section).lines() {
+    let (mut inside, mut not_run) = (false, 0);
+    let mut said = "";
+    for line in text.lines() {
         match line {
+            "```console" if said.starts_with(NOT_RUN) => {
+                assert!(
+                    said.ends_with(".*") && said.len() > NOT_RUN.len() + 10,
+                    "{said}"
+                );
+                not_run += 1;
+            }
             "```console" => inside = true,
             "```" => inside = false,
             _ if !inside => {}
@@ -46,9 +69,11 @@ fn shown_in(section: &str) -> Vec<Shown> {
                 }
             },
         }
+        if !line.is_empty() {
+            said = line;
+        }
     }
-    assert!(!shown.is_empty(), "nothing is shown in {section}");
-    shown
+    (shown, not_run)
 }
 
 /// What stands below this headline, up to the next one like it.
@@ -68,7 +93,7 @@ fn has(programs: &[&str]) -> bool {
             .status()
             .is_ok_and(|status| status.success());
         if !found {
-            eprintln!("SKIPPED: {program} is not here, and the README's walk-through needs it");
+            eprintln!("SKIPPED: {program} is not here, and the pages' commands need it");
         }
         found
     })
@@ -128,9 +153,9 @@ fn clone_with_another_machine(top: &Path) {
     std::fs::set_permissions(&ssh, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
-/// Whoever copies the commands one after the other, into one shell, sees what is written below them.
-#[test]
-fn from_top_to_bottom_it_prints_what_the_readme_says() {
+/// Runs the README from top to bottom in one shell, and then this page in the same; the README itself for the README.
+/// Gives back the directory, with what the commands left there.
+fn follow(page: &Page) -> Option<Arc<tempfile::TempDir>> {
     let tools = [
         "bash",
         "curl",
@@ -144,21 +169,45 @@ fn from_top_to_bottom_it_prints_what_the_readme_says() {
         "flock",
     ];
     if !has(&tools) {
-        return;
+        return None;
     }
     let top = Arc::new(tempfile::tempdir().unwrap());
     // The README's server has `./data`, and so has this one.
     let server = Server::on(Arc::clone(&top), &[]);
     clone_with_another_machine(top.path());
-    let headlines = README
-        .lines()
-        .filter_map(|line| line.strip_prefix("## "))
-        .filter(|headline| section_of(README, headline).contains("```console"));
-    let shown: Vec<Shown> = headlines.flat_map(shown_in).collect();
+    let (mut shown, _) = shown_in(README.text);
     // The first one is what started the server.
-    run_shown(&shown[1..], top.path(), &server.address().to_string());
+    shown.remove(0);
+    if page.path != README.path {
+        let (of_page, _) = shown_in(page.text);
+        assert!(!of_page.is_empty(), "nothing is shown in {}", page.path);
+        shown.extend(of_page);
+    }
+    run_shown(&shown, top.path(), &server.address().to_string());
+    Some(top)
+}
 
-    // The new box serves what came to it.
+/// Whoever copies the commands one after the other, into one shell, sees what is written below them.
+#[test]
+fn from_top_to_bottom_it_prints_what_the_readme_says() {
+    follow(&README);
+}
+
+#[test]
+fn the_commands_of_the_protocol_print_what_the_page_says() {
+    follow(&PROTOCOL);
+}
+
+#[test]
+fn the_recipes_print_what_the_page_says() {
+    follow(&RECIPES);
+}
+
+#[test]
+fn what_an_operator_does_prints_what_the_page_says_and_the_new_box_serves_what_came_to_it() {
+    let Some(top) = follow(&OPERATIONS) else {
+        return;
+    };
     let new_box = Arc::new(tempfile::tempdir().unwrap());
     std::fs::rename(top.path().join("box/sync"), new_box.path().join("data")).unwrap();
     let moved = Server::on(new_box, &[]);
@@ -167,9 +216,39 @@ fn from_top_to_bottom_it_prints_what_the_readme_says() {
     assert_eq!(device.head(), (newest, 2));
 }
 
+/// Every page's commands are run by a test above, or marked as not run, which is counted.
+#[test]
+fn each_page_is_run_but_for_the_blocks_that_say_why_they_are_not() {
+    let counted: Vec<&str> = NOT_RUN_BLOCKS.iter().map(|(page, _)| page.path).collect();
+    let pages: Vec<&str> = PAGES.iter().map(|page| page.path).collect();
+    assert_eq!(counted, pages);
+    let followed = [&README, &OPERATIONS, &PROTOCOL, &RECIPES].map(|page| page.path);
+    for (page, expected) in NOT_RUN_BLOCKS {
+        let (shown, not_run) = shown_in(page.text);
+        assert_eq!(
+            not_run, expected,
+            "{} has other blocks that are not run",
+            page.path
+        );
+        assert_eq!(
+            page.text.matches(NOT_RUN).count(),
+            not_run,
+            "{}: a mark stands directly above its block",
+            page.path
+        );
+        let is_followed = followed.contains(&page.path);
+        assert_eq!(
+            !shown.is_empty(),
+            is_followed,
+            "{} is run by a test",
+            page.path
+        );
+    }
+}
+
 #[test]
 fn the_two_commands_are_the_ones_that_work() {
-    let shown = shown_in("Start");
+    let (shown, _) = shown_in(section_of(README.text, "Start"));
     let [build, _] = shown.as_slice() else {
         panic!("two commands, not {shown:?}");
     };
@@ -191,10 +270,13 @@ fn the_two_commands_are_the_ones_that_work() {
     }
 }
 
-/// The limits that the README names are the ones that the server has.
+/// The limits that the pages name are the ones that the server has.
 #[test]
 fn the_limits_are_the_real_ones() {
-    let section = section_of(README, "Limits and promises");
+    let section = section_of(PROTOCOL.text, "Limits");
+    let short = section_of(README.text, "Limits and promises").replace('\n', " ");
+    let said = "A chunk is at most 1 GiB, a transaction at most 100,000 chunks, and a user may have 100,000 pending transactions.";
+    assert!(short.contains(said), "{short}");
     for (written, limit) in [
         (
             "at most 1 GiB (`--max-chunk-bytes`)",
@@ -218,50 +300,59 @@ fn the_limits_are_the_real_ones() {
         assert!(section.contains(written), "{written}");
         assert!(limit, "{written}");
     }
-    let garbage = section_of(README, "Garbage and room");
+    let garbage = section_of(OPERATIONS.text, "Garbage and room");
     assert!(garbage.contains("is kept for 14 days (`--grace`)"));
+    assert!(short.contains("goes after 14 days"));
     assert_eq!(limits::GRACE, Duration::from_secs(14 * 24 * 3600));
-    assert!(README.contains("end for up to 30 seconds (`--shutdown-timeout`)"));
+    assert!(
+        OPERATIONS
+            .text
+            .contains("end for up to 30 seconds (`--shutdown-timeout`)")
+    );
     assert_eq!(limits::SHUTDOWN, Duration::from_secs(30));
-    assert!(README.contains("A second SIGTERM within a second is the first one"));
+    assert!(
+        OPERATIONS
+            .text
+            .contains("A second SIGTERM within a second is the first one")
+    );
     assert_eq!(limits::SAME_SIGNAL, Duration::from_secs(1));
 }
 
-/// Every flag and variable that the README names is one that there is.
+/// Every flag and variable that a page names is one that there is.
 #[test]
 fn the_flags_are_real() {
+    let commands = ["serve", "gc", "fsck", "snapshot", "users", "log"];
     let help_of = |command: &&str| run_with_deadline(binary().args([command, "--help"])).stdout;
-    let serve = help_of(&"serve");
-    let all = ["serve", "gc", "fsck", "snapshot"].iter().map(help_of);
-    let all = all.collect::<String>();
+    let all = commands.iter().map(help_of).collect::<String>();
     let mut named = 0;
-    for (section, help) in [
-        ("Limits and promises", &serve),
-        ("Users", &serve),
-        ("Behind a proxy, under systemd", &serve),
-        ("Check, back up, restore, move", &all),
-        ("Garbage and room", &all),
-    ] {
-        // What `tar` is told is `tar`'s.
-        let lines = section_of(README, section).lines();
-        let lines = lines.filter(|line| !line.starts_with("$ tar "));
-        let words = lines.flat_map(|line| line.split([' ', '`', '=', '(', ')', ',', ';']));
-        for word in words.filter(|word| word.starts_with("--") || word.starts_with("MENTAT_SYNC_"))
-        {
-            assert!(
-                help.contains(word) || word == "--json",
-                "{word} of {section} is not in --help"
-            );
-            named += 1;
+    for page in PAGES {
+        for line in page.text.lines() {
+            // What other programs are told is theirs.
+            let foreign = line.starts_with("$ ") && !line.contains("mentat-sync");
+            if foreign || line.contains("scripts/") || line.contains("git clone") {
+                continue;
+            }
+            let words = line.split([' ', '`', '=', '(', ')', ',', ';', '.', ':', '*']);
+            for word in words.filter(|word| {
+                word.len() > 2 && word.starts_with("--") || word.starts_with("MENTAT_SYNC_")
+            }) {
+                let of_others = ["--release", "--path", "--now", "--help"].contains(&word);
+                assert!(
+                    of_others || all.contains(word),
+                    "{word} of {} is not in --help",
+                    page.path
+                );
+                named += usize::from(!of_others);
+            }
         }
     }
-    assert!(named > 18, "{named}");
+    assert!(named > 30, "{named}");
 }
 
 /// Each file and folder that the map names is there, and no folder of the source is left out.
 #[test]
 fn the_map_of_the_code_is_of_this_code() {
-    let map = section_of(README, "The code");
+    let map = section_of(CONTRIBUTING, "The code");
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let named: Vec<&str> = map
         .split('`')
@@ -290,7 +381,7 @@ fn the_map_of_the_code_is_of_this_code() {
 /// Each script that the table names is there, with figures, and CI runs it just so.
 #[test]
 fn what_was_tested_is_by_scripts_that_are_there() {
-    let section = section_of(README, "Security and what was tested");
+    let section = section_of(TESTING.text, "The campaigns");
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let ci = std::fs::read_to_string(top.join(".ci/run")).unwrap();
     let mut rows = 0;

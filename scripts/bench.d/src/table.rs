@@ -1,4 +1,4 @@
-//! The table as it is printed (Markdown, for the README) and as it is kept (JSON).
+//! The table as it is printed (Markdown, for `src/docs/performance.md`) and as it is kept (JSON).
 
 use std::fmt::Write;
 

@@ -1,6 +1,6 @@
 //! In, the second half: what has come is made durable, gets its names, and HEAD advances.
 //!
-//! The order is DESIGN's and the model's (`post_bundle`): the bytes of chunks and transactions are
+//! The order is the model's (`post_bundle`; DESIGN, Order of writes): the bytes of chunks and transactions are
 //! durable before any of them has a name, the names of chunks before those of transactions, and
 //! parents come before children. What is shared over all members is the syncs.
 

@@ -2,7 +2,7 @@
 //!
 //! Its transactions are one line from HEAD to the bundle's own HEAD, and its chunks are what they name:
 //! then nothing of it has to be pending first. With all contents durable, and under the exclusive lock, the
-//! files get their committed names, chunks before transactions, and HEAD advances in DESIGN's order. A
+//! files get their committed names, chunks before transactions, and HEAD advances (DESIGN, Advance of HEAD). A
 //! directory of first bytes that the user does not have yet moves in whole. What a crash leaves before
 //! HEAD is replaced is what one leaves in any advance: files that nothing reaches.
 

@@ -1,4 +1,4 @@
-//! Each rule of DESIGN's section Garbage.
+//! Each rule of garbage collection (DESIGN, Garbage).
 
 use mentat_sync::disk::{Disk, Place};
 use mentat_sync::model::TransactionId;

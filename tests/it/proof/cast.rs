@@ -118,7 +118,7 @@ impl Known {
         }
     }
 
-    /// The file, as DESIGN has it.
+    /// The transaction's file (DESIGN, Files).
     pub fn json(&self) -> String {
         let chunks: Vec<_> = (self.chunks.iter())
             .map(|name| format!("\"{}\"", chunk_id(name)))

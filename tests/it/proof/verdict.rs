@@ -1,5 +1,5 @@
-//! What must hold of a store on a disk, by what was answered: looked at as files first, in DESIGN's
-//! terms, and then through the ordinary code, which must be able to go on.
+//! What must hold of a store on a disk, by what was answered: looked at as files first, in the terms of
+//! the document (DESIGN, Files), and then through the ordinary code, which must be able to go on.
 
 use mentat_sync::disk::Place;
 use mentat_sync::model::TransactionId;

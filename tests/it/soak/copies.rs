@@ -1,4 +1,4 @@
-//! Copies of the store beside its servers, by each way that the README has: each is restored, checked, and compared with
+//! Copies of the store beside its servers, by each way that operations.md has: each is restored, checked, and compared with
 //! what was acknowledged.
 
 use std::fs;
@@ -28,12 +28,12 @@ pub enum Way {
     Snapshot,
     Backup,
     Tar,
-    /// No way to copy a store that is served, as the README says: for the test that must notice.
+    /// No way to copy a store that is served, as operations.md says: for the test that must notice.
     Plainly,
 }
 
 impl Way {
-    /// Those that the README has, as far as they work here.
+    /// Those that operations.md has, as far as they work here.
     pub fn all() -> Vec<Way> {
         let rsync = Command::new("rsync").arg("--version").output();
         let mut ways = vec![Way::Snapshot, Way::Tar];
@@ -70,16 +70,16 @@ struct Before {
     floor: u64,
 }
 
-/// The README's line that makes an archive, for this directory and this file.
+/// The line of operations.md that makes an archive, for this directory and this file.
 pub fn recipe(data: &Path, archive: &Path) -> String {
-    let readme = include_str!("../../../README.md");
-    let line = readme
+    let page = include_str!("../../../src/docs/operations.md");
+    let line = page
         .lines()
         .find_map(|line| {
             line.strip_prefix("$ ")
                 .filter(|line| line.starts_with("tar c ") && line.contains("--sort"))
         })
-        .expect("the README says how to make an archive");
+        .expect("the page says how to make an archive");
     let quoted = |path: &Path| format!("'{}'", path.display());
     let said = line.replace("-C data ", &format!("-C {} ", quoted(data)));
     let said = said.replace(">backup.tar", &format!(">{}", quoted(archive)));
@@ -240,7 +240,7 @@ fn command(stage: &Stage, data: &Path, way: Way, to: &Path) -> Command {
     command
 }
 
-/// As the README restores it.
+/// As it is restored (operations.md, Restore).
 fn restore(way: Way, to: &Path) -> PathBuf {
     let restored = match way {
         Way::Snapshot | Way::Plainly => return to.to_owned(),

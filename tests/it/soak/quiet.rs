@@ -18,7 +18,7 @@ use super::verdict::{Halt, Told, wrong};
 /// user holds would show.
 const BOUND: Duration = Duration::from_secs(9);
 
-/// What `--strict` holds the 99th of a hundred to: DESIGN, with an idle machine.
+/// The longest that the 99th request of a hundred may take with `--strict`, on an idle machine.
 const STRICT: [(&str, Duration); 3] = [
     ("GET head", Duration::from_millis(100)),
     ("PUT chunk", Duration::from_secs(1)),
