@@ -226,6 +226,14 @@ fn each_page_is_linked_from_the_readme_and_part_of_the_documentation_of_the_libr
 }
 
 #[test]
+fn the_version_has_its_section_of_changes() {
+    let changes = fs::read_to_string(top().join("src/CHANGES.md")).unwrap();
+    let newest = changes.lines().find_map(|line| line.strip_prefix("## "));
+    let newest = newest.and_then(|headline| headline.split([',', ' ']).next());
+    assert_eq!(newest, Some(env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
 fn each_script_has_its_line_in_contributing() {
     for entry in fs::read_dir(top().join("scripts")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();

@@ -300,6 +300,36 @@ fn the_limits_are_the_real_ones() {
         assert!(section.contains(written), "{written}");
         assert!(limit, "{written}");
     }
+    let parts = section_of(PROTOCOL.text, "What one user may have");
+    let words = |part: limits::Part| match (part.0, part.1) {
+        (1, 4) => "a quarter",
+        (1, 2) => "half",
+        (3, 4) => "three quarters",
+        other => panic!("{other:?} has no word"),
+    };
+    let of_address = words(limits::ADDRESS_PART);
+    for (shared, of_user) in [
+        (
+            format!("{} bundles that are taken in at a time", limits::PUSHES),
+            words(limits::PUSHES_PART),
+        ),
+        (
+            format!("{} MiB of large JSON bodies", limits::GATHERED_BYTES >> 20),
+            words(limits::GATHERED_PART),
+        ),
+        (
+            "clients that wait for HEAD (`--max-waiters`)".to_owned(),
+            words(limits::WAITERS_PART),
+        ),
+    ] {
+        let row = format!("| {shared} | {of_user} | {of_address} |\n");
+        assert!(parts.contains(&row), "{row}");
+    }
+    assert!(parts.contains(&format!(
+        "| connections (`--max-connections`) | | {of_address} |\n"
+    )));
+    let wait = format!("{} seconds at most", limits::LONGEST_WAIT.as_secs());
+    assert!(PROTOCOL.text.contains(&wait));
     let garbage = section_of(OPERATIONS.text, "Garbage and room");
     assert!(garbage.contains("is kept for 14 days (`--grace`)"));
     assert!(short.contains("goes after 14 days"));
