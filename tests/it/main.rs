@@ -71,6 +71,8 @@ mod openapi;
 mod documents;
 // The README and the pages under `src/docs`, run.
 mod readme;
+// The README's nginx and its unit file, tried.
+mod deploy;
 
 // The simulated disk: what it keeps and loses, and processes that take turns on it.
 mod sim;

@@ -13,7 +13,7 @@ use crate::documents::{
 };
 
 /// The address that the README's server listens at.
-const WRITTEN_ADDRESS: &str = "127.0.0.1:8000";
+pub const WRITTEN_ADDRESS: &str = "127.0.0.1:8000";
 
 /// How a line begins that says why the block below it is not run; it ends with a full stop and an asterisk.
 const NOT_RUN: &str = "*Not run as a test: ";
@@ -30,13 +30,13 @@ const NOT_RUN_BLOCKS: [(&Page, usize); 6] = [
 
 /// A command of a ```console block, and what is printed below it.
 #[derive(Debug)]
-struct Shown {
-    command: String,
-    output: String,
+pub struct Shown {
+    pub command: String,
+    pub output: String,
 }
 
 /// The commands of a text's console blocks, but for the blocks that say that they are not run; and how many those are.
-fn shown_in(text: &str) -> (Vec<Shown>, usize) {
+pub fn shown_in(text: &str) -> (Vec<Shown>, usize) {
     let mut shown: Vec<Shown> = Vec::new();
     let (mut inside, mut not_run) = (false, 0);
     let mut said = "";
@@ -86,7 +86,7 @@ fn section_of<'a>(text: &'a str, headline: &str) -> &'a str {
 }
 
 /// Whether these programs are here; says so where one is not.
-fn has(programs: &[&str]) -> bool {
+pub fn has(programs: &[&str]) -> bool {
     programs.iter().all(|program| {
         let found = Command::new("sh")
             .args(["-c", "command -v \"$0\" >/dev/null", program])
@@ -101,7 +101,7 @@ fn has(programs: &[&str]) -> bool {
 
 /// Runs the commands one after the other in one shell, in this directory, and compares what is
 /// printed with what the README says is.
-fn run_shown(shown: &[Shown], directory: &Path, address: &str) {
+pub fn run_shown(shown: &[Shown], directory: &Path, address: &str) {
     // A line that no command prints, between the outputs.
     const SEAM: &str = "~~~ seam ~~~";
     let mut script = "set -o pipefail\n".to_owned();
@@ -137,7 +137,7 @@ fn run_shown(shown: &[Shown], directory: &Path, address: &str) {
 }
 
 /// The scripts as a clone has them, and an `ssh` whose every host is the folder `box`.
-fn clone_with_another_machine(top: &Path) {
+pub fn clone_with_another_machine(top: &Path) {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
     std::os::unix::fs::symlink(scripts, top.join("scripts")).unwrap();
     for folder in ["bin", "box"] {
