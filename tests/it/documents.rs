@@ -246,6 +246,24 @@ fn each_script_has_its_line_in_contributing() {
     }
 }
 
+#[test]
+fn each_path_of_the_repository_that_a_page_names_is_there() {
+    let mut named = 0;
+    let security = include_str!("../../.github/SECURITY.md");
+    let texts = PAGES.map(|page| page.text);
+    for text in texts.into_iter().chain([CONTRIBUTING, security]) {
+        for name in prose(text).split('`').skip(1).step_by(2) {
+            let path = name.split(' ').next().unwrap_or(name);
+            let folders = ["src/", "tests/", "scripts/", ".ci/", ".github/"];
+            if folders.iter().any(|folder| path.starts_with(folder)) {
+                assert!(top().join(path).exists(), "{path}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 40, "{named}");
+}
+
 /// The documents that comments cite, by the name that they are cited by.
 const CITED: [(&str, &str); 10] = [
     ("DESIGN", "src/DESIGN.md"),
