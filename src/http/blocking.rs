@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::Site;
-use super::problem::Problem;
+use super::answer::problem::Problem;
 use super::threads::{self, Begun, NoOutcome};
 use crate::disk::Mode;
 use crate::model::{UserId, limits};

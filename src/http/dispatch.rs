@@ -9,12 +9,14 @@ use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode, Version};
 
+use super::answer::access;
+use super::answer::problem::Problem;
 use super::blocking::meet;
-use super::body::{self, Body};
-use super::problem::Problem;
-use super::rooms::Who;
-use super::turn::{Refusal, Turn};
-use super::{Answer, Site, about, access, bundles, chunks, events, heads, stores, transactions};
+use super::connection::turn::{Refusal, Turn};
+use super::endpoints::{about, bundles, chunks, events, heads, stores, transactions};
+use super::request::body::{self, Body};
+use super::request::rooms::Who;
+use super::{Answer, Site};
 use crate::model::{UserId, limits};
 use crate::wire::{Code, Miss, Route};
 

@@ -1,44 +1,30 @@
 //! The server's side of the wire: parse, call the store, render. No rules of the store are here.
 //!
 //! A request comes in at [`dispatch`], which holds the whole route table; it goes to the file of its
-//! endpoint ([`about`], [`stores`], [`heads`], [`events`],
-//! [`transactions`], [`chunks`], [`bundles`]), whose doc names every
-//! status; a refusal is a [`Problem`], and [`statuses`] alone says with which
-//! status. The store is synchronous, and `blocking` is the way there, over `threads` that all share.
+//! endpoint in [`endpoints`], whose doc names every status; a refusal is a [`Problem`], and [`statuses`]
+//! alone says with which status. The store is synchronous, and `blocking` is the way there, over `threads`
+//! that all share.
+//!
+//! - [`connection`]: the bytes of connections, and whose turn it is on one
+//! - [`request`]: bodies, conditions, and how much of everything whoever asks may have
+//! - [`answer`]: contents, refusals, statuses, the access log
+//! - [`endpoints`]: one file an endpoint
 
-pub mod about;
-mod accept;
-mod access;
+pub mod answer;
 mod blocking;
-mod body;
-pub mod bundles;
-pub mod chunks;
-pub mod conditions;
-mod connection;
-mod content;
+pub mod connection;
 pub mod dispatch;
-mod door;
-pub mod events;
-mod framing;
+pub mod endpoints;
 mod gather;
-pub mod heads;
-mod life;
-mod open;
-pub mod problem;
 mod queue;
-mod rooms;
+pub mod request;
 mod server;
-mod socket;
-mod sound;
-pub mod statuses;
-pub mod stores;
 mod threads;
-pub mod transactions;
-mod turn;
 pub mod watch;
-mod workers;
 
-pub use access::ACCESS;
+pub use answer::access::ACCESS;
+pub use answer::statuses;
+pub use request::conditions;
 pub use server::{Listener, Server, ServerOptions};
 
 use std::sync::Arc;
@@ -48,8 +34,9 @@ use actix_web::HttpResponse;
 
 use crate::model::limits;
 use crate::store::Store;
-use problem::Problem;
-use rooms::Rooms;
+use answer::problem::{self, Problem};
+use endpoints::about;
+use request::rooms::Rooms;
 use watch::Watch;
 
 /// What came of a request: an answer, or a refusal that says why.

@@ -22,13 +22,13 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 use tokio::time::{Instant, timeout_at};
 
-use super::accept::{Acceptor, Listening};
-use super::connection::{Connection, Patience};
-use super::door::Door;
-use super::open::Open;
-use super::socket::Socket;
-use super::turn::Turn;
-use super::workers::Workers;
+use super::connection::accept::{Acceptor, Listening};
+use super::connection::open::Open;
+use super::connection::socket::Socket;
+use super::connection::stream::{Connection, Patience};
+use super::connection::turn::Turn;
+use super::connection::workers::Workers;
+use super::request::door::Door;
 use super::{Site, dispatch};
 use crate::model::limits;
 
@@ -141,11 +141,11 @@ impl Server {
 }
 
 /// The service of the connections that a worker is given.
-pub(super) type ConnectionService<S> = BoxServiceFactory<(), S, (), DispatchError, ()>;
+pub(crate) type ConnectionService<S> = BoxServiceFactory<(), S, (), DispatchError, ()>;
 
 /// What a worker does with an accepted connection, one of these. `prepare` says where it comes from, if
 /// that is told.
-pub(super) fn service<S: Socket + 'static>(
+pub(crate) fn service<S: Socket + 'static>(
     site: &Arc<Site>,
     open: &Open,
     door: &Arc<Door>,
@@ -184,7 +184,7 @@ pub(super) fn service<S: Socket + 'static>(
 }
 
 /// What is said of a connection over TCP to the system.
-pub(super) fn prepare_tcp(stream: &TcpStream) -> Option<SocketAddr> {
+pub(crate) fn prepare_tcp(stream: &TcpStream) -> Option<SocketAddr> {
     // Best effort, both: a small answer would only come later, and a client that has vanished would be
     // noticed later.
     let _ = stream.set_nodelay(true);

@@ -2,11 +2,11 @@
 
 use actix_web::HttpResponse;
 
-use super::blocking::{blocking, lock};
-use super::content::json_answer;
-use super::problem::Problem;
-use super::{Answer, Site};
 use crate::disk::Mode;
+use crate::http::answer::content::json_answer;
+use crate::http::answer::problem::Problem;
+use crate::http::blocking::{blocking, lock};
+use crate::http::{Answer, Site};
 use crate::model::{UserId, limits};
 use crate::wire::{API, Code, LimitsMessage, StoreMessage};
 

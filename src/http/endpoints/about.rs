@@ -10,18 +10,18 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use super::blocking::aside;
-use super::content::{self, CHANGING, Resource, Source, json_answer};
-use super::problem::Problem;
-use super::turn::Turn;
-use super::{Answer, Site};
+use crate::http::answer::content::{self, CHANGING, Resource, Source, json_answer};
+use crate::http::answer::problem::Problem;
+use crate::http::blocking::aside;
+use crate::http::connection::turn::Turn;
+use crate::http::{Answer, Site};
 use crate::wire::{JSON, VersionMessage};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The whole protocol, for programs, as OpenAPI 3.1 has it. `tests/it/openapi.rs` keeps it honest.
-const DOCUMENT: &str = include_str!("openapi.json");
+const DOCUMENT: &str = include_str!("../openapi.json");
 
 /// Its entity tag, which is another one where the document is.
 static DOCUMENT_TAG: LazyLock<String> =

@@ -9,16 +9,16 @@ use actix_web::http::header;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::blocking::{blocking, for_user, lock, lock_known, mend};
-use super::body::Body;
-use super::conditions::{holds, may_change};
-use super::content::{self, CHANGING, Resource, Source, json};
-use super::problem::Problem;
-use super::rooms::Who;
-use super::turn::Turn;
-use super::watch::Woken;
-use super::{Answer, Site};
 use crate::disk::Mode;
+use crate::http::answer::content::{self, CHANGING, Resource, Source, json};
+use crate::http::answer::problem::Problem;
+use crate::http::blocking::{blocking, for_user, lock, lock_known, mend};
+use crate::http::connection::turn::Turn;
+use crate::http::request::body::Body;
+use crate::http::request::conditions::{holds, may_change};
+use crate::http::request::rooms::Who;
+use crate::http::watch::Woken;
+use crate::http::{Answer, Site};
 use crate::model::{Head, TransactionId, UserId, limits};
 use crate::store::{Advance, AdvanceRefusal, UserLock};
 use crate::wire::{Code, HeadMessage, JSON, parse_head, parse_wait};
@@ -194,7 +194,7 @@ async fn unknown_user(site: &Site, user: UserId, to: TransactionId) -> Result<Ad
     Ok(Advance::Refused { head, why })
 }
 
-pub(super) fn refused(head: Head, why: AdvanceRefusal) -> Problem {
+pub(crate) fn refused(head: Head, why: AdvanceRefusal) -> Problem {
     match why {
         AdvanceRefusal::UnknownTransaction => {
             let detail = "it, or an ancestor of it, is not here";

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use actix_web::dev::RequestHead;
 
-use super::problem::Problem;
+use crate::http::answer::problem::Problem;
 use crate::model::UserId;
 use crate::model::limits::{self, Part};
 

@@ -9,11 +9,11 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::Site;
-use super::connection::Patience;
-use super::door::Door;
 use super::open::Open;
-use super::server::{prepare_tcp, service};
+use super::stream::Patience;
+use crate::http::Site;
+use crate::http::request::door::Door;
+use crate::http::server::{prepare_tcp, service};
 use crate::model::limits;
 
 /// A connection that has been accepted, not yet served.

@@ -28,7 +28,7 @@ impl Open {
     }
 
     /// Another one, with its number and its turn.
-    pub(super) fn enter(&self) -> (u64, Turn) {
+    pub(crate) fn enter(&self) -> (u64, Turn) {
         let number = self.0.count.get();
         self.0.count.set(number + 1);
         let turn = Turn::new(self.0.stopping.get());
@@ -37,7 +37,7 @@ impl Open {
     }
 
     /// The one of this number has ended.
-    pub(super) fn leave(&self, number: u64) {
+    pub(crate) fn leave(&self, number: u64) {
         self.0.turns.borrow_mut().remove(&number);
     }
 }

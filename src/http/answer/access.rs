@@ -11,7 +11,7 @@ use actix_web::dev::Payload;
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 
-use super::turn::Turn;
+use crate::http::connection::turn::Turn;
 use crate::model::ShortUserId;
 
 /// What `RUST_LOG` calls these lines.

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::time::{Instant, timeout_at};
 
-use super::blocking::{blocking, for_user};
-use super::content::headers_only;
-use super::rooms::{Place, Who};
-use super::watch::{Waiter, Woken};
-use super::{Answer, Site};
+use crate::http::answer::content::headers_only;
+use crate::http::blocking::{blocking, for_user};
+use crate::http::request::rooms::{Place, Who};
+use crate::http::watch::{Waiter, Woken};
+use crate::http::{Answer, Site};
 use crate::model::{TransactionId, UserId, limits};
 use crate::store::{Seen, Store};
 use crate::wire::HeadMessage;

@@ -11,13 +11,13 @@ use actix_web::http::{Method, header};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use super::blocking::{blocking, for_user, lock_known, lock_now, reading};
-use super::body::Body;
-use super::content::{self, CHANGING, IMMUTABLE, Resource, Source};
-use super::problem::Problem;
-use super::turn::Turn;
-use super::{Answer, Site};
 use crate::disk::Mode;
+use crate::http::answer::content::{self, CHANGING, IMMUTABLE, Resource, Source};
+use crate::http::answer::problem::Problem;
+use crate::http::blocking::{blocking, for_user, lock_known, lock_now, reading};
+use crate::http::connection::turn::Turn;
+use crate::http::request::body::Body;
+use crate::http::{Answer, Site};
 use crate::model::{TransactionId, UserId, limits};
 use crate::store::{self, Draft, Listing, Proposal, PutTransaction, Store};
 use crate::wire::{Code, JSON, ListingQuery, TransactionMessage, parse_transaction};
@@ -230,7 +230,7 @@ fn propose(text: &[u8], id: TransactionId, uuids: bool) -> Result<Proposal, Prob
     })
 }
 
-pub(super) fn too_long(limit: u64) -> Problem {
+pub(crate) fn too_long(limit: u64) -> Problem {
     let detail = format!("a transaction is at most {limit} bytes long");
     Problem::new(Code::InvalidTransaction, detail).limit(limit)
 }
@@ -266,7 +266,7 @@ fn refusal(refused: PutTransaction) -> Problem {
 
 /// What whoever has too many pending transactions can do. HEAD may go only where nothing follows, so it is
 /// the last of a line that makes room.
-pub(super) const TOO_MANY_PENDING: &str = "transactions are pending that HEAD can still reach, and no more may \
+pub(crate) const TOO_MANY_PENDING: &str = "transactions are pending that HEAD can still reach, and no more may \
      be: advance HEAD to the last of a line of them (which makes room for as many as it reaches, and for all \
      that it leaves behind), or send them as a bundle with its HEAD";
 

@@ -28,10 +28,10 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use super::framing::Found;
 use super::life::Life;
 use super::open::Open;
-use super::rooms::Place;
 use super::socket::Socket;
 use super::sound::sound;
 use super::turn::{Phase, Refusal, Shared, Turn};
+use crate::http::request::rooms::Place;
 use crate::model::limits;
 
 /// How much of the next request is read while one is being answered: enough to notice that the client

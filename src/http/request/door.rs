@@ -14,9 +14,9 @@ use tokio::io::{copy, sink};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::problem::Problem;
 use super::rooms::{Full, Place, Room, Who};
-use super::socket::Socket;
+use crate::http::answer::problem::Problem;
+use crate::http::connection::socket::Socket;
 use crate::model::limits;
 
 /// The way in, which all listeners share.

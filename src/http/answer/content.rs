@@ -10,12 +10,12 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use serde::Serialize;
 
-use super::Answer;
-use super::blocking::for_user;
-use super::conditions::{Wanted, wanted};
 use super::problem::Problem;
-use super::turn::Turn;
 use crate::disk::{self, Handle};
+use crate::http::Answer;
+use crate::http::blocking::for_user;
+use crate::http::connection::turn::Turn;
+use crate::http::request::conditions::{Wanted, wanted};
 use crate::model::{UserId, limits};
 use crate::store::{self, Content};
 use crate::wire::{Code, JSON};

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::Site;
-use super::blocking::aside;
-use super::problem::Problem;
 use super::rooms::{Full, Place, Room, Who};
-use super::turn::Turn;
+use crate::http::Site;
+use crate::http::answer::problem::Problem;
+use crate::http::blocking::aside;
+use crate::http::connection::turn::Turn;
 use crate::model::limits;
 use crate::wire::Code;
 
@@ -250,7 +250,7 @@ mod tests {
             stall: Duration::from_secs(60),
             grace: GRACE,
             behind: Duration::ZERO,
-            room: super::super::rooms::Rooms::new(1).bodies,
+            room: crate::http::request::rooms::Rooms::new(1).bodies,
             who: Who::default(),
             turn: Turn::new(false),
             state: State::Open,

@@ -13,15 +13,15 @@ use actix_web::dev::RequestHead;
 use actix_web::http::{ConnectionType, Method, Version, header};
 use bytes::Bytes;
 
-use super::body::announced;
 use super::framing::{ChunkedEnd, Found, HeadEnd};
 use super::socket::Socket;
 use super::sound::sound;
 use crate::disk::Handle;
+use crate::http::request::body::announced;
 
 /// A connection's turn, of which each side has a handle.
 #[derive(Clone)]
-pub struct Turn(pub(super) Rc<RefCell<Shared>>);
+pub struct Turn(pub(crate) Rc<RefCell<Shared>>);
 
 /// Why something that came is no request that could be answered as what it is. Its service is handed
 /// another request in its place, and answers that with the refusal.
@@ -36,22 +36,22 @@ pub enum Refusal {
 }
 
 /// What a turn knows.
-pub(super) struct Shared {
-    pub(super) phase: Phase,
+pub(crate) struct Shared {
+    pub(crate) phase: Phase,
     /// The request at hand has an answer, of which something may have been handed over.
     replied: bool,
     /// It has been handed over, to the last byte.
     answered: bool,
     /// All that was handed over has gone out.
-    pub(super) flushed: bool,
+    pub(crate) flushed: bool,
     /// More has been received than the request at hand.
-    pub(super) more: bool,
+    pub(crate) more: bool,
     /// The socket does not wake whoever waits for it, since nothing is read from it now.
-    pub(super) unheard: bool,
+    pub(crate) unheard: bool,
     /// The server stops.
     stopping: bool,
     /// What is to be said to the request that was handed out in place of another.
-    pub(super) refusal: Option<Refusal>,
+    pub(crate) refusal: Option<Refusal>,
     /// Whoever waits for the turn of what comes next.
     reader: Option<Waker>,
     outgoing: Outgoing,
@@ -75,7 +75,7 @@ enum Outgoing {
 }
 
 /// What is handed out next.
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// The head of a request, once it has come whole.
     Head(HeadEnd),
     /// So many bytes of a head that is whole and sound.
@@ -98,7 +98,7 @@ pub(super) enum Phase {
 
 impl Turn {
     /// The turn of a connection that has just been accepted, perhaps by a server that stops.
-    pub(super) fn new(stopping: bool) -> Self {
+    pub(crate) fn new(stopping: bool) -> Self {
         Self(Rc::new(RefCell::new(Shared {
             phase: Phase::Head(HeadEnd::default()),
             replied: false,
@@ -215,14 +215,14 @@ impl Turn {
     }
 
     /// The server stops: what has been received is answered, and then the connection ends.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let mut shared = self.0.borrow_mut();
         shared.stopping = true;
         shared.reader.take().into_iter().for_each(Waker::wake);
     }
 
     /// Whether something is to go out after what is written now.
-    pub(super) fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         matches!(self.0.borrow().outgoing, Outgoing::Part { .. })
     }
 }
@@ -278,7 +278,7 @@ impl Shared {
     }
 
     /// Whoever reads waits for its turn.
-    pub(super) fn remember(&mut self, reader: &Waker) {
+    pub(crate) fn remember(&mut self, reader: &Waker) {
         match &mut self.reader {
             Some(before) => before.clone_from(reader),
             none => *none = Some(reader.clone()),
@@ -286,7 +286,7 @@ impl Shared {
     }
 
     /// All that was handed over has gone out.
-    pub(super) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         if !self.flushed {
             self.flushed = true;
             self.wake_unheard();
@@ -294,12 +294,12 @@ impl Shared {
     }
 
     /// Whether the server stops.
-    pub(super) fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.stopping
     }
 
     /// Gives the turn to the next request if the one at hand is whole and its answer has gone out.
-    pub(super) fn pass_on(&mut self) {
+    pub(crate) fn pass_on(&mut self) {
         if self.answered && self.flushed && matches!(self.phase, Phase::Answering) {
             self.answered = false;
             self.phase = Phase::Head(HeadEnd::default());
@@ -307,12 +307,12 @@ impl Shared {
     }
 
     /// Whether a request is whole and has no answer yet.
-    pub(super) fn owes_an_answer(&self) -> bool {
+    pub(crate) fn owes_an_answer(&self) -> bool {
         !self.replied && self.flushed && matches!(self.phase, Phase::Answering)
     }
 
     /// Whether these bytes are one head, whole, sound and alone. It has been handed out then.
-    pub(super) fn is_one_head(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) fn is_one_head(&mut self, bytes: &[u8]) -> bool {
         let is_one =
             HeadEnd::default().find(bytes) == Found::End(bytes.len()) && sound(bytes).is_ok();
         if is_one {
@@ -322,7 +322,7 @@ impl Shared {
     }
 
     /// Sends some more of the part of a file, if there is one.
-    pub(super) fn send_on<S: Socket>(
+    pub(crate) fn send_on<S: Socket>(
         &mut self,
         stream: &S,
         context: &mut Context<'_>,
@@ -363,7 +363,7 @@ impl Shared {
 
     /// How many of these bytes belong to the body that is being handed out. What follows them is the
     /// next request's, or it is wrong.
-    pub(super) fn take_body(&mut self, bytes: &[u8]) -> usize {
+    pub(crate) fn take_body(&mut self, bytes: &[u8]) -> usize {
         let (taken, ended) = match &mut self.phase {
             Phase::Body(left) => {
                 let taken =

@@ -1,0 +1,6 @@
+//! What an answer is made of: contents, refusals, statuses, and its line in the access log.
+
+pub mod access;
+pub mod content;
+pub mod problem;
+pub mod statuses;

@@ -1,0 +1,9 @@
+//! The endpoints, one file each; the doc of each names every status.
+
+pub mod about;
+pub mod bundles;
+pub mod chunks;
+pub mod events;
+pub mod heads;
+pub mod stores;
+pub mod transactions;
