@@ -3,6 +3,7 @@
 
 pub mod dates;
 pub mod garbage;
+pub mod proposal;
 
 use crate::model::{Head, TransactionId};
 

@@ -12,45 +12,46 @@ use actix_web::http::{ConnectionType, Method, StatusCode, Version};
 use super::answer::access;
 use super::answer::problem::Problem;
 use super::blocking::meet;
-use super::connection::turn::{Refusal, Turn};
+use super::connection::framing::announced;
+use super::connection::refusal::Refusal;
+use super::connection::turns::Turns;
 use super::endpoints::{about, bundles, chunks, events, heads, stores, transactions};
-use super::request::body::{self, Body};
-use super::request::rooms::Who;
-use super::{Answer, Site};
+use super::render::render;
+use super::request::body::Body;
+use super::request::limiters::Who;
+use super::{Answer, Error, Site};
 use crate::model::{UserId, limits};
 use crate::wire::{Code, Miss, Route};
 
 /// The pattern that the access log shows for a path without a route.
 const NO_ROUTE: &str = "-";
 
-/// Answers one request. Whatever comes of it, what is left of the body is drained within a bound
-/// first, and the answer has the headers that all have.
+/// Answers one request. Before the answer is returned, the rest of the body is drained within a bound; the
+/// answer has the headers that all have.
 pub async fn respond(
     site: &Site,
     request: &RequestHead,
     payload: Payload,
-    turn: &Turn,
+    turns: &Turns,
 ) -> HttpResponse {
     let started = Instant::now();
     let route = Route::parse(request.uri.path());
     let user = route.as_ref().ok().and_then(Route::user);
-    let mut body = Body::new(
-        site,
-        payload,
-        request.headers(),
-        Who::of(request, user.copied()),
-        turn,
-    );
-    let answer = match admit(site, &route, request) {
-        Ok(route) => about_what_is_there(site, route, request, &mut body, turn).await,
-        Err(problem) => Err(problem),
+    let who = Who::of(request, user.copied());
+    let mut body = Body::new(&site.bodies, payload, request.headers(), who, turns);
+    let answered = match admit(site, &route, request) {
+        Ok(route) => match about_what_is_there(site, route, request, &mut body).await {
+            Ok(reply) => render(request, turns, reply).await,
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
     };
-    let mut response = answer.unwrap_or_else(Problem::respond);
+    let mut response = answered.unwrap_or_else(|error| error.log().respond());
     let record =
-        access::is_on().then(|| record(started, request, &route, body.received(), Some(turn)));
+        access::is_on().then(|| record(started, request, &route, body.received(), Some(turns)));
     let unread = body.drain().await;
-    if unread.is_some() || turn.should_be_last() {
-        // Nobody knows what would come next on this connection, or nobody will look at it.
+    if unread.is_some() || turns.should_be_last() {
+        // The next bytes on this connection belong to this body, or nobody will look at them.
         response
             .head_mut()
             .set_connection_type(ConnectionType::Close);
@@ -59,9 +60,9 @@ pub async fn respond(
     access::on_end(response, record, unread)
 }
 
-/// Answers, in the place of what came, the request that was handed out instead of it: 400
-/// `malformed-request`, 431 the same, 408 `timeout`. Its connection ends.
-pub fn refuse(request: &RequestHead, refusal: Refusal, turn: &Turn) -> HttpResponse {
+/// Answers the stand-in for bytes that are no request: 400 or 431 `malformed-request`, 408 `timeout`. Its
+/// connection ends.
+pub fn refuse(request: &RequestHead, refusal: Refusal, turns: &Turns) -> HttpResponse {
     let started = Instant::now();
     let mut response = match refusal {
         Refusal::Malformed => {
@@ -83,26 +84,30 @@ pub fn refuse(request: &RequestHead, refusal: Refusal, turn: &Turn) -> HttpRespo
     finish(request, &mut response);
     let record = access::is_on().then(|| access::Record {
         method: NO_ROUTE,
-        ..record(started, request, &Err(Miss::NotFound), 0, Some(turn))
+        ..record(started, request, &Err(Miss::NotFound), 0, Some(turns))
     });
     access::on_end(response, record, None)
 }
 
-/// Looks at a request whose client waits for `100 Continue` before it sends the body. One that is refused
-/// whatever its body is, is told so at once where that would not be read to its end. Otherwise it is told
-/// after it: a proxy that goes on sending would take an answer before that for the connection's failure.
+/// Looks at a request whose client waits for `100 Continue` before it sends the body. A request that is refused
+/// whatever its body is, is answered at once where the body would not be read to its end. Otherwise it is
+/// answered after the body: a proxy that goes on sending would take an answer before that for the
+/// connection's failure.
+///
+/// # Errors
+/// The answer to a request that is refused at once; its connection ends.
 pub fn before_the_body(site: &Site, mut request: Request) -> Result<Request, Response<BoxBody>> {
-    if body::announced(&request.head().headers).is_none_or(|bytes| bytes <= limits::DRAIN_BYTES) {
+    if announced(&request.head().headers).is_none_or(|bytes| bytes <= limits::DRAIN_BYTES) {
         return Ok(request);
     }
     let started = Instant::now();
     let route = Route::parse(request.uri().path());
-    let Err(problem) = admit(site, &route, request.head()) else {
+    let Err(error) = admit(site, &route, request.head()) else {
         return Ok(request);
     };
-    let mut response = problem.respond();
+    let mut response = error.log().respond();
     finish(request.head(), &mut response);
-    // It may send the body even so, and what follows cannot be told from that.
+    // The client may send the body even so, and nothing would tell it from the next request.
     response
         .head_mut()
         .set_connection_type(ConnectionType::Close);
@@ -111,27 +116,27 @@ pub fn before_the_body(site: &Site, mut request: Request) -> Result<Request, Res
     Err(access::on_end(response, record, Some(unread)).into())
 }
 
-/// What can be told before a byte of the body is read: 404 `not-found` and 400 `malformed-id` for
-/// what is no route, 405 `method-not-allowed`, 415 `encoding-unsupported` for any
-/// `Content-Encoding` but `identity` (what is stored is what was sent), 413 `too-large` (400
+/// Refuses what can be refused before a byte of the body is read: 404 `not-found` and 400 `malformed-id` for
+/// a path without a route, 405 `method-not-allowed`, 415 `encoding-unsupported` for any
+/// `Content-Encoding` but `identity` (bytes are stored as they are sent), 413 `too-large` (400
 /// `invalid-transaction` of a transaction) by the announced length, and 507 `no-space` and
 /// `quota-exceeded` of a chunk.
 fn admit<'a>(
     site: &Site,
     route: &'a Result<Route, Miss>,
     request: &RequestHead,
-) -> Result<&'a Route, Problem> {
+) -> Result<&'a Route, Error> {
     let route = route.as_ref().map_err(|miss| Problem::from(*miss))?;
     let allow = route.allow();
     if !allow
         .split(", ")
         .any(|method| method == request.method.as_str())
     {
-        return Err(Problem::method_not_allowed(allow));
+        return Err(Problem::method_not_allowed(allow).into());
     }
     if is_encoded(request) {
         let detail = "no Content-Encoding is taken; send the bytes as they are";
-        return Err(Problem::new(Code::EncodingUnsupported, detail));
+        return Err(Problem::new(Code::EncodingUnsupported, detail).into());
     }
     let (most, over): (u64, fn(u64) -> Problem) = match route {
         _ if request.method != Method::PUT => return Ok(route),
@@ -140,8 +145,8 @@ fn admit<'a>(
         Route::Chunk(..) => (site.store.options().chunk_bytes, Problem::too_large),
         _ => return Ok(route),
     };
-    match body::announced(request.headers()) {
-        Some(bytes) if bytes > most => Err(over(most)),
+    match announced(request.headers()) {
+        Some(bytes) if bytes > most => Err(over(most).into()),
         announced => {
             if let Route::Chunk(user, id) = route {
                 site.store.foresee_chunk(user, id, announced)?;
@@ -161,20 +166,19 @@ fn is_encoded(request: &RequestHead) -> bool {
     })
 }
 
-/// Answers about a user only where the store is there, and what is said about it durable (see
-/// [`meet`]). What was written into a store that was moved away meanwhile is not acknowledged.
+/// Answers about a user only where the store is there, and the user's files are durable (see [`meet`]). Writes
+/// into a store that was moved away meanwhile are not acknowledged.
 async fn about_what_is_there(
     site: &Site,
     route: &Route,
     request: &RequestHead,
     body: &mut Body,
-    turn: &Turn,
 ) -> Answer {
     let Some(user) = route.user() else {
-        return endpoint(site, route, request, body, turn).await;
+        return endpoint(site, route, request, body).await;
     };
     meet(site, *user).await?;
-    let answer = endpoint(site, route, request, body, turn).await?;
+    let answer = endpoint(site, route, request, body).await?;
     if !matches!(request.method, Method::GET | Method::HEAD) {
         site.store.is_there()?;
     }
@@ -182,39 +186,31 @@ async fn about_what_is_there(
 }
 
 /// The route table, after [`admit`].
-async fn endpoint(
-    site: &Site,
-    route: &Route,
-    request: &RequestHead,
-    body: &mut Body,
-    turn: &Turn,
-) -> Answer {
+async fn endpoint(site: &Site, route: &Route, request: &RequestHead, body: &mut Body) -> Answer {
     let get = matches!(request.method, Method::GET | Method::HEAD);
     let put = request.method == Method::PUT;
     let post = request.method == Method::POST;
     let delete = request.method == Method::DELETE;
     match *route {
         Route::Index if get => Ok(about::index(site)),
-        Route::Document if get => about::document(request, turn).await,
+        Route::Document if get => Ok(about::document()),
         Route::LoadBalancerHeartbeat if get => Ok(about::load_balancer_heartbeat()),
         Route::Heartbeat if get => about::heartbeat(site).await,
         Route::Version if get => Ok(about::version()),
         Route::Store(user) if get => stores::get(site, user).await,
         Route::Store(user) if delete => stores::delete(site, user).await,
-        Route::Head(user) if get => heads::get(site, request, turn, user).await,
+        Route::Head(user) if get => heads::get(site, request, user).await,
         Route::Head(user) if put => heads::put(site, request, body, user).await,
         Route::Events(user) if get => events::get(site, request, user).await,
         Route::Transactions(user) if get => transactions::list(site, request, user).await,
-        Route::Transaction(user, id) if get => {
-            transactions::get(site, request, turn, user, id).await
-        }
+        Route::Transaction(user, id) if get => transactions::get(site, user, id).await,
         Route::Transaction(user, id) if put => transactions::put(site, body, user, id).await,
-        Route::Chunk(user, id) if get => chunks::get(site, request, turn, user, id).await,
+        Route::Chunk(user, id) if get => chunks::get(site, user, id).await,
         Route::Chunk(user, id) if put => chunks::put(site, body, user, id).await,
         Route::Missing(user) if post => chunks::missing(site, request, body, user).await,
         Route::Bundle(user) if get => bundles::get(site, request, user).await,
         Route::Bundle(user) if post => bundles::post(site, body, user).await,
-        _ => Err(Problem::method_not_allowed(route.allow())),
+        _ => Err(Problem::method_not_allowed(route.allow()).into()),
     }
 }
 
@@ -223,7 +219,7 @@ fn record(
     request: &RequestHead,
     route: &Result<Route, Miss>,
     received: u64,
-    turn: Option<&Turn>,
+    turns: Option<&Turns>,
 ) -> access::Record {
     let route = route.as_ref().ok();
     access::Record {
@@ -232,11 +228,11 @@ fn record(
         pattern: route.map_or(NO_ROUTE, Route::pattern),
         user: route.and_then(Route::user).map(UserId::short),
         received,
-        turn: turn.cloned(),
+        turns: turns.cloned(),
     }
 }
 
-/// What all answers have in common. The address holds the user's id: it goes into no `Referer`, and
+/// Sets the headers that all answers have. The address holds the user's id: it goes into no `Referer`, and
 /// no browser takes a chunk for a page.
 fn finish(request: &RequestHead, response: &mut HttpResponse) {
     let headers = response.headers_mut();
@@ -245,13 +241,13 @@ fn finish(request: &RequestHead, response: &mut HttpResponse) {
     let as_it_says = HeaderValue::from_static("nosniff");
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, as_it_says);
     if request.version == Version::HTTP_10 && response.body().size() == BodySize::Stream {
-        // It knows no pieces: the end of the connection is the end of the body (RFC 9112, 6.1).
+        // HTTP/1.0 has no chunked bodies: the end of the connection is the end of the body (RFC 9112, 6.1).
         let head = response.head_mut();
         head.no_chunking(true);
         head.set_connection_type(ConnectionType::Close);
     }
     if request.method == Method::CONNECT || response.status() == StatusCode::REQUEST_TIMEOUT {
-        // Nobody knows what would come next on this connection.
+        // The bytes that follow on this connection may be no request.
         response
             .head_mut()
             .set_connection_type(ConnectionType::Close);

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot::{self, Sender};
 
 use super::Site;
+use super::answer::error::Error;
+use super::answer::problem::Problem;
 use super::blocking::{blocking, lock_known, lock_now};
-use super::problem::Problem;
 use super::queue::Queue;
 use crate::disk::Mode;
 use crate::model::{ChunkDigest, ChunkId, UserId, limits};
@@ -50,7 +51,7 @@ pub async fn put(
     user: UserId,
     id: ChunkDigest,
     bytes: Vec<u8>,
-) -> Result<PutChunk, Problem> {
+) -> Result<PutChunk, Error> {
     let (sender, outcome) = oneshot::channel();
     site.gather
         .add(&site.store, Upload { user, id, bytes }, sender);

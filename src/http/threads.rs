@@ -1,8 +1,8 @@
 //! Threads for waiting on the disk, shared fairly between users.
 //!
-//! Each thread that serves has a pool of them. Of a pool one user gets a part at a time; what comes beyond it
-//! waits here, without a thread, and of those who wait each user has a turn after the other. So whoever
-//! has many slow requests under way makes nobody else wait for more than the end of one.
+//! Each thread that serves has a pool of them. Of a pool one user gets a part at a time; a task beyond it
+//! waits here, without a thread, and the users who wait take turns. So a user with many slow requests under
+//! way makes nobody else wait for more than the end of one.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,11 +14,11 @@ use tokio::time::{Instant, timeout_at};
 use crate::model::{UserId, limits};
 
 thread_local! {
-    /// As the pool is that of the thread that serves, so is this.
+    /// The pool of this thread that serves.
     static THREADS: Arc<Threads> = Arc::default();
 }
 
-/// Why there is no outcome.
+/// The reason for which a task has no outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoOutcome {
     /// No thread was to be had in time; nothing was done.
@@ -27,7 +27,7 @@ pub enum NoOutcome {
     BrokeOff,
 }
 
-/// Has work of this user's done on a thread, from now on.
+/// Has work of this user's done on a thread, from now on. Costs two allocations, and a thread's waking.
 pub fn begin<T: Send + 'static>(
     user: &UserId,
     work: impl FnOnce() -> T + Send + 'static,
@@ -43,20 +43,23 @@ pub struct Begun<T> {
     waiting: Option<Waiting>,
 }
 
-/// What waits for a thread, and how long it may.
+/// A task that waits for a thread, and how long it may.
 struct Waiting {
-    job: Arc<dyn Job>,
+    task: Arc<dyn Task>,
     until: Instant,
 }
 
 impl<T> Begun<T> {
-    /// What came of it.
+    /// Waits for the outcome.
+    ///
+    /// # Errors
+    /// `Busy` where the work had no thread within [`limits::THREAD_WAIT`]; `BrokeOff` where it panicked.
     pub async fn outcome(mut self) -> Result<T, NoOutcome> {
         let broke_off = |_| NoOutcome::BrokeOff;
         if let Some(waiting) = &self.waiting {
             match timeout_at(waiting.until, &mut self.told).await {
                 Ok(outcome) => return outcome.map_err(broke_off),
-                Err(_) if waiting.job.forget() => return Err(NoOutcome::Busy),
+                Err(_) if waiting.task.forget() => return Err(NoOutcome::Busy),
                 Err(_) => {}
             }
         }
@@ -66,33 +69,33 @@ impl<T> Begun<T> {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.job.forget();
+        self.task.forget();
     }
 }
 
-/// Those who have a thread or wait for one.
+/// The users who have a thread or wait for one.
 #[derive(Default)]
-struct Threads(Mutex<State>);
+struct Threads(Mutex<PoolState>);
 
 #[derive(Default)]
-struct State {
+struct PoolState {
     running: usize,
-    /// Only those with something that runs or waits.
-    users: HashMap<UserId, Lane>,
-    /// Whose turn it is next: each once who has something waiting and may have another thread.
+    /// The users with something that runs or waits.
+    users: HashMap<UserId, UserTasks>,
+    /// The users in their turns: each once who has something waiting and may have another thread.
     next: VecDeque<UserId>,
 }
 
-/// One user's work.
+/// One user's tasks.
 #[derive(Default)]
-struct Lane {
+struct UserTasks {
     running: usize,
-    waiting: VecDeque<Arc<dyn Job>>,
+    waiting: VecDeque<Arc<dyn Task>>,
     is_next: bool,
 }
 
 /// Work that is done once at the most.
-trait Job: Send + Sync {
+trait Task: Send + Sync {
     fn run(&self);
     /// Drops the work and all that it holds, unless it has begun; says whether it did.
     fn forget(&self) -> bool;
@@ -107,7 +110,7 @@ impl<F, T> Slot<F, T> {
     }
 }
 
-impl<F: FnOnce() -> T + Send, T: Send> Job for Slot<F, T> {
+impl<F: FnOnce() -> T + Send, T: Send> Task for Slot<F, T> {
     fn run(&self) {
         if let Some((work, tell)) = self.take() {
             // Whoever has gone needs no outcome.
@@ -129,54 +132,54 @@ impl Threads {
         T: Send + 'static,
     {
         let (tell, told) = oneshot::channel();
-        let job: Arc<dyn Job> = Arc::new(Slot(Mutex::new(Some((work, tell)))));
-        let waiting = (!self.submit(user, Arc::clone(&job))).then(|| Waiting {
-            job,
+        let task: Arc<dyn Task> = Arc::new(Slot(Mutex::new(Some((work, tell)))));
+        let waiting = (!self.submit(user, Arc::clone(&task))).then(|| Waiting {
+            task,
             until: Instant::now() + limits::THREAD_WAIT,
         });
         Begun { told, waiting }
     }
 
-    /// Begins with it, or lets it wait; says which.
-    fn submit(self: &Arc<Self>, user: &UserId, job: Arc<dyn Job>) -> bool {
+    /// Begins with a task, or lets it wait; returns whether it began.
+    fn submit(self: &Arc<Self>, user: &UserId, task: Arc<dyn Task>) -> bool {
         let mut state = self.lock();
         let most = state.most();
         let is_full = state.running >= limits::BLOCKING_THREADS;
-        let lane = state.users.entry(*user).or_default();
-        if is_full || lane.running >= most {
-            lane.waiting.push_back(job);
+        let theirs = state.users.entry(*user).or_default();
+        if is_full || theirs.running >= most {
+            theirs.waiting.push_back(task);
             state.stand_in_line(user);
             return false;
         }
-        lane.running += 1;
+        theirs.running += 1;
         state.running += 1;
         drop(state);
         let (threads, user) = (Arc::clone(self), *user);
-        tokio::task::spawn_blocking(move || threads.work(user, job));
+        tokio::task::spawn_blocking(move || threads.work(user, task));
         true
     }
 
-    /// One after the other, as long as anything waits that may begin.
-    fn work(&self, mut user: UserId, mut job: Arc<dyn Job>) {
+    /// Does one task after the other, as long as any waits that may begin.
+    fn work(&self, mut user: UserId, mut task: Arc<dyn Task>) {
         loop {
-            // The panic has been told, and whoever waits for the outcome is, by the end of its sender.
-            let _ = catch_unwind(AssertUnwindSafe(|| job.run()));
-            drop(job);
+            // The panic has been logged, and the end of the sender tells whoever waits for the outcome.
+            let _ = catch_unwind(AssertUnwindSafe(|| task.run()));
+            drop(task);
             let next = self.lock().done(&user);
             match next {
-                Some(next) => (user, job) = next,
+                Some(next) => (user, task) = next,
                 None => return,
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.0.lock().expect(POISONED)
     }
 }
 
-impl State {
-    /// How many threads one user may have now.
+impl PoolState {
+    /// The number of threads that one user may have now.
     fn most(&self) -> usize {
         match self.users.len() {
             0 | 1 => limits::THREADS_ALONE,
@@ -186,34 +189,34 @@ impl State {
 
     fn stand_in_line(&mut self, user: &UserId) {
         let most = self.most();
-        if let Some(lane) = self.users.get_mut(user)
-            && !lane.is_next
-            && lane.running < most
-            && !lane.waiting.is_empty()
+        if let Some(theirs) = self.users.get_mut(user)
+            && !theirs.is_next
+            && theirs.running < most
+            && !theirs.waiting.is_empty()
         {
-            lane.is_next = true;
+            theirs.is_next = true;
             self.next.push_back(*user);
         }
     }
 
-    /// A thread has done something of this user's; what it does next.
-    fn done(&mut self, user: &UserId) -> Option<(UserId, Arc<dyn Job>)> {
-        if let Some(lane) = self.users.get_mut(user) {
-            lane.running -= 1;
-            if lane.running == 0 && lane.waiting.is_empty() {
+    /// Notes that a thread has done a task of this user's; returns the task that it does next.
+    fn done(&mut self, user: &UserId) -> Option<(UserId, Arc<dyn Task>)> {
+        if let Some(theirs) = self.users.get_mut(user) {
+            theirs.running -= 1;
+            if theirs.running == 0 && theirs.waiting.is_empty() {
                 self.users.remove(user);
             }
         }
         self.stand_in_line(user);
         while let Some(user) = self.next.pop_front() {
-            let Some(lane) = self.users.get_mut(&user) else {
+            let Some(theirs) = self.users.get_mut(&user) else {
                 continue;
             };
-            lane.is_next = false;
-            if let Some(job) = lane.waiting.pop_front() {
-                lane.running += 1;
+            theirs.is_next = false;
+            if let Some(task) = theirs.waiting.pop_front() {
+                theirs.running += 1;
                 self.stand_in_line(&user);
-                return Some((user, job));
+                return Some((user, task));
             }
         }
         self.running -= 1;

@@ -1,36 +1,39 @@
-//! Who waits for a user's HEAD, and how they are woken.
+//! Waking those who wait for a user's HEAD.
 //!
 //! One inotify watch for each user that somebody waits for, one on `users/` for those who have no
 //! folder yet, one thread that reads them all. An advance is a rename to `HEAD`, whoever makes it:
 //! this process or another one on the same directory. The head is then read once, for all who wait,
 //! through the store, which syncs it first; on a thread of the pool, so that no user's disk holds the
-//! others' news up. Told is what the store has seen when the waiter gets its turn, which never goes
-//! back; what was read is not handed on, since others may have moved HEAD, and been answered, meanwhile.
+//! others' news up. A waiter is told the head that the store has seen when the waiter gets its turn, which
+//! never goes back; the head that was read is not handed on, since others may have moved HEAD, and been
+//! answered, meanwhile.
 //!
 //! Where the system gives no watch (a limit, a file system without inotify), waiters look for
 //! themselves once in [`limits::LOOK_AGAIN`].
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask, Watches};
+use inotify::{Event, EventMask, Inotify, WatchDescriptor, WatchMask, Watches};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::model::{UserId, limits};
 use crate::store::{Seen, Store};
 
-/// All who wait.
-pub struct Watch {
+/// The watch over all users that somebody waits for.
+pub struct HeadWatch {
     store: Arc<Store>,
-    inner: Mutex<Inner>,
+    inner: Mutex<Watched>,
 }
 
-struct Inner {
+struct Watched {
     users: HashMap<UserId, User>,
     by_descriptor: HashMap<WatchDescriptor, UserId>,
-    /// None where there is no inotify.
+    /// `None` where there is no inotify.
     watches: Option<Watches>,
     closed: bool,
 }
@@ -40,12 +43,12 @@ struct User {
     news: watch::Sender<News>,
     waiters: usize,
     descriptor: Option<WatchDescriptor>,
-    /// Where the head is read: on the threads of the first who waits.
+    /// The runtime of the first who waits, on whose threads the head is read.
     runtime: Handle,
     reading: Reading,
 }
 
-/// What those who wait are told.
+/// The news for those who wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum News {
     /// The store has seen the head.
@@ -63,17 +66,17 @@ enum Reading {
     Again,
 }
 
-/// One who waits.
+/// A client that waits for another head.
 pub struct Waiter {
-    watch: Arc<Watch>,
+    watch: Arc<HeadWatch>,
     user: UserId,
     news: watch::Receiver<News>,
 }
 
-/// What a waiter is woken with.
+/// The reason for which a waiter is woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
-    /// The head may be another one: this, the newest that anybody here has seen.
+    /// The head may be another one: this, the newest that this process has seen.
     Seen(Seen),
     /// Something happened, or nobody can tell: look.
     Look,
@@ -81,48 +84,32 @@ pub enum Woken {
     Closed,
 }
 
-impl Watch {
-    /// Starts the thread that reads the watches.
+impl HeadWatch {
+    /// A watch over no user yet. Starts the threads that read the events and look whether the store is there;
+    /// logs where the system gives no watch or no thread, and does without.
     pub fn new(store: Arc<Store>) -> Arc<Self> {
-        let inotify = Inotify::init().and_then(|inotify| {
-            if let Some(users) = store.path_of_users() {
-                let arrivals = WatchMask::MOVED_TO
-                    | WatchMask::CREATE
-                    | WatchMask::MOVE_SELF
-                    | WatchMask::DELETE_SELF
-                    | WatchMask::ONLYDIR;
-                inotify.watches().add(users, arrivals)?;
-            }
-            Ok(inotify)
-        });
-        let inotify = inotify
+        let inotify = inotify(&store)
             .inspect_err(|error| {
                 log::warn!("no inotify ({error}): those who wait for HEAD look for it instead");
             })
             .ok();
-        let inner = Inner {
-            users: HashMap::new(),
-            by_descriptor: HashMap::new(),
-            watches: inotify.as_ref().map(Inotify::watches),
-            closed: false,
-        };
         let watch = Arc::new(Self {
             store,
-            inner: Mutex::new(inner),
+            inner: Mutex::new(Watched {
+                users: HashMap::new(),
+                by_descriptor: HashMap::new(),
+                watches: inotify.as_ref().map(Inotify::watches),
+                closed: false,
+            }),
         });
+        // The threads hold no reference while they wait, and end with the process.
         let weak = Arc::downgrade(&watch);
-        let look = std::thread::Builder::new().name("there".to_owned());
-        if let Err(error) = look.spawn(move || look_there(&weak)) {
+        if let Err(error) = spawn("there", move || look_there(&weak)) {
             log::warn!("no thread to see that the store is there ({error})");
         }
         if let Some(inotify) = inotify {
-            // It holds no reference while it waits, and ends with the process.
             let weak = Arc::downgrade(&watch);
-            let read = move || read_events(inotify, &weak);
-            if let Err(error) = std::thread::Builder::new()
-                .name("watch".to_owned())
-                .spawn(read)
-            {
+            if let Err(error) = spawn("watch", move || read_events(inotify, &weak)) {
                 log::warn!("no thread to watch with ({error})");
                 watch.lock().watches = None;
             }
@@ -130,7 +117,7 @@ impl Watch {
         watch
     }
 
-    /// Waits for this user from now on: a head that is read after this and still current when it is
+    /// Begins to wait for this user: a head that is read after this and still current when it is
     /// compared cannot be missed. To be called where there are threads for the disk.
     pub fn wait(self: &Arc<Self>, user: UserId) -> Waiter {
         let mut inner = self.lock();
@@ -158,7 +145,7 @@ impl Watch {
         inner.wake_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Watched> {
         self.inner
             .lock()
             .expect("no code panics while it holds this")
@@ -203,7 +190,31 @@ impl Watch {
     }
 }
 
-impl Inner {
+impl Watched {
+    /// The users whose head may have moved, by this event, of those that are waited for.
+    fn about(&mut self, event: &Event<&OsStr>) -> Vec<UserId> {
+        let name = event.name.and_then(|name| name.to_str());
+        let is_away = (event.mask).intersects(EventMask::MOVE_SELF | EventMask::DELETE_SELF);
+        if event.mask.contains(EventMask::Q_OVERFLOW) {
+            return self.users.keys().copied().collect();
+        }
+        if let Some(user) = self.by_descriptor.get(&event.wd).copied() {
+            if is_away || event.mask.contains(EventMask::IGNORED) {
+                self.forget(&event.wd);
+                return vec![user];
+            }
+            return Vec::from_iter((name == Some("HEAD")).then_some(user));
+        }
+        if is_away {
+            // `users/` itself.
+            self.wake_all();
+            return Vec::new();
+        }
+        // Somebody's folder came to `users/`.
+        let user = name.and_then(|name| name.parse().ok());
+        Vec::from_iter(user.filter(|user| self.users.contains_key(user)))
+    }
+
     fn wake_all(&self) {
         for user in self.users.values() {
             user.news.send_replace(News::Look);
@@ -228,7 +239,7 @@ impl Inner {
                 self.by_descriptor.insert(descriptor.clone(), user);
                 entry.descriptor = Some(descriptor);
             }
-            Err(absent) if absent.kind() == std::io::ErrorKind::NotFound => {}
+            Err(absent) if absent.kind() == io::ErrorKind::NotFound => {}
             Err(error) => log::warn!("user {}: cannot be watched: {error}", user.short()),
         }
     }
@@ -247,7 +258,7 @@ impl Inner {
 }
 
 impl Waiter {
-    /// Returns when the head may be another one.
+    /// Waits until the head may be another one, or the server ends.
     pub async fn woken(&mut self) -> Woken {
         if self.watch.lock().closed {
             return Woken::Closed;
@@ -291,8 +302,27 @@ impl Drop for Waiter {
     }
 }
 
-/// Reads events until the process ends.
-fn read_events(mut inotify: Inotify, watch: &std::sync::Weak<Watch>) {
+/// An inotify that watches `users/`, where the store has a path.
+fn inotify(store: &Store) -> io::Result<Inotify> {
+    let inotify = Inotify::init()?;
+    if let Some(users) = store.path_of_users() {
+        let arrivals = WatchMask::MOVED_TO
+            | WatchMask::CREATE
+            | WatchMask::MOVE_SELF
+            | WatchMask::DELETE_SELF
+            | WatchMask::ONLYDIR;
+        inotify.watches().add(users, arrivals)?;
+    }
+    Ok(inotify)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(work).map(drop)
+}
+
+/// Reads events until the process ends, and has the heads read of the users that they are about.
+fn read_events(mut inotify: Inotify, watch: &Weak<HeadWatch>) {
     let mut buffer = [0; 16 << 10];
     loop {
         let mut awake = Vec::new();
@@ -301,33 +331,10 @@ fn read_events(mut inotify: Inotify, watch: &std::sync::Weak<Watch>) {
                 let Some(watch) = watch.upgrade() else { return };
                 let mut inner = watch.lock();
                 for event in events {
-                    let name = event.name.and_then(|name| name.to_str());
-                    if event.mask.contains(EventMask::Q_OVERFLOW) {
-                        awake.extend(inner.users.keys());
-                    } else if let Some(user) = inner.by_descriptor.get(&event.wd).copied() {
-                        let gone =
-                            EventMask::MOVE_SELF | EventMask::DELETE_SELF | EventMask::IGNORED;
-                        if event.mask.intersects(gone) {
-                            inner.forget(&event.wd);
-                            awake.push(user);
-                        } else if name == Some("HEAD") {
-                            awake.push(user);
-                        }
-                    } else if event
-                        .mask
-                        .intersects(EventMask::MOVE_SELF | EventMask::DELETE_SELF)
-                    {
-                        // `users/` itself.
-                        inner.wake_all();
-                    } else if let Some(user) = name.and_then(|name| name.parse().ok()) {
-                        // Somebody's folder came to `users/`.
-                        if inner.users.contains_key(&user) {
-                            awake.push(user);
-                        }
-                    }
+                    awake.extend(inner.about(&event));
                 }
             }
-            Err(interrupted) if interrupted.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(interrupted) if interrupted.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 log::warn!("watching ends ({error}): those who wait for HEAD look for it instead");
                 if let Some(watch) = watch.upgrade() {
@@ -346,7 +353,7 @@ fn read_events(mut inotify: Inotify, watch: &std::sync::Weak<Watch>) {
 }
 
 /// Wakes those who wait where the store went away, until the process ends: they look, and find that out.
-fn look_there(watch: &std::sync::Weak<Watch>) {
+fn look_there(watch: &Weak<HeadWatch>) {
     loop {
         std::thread::sleep(limits::LOOK_THERE);
         let Some(watch) = watch.upgrade() else { return };

@@ -171,11 +171,32 @@ pub enum AdvanceRefusal {
     MissingChunks(Vec<ChunkId>),
 }
 
+impl AdvanceRefusal {
+    /// The refusal of every advance of a user without a folder, for whom nothing can be pending.
+    pub fn without_a_folder(head: Head, to: TransactionId) -> Self {
+        match to == head.id {
+            true => Self::NotADescendant,
+            false => Self::UnknownTransaction,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::disk::{Grouping, Mode, Real};
     use crate::model::UserId;
+
+    #[test]
+    fn without_a_folder_only_the_root_is_known_and_head_is_there_already() {
+        let other = TransactionId::from_bytes([1; 16]);
+        for (to, why) in [
+            (TransactionId::ROOT, AdvanceRefusal::NotADescendant),
+            (other, AdvanceRefusal::UnknownTransaction),
+        ] {
+            assert_eq!(AdvanceRefusal::without_a_folder(Head::ROOT, to), why);
+        }
+    }
 
     #[test]
     fn what_is_uploaded_becomes_visible_when_head_reaches_it() {

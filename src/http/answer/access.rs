@@ -11,24 +11,24 @@ use actix_web::dev::Payload;
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 
-use crate::http::connection::turn::Turn;
+use crate::http::connection::turns::Turns;
 use crate::model::ShortUserId;
 
-/// What `RUST_LOG` calls these lines.
+/// The name of these lines in `RUST_LOG`.
 pub const ACCESS: &str = "access";
 
-/// What a line says. It is written when the answer has been handed over, or has broken off.
+/// The facts of a line, which is written when the answer has been handed over, or has broken off.
 pub struct Record {
     pub started: Instant,
     pub method: &'static str,
     pub pattern: &'static str,
     pub user: Option<ShortUserId>,
     pub received: u64,
-    /// Of the connection, which knows what goes out apart from the body.
-    pub turn: Option<Turn>,
+    /// The turns of the connection, which know what goes out apart from the body; `None` where nothing does.
+    pub turns: Option<Turns>,
 }
 
-/// Whether anybody reads them.
+/// Whether anybody reads these lines.
 pub fn is_on() -> bool {
     log::log_enabled!(target: ACCESS, log::Level::Info)
 }
@@ -67,8 +67,7 @@ impl Record {
     }
 }
 
-/// Sees to it that the record is written once the answer is out, and that a request body which has
-/// not ended is kept until then.
+/// Has the record written once the answer is out, and keeps a request body which has not ended until then.
 pub fn on_end(
     response: HttpResponse,
     record: Option<Record>,
@@ -82,18 +81,18 @@ pub fn on_end(
                 record.write(status, bytes.len() as u64, "");
             }
             match unread {
-                Some(_) => BoxBody::new(Outgoing::new(BoxBody::new(bytes), status, None, unread)),
+                Some(_) => BoxBody::new(LoggedBody::new(BoxBody::new(bytes), status, None, unread)),
                 None => BoxBody::new(bytes),
             }
         }
         Err(body) if record.is_none() && unread.is_none() => body,
-        Err(body) => BoxBody::new(Outgoing::new(body, status, record, unread)),
+        Err(body) => BoxBody::new(LoggedBody::new(body, status, record, unread)),
     };
     response.set_body(body)
 }
 
 /// A body on its way out.
-struct Outgoing {
+struct LoggedBody {
     body: BoxBody,
     status: StatusCode,
     sent: u64,
@@ -102,7 +101,7 @@ struct Outgoing {
     _unread: Option<Payload>,
 }
 
-impl Outgoing {
+impl LoggedBody {
     fn new(
         body: BoxBody,
         status: StatusCode,
@@ -120,7 +119,7 @@ impl Outgoing {
     }
 }
 
-impl MessageBody for Outgoing {
+impl MessageBody for LoggedBody {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {
@@ -142,11 +141,11 @@ impl MessageBody for Outgoing {
     }
 }
 
-impl Drop for Outgoing {
+impl Drop for LoggedBody {
     fn drop(&mut self) {
         if let Some(record) = self.record.take() {
             let end = if self.ended { "" } else { " (broken off)" };
-            let apart = record.turn.as_ref().map_or(0, Turn::sent);
+            let apart = record.turns.as_ref().map_or(0, Turns::sent);
             record.write(self.status, self.sent + apart, end);
         }
     }

@@ -1,6 +1,11 @@
-//! What an answer is made of: contents, refusals, statuses, and its line in the access log.
+//! The answer: replies, refusals and their statuses, parts of files, and the line in the access log.
 
 pub mod access;
-pub mod content;
+pub mod error;
+pub mod file;
+mod json;
 pub mod problem;
+pub mod reply;
 pub mod statuses;
+
+pub use json::json;

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::workers::{Accepted, Stream, Workers};
 use crate::model::limits;
 
-/// The sockets that are listened at, and how many connections there may be.
+/// The sockets that are listened at, and the number of connections that there may be.
 pub struct Acceptor {
     listening: Vec<Listening>,
     room: Arc<Semaphore>,
@@ -28,7 +28,7 @@ pub enum Listening {
 }
 
 impl Acceptor {
-    /// At most so many connections at a time; more wait to be accepted.
+    /// An acceptor without a socket, for at most so many connections at a time; more wait to be accepted.
     pub fn new(connections: usize) -> Self {
         let most = u32::try_from(connections.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         Self {
@@ -38,13 +38,16 @@ impl Acceptor {
         }
     }
 
-    /// Accepts at this one too.
+    /// Adds a socket to accept at.
     pub fn listen(&mut self, listening: Listening) {
         self.listening.push(listening);
     }
 
-    /// Has the workers serve whoever comes, until `stop` is done; then nobody listens any more. What it
-    /// gives back is done when all those connections have ended. Fails when there is nobody who serves.
+    /// Has the workers serve all connections that come, until `stop` is done; then nobody listens any more.
+    /// Returns a future that is done when all those connections have ended.
+    ///
+    /// # Errors
+    /// When every worker has died.
     pub async fn run(
         self,
         workers: &Workers,
@@ -60,14 +63,14 @@ impl Acceptor {
         };
         try_join(stop, try_join_all(accepting)).await?;
         Ok(async move {
-            // It is never closed, so this is all of it.
+            // The semaphore is never closed, so this waits for all permits.
             let _ = self.room.acquire_many(self.most).await;
         })
     }
 }
 
 impl Listening {
-    /// Accepts until the server stops, and at last whoever the system has accepted by then.
+    /// Accepts until the server stops, and at last all connections that the system has accepted by then.
     async fn accept_until(
         self,
         room: Arc<Semaphore>,
@@ -112,7 +115,7 @@ impl Listening {
         Ok(Accepted { stream, permit })
     }
 
-    /// One that is there already.
+    /// Accepts a connection that is there already; fails with `WouldBlock` where none is.
     fn accept_now(&self) -> io::Result<Stream> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let accept = |listener: BorrowedFd<'_>| accept_with(listener, flags);
@@ -123,7 +126,7 @@ impl Listening {
     }
 }
 
-/// Whether this went wrong with one connection only, and the next one is to be had.
+/// Whether this error concerns one connection only, and the next one can be accepted.
 fn is_of_one(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     [

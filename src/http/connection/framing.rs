@@ -1,15 +1,27 @@
-//! Where a request ends among the bytes of a connection (RFC 9112), and whether its body is framed at all.
-//! actix reads the same bytes after us, and must find nothing that it would refuse: so this is as strict as
-//! it is, or stricter. It takes a line feed alone for a line end, which a proxy in front may not, and a head
-//! of 128 KiB. What a head says is judged in `sound`.
+//! Finding where a request ends among the bytes of a connection (RFC 9112), and whether its body is framed at
+//! all. actix reads the same bytes after this, and must find nothing that it would refuse: so the rules here
+//! are as strict as its own, or stricter. actix takes a line feed alone for a line end, which a proxy in front
+//! may not, and a head of 128 KiB. `sound` judges what a head says.
 
-use super::turn::Refusal;
+use actix_web::http::header::{self, HeaderMap};
+
+use super::refusal::Refusal;
 use crate::model::limits;
 
-/// Looks for the end of a request's head.
+/// The length of the body that these headers announce; `None` where they announce none, or no number.
+pub fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// A search for the end of a request's head, which goes on from one read to the next.
 #[derive(Default)]
 pub struct HeadEnd {
-    /// Something other than the line ends that may stand before a request has come.
+    /// A byte of the request line has come: line ends alone may stand before it.
     begun: bool,
     /// The current line has something in it.
     in_line: bool,
@@ -18,14 +30,14 @@ pub struct HeadEnd {
     length: usize,
 }
 
-/// What became of a head, or of a body.
+/// The result of a search in some more bytes, of a head or of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// It goes on.
+pub enum Scan {
+    /// The end is not among the bytes.
     More,
-    /// After so many of the bytes it ends.
+    /// The end comes after so many of the bytes.
     End(usize),
-    /// After so many of the bytes comes one that is not to stand there, or that makes it too long.
+    /// After so many of the bytes comes one that may not stand there, or that makes a part too long.
     Wrong(usize),
 }
 
@@ -35,12 +47,12 @@ impl HeadEnd {
         self.begun
     }
 
-    /// How many bytes have been looked at.
+    /// The number of bytes that have been looked at.
     pub fn length(&self) -> usize {
         self.length
     }
 
-    /// What is to be said of a head that is wrong.
+    /// The refusal of a head in which [`HeadEnd::find`] met something wrong.
     pub fn refusal(&self) -> Refusal {
         if self.length > limits::HEAD_BYTES {
             Refusal::TooLong
@@ -49,18 +61,18 @@ impl HeadEnd {
         }
     }
 
-    /// Whether, and after which of these bytes, the head ends.
-    pub fn find(&mut self, bytes: &[u8]) -> Found {
+    /// Searches the next bytes for the end of the head. Costs one look at each byte.
+    pub fn find(&mut self, bytes: &[u8]) -> Scan {
         for (index, &byte) in bytes.iter().enumerate() {
             self.length += 1;
-            // A line ends with both (RFC 9112, 2.2), and neither stands anywhere else.
+            // A line ends with CR LF (RFC 9112, 2.2), and neither stands anywhere else.
             if self.returned != (byte == b'\n') || self.length > limits::HEAD_BYTES {
-                return Found::Wrong(index);
+                return Scan::Wrong(index);
             }
             match byte {
-                // Nor does any other of these. TLS begins with one: it need not be waited for.
-                ..=0x08 | 0x0b | 0x0c | 0x0e..=0x1f | 0x7f => return Found::Wrong(index),
-                b'\n' if self.begun && !self.in_line => return Found::End(index + 1),
+                // Other control characters stand nowhere. TLS begins with one, and is refused at once.
+                ..=0x08 | 0x0b | 0x0c | 0x0e..=0x1f | 0x7f => return Scan::Wrong(index),
+                b'\n' if self.begun && !self.in_line => return Scan::End(index + 1),
                 b'\n' => self.in_line = false,
                 b'\r' => {}
                 _ => {
@@ -70,108 +82,110 @@ impl HeadEnd {
             }
             self.returned = byte == b'\r';
         }
-        Found::More
+        Scan::More
     }
 }
 
-/// Looks for the end of a body in chunks: each a line with its size in hexadecimal, its bytes and a
+/// A search for the end of a body in chunks: each a line with its size in hexadecimal, its bytes and a
 /// line end; one of size 0; then trailer lines up to an empty one (RFC 9112, 7.1).
 #[derive(Default)]
 pub struct ChunkedEnd {
-    place: Place,
+    spot: Spot,
     /// Bytes of the framing since the last of a chunk.
     framing: usize,
 }
 
+/// A spot in a body in chunks, between two bytes; with the size of the chunk at hand where that matters.
 #[derive(Clone, Copy, Default)]
-enum Place {
+enum Spot {
     /// Before the first digit of a size.
     #[default]
     Start,
-    /// In its digits, which are this so far.
+    /// In the digits of a size, which are this number so far.
     Size(u64),
-    /// In the space after them.
+    /// In the space after the digits.
     Space(u64),
-    /// In what may follow it on its line.
+    /// In a chunk extension, up to the end of its line.
     Extension(u64),
-    /// In the line end after it.
+    /// Within the line end after a size.
     SizeEnd(u64),
-    /// So many bytes of a chunk are left.
+    /// In a chunk, of which so many bytes are left.
     Bytes(u64),
-    /// In the line end after a chunk.
+    /// Before the line end after a chunk.
     AfterBytes,
+    /// Within the line end after a chunk.
     AfterBytesEnd,
     /// At the start of a line of the trailer, of which an empty one is the last.
     Trailer,
-    /// In such a line.
+    /// In a line of the trailer.
     TrailerLine,
-    /// In its end.
+    /// Within the line end of a line of the trailer.
     TrailerLineEnd,
-    /// In the line end after which it ends.
+    /// Within the last line end of the body.
     End,
 }
 
 impl ChunkedEnd {
-    /// Whether, and after which of these bytes, the body ends; or which of them is not to stand there, or
-    /// makes a line of the framing too long.
-    pub fn find(&mut self, bytes: &[u8]) -> Found {
+    /// Searches the next bytes for the end of the body. [`Scan::Wrong`] also where one makes a line of the
+    /// framing longer than [`limits::FRAMING_BYTES`]. Costs a look at each byte of the framing.
+    pub fn find(&mut self, bytes: &[u8]) -> Scan {
         let mut index = 0;
         while index < bytes.len() {
-            if let Place::Bytes(left) = self.place {
+            if let Spot::Bytes(left) = self.spot {
                 self.framing = 0;
                 let here = usize::try_from(left).map_or(usize::MAX, |left| left);
                 let step = here.min(bytes.len() - index);
                 index += step;
-                self.place = match left - step as u64 {
-                    0 => Place::AfterBytes,
-                    left => Place::Bytes(left),
+                self.spot = match left - step as u64 {
+                    0 => Spot::AfterBytes,
+                    left => Spot::Bytes(left),
                 };
                 continue;
             }
             let byte = bytes[index];
-            if let (Place::End, b'\n') = (self.place, byte) {
-                return Found::End(index + 1);
+            if let (Spot::End, b'\n') = (self.spot, byte) {
+                return Scan::End(index + 1);
             }
             self.framing += 1;
-            match self.place.after(byte) {
-                Some(place) if self.framing <= limits::FRAMING_BYTES => self.place = place,
-                _ => return Found::Wrong(index),
+            match self.spot.after(byte) {
+                Some(spot) if self.framing <= limits::FRAMING_BYTES => self.spot = spot,
+                _ => return Scan::Wrong(index),
             }
             index += 1;
         }
-        Found::More
+        Scan::More
     }
 }
 
-impl Place {
-    /// Where this byte leads, if it may stand here.
+impl Spot {
+    /// The spot behind this byte; `None` where it may not stand here.
     fn after(self, byte: u8) -> Option<Self> {
         let digit = char::from(byte).to_digit(16).map(u64::from);
         match (self, byte) {
-            (Place::Start, _) => digit.map(Place::Size),
-            (Place::Size(size), _) if digit.is_some() => {
-                Some(Place::Size(size.checked_mul(16)? + digit?))
+            (Spot::Start, _) => digit.map(Spot::Size),
+            (Spot::Size(size), _) if digit.is_some() => {
+                Some(Spot::Size(size.checked_mul(16)? + digit?))
             }
-            (Place::Size(size) | Place::Space(size), b' ' | b'\t') => Some(Place::Space(size)),
-            (Place::Size(size) | Place::Space(size), b';') => Some(Place::Extension(size)),
-            (Place::Size(size) | Place::Space(size) | Place::Extension(size), b'\r') => {
-                Some(Place::SizeEnd(size))
+            (Spot::Size(size) | Spot::Space(size), b' ' | b'\t') => Some(Spot::Space(size)),
+            (Spot::Size(size) | Spot::Space(size), b';') => Some(Spot::Extension(size)),
+            (Spot::Size(size) | Spot::Space(size) | Spot::Extension(size), b'\r') => {
+                Some(Spot::SizeEnd(size))
             }
-            (Place::Extension(size), _) => is_text(byte).then_some(Place::Extension(size)),
-            (Place::SizeEnd(0), b'\n') => Some(Place::Trailer),
-            (Place::SizeEnd(size), b'\n') => Some(Place::Bytes(size)),
-            (Place::AfterBytes, b'\r') => Some(Place::AfterBytesEnd),
-            (Place::AfterBytesEnd, b'\n') => Some(Place::Start),
-            (Place::Trailer, b'\r') => Some(Place::End),
-            (Place::TrailerLine, b'\r') => Some(Place::TrailerLineEnd),
-            (Place::TrailerLineEnd, b'\n') => Some(Place::Trailer),
-            (Place::Trailer | Place::TrailerLine, _) => is_text(byte).then_some(Place::TrailerLine),
+            (Spot::Extension(size), _) => is_text(byte).then_some(Spot::Extension(size)),
+            (Spot::SizeEnd(0), b'\n') => Some(Spot::Trailer),
+            (Spot::SizeEnd(size), b'\n') => Some(Spot::Bytes(size)),
+            (Spot::AfterBytes, b'\r') => Some(Spot::AfterBytesEnd),
+            (Spot::AfterBytesEnd, b'\n') => Some(Spot::Start),
+            (Spot::Trailer, b'\r') => Some(Spot::End),
+            (Spot::TrailerLine, b'\r') => Some(Spot::TrailerLineEnd),
+            (Spot::TrailerLineEnd, b'\n') => Some(Spot::Trailer),
+            (Spot::Trailer | Spot::TrailerLine, _) => is_text(byte).then_some(Spot::TrailerLine),
             _ => None,
         }
     }
 }
 
-/// Whether this may stand in a line.
+/// Whether this byte may stand in a line of the framing.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || !byte.is_ascii_control()
 }
@@ -185,15 +199,15 @@ mod tests {
     use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 
     /// Looks for the end in all cuts of the bytes in two, and says where it is, if all agree.
-    fn everywhere(bytes: &[u8], new: impl Fn() -> Box<dyn FnMut(&[u8]) -> Found>) -> Found {
+    fn everywhere(bytes: &[u8], new: impl Fn() -> Box<dyn FnMut(&[u8]) -> Scan>) -> Scan {
         let whole = new()(bytes);
         for cut in 0..=bytes.len() {
             let mut find = new();
             let found = match find(&bytes[..cut]) {
-                Found::More => match find(&bytes[cut..]) {
-                    Found::More => Found::More,
-                    Found::End(end) => Found::End(cut + end),
-                    Found::Wrong(at) => Found::Wrong(cut + at),
+                Scan::More => match find(&bytes[cut..]) {
+                    Scan::More => Scan::More,
+                    Scan::End(end) => Scan::End(cut + end),
+                    Scan::Wrong(at) => Scan::Wrong(cut + at),
                 },
                 found => found,
             };
@@ -202,7 +216,7 @@ mod tests {
         whole
     }
 
-    fn head(bytes: &str) -> Found {
+    fn head(bytes: &str) -> Scan {
         everywhere(bytes.as_bytes(), || {
             let mut head = HeadEnd::default();
             Box::new(move |bytes| head.find(bytes))
@@ -215,7 +229,7 @@ mod tests {
             Box::new(move |bytes| chunked.find(bytes))
         });
         match found {
-            Found::End(end) => Some(end),
+            Scan::End(end) => Some(end),
             _ => None,
         }
     }
@@ -228,7 +242,7 @@ mod tests {
             ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", "x"),
         ] {
             let found = head(&format!("{one}{rest}"));
-            assert_eq!(found, Found::End(one.len()), "{one:?}");
+            assert_eq!(found, Scan::End(one.len()), "{one:?}");
         }
         for none in [
             "",
@@ -236,7 +250,7 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: x\r\n",
             "GET /\r\nx\r",
         ] {
-            assert_eq!(head(none), Found::More, "{none:?}");
+            assert_eq!(head(none), Scan::More, "{none:?}");
         }
     }
 
@@ -253,7 +267,7 @@ mod tests {
             ("GET /", "\u{7f}"),
         ] {
             let found = head(&format!("{sound}{rest}"));
-            assert_eq!(found, Found::Wrong(sound.len()), "{sound:?}");
+            assert_eq!(found, Scan::Wrong(sound.len()), "{sound:?}");
         }
     }
 
@@ -265,13 +279,10 @@ mod tests {
             HeadEnd::default().find(format!("{start}{value}{end}").as_bytes())
         };
         let most = limits::HEAD_BYTES;
-        assert_eq!(of(most), Found::End(most));
-        assert_eq!(of(most + 1), Found::Wrong(most));
+        assert_eq!(of(most), Scan::End(most));
+        assert_eq!(of(most + 1), Scan::Wrong(most));
         let empty = "\r\n".repeat(most);
-        assert_eq!(
-            HeadEnd::default().find(empty.as_bytes()),
-            Found::Wrong(most)
-        );
+        assert_eq!(HeadEnd::default().find(empty.as_bytes()), Scan::Wrong(most));
     }
 
     #[test]
@@ -304,14 +315,14 @@ mod tests {
         for (start, end) in [("1;", "\r\nx\r\n0\r\n\r\n"), ("0\r\nx: ", "\r\n\r\n")] {
             let long = format!("{start}{}", "y".repeat(most));
             let found = ChunkedEnd::default().find(long.as_bytes());
-            assert_eq!(found, Found::Wrong(most), "{start:?}");
+            assert_eq!(found, Scan::Wrong(most), "{start:?}");
             let fits = format!("{}{end}", &long[..most - 20]);
             let found = ChunkedEnd::default().find(fits.as_bytes());
-            assert_eq!(found, Found::End(fits.len()), "{start:?}");
+            assert_eq!(found, Scan::End(fits.len()), "{start:?}");
         }
         // Of many chunks, each has its own.
         let many = "1;yyyyyyyy\r\nx\r\n".repeat(most);
-        assert_eq!(ChunkedEnd::default().find(many.as_bytes()), Found::More);
+        assert_eq!(ChunkedEnd::default().find(many.as_bytes()), Scan::More);
     }
 
     /// Bytes that are much like a head.
@@ -393,7 +404,7 @@ mod tests {
             let mut headers = [httparse::EMPTY_HEADER; 96];
             let mut request = httparse::Request::new(&mut headers);
             match found {
-                Found::End(end) => {
+                Scan::End(end) => {
                     let parsed = request.parse(&bytes[..end]);
                     prop_assert!(!matches!(parsed, Ok(httparse::Status::Partial)), "{parsed:?}");
                     if let Ok(httparse::Status::Complete(there)) = parsed {
@@ -401,8 +412,8 @@ mod tests {
                     }
                 }
                 // Nothing of it is handed out.
-                Found::Wrong(_) => {}
-                Found::More => {
+                Scan::Wrong(_) => {}
+                Scan::More => {
                     let parsed = request.parse(&bytes);
                     prop_assert!(!matches!(parsed, Ok(httparse::Status::Complete(_))), "{parsed:?}");
                 }
@@ -416,9 +427,9 @@ mod tests {
             let head = b"PUT / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
             let found = ChunkedEnd::default().find(&bytes);
             let (handed, ended) = match found {
-                Found::End(end) => (end, true),
-                Found::More => (bytes.len(), false),
-                Found::Wrong(at) => (at, false),
+                Scan::End(end) => (end, true),
+                Scan::More => (bytes.len(), false),
+                Scan::Wrong(at) => (at, false),
             };
             let seen = actix(&[head, &bytes[..handed]].concat());
             prop_assert_eq!(seen, Ok(ended.then_some(0)), "{:?}", found);
@@ -439,7 +450,7 @@ mod tests {
             body.extend(format!("0\r\n{trailer}\r\n").into_bytes());
             let length = body.len();
             body.extend(after);
-            prop_assert_eq!(ChunkedEnd::default().find(&body), Found::End(length));
+            prop_assert_eq!(ChunkedEnd::default().find(&body), Scan::End(length));
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Whether a client that has said its last word is still there.
+//! Finding out whether a client that has closed its sending half is still there.
 //!
-//! One that only listens (shutdown(2) of its sending half) and one that is gone look the same: nothing
-//! more can be read. Whoever is gone answers the next packet with a reset, but HTTP/1.1 has nothing that
-//! could be sent to who waits. Every answer begins with the same letters, though, and it makes no
-//! difference to whoever reads on when they come: so one of them goes ahead now and then.
+//! A client that only listens (shutdown(2) of its sending half) and one that is gone look the same: nothing
+//! more can be read. The machine of a client that is gone answers the next packet with a reset, but HTTP/1.1
+//! has no message for a client that waits. Every answer begins with the same letters, though, and to a client
+//! that reads it makes no difference when they come: so one of them goes ahead now and then.
 
 use std::io;
 use std::pin::Pin;
@@ -16,53 +16,58 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::socket::Socket;
 use crate::model::limits;
 
-/// What every answer begins with.
+/// The letters with which every answer begins.
 const BEGINNING: &[u8] = b"HTTP/1.";
 
-/// What is known of a client's life.
+/// The signs of a client's life.
 #[derive(Default)]
 pub struct Life {
-    /// It has said its last word.
+    /// The client has closed its sending half.
     half_closed: bool,
     looking: Option<Looking>,
-    /// How many letters of [`BEGINNING`] have been sent ahead.
+    /// The number of letters of [`BEGINNING`] that have been sent ahead.
     said: usize,
 }
 
-/// The looks at a client of which nothing is read.
+/// The looks at a client from which nothing is read.
 struct Looking {
     timer: Pin<Box<Sleep>>,
-    /// When another letter is sent ahead.
+    /// The time at which another letter is sent ahead.
     letter: Instant,
 }
 
 impl Life {
-    /// The client has said its last word.
-    pub fn is_half(&mut self) {
+    /// Notes that the client has closed its sending half.
+    pub fn half_close(&mut self) {
         self.half_closed = true;
     }
 
-    /// Whether it has.
+    /// Whether the client has closed its sending half.
     pub fn is_half_closed(&self) -> bool {
         self.half_closed
     }
 
-    /// How much of an answer that begins with this has been said already.
+    /// The number of letters of this answer that have been sent ahead, and are not to be sent again.
+    ///
+    /// # Errors
+    /// `InvalidData` where the answer does not begin with them, and would come out wrong.
     pub fn said_of(&self, answer: &[u8]) -> io::Result<usize> {
-        // An answer that begins otherwise would come out wrong.
         match answer.starts_with(&BEGINNING[..self.said]) {
             true => Ok(self.said),
             false => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 
-    /// What has been said belongs to an answer that is on its way now.
+    /// Notes that the answer to which the letters belong is on its way now.
     pub fn has_written(&mut self) {
         self.said = 0;
     }
 
-    /// Looks now and then whether it is gone: fails then, and does nothing else. Sends letters ahead if
-    /// an answer is owed, of which nothing has been said.
+    /// Looks every [`limits::LOOK_FOR_LIFE`] whether the client is gone, and is never ready otherwise. Sends a
+    /// letter ahead every [`limits::LETTER`] where an answer is owed of which nothing else has been sent.
+    ///
+    /// # Errors
+    /// `ConnectionReset` where the client is gone.
     pub fn poll_gone<S: Socket>(
         &mut self,
         stream: &S,
@@ -95,7 +100,7 @@ impl Life {
     }
 }
 
-/// What the system says of a socket without waiting.
+/// The state of a socket as the system knows it, without waiting.
 fn look<S: Socket>(stream: &S) -> io::Result<PollFlags> {
     let mut sockets = [PollFd::new(stream, PollFlags::RDHUP)];
     poll(&mut sockets, Some(&Timespec::default()))?;

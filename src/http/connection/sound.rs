@@ -1,5 +1,5 @@
-//! Whether a head is one that actix takes. What it would refuse by itself it never gets to see, since its
-//! refusals come without a word, wherever it is writing just then.
+//! Judging a head before actix sees it: a head that actix would refuse never gets there, since actix refuses
+//! without a body, in the middle of whatever answer it is writing just then.
 
 use std::mem::MaybeUninit;
 
@@ -9,16 +9,19 @@ use actix_http::h1::{Codec, Message};
 use actix_web::http::header;
 use bytes::BytesMut;
 
-use super::turn::Refusal;
+use super::refusal::Refusal;
 
-/// As many fields as a usual head has at the most.
+/// The most fields that a usual head has.
 const USUAL_FIELDS: usize = 32;
 
 /// The methods of usual requests.
 const USUAL_METHODS: &[&str] = &["GET", "HEAD", "PUT", "POST", "DELETE"];
 
-/// Whether actix takes this head, which is whole; or what is to be said of it instead. Most are of a kind
-/// that is known to be taken; actix itself is asked about the others.
+/// Judges a head, which is whole, by whether actix takes it. Most heads are of a kind that is known to be
+/// taken, which costs one parse without an allocation; actix itself is asked about the others.
+///
+/// # Errors
+/// The refusal with which the head is to be answered.
 pub fn sound(head: &[u8]) -> Result<(), Refusal> {
     if is_usual(head).unwrap_or(false) {
         return Ok(());
@@ -30,8 +33,8 @@ pub fn sound(head: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-/// Whether it is of a kind that actix takes for certain: HTTP/1.1, a plain path, one host, a body that is
-/// announced once or not at all.
+/// Whether the head is of a kind that actix takes for certain: HTTP/1.1, a plain path, one host, a body that
+/// is announced once or not at all. `None` where httparse takes it for no head.
 fn is_usual(head: &[u8]) -> Option<bool> {
     let mut fields = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
     let mut request = httparse::Request::new(&mut []);
@@ -46,7 +49,7 @@ fn is_usual(head: &[u8]) -> Option<bool> {
         match field.name.len() {
             4 if is(header::HOST) => hosts += 1,
             14 if is(header::CONTENT_LENGTH) => {
-                // So many digits are no more than a u64 holds.
+                // A u64 holds any number of so many digits.
                 let is_number = (1..=18).contains(&field.value.len())
                     && field.value.iter().all(u8::is_ascii_digit);
                 bodies += if is_number { 1 } else { 2 };

@@ -1,159 +1,119 @@
-//! One connection: its requests one at a time, and its clients not for ever.
+//! A connection as actix reads it: its requests one at a time, and its clients not for ever.
 //!
-//! actix decodes a pipelined request while the one before it is still being answered, and then writes
-//! that answer as if it were to the later request: the answer to a GET that a HEAD follows loses its
-//! body, and every answer before a `Connection: close` says that it is the last. So a [`Connection`]
-//! hands out the bytes of one request, and those of the next when its answer has gone out.
-//!
-//! What is no request at all actix refuses by itself, with an empty body, behind whatever it is writing
-//! just then. So it never sees any: a head is handed out when it is whole and [`sound`], and of a body
-//! in chunks only what is one. In the place of anything else goes a request of our own, which the service
-//! knows by its [`Turn`], whatever its bytes: it is answered, when it is its turn, with a refusal that says why.
-//!
-//! It also ends where nobody else looks: when the head of a request does not come to its end in time,
-//! when no other request comes, when a client does not take its answer, and when the server stops.
-//!
-//! And it sends parts of files that are in memory without a copy of our own, see [`Turn::send`].
+//! The page of this folder (`connection/mod.rs`) says why. A [`Connection`] hands out the bytes of one request,
+//! and those of the next when the answer to it has gone out. In the place of anything that is no request it
+//! hands out a stand-in of its own, which the service knows by its [`Turns`], whatever its bytes. It ends
+//! where nobody else looks: when the head of a request does not come to its end in time, when no other request
+//! comes, when a client does not take its answer, and when the server stops. And it sends the parts of files
+//! that [`Turns::send`] orders.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::framing::Found;
+use super::framing::Scan;
 use super::life::Life;
 use super::open::Open;
+use super::phase::{Phase, TurnState};
+use super::refusal::Refusal;
 use super::socket::Socket;
 use super::sound::sound;
-use super::turn::{Phase, Refusal, Shared, Turn};
-use crate::http::request::rooms::Place;
+use super::turns::Turns;
+use super::waits::{Awaited, Patience, Waits};
 use crate::model::limits;
 
-/// How much of the next request is read while one is being answered: enough to notice that the client
+/// The bytes of the next request that are read while one is being answered: enough to notice that the client
 /// is gone, and for most a whole request.
 const AHEAD: usize = 4096;
 
-/// What is handed out in the place of what is no request. What it asks for does not matter.
+/// The request that is handed out in the place of bytes that are none. It does not matter what it asks for.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-/// The same where a HEAD was meant, whose answer has no body.
+/// The stand-in for what was meant to be a HEAD, whose answer has no body.
 const STAND_IN_HEAD: &[u8] = b"HEAD / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 
-/// How long things may take that a client decides on.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// The head of a request, from its first byte, or from the connection's start.
-    pub head: Duration,
-    /// Taking any more of an answer.
-    pub taking: Duration,
-}
-
-/// A stream of requests, each handed out when the one before it has its answer.
-pub struct Connection<S> {
+/// A stream of requests, each handed out when the one before it has its answer. `P` is held until it ends.
+pub struct Connection<S, P> {
     stream: S,
-    turn: Turn,
+    turns: Turns,
     open: Open,
     number: u64,
-    /// What has been read and not been handed out.
+    /// The bytes that have been read and not been handed out.
     ahead: BytesMut,
     patience: Patience,
     /// No head has been handed out yet.
     fresh: bool,
-    /// What is waited for at most until then.
-    awaited: Option<(Awaited, Instant)>,
-    timer: Option<Pin<Box<Sleep>>>,
-    writing: Option<Pin<Box<Sleep>>>,
-    /// Its own among all connections.
-    place: Option<Place>,
+    waits: Waits,
     life: Life,
     /// Our side is closed.
     closed: bool,
+    _held: P,
 }
 
-/// What a connection waits for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Awaited {
-    /// The end of a head, or the first one.
-    Head,
-    /// Another request.
-    Request,
-    /// Another request, from a client that does not know yet that the server stops.
-    LastRequest,
-    /// The client's end, once ours has come.
-    Close,
-}
-
-impl<S: Socket> Connection<S> {
-    /// A connection that has just been accepted, one of these.
-    pub fn new(stream: S, patience: Patience, open: &Open) -> Self {
-        let (number, turn) = open.enter();
+impl<S: Socket, P: Unpin> Connection<S, P> {
+    /// A connection that has just been accepted, entered among the open ones until it is dropped; so long it
+    /// holds `held`.
+    pub fn new(stream: S, patience: Patience, open: &Open, held: P) -> Self {
+        let (number, turns) = open.enter();
         Self {
             stream,
-            turn,
+            turns,
             open: open.clone(),
             number,
             ahead: BytesMut::new(),
             patience,
             fresh: true,
-            awaited: None,
-            timer: None,
-            writing: None,
-            place: None,
+            waits: Waits::default(),
             life: Life::default(),
             closed: false,
+            _held: held,
         }
     }
 
-    /// The same with a place, which is free again when it ends.
-    pub fn holding(mut self, place: Place) -> Self {
-        self.place = Some(place);
-        self
+    /// The handle by which the service of the requests tells the connection how far it is.
+    pub fn turns(&self) -> Turns {
+        self.turns.clone()
     }
 
-    /// What the service of its requests is to tell it through.
-    pub fn turn(&self) -> Turn {
-        self.turn.clone()
-    }
-
-    /// Gathers the head of a request, and hands it out when it is whole.
+    /// Gathers the head of a request, and hands it out when it is whole; hands out the stand-in where it is
+    /// not sound, too long or too slow.
     fn read_head(
         &mut self,
-        shared: &mut Shared,
+        state: &mut TurnState,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while let Phase::Head(end) = &mut shared.phase {
+        while let Phase::Head(end) = &mut state.phase {
             let looked_at = end.length();
             match end.find(&self.ahead[looked_at..]) {
-                Found::More => {}
-                Found::End(more) => match sound(&self.ahead[..looked_at + more]) {
-                    Ok(()) => shared.phase = Phase::Handing(looked_at + more),
-                    Err(refusal) => self.refuse(shared, refusal),
+                Scan::More => {}
+                Scan::End(more) => match sound(&self.ahead[..looked_at + more]) {
+                    Ok(()) => state.phase = Phase::Handing(looked_at + more),
+                    Err(refusal) => self.refuse(state, refusal),
                 },
-                Found::Wrong(_) => {
+                Scan::Wrong(_) => {
                     let refusal = end.refusal();
-                    self.refuse(shared, refusal);
+                    self.refuse(state, refusal);
                 }
             }
-            if !matches!(shared.phase, Phase::Head(_)) {
+            if !matches!(state.phase, Phase::Head(_)) {
                 break;
             }
             let before = buffer.filled().len();
             match Pin::new(&mut self.stream).poll_read(context, buffer) {
                 Poll::Ready(read) => read?,
-                Poll::Pending if ready!(self.time_head(shared, context)) => continue,
+                Poll::Pending if ready!(self.time_head(state, context)) => continue,
                 Poll::Pending => return Poll::Ready(Ok(())),
             }
             let read = &buffer.filled()[before..];
             if read.is_empty() {
-                self.life.is_half();
+                self.life.half_close();
                 return Poll::Ready(Ok(()));
             }
-            if self.ahead.is_empty() && shared.is_one_head(read) {
+            if self.ahead.is_empty() && state.is_one_head(read) {
                 // Most come like that, and are where they should be already.
                 self.fresh = false;
                 return Poll::Ready(Ok(()));
@@ -161,31 +121,31 @@ impl<S: Socket> Connection<S> {
             self.ahead.extend_from_slice(read);
             buffer.set_filled(before);
         }
-        self.hand_out(shared, buffer);
+        self.hand_out(state, buffer);
         Poll::Ready(Ok(()))
     }
 
-    /// Something else is handed out in the place of what has come, and answered with this. Nothing that
+    /// Has the stand-in handed out in the place of what has come, and answered with this refusal. Nothing that
     /// comes after it is looked at.
-    fn refuse(&mut self, shared: &mut Shared, refusal: Refusal) {
+    fn refuse(&mut self, state: &mut TurnState, refusal: Refusal) {
         let begun = self.ahead.iter().position(|byte| !b"\r\n".contains(byte));
         let is_head = self.ahead[begun.unwrap_or(0)..].starts_with(b"HEAD ");
         let stand_in = if is_head { STAND_IN_HEAD } else { STAND_IN };
         self.ahead = stand_in.into();
-        shared.refusal = Some(refusal);
-        shared.phase = Phase::Handing(stand_in.len());
+        state.refusal = Some(refusal);
+        state.phase = Phase::Handing(stand_in.len());
     }
 
     /// Hands out some more of a head.
-    fn hand_out(&mut self, shared: &mut Shared, buffer: &mut ReadBuf<'_>) {
-        if let Phase::Handing(left) = &mut shared.phase {
+    fn hand_out(&mut self, state: &mut TurnState, buffer: &mut ReadBuf<'_>) {
+        if let Phase::Handing(left) = &mut state.phase {
             let length = (*left).min(buffer.remaining());
             buffer.put_slice(&self.ahead[..length]);
             self.ahead.advance(length);
             *left -= length;
             if *left == 0 {
                 self.fresh = false;
-                shared.phase = Phase::Decoding;
+                state.phase = Phase::Decoding;
             }
         }
     }
@@ -193,13 +153,13 @@ impl<S: Socket> Connection<S> {
     /// Hands out some of a body.
     fn read_body(
         &mut self,
-        shared: &mut Shared,
+        state: &mut TurnState,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if !self.ahead.is_empty() {
             let length = self.ahead.len().min(buffer.remaining());
-            let taken = shared.take_body(&self.ahead[..length]);
+            let taken = state.take_body(&self.ahead[..length]);
             buffer.put_slice(&self.ahead[..taken]);
             self.ahead.advance(taken);
             return Poll::Ready(Ok(()));
@@ -208,75 +168,49 @@ impl<S: Socket> Connection<S> {
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let read = &buffer.filled()[before..];
         if read.is_empty() {
-            self.life.is_half();
+            self.life.half_close();
         }
-        let taken = shared.take_body(read);
+        let taken = state.take_body(read);
         self.ahead.extend_from_slice(&read[taken..]);
         buffer.set_filled(before + taken);
         Poll::Ready(Ok(()))
     }
 
-    /// Sees to it that a head that has begun comes to its end, and that nobody is waited for too long:
-    /// done when the time is up. Whether there is something to be said about that.
-    fn time_head(&mut self, shared: &mut Shared, context: &mut Context<'_>) -> Poll<bool> {
-        let begun = matches!(&shared.phase, Phase::Head(end) if end.has_begun());
-        let (awaited, patience) = match (begun, shared.is_stopping()) {
+    /// Ready when the time is up in which a head that has begun comes to its end, or another begins. The value
+    /// says whether a refusal is handed out then; otherwise the connection just ends.
+    fn time_head(&mut self, state: &mut TurnState, context: &mut Context<'_>) -> Poll<bool> {
+        let begun = matches!(&state.phase, Phase::Head(end) if end.has_begun());
+        let (awaited, patience) = match (begun, state.stopping) {
             (false, true) => (Awaited::LastRequest, limits::LAST_REQUEST),
             (false, false) if !self.fresh => (Awaited::Request, limits::KEEP_ALIVE),
             _ => (Awaited::Head, self.patience.head),
         };
-        ready!(self.wait_for(awaited, patience, context));
+        ready!(self.waits.poll_over(awaited, patience, context));
         if awaited == Awaited::Head {
-            self.refuse(shared, Refusal::TooSlow);
+            self.refuse(state, Refusal::TooSlow);
         }
         Poll::Ready(awaited == Awaited::Head)
     }
 
-    /// Done when this has been waited for so long.
-    fn wait_for(
-        &mut self,
-        awaited: Awaited,
-        patience: Duration,
-        context: &mut Context<'_>,
-    ) -> Poll<()> {
-        let until = match self.awaited {
-            Some((before, until)) if before == awaited => until,
-            _ => Instant::now() + patience,
-        };
-        self.awaited = Some((awaited, until));
-        let timer = (self.timer).get_or_insert_with(|| Box::pin(sleep_until(until)));
-        // Most waits end soon: a timer that rings too early is set anew then, and not for each.
-        if timer.deadline() > until {
-            timer.as_mut().reset(until);
-        }
-        loop {
-            ready!(timer.as_mut().poll(context));
-            if timer.deadline() >= until {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(until);
-        }
-    }
-
-    /// Looks whether the client is still there, and keeps what it says for its turn.
-    fn read_ahead(&mut self, shared: &Shared, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Looks whether the client is still there, and keeps the bytes of its next request for their turn.
+    fn read_ahead(&mut self, state: &TurnState, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut bytes = [MaybeUninit::uninit(); AHEAD];
         while self.ahead.is_empty() && !self.life.is_half_closed() {
             let mut buffer = ReadBuf::uninit(&mut bytes);
             ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
             if buffer.filled().is_empty() {
-                self.life.is_half();
+                self.life.half_close();
             }
             self.ahead.extend_from_slice(buffer.filled());
         }
-        // Nothing more is read now, which would tell that it is gone.
-        (self.life).poll_gone(&self.stream, shared.owes_an_answer(), context)
+        // Nothing more is read now, so no end of the stream will tell that the client is gone.
+        (self.life).poll_gone(&self.stream, state.owes_an_answer(), context)
     }
 
-    /// Reads and throws away what the client still says, until it ends too, or for so long: if its
+    /// Reads and throws away what the client still sends, until it closes too, or for [`limits::LINGER`]: if its
     /// bytes found nobody, it would be told that the connection broke off, and lose its answer.
     fn linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let is_over = self.wait_for(Awaited::Close, limits::LINGER, context);
+        let is_over = (self.waits).poll_over(Awaited::Close, limits::LINGER, context);
         let mut bytes = [MaybeUninit::uninit(); AHEAD];
         while is_over.is_pending() {
             let mut buffer = ReadBuf::uninit(&mut bytes);
@@ -287,91 +221,75 @@ impl<S: Socket> Connection<S> {
         }
         Poll::Ready(())
     }
-
-    /// Times how long a client takes nothing.
-    fn time_write<T>(
-        &mut self,
-        polled: Poll<io::Result<T>>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.writing = None;
-            return polled;
-        }
-        let patience = self.patience.taking;
-        let timer = self
-            .writing
-            .get_or_insert_with(|| Box::pin(sleep(patience)));
-        ready!(timer.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
 }
 
-impl<S: Socket> AsyncRead for Connection<S> {
+impl<S: Socket, P: Unpin> AsyncRead for Connection<S, P> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let turn = this.turn.clone();
-        let mut shared = turn.0.borrow_mut();
-        shared.pass_on();
-        let polled = match shared.phase {
-            Phase::Head(_) => this.read_head(&mut shared, context, buffer),
+        let turns = this.turns.clone();
+        let mut state = turns.0.borrow_mut();
+        state.pass_on();
+        let polled = match state.phase {
+            Phase::Head(_) => this.read_head(&mut state, context, buffer),
             Phase::Handing(_) => {
-                this.hand_out(&mut shared, buffer);
+                this.hand_out(&mut state, buffer);
                 Poll::Ready(Ok(()))
             }
-            Phase::Body(_) | Phase::Chunked(_) => this.read_body(&mut shared, context, buffer),
+            Phase::Body(_) | Phase::Chunked(_) => this.read_body(&mut state, context, buffer),
             // To actix it ends here, before it is whole.
             Phase::BrokenBody => Poll::Ready(Ok(())),
             Phase::Decoding | Phase::Answering | Phase::Last | Phase::Over => {
-                this.read_ahead(&shared, context)
+                this.read_ahead(&state, context)
             }
         };
-        shared.more = !this.ahead.is_empty();
-        shared.unheard = shared.more || this.life.is_half_closed();
+        state.more = !this.ahead.is_empty();
+        state.unheard = state.more || this.life.is_half_closed();
         if polled.is_pending() {
-            // It is not only the socket that wakes.
-            shared.remember(context.waker());
-        } else if !matches!(shared.phase, Phase::Head(_)) {
-            this.awaited = None;
+            // Besides the socket, the service wakes the reader.
+            state.remember(context.waker());
+        } else if !matches!(state.phase, Phase::Head(_)) {
+            this.waits.has_come();
         }
         polled
     }
 }
 
-impl<S: Socket> AsyncWrite for Connection<S> {
+impl<S: Socket, P: Unpin> AsyncWrite for Connection<S, P> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.turn.0.borrow_mut().flushed = false;
+        this.turns.0.borrow_mut().flushed = false;
         let said = this.life.said_of(bytes)?;
         let rest = &bytes[said..];
-        let polled = if this.turn.has_more() {
+        let polled = if this.turns.has_more() {
             this.stream.poll_write_more(context, rest)
         } else {
             Pin::new(&mut this.stream).poll_write(context, rest)
         };
-        let written = ready!(this.time_write(polled, context))?;
+        let written = ready!((this.waits).time_write(polled, this.patience.taking, context))?;
         this.life.has_written();
         Poll::Ready(Ok(said + written))
     }
 
-    /// actix calls this when all that it has to write is written.
+    /// Sends the part of a file that is to follow, if there is one: actix flushes when all that it has to write
+    /// is written.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.stream).poll_flush(context))?;
-        while this.turn.has_more() {
-            let turn = this.turn.clone();
-            let polled = turn.0.borrow_mut().send_on(&this.stream, context);
-            ready!(this.time_write(polled, context))?;
+        while this.turns.has_more() {
+            let mut state = this.turns.0.borrow_mut();
+            let polled = state.part.poll_send(&this.stream, context);
+            let polled = (this.waits).time_write(polled, this.patience.taking, context);
+            state.sent += ready!(polled)? as u64;
         }
-        this.turn.0.borrow_mut().flush();
+        this.turns.0.borrow_mut().flush();
         Poll::Ready(Ok(()))
     }
 
@@ -381,7 +299,7 @@ impl<S: Socket> AsyncWrite for Connection<S> {
             ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
             this.closed = true;
         }
-        let nothing_comes = match this.turn.0.borrow().phase {
+        let nothing_comes = match this.turns.0.borrow().phase {
             Phase::Head(_) | Phase::Over => this.ahead.is_empty(),
             _ => false,
         };
@@ -392,7 +310,7 @@ impl<S: Socket> AsyncWrite for Connection<S> {
     }
 }
 
-impl<S> Drop for Connection<S> {
+impl<S, P> Drop for Connection<S, P> {
     fn drop(&mut self) {
         self.open.leave(self.number);
     }
@@ -415,13 +333,14 @@ mod tests {
     use std::io::{Read, Write};
     use std::pin::pin;
     use std::rc::Rc;
+    use std::time::Duration;
     use tokio::net::UnixStream;
 
     const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
-    /// What a server sees of a client that is the test.
+    /// A connection of which the test is the client.
     struct Seen {
-        connection: Connection<UnixStream>,
+        connection: Connection<UnixStream, ()>,
         client: std::os::unix::net::UnixStream,
         open: Open,
     }
@@ -433,7 +352,7 @@ mod tests {
             let (patience, open) = (Patience { head, taking: head }, Open::default());
             let server = UnixStream::from_std(server).unwrap();
             Self {
-                connection: Connection::new(server, patience, &open),
+                connection: Connection::new(server, patience, &open, ()),
                 open,
                 client,
             }
@@ -468,7 +387,7 @@ mod tests {
             if last {
                 head.set_connection_type(ConnectionType::Close);
             }
-            let _ = (self.connection.turn()).end(&head, HttpResponse::Ok().finish());
+            let _ = (self.connection.turns()).end(&head, HttpResponse::Ok().finish());
             self.flushes().await;
         }
 
@@ -493,7 +412,7 @@ mod tests {
                 let value = HeaderValue::from_static(value);
                 head.headers.insert(HeaderName::from_static(name), value);
             }
-            self.connection.turn().begin(&head)
+            self.connection.turns().begin(&head)
         }
     }
 
@@ -573,7 +492,7 @@ mod tests {
             let (_folder, file) = file(b"a file");
             let mut seen = Seen::new(LONG);
             seen.client.set_nonblocking(true).unwrap();
-            let turn = seen.connection.turn();
+            let turn = seen.connection.turns();
             let connection = &mut seen.connection;
             let sent = async {
                 poll_fn(|context| Pin::new(&mut *connection).poll_write(context, b"this is "))
@@ -596,7 +515,7 @@ mod tests {
             for there in [b"hello".as_slice(), b""] {
                 let (_folder, file) = file(there);
                 let mut seen = Seen::new(LONG);
-                let turn = seen.connection.turn();
+                let turn = seen.connection.turns();
                 let connection = &mut seen.connection;
                 let flush = poll_fn(|context| Pin::new(&mut *connection).poll_flush(context));
                 let sending = pin!(turn.send(file, 0, 6));
@@ -619,7 +538,7 @@ mod tests {
             seen.says(&GET.repeat(2));
             assert_eq!(seen.reads().await, GET);
             seen.begin(&[]);
-            let turn = seen.connection.turn();
+            let turn = seen.connection.turns();
             let seen = Rc::new(RefCell::new(seen));
             let waiting = actix_web::rt::spawn({
                 let seen = Rc::clone(&seen);
@@ -655,7 +574,7 @@ mod tests {
             >());
             let response = seen
                 .connection
-                .turn()
+                .turns()
                 .end(&RequestHead::default(), streamed);
             assert_eq!(response.body().size(), BodySize::Stream);
             seen.flushes().await;
@@ -729,7 +648,7 @@ mod tests {
             for _ in 0..3 {
                 assert_eq!(seen.read_once().await.unwrap(), "");
             }
-            assert!(seen.connection.turn().is_body_broken());
+            assert!(seen.connection.turns().is_body_broken());
         });
     }
 
@@ -799,12 +718,12 @@ mod tests {
             assert_eq!(seen.reads().await, GET);
             seen.begin(&[]);
             seen.open.stop();
-            assert!(!seen.connection.turn().should_be_last());
+            assert!(!seen.connection.turns().should_be_last());
             seen.answers(false).await;
             assert_eq!(seen.reads().await, GET);
             seen.begin(&[]);
             assert_eq!(seen.reads().await, "");
-            assert!(seen.connection.turn().should_be_last());
+            assert!(seen.connection.turns().should_be_last());
             // Somebody who was told before that the connection stays may be about to say more.
             seen.answers(false).await;
             seen.says(GET);

@@ -1,19 +1,17 @@
-//! Who serves the connections: threads, each with a runtime of its own.
+//! The threads that serve connections, each with a runtime of its own.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use actix_service::{Service, ServiceFactory};
+use actix_http::error::DispatchError;
+use actix_service::Service;
+use actix_service::boxed::BoxService;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::open::Open;
-use super::stream::Patience;
-use crate::http::Site;
-use crate::http::request::door::Door;
-use crate::http::server::{prepare_tcp, service};
 use crate::model::limits;
 
 /// A connection that has been accepted, not yet served.
@@ -23,13 +21,22 @@ pub struct Accepted {
     pub permit: OwnedSemaphorePermit,
 }
 
-/// Its socket, which does not block.
+/// The socket of an accepted connection, which does not block.
 pub enum Stream {
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
 }
 
-/// All of them. Dropped, they end, and what they serve breaks off.
+/// The service of the connections over one kind of socket.
+pub type Serve<S> = BoxService<S, (), DispatchError>;
+
+/// The services of one worker, which are made on its thread.
+pub struct Services {
+    pub tcp: Serve<TcpStream>,
+    pub unix: Serve<UnixStream>,
+}
+
+/// All workers. Dropped, they end, and the connections that they serve break off.
 pub struct Workers {
     workers: Vec<Worker>,
     next: AtomicUsize,
@@ -37,7 +44,7 @@ pub struct Workers {
 
 struct Worker {
     orders: mpsc::UnboundedSender<Order>,
-    /// Connections that it serves.
+    /// The number of connections that it serves.
     load: Arc<AtomicUsize>,
     ended: oneshot::Receiver<()>,
 }
@@ -57,21 +64,26 @@ impl Drop for Load {
 }
 
 impl Workers {
-    /// Starts so many.
-    pub fn start(
-        count: usize,
-        site: &Arc<Site>,
-        door: &Arc<Door>,
-        patience: Patience,
-    ) -> io::Result<Self> {
-        let start = |number| Worker::start(number, Arc::clone(site), Arc::clone(door), patience);
+    /// Starts so many workers, each with the services that `make` makes for its open connections.
+    ///
+    /// # Errors
+    /// When the system gives no thread. A worker whose services cannot be made logs that, and dies.
+    pub fn start<F, M>(count: usize, make: F) -> io::Result<Self>
+    where
+        F: Fn(Open) -> M + Clone + Send + 'static,
+        M: Future<Output = Result<Services, ()>>,
+    {
+        let start = |number| Worker::start(number, make.clone());
         Ok(Self {
             workers: (0..count).map(start).collect::<io::Result<_>>()?,
             next: AtomicUsize::new(0),
         })
     }
 
-    /// Has this served by the one that serves the fewest; fails when all have died.
+    /// Has a connection served by the worker that serves the fewest.
+    ///
+    /// # Errors
+    /// When every worker has died.
     pub fn serve(&self, accepted: Accepted) -> io::Result<()> {
         let first = self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len();
         let (before, after) = self.workers.split_at(first);
@@ -88,7 +100,7 @@ impl Workers {
         Ok(())
     }
 
-    /// Each connection that was given to one of them answers what it has received, and ends.
+    /// Tells all connections that the server stops: each answers what it has received, and ends.
     pub fn stop(&self) {
         for worker in &self.workers {
             // One that has died has stopped.
@@ -96,7 +108,7 @@ impl Workers {
         }
     }
 
-    /// Lets them end, and waits until they have: also for what they still do on other threads.
+    /// Lets the workers end, and waits until they have, also for what they still do on other threads.
     pub async fn end(self) {
         let workers = self.workers.into_iter();
         let ending: Vec<_> = workers.map(|Worker { ended, .. }| ended).collect();
@@ -108,12 +120,11 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(
-        number: usize,
-        site: Arc<Site>,
-        door: Arc<Door>,
-        patience: Patience,
-    ) -> io::Result<Self> {
+    fn start<F, M>(number: usize, make: F) -> io::Result<Self>
+    where
+        F: FnOnce(Open) -> M + Send + 'static,
+        M: Future<Output = Result<Services, ()>>,
+    {
         let (orders, received) = mpsc::unbounded_channel();
         let (ending, ended) = oneshot::channel();
         let work = move || {
@@ -124,7 +135,7 @@ impl Worker {
                 )
                 .build_local(LocalOptions::default());
             match runtime {
-                Ok(runtime) => runtime.block_on(work(received, site, door, patience)),
+                Ok(runtime) => runtime.block_on(work(received, make)),
                 Err(error) => log::error!("a thread that should serve cannot: {error}"),
             }
             drop(ending);
@@ -140,21 +151,13 @@ impl Worker {
     }
 }
 
-/// What one of the threads does, until there are no more orders.
-async fn work(
-    mut orders: mpsc::UnboundedReceiver<Order>,
-    site: Arc<Site>,
-    door: Arc<Door>,
-    patience: Patience,
-) {
+/// The work of one thread, until there are no more orders.
+async fn work<M>(mut orders: mpsc::UnboundedReceiver<Order>, make: impl FnOnce(Open) -> M)
+where
+    M: Future<Output = Result<Services, ()>>,
+{
     let open = Open::default();
-    let tcp = service(&site, &open, &door, patience, prepare_tcp)
-        .new_service(())
-        .await;
-    let unix = service(&site, &open, &door, patience, |_| None)
-        .new_service(())
-        .await;
-    let (Ok(tcp), Ok(unix)) = (tcp, unix) else {
+    let Ok(Services { tcp, unix }) = make(open.clone()).await else {
         log::error!("a thread that should serve has no service");
         return;
     };

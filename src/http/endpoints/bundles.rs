@@ -3,28 +3,30 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
 use actix_web::dev::RequestHead;
-use actix_web::http::{Method, StatusCode, Version, header};
+use actix_web::http::{Method, Version, header};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::heads;
 use super::transactions::TOO_MANY_PENDING;
-use crate::http::answer::content::{CHANGING, IMMUTABLE, headers_only, json_answer};
+use crate::http::answer::error::Error;
+use crate::http::answer::file::broken_off;
 use crate::http::answer::problem::Problem;
-use crate::http::blocking::{outcome, reading};
+use crate::http::answer::reply::{CHANGING, IMMUTABLE, Reply};
+use crate::http::blocking::reading;
 use crate::http::request::body::Body;
-use crate::http::request::conditions::{Wanted, wanted};
+use crate::http::request::choice::Choice;
 use crate::http::threads::{Begun, begin};
+use crate::http::work::outcome;
 use crate::http::{Answer, Site};
 use crate::model::{UserId, limits};
 use crate::store::{self, BundleReader, Counts, Plan, PullBundle, PushBundle, Store};
 use crate::wire::{BadQuery, BundleMessage, BundleQuery, Code, CountsMessage, TAR};
 
-/// Pieces of a pushed bundle that are on their way from the network to the disk.
+/// The number of pieces of a pushed bundle that may be on their way from the network to the disk.
 const PIECES_AHEAD: usize = 8;
 
 /// `GET`: 200 with the tar of everything after `from` up to `to`, streamed; its `Content-Location`
@@ -36,45 +38,16 @@ const PIECES_AHEAD: usize = 8;
 /// A part, a HEAD and HTTP/1.0 need the length of the whole: a look at each of its files.
 pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
     let query = BundleQuery::parse(request.uri.query())?;
-    let found = reading(site, &user, move |store| {
-        store.bundle(&user, query.from, query.to, query.limit)
-    });
-    let plan = match found.await? {
-        PullBundle::Ready(plan) => plan,
-        PullBundle::ToBeforeFrom => return Err(BadQuery::ToBeforeFrom.into()),
-        PullBundle::UnknownTransaction(id) => {
-            let detail = format!("{id} is not on the chain");
-            return Err(Problem::new(Code::UnknownTransaction, detail));
-        }
-    };
+    let plan = plan(site, user, &query).await?;
     let (from, to) = (plan.from.id, plan.to.id);
     let tag = format!("\"{from}-{to}\"");
-    let headers = request.headers();
-    let pinned = query.to.is_some() || headers.contains_key(header::IF_RANGE);
-    let ranges = pinned && request.method == Method::GET;
-    // HTTP/1.0 has no other way to tell a whole body from one that broke off.
-    let measured = request.method == Method::HEAD
-        || request.version == Version::HTTP_10
-        || ranges && asks_for_a_part(headers);
-    let bytes = if measured {
-        let plan = plan.clone();
-        Some(reading(site, &user, move |store| store.bundle_bytes(&plan)).await?)
-    } else {
-        None
+    let ranges = serves_ranges(request, &query);
+    let bytes = match needs_length(request, ranges) {
+        true => Some(bytes(site, user, &plan).await?),
+        false => None,
     };
     let whole = bytes.unwrap_or_default();
-    let (status, first, length) = match wanted(headers, &tag, whole, ranges && measured) {
-        Wanted::Whole => (StatusCode::OK, 0, bytes),
-        Wanted::Part { first, last } => {
-            (StatusCode::PARTIAL_CONTENT, first, Some(last - first + 1))
-        }
-        Wanted::NotModified => (StatusCode::NOT_MODIFIED, 0, None),
-        Wanted::Unsatisfiable => return Err(Problem::range(whole)),
-        Wanted::Failed => {
-            let detail = "it is not the one that If-Match names";
-            return Err(Problem::new(Code::PreconditionFailed, detail));
-        }
-    };
+    let choice = Choice::of(request.headers(), &tag, whole, ranges && bytes.is_some())?;
     let caching = match query.to {
         Some(_) => IMMUTABLE,
         None => CHANGING,
@@ -82,56 +55,83 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
     // Relative to the request's own address: it says the user's id no more often than that does,
     // and is right behind a proxy that serves this below another path.
     let pinned = format!("bundle?from={from}&to={to}");
-    let mut response = HttpResponse::build(status);
-    response
-        .insert_header((header::ETAG, tag))
-        .insert_header((header::CACHE_CONTROL, caching))
-        .insert_header((header::CONTENT_LOCATION, pinned));
-    if status == StatusCode::NOT_MODIFIED {
-        return Ok(response.finish());
+    let mut response = choice.respond(tag, caching, whole);
+    response.insert_header((header::CONTENT_LOCATION, pinned));
+    if choice == Choice::NotModified {
+        return Ok(response.finish().into());
     }
     response
         .insert_header((header::CONTENT_TYPE, TAR))
         .insert_header((header::ACCEPT_RANGES, "bytes"));
-    if status == StatusCode::PARTIAL_CONTENT {
-        let last = first + length.unwrap_or_default() - 1;
-        let range = format!("bytes {first}-{last}/{whole}");
-        response.insert_header((header::CONTENT_RANGE, range));
-    }
     if request.method == Method::HEAD {
-        return Ok(headers_only(response, Some(whole)));
+        return Ok(Reply::headers_only(response, Some(whole)));
     }
+    let (first, length) = (choice.first(), choice.length(bytes));
     let reader = reading(site, &user, move |store| start(store, &plan, first)).await?;
     let pieces = pieces(Arc::clone(&site.store), user, reader, length);
-    Ok(match length {
+    let response = match length {
         Some(length) => response.body(SizedStream::new(length, pieces)),
         None => response.streaming(pieces),
-    })
+    };
+    Ok(response.into())
 }
 
-fn asks_for_a_part(headers: &header::HeaderMap) -> bool {
-    headers.contains_key(header::RANGE)
+/// The plan of the bundle that a query asks for.
+async fn plan(site: &Site, user: UserId, query: &BundleQuery) -> Result<Plan, Error> {
+    let (from, to, limit) = (query.from, query.to, query.limit);
+    let found = reading(site, &user, move |store| {
+        store.bundle(&user, from, to, limit)
+    });
+    match found.await? {
+        PullBundle::Ready(plan) => Ok(plan),
+        PullBundle::ToBeforeFrom => Err(BadQuery::ToBeforeFrom.into()),
+        PullBundle::UnknownTransaction(id) => {
+            let detail = format!("{id} is not on the chain");
+            Err(Problem::new(Code::UnknownTransaction, detail).into())
+        }
+    }
 }
 
+/// The length of a bundle, which takes a look at each of its files.
+async fn bytes(site: &Site, user: UserId, plan: &Plan) -> Result<u64, Error> {
+    let plan = plan.clone();
+    reading(site, &user, move |store| store.bundle_bytes(&plan)).await
+}
+
+/// Whether parts are served: only of a bundle whose end the request names, by `to` or by `If-Range`.
+fn serves_ranges(request: &RequestHead, query: &BundleQuery) -> bool {
+    let pinned = query.to.is_some() || request.headers().contains_key(header::IF_RANGE);
+    pinned && request.method == Method::GET
+}
+
+/// Whether the answer needs the length of the whole. HTTP/1.0 has no other way to tell a whole body from one
+/// that broke off.
+fn needs_length(request: &RequestHead, ranges: bool) -> bool {
+    request.method == Method::HEAD
+        || request.version == Version::HTTP_10
+        || ranges && request.headers().contains_key(header::RANGE)
+}
+
+/// A reader of a bundle from its byte `first` on.
 fn start(store: &Store, plan: &Plan, first: u64) -> store::Result<BundleReader> {
     let mut reader = store.read_bundle(plan)?;
     reader.skip(store, first)?;
     Ok(reader)
 }
 
-/// A piece being read, and what is to be read after it.
-type Reading = Begun<store::Result<(Bytes, BundleReader)>>;
+/// A piece that is being read, and the reader of the next.
+type NextPiece = Begun<store::Result<(Bytes, BundleReader)>>;
 
 /// The bundle from here on, piece by piece, so many bytes or all: while one is on its way the next is
-/// read, and no thread is held while the network is waited for. A failure breaks the connection
-/// off, which never looks like an end.
+/// read, and no thread is held while the network is waited for. A failure is logged, and breaks the
+/// connection off, which never looks like an end.
 fn pieces(
     store: Arc<Store>,
     user: UserId,
     reader: BundleReader,
     length: Option<u64>,
 ) -> impl Stream<Item = io::Result<Bytes>> {
-    let read = move |mut reader: BundleReader, left: u64| -> Reading {
+    let read = move |mut reader: BundleReader, left: u64| -> NextPiece {
         let store = Arc::clone(&store);
         begin(&user, move || {
             let mut buffer = vec![0; left.min(limits::PIECE as u64) as usize];
@@ -146,16 +146,11 @@ fn pieces(
         let Some((reading, left)) = state else {
             return Ok(None);
         };
-        let broken = || io::Error::other("a read failed; see above");
-        let piece = outcome(reading).await.map_err(|_| broken())?;
-        let (piece, reader) = piece.map_err(|error| {
-            // Logged as any failure of the store is.
-            let _: Problem = store::Error::into(error);
-            broken()
-        })?;
+        let piece = outcome(reading).await.map_err(broken_off)?;
+        let (piece, reader) = piece.map_err(broken_off)?;
         if piece.is_empty() {
             return match length {
-                Some(_) if left > 0 => Err(broken()),
+                Some(_) if left > 0 => Err(io::Error::other("a file is shorter than it was")),
                 _ => Ok(None),
             };
         }
@@ -165,21 +160,21 @@ fn pieces(
     })
 }
 
-/// `POST`: 200, all of it is there and HEAD where its HEAD says, with how much was new. 409 with the
+/// `POST`: 200, all of the bundle is there and HEAD is the bundle's, with how much was new. 409 with the
 /// current head where HEAD may not go there: `unknown-transaction`, `not-a-descendant`,
 /// `has-descendants`, `missing-chunks`; all of it is pending then. 400 `bad-bundle`,
 /// `incomplete-body`; 404 `missing-chunks`; 408 `timeout`; 409 `unknown-parent`,
 /// `transaction-exists`, `chunk-exists`; 413 `too-large`; 503 `busy`; 507 `no-space`,
 /// `quota-exceeded`.
 pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Answer {
-    let place = site.rooms.pushes.take(body.who(), 1)?;
+    let permit = site.limiters.pushes.take(body.who(), 1)?;
     let (send, receive) = mpsc::channel(PIECES_AHEAD);
     let (tell, mut told) = oneshot::channel();
     let store = Arc::clone(&site.store);
-    // One of those beyond what other requests have, since it is held until the client is done sending, and
+    // A thread beyond those that other requests share, since it is held until the client is done sending, and
     // waits for the user's lock.
     tokio::task::spawn_blocking(move || {
-        let _place = place;
+        let _permit = permit;
         let mut incoming = Incoming {
             receive,
             piece: Bytes::new(),
@@ -187,7 +182,7 @@ pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Answer {
         };
         match store.push_bundle(&user, &mut incoming) {
             Ok((outcome, leftovers)) => {
-                // Nothing more is taken, and a client that is gone has nobody listen.
+                // Nothing more is read. A send that fails has a client that is gone.
                 drop(incoming);
                 let _ = tell.send(Ok(outcome));
                 if let Some(leftovers) = leftovers {
@@ -216,7 +211,7 @@ pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Answer {
     answer(outcome)
 }
 
-/// Hands the next piece of the body on; says whether that was the end. Dropped, it loses nothing
+/// Hands the next piece of the body on; returns whether that was the end. Dropped, it loses nothing
 /// that matters: the store has answered then.
 async fn next_piece(body: &mut Body, send: &mpsc::Sender<Piece>) -> Result<bool, Problem> {
     let piece = match body.next().await? {
@@ -258,6 +253,7 @@ impl Read for Incoming {
     }
 }
 
+/// The answer to a push.
 fn answer(outcome: PushBundle) -> Answer {
     let refusal = match outcome {
         PushBundle::Taken {
@@ -265,7 +261,7 @@ fn answer(outcome: PushBundle) -> Answer {
             stored,
             existing,
         } => {
-            return Ok(json_answer(&BundleMessage {
+            return Ok(Reply::json(&BundleMessage {
                 head: head.id,
                 seq: head.seq,
                 stored: counts(stored),
@@ -300,7 +296,7 @@ fn answer(outcome: PushBundle) -> Answer {
                 .used(used as u64)
         }
     };
-    Err(refusal)
+    Err(refusal.into())
 }
 
 fn counts(counts: Counts) -> CountsMessage {

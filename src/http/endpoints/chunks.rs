@@ -2,50 +2,43 @@
 
 use actix_web::HttpResponse;
 use actix_web::dev::RequestHead;
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 
 use crate::disk::Mode;
-use crate::http::answer::content::{self, CHANGING, IMMUTABLE, Resource, Source, json_answer};
 use crate::http::answer::problem::Problem;
-use crate::http::blocking::{blocking, lock, lock_known, lock_now, outcome};
-use crate::http::connection::turn::Turn;
-use crate::http::gather;
+use crate::http::answer::reply::{CHANGING, IMMUTABLE, Reply, Resource, Source};
+use crate::http::blocking::{blocking, lock, lock_known, lock_now};
 use crate::http::request::body::Body;
-use crate::http::request::rooms::Place;
+use crate::http::request::limiters::Permit;
 use crate::http::threads::{Begun, begin};
-use crate::http::{Answer, Site};
+use crate::http::work::outcome;
+use crate::http::{Answer, Error, Site, gather};
 use crate::model::{ChunkId, UserId, limits};
+use crate::rules::proposal;
 use crate::store::{self, PutChunk, Sealed, Staged};
 use crate::wire::{Code, JSON, MissingMessage, OCTETS, TEXT, parse_chunk_lines, parse_chunks};
 
 /// `GET`: 200 with the bytes, 206 with some of them, 304 when `If-None-Match` names the chunk. 400
 /// `malformed-id`; 404 `unknown-chunk`; 412 `precondition-failed`; 416 `range`.
-pub async fn get(
-    site: &Site,
-    request: &RequestHead,
-    turn: &Turn,
-    user: UserId,
-    id: ChunkId,
-) -> Answer {
+pub async fn get(site: &Site, user: UserId, id: ChunkId) -> Answer {
     check(site, &id)?;
     // In place: a look-up that the kernel has in memory costs less than the way to a thread.
     let found = site.store.chunk(&user, &id)?;
     let unknown = || Problem::new(Code::UnknownChunk, "there is no such chunk");
-    let resource = Resource {
+    Ok(Reply::Resource(Resource {
         tag: format!("\"{id}\""),
         media: OCTETS,
         caching: IMMUTABLE,
         ranges: true,
         source: Source::File(found.ok_or_else(unknown)?, user),
-    };
-    content::answer(request, turn, resource).await
+    }))
 }
 
-/// `PUT`: 201, the bytes are there; the same again: 201. 400 `malformed-id`, `digest-mismatch`,
+/// `PUT`: 201, the bytes are there, also when they were before. 400 `malformed-id`, `digest-mismatch`,
 /// `incomplete-body`; 408 `timeout`; 409 `chunk-exists` (uuids only); 413 `too-large`; 503 `busy`;
 /// 507 `no-space`, `quota-exceeded`.
 ///
-/// A short body is taken in together with others that come at the time, if uploads share their syncs; a
+/// A short body is stored in a group with others that come at the time, if uploads share their syncs; a
 /// longer one is written and hashed while it comes, with two pieces of it in memory at most.
 pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Answer {
     check(site, &id)?;
@@ -54,7 +47,7 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Ans
     let mut piece = Vec::new();
     while let Some(bytes) = body.next().await? {
         if body.received() > limit {
-            return Err(Problem::too_large(limit));
+            return Err(Problem::too_large(limit).into());
         }
         piece.extend_from_slice(&bytes);
         if piece.len() >= upload.piece(body) {
@@ -68,19 +61,19 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Ans
         _ => upload.finish(site, piece, id).await?,
     };
     match stored {
-        PutChunk::Stored => Ok(HttpResponse::Created().finish()),
-        PutChunk::DigestMismatch { actual } => Err(Problem::new(
-            Code::DigestMismatch,
-            format!("the SHA-256 of these bytes is {actual}"),
-        )),
+        PutChunk::Stored => Ok(Reply::empty(StatusCode::CREATED)),
+        PutChunk::DigestMismatch { actual } => {
+            let detail = format!("the SHA-256 of these bytes is {actual}");
+            Err(Problem::new(Code::DigestMismatch, detail).into())
+        }
         PutChunk::ChunkExists => {
             let detail = "the id stands for other bytes";
-            Err(Problem::new(Code::ChunkExists, detail))
+            Err(Problem::new(Code::ChunkExists, detail).into())
         }
     }
 }
 
-/// `POST …/chunks/missing`: 200 with those of the ids whose chunks are not here, in their order; as
+/// `POST …/chunks/missing`: 200 with those of the ids whose chunks are not here, in the order given; as
 /// lines where the ids came as lines (`text/plain`), unless `Accept` asks for JSON. 400
 /// `malformed-json`, `malformed-id`; 413 `too-large`; 503 `busy`.
 pub async fn missing(site: &Site, request: &RequestHead, body: &mut Body, user: UserId) -> Answer {
@@ -106,43 +99,42 @@ pub async fn missing(site: &Site, request: &RequestHead, body: &mut Body, user: 
     let lock = lock(site, &user, Mode::Shared).await?;
     let missing = blocking(site, &user, move |store| store.missing(&user, lock, &ids)).await?;
     if !lines || says(header::ACCEPT, JSON) {
-        return Ok(json_answer(&MissingMessage { missing }));
+        return Ok(Reply::json(&MissingMessage { missing }));
     }
     let lines: String = missing.iter().map(|id| format!("{id}\n")).collect();
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, TEXT))
         .insert_header((header::CACHE_CONTROL, CHANGING))
-        .body(lines))
+        .body(lines)
+        .into())
 }
 
+/// Refuses an id that this server takes for no chunk's.
 fn check(site: &Site, id: &ChunkId) -> Result<(), Problem> {
-    if site.store.options().uuid_chunk_ids {
-        return Ok(());
-    }
-    check_spelling(id)
-}
-
-/// Refuses a uuid, where only digests are chunk ids.
-pub fn check_spelling(id: &ChunkId) -> Result<(), Problem> {
-    match id {
-        ChunkId::Digest(_) => Ok(()),
-        ChunkId::Alias(_) => Err(Problem::new(
-            Code::MalformedId,
-            "not a chunk id (64 hex digits in lower case); uuids are taken with --uuid-chunk-ids",
-        )),
+    match proposal::is_chunk_id(id, site.store.options().uuid_chunk_ids) {
+        true => Ok(()),
+        false => Err(not_a_chunk_id()),
     }
 }
 
-/// A chunk that is being taken in. Dropped, it leaves nothing: a write that is under way ends, and
-/// what it wrote goes with it.
+/// The refusal of a uuid for a chunk, where only digests are chunk ids.
+pub(super) fn not_a_chunk_id() -> Problem {
+    Problem::new(
+        Code::MalformedId,
+        "not a chunk id (64 hex digits in lower case); uuids are taken with --uuid-chunk-ids",
+    )
+}
+
+/// A chunk that is being uploaded. Dropped, it leaves nothing: a write that is under way ends, and its file
+/// goes with it.
 struct Upload {
     user: UserId,
     writing: Option<Begun<store::Result<Staged>>>,
-    /// What room it has for large pieces.
-    place: Option<Place>,
+    /// The permit for large pieces in memory.
+    permit: Option<Permit>,
 }
 
-/// How the last piece of work of an upload ended.
+/// The end of the last piece of work of an upload.
 enum Stored {
     Put(PutChunk),
     /// The lock was not to be had without waiting.
@@ -154,28 +146,28 @@ impl Upload {
         Self {
             user,
             writing: None,
-            place: None,
+            permit: None,
         }
     }
 
-    /// How much is gathered before it is handed over: little at first, since most chunks are small
-    /// and a thousand slow clients must not hold a thousand large pieces.
+    /// The number of bytes that are gathered before they are handed over: few at first, since most chunks are
+    /// small and a thousand slow clients must not hold a thousand large pieces.
     fn piece(&mut self, body: &Body) -> usize {
         if self.writing.is_none() {
             return limits::SMALL + 1;
         }
-        // One that is gathered and one that is written.
-        if self.place.is_none() {
-            self.place = body.place(2 * limits::PIECE).ok();
+        // One piece is gathered while another is written.
+        if self.permit.is_none() {
+            self.permit = body.permit(2 * limits::PIECE).ok();
         }
-        match self.place {
+        match self.permit {
             None => limits::SMALL,
             Some(_) => limits::PIECE,
         }
     }
 
     /// Writes and hashes a piece on a thread, and returns when the one before it is done.
-    async fn hand_over(&mut self, site: &Site, piece: Vec<u8>) -> Result<(), Problem> {
+    async fn hand_over(&mut self, site: &Site, piece: Vec<u8>) -> Result<(), Error> {
         let staged = self.written().await?;
         let (store, user) = (site.store.clone(), self.user);
         self.writing = Some(begin(&user, move || {
@@ -186,7 +178,7 @@ impl Upload {
         Ok(())
     }
 
-    async fn written(&mut self) -> Result<Option<Staged>, Problem> {
+    async fn written(&mut self) -> Result<Option<Staged>, Error> {
         let Some(writing) = self.writing.take() else {
             return Ok(None);
         };
@@ -195,12 +187,7 @@ impl Upload {
 
     /// Writes the last piece, makes all of it durable, and gives it its name. The lock is taken only
     /// then.
-    async fn finish(
-        mut self,
-        site: &Site,
-        piece: Vec<u8>,
-        id: ChunkId,
-    ) -> Result<PutChunk, Problem> {
+    async fn finish(mut self, site: &Site, piece: Vec<u8>, id: ChunkId) -> Result<PutChunk, Error> {
         let (staged, user) = (self.written().await?, self.user);
         let stored = blocking(site, &user, move |store| {
             let mut staged = or_new(store, &user, staged)?;

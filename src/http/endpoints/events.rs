@@ -10,20 +10,24 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::time::{Instant, timeout_at};
 
-use crate::http::answer::content::headers_only;
-use crate::http::blocking::{blocking, for_user};
-use crate::http::request::rooms::{Place, Who};
+use crate::http::answer::reply::Reply;
+use crate::http::blocking::blocking;
+use crate::http::request::limiters::{Permit, Who};
 use crate::http::watch::{Waiter, Woken};
+use crate::http::work::for_user;
 use crate::http::{Answer, Site};
 use crate::model::{TransactionId, UserId, limits};
 use crate::store::{Seen, Store};
 use crate::wire::HeadMessage;
 
-/// `GET`: 200, server-sent events (the WHATWG HTML standard, section 9.2): `id` the head, `data` what
-/// `GET …/head` answers. The current one comes first, unless `Last-Event-ID` is it. A comment every
+/// `GET`: 200, server-sent events (the WHATWG HTML standard, section 9.2): `id` the head, `data` the answer to
+/// `GET …/head`. The current one comes first, unless `Last-Event-ID` is it. A comment every
 /// [`limits::EVENT_HEARTBEAT`] shows that the stream is alive. 503 `busy` when too many wait.
 pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
-    let place = site.rooms.waiters.take(Who::of(request, Some(user)), 1)?;
+    let permit = site
+        .limiters
+        .waiters
+        .take(Who::of(request, Some(user)), 1)?;
     let waiter = site.watch.wait(user);
     let seen = blocking(site, &user, move |store| store.look(&user)).await?;
     let mut response = HttpResponse::Ok();
@@ -33,42 +37,43 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
         // nginx would keep events back until its buffer is full.
         .insert_header(("x-accel-buffering", "no"));
     if request.method != Method::GET {
-        return Ok(headers_only(response, None));
+        return Ok(Reply::headers_only(response, None));
     }
     let last: Option<TransactionId> = request
         .headers()
         .get("last-event-id")
         .and_then(|value| value.to_str().ok()?.parse().ok());
-    let listener = Listener {
+    let events = HeadEvents {
         store: Arc::clone(&site.store),
         user,
         waiter,
-        _place: place,
+        _permit: permit,
         seen,
         told: last == Some(seen.head.id),
     };
-    Ok(response.streaming(listener.stream()))
+    Ok(response.streaming(events.stream()).into())
 }
 
-struct Listener {
+/// The events for one client, for as long as it listens.
+struct HeadEvents {
     store: Arc<Store>,
     user: UserId,
     waiter: Waiter,
-    _place: Place,
+    _permit: Permit,
     seen: Seen,
-    /// The client has been told of what was seen.
+    /// The client has been told of the head that was seen.
     told: bool,
 }
 
-impl Listener {
+impl HeadEvents {
     fn stream(self) -> impl Stream<Item = io::Result<Bytes>> {
-        stream::unfold(self, |mut listener| async move {
-            let text = listener.next().await?;
-            Some((Ok(Bytes::from(text)), listener))
+        stream::unfold(self, |mut events| async move {
+            let text = events.next().await?;
+            Some((Ok(Bytes::from(text)), events))
         })
     }
 
-    /// What is sent next; nothing when the server ends.
+    /// The next event, or a comment after [`limits::EVENT_HEARTBEAT`] without one; `None` when the server ends.
     async fn next(&mut self) -> Option<String> {
         let silent = Instant::now() + limits::EVENT_HEARTBEAT;
         while self.told {

@@ -3,21 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::dev::RequestHead;
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::disk::Mode;
-use crate::http::answer::content::{self, CHANGING, Resource, Source, json};
+use crate::http::answer::error::Error;
+use crate::http::answer::json;
 use crate::http::answer::problem::Problem;
-use crate::http::blocking::{blocking, for_user, lock, lock_known, mend};
-use crate::http::connection::turn::Turn;
+use crate::http::answer::reply::{CHANGING, Reply, Resource, Source};
+use crate::http::blocking::{blocking, lock, lock_known, mend};
 use crate::http::request::body::Body;
 use crate::http::request::conditions::{holds, may_change};
-use crate::http::request::rooms::Who;
+use crate::http::request::limiters::Who;
 use crate::http::watch::Woken;
+use crate::http::work::for_user;
 use crate::http::{Answer, Site};
 use crate::model::{Head, TransactionId, UserId, limits};
 use crate::store::{Advance, AdvanceRefusal, UserLock};
@@ -26,40 +27,42 @@ use crate::wire::{Code, HeadMessage, JSON, parse_head, parse_wait};
 /// `GET`: 200 with the head and its number, 304 when `If-None-Match` names it; 412
 /// `precondition-failed` when `If-Match` does not. With `wait`, 304 only once the time is up: it is
 /// answered as soon as the head is another one. 400 `bad-query`; 503 `busy` when too many wait.
-pub async fn get(site: &Site, request: &RequestHead, turn: &Turn, user: UserId) -> Answer {
+pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
     let wait = parse_wait(request.uri.query())?;
     let held = request.headers().contains_key(header::IF_NONE_MATCH);
     let head = if wait.is_zero() || !held {
         blocking(site, &user, move |store| store.head(&user)).await?
     } else {
         let is_new = |head: Head| !holds(request.headers(), &tag(head));
-        let _place = site.rooms.waiters.take(Who::of(request, Some(user)), 1)?;
+        let _permit = site
+            .limiters
+            .waiters
+            .take(Who::of(request, Some(user)), 1)?;
         another_head(site, user, wait, is_new).await?
     };
-    let resource = Resource {
+    Ok(Reply::Resource(Resource {
         tag: tag(head),
         media: JSON,
         caching: CHANGING,
         ranges: false,
         source: Source::Memory(json(&HeadMessage::from(head))),
-    };
-    content::answer(request, turn, resource).await
+    }))
 }
 
 fn tag(head: Head) -> String {
     format!("\"{}\"", head.id)
 }
 
-/// The first head that is new, or the last one seen when the time is up or the server ends. Of a client
-/// that is gone the connection ends, and the waiting with it. The disk is looked at once the request is here,
-/// so what the client was told before, by whichever server, is no news; and from then on only what is newer
-/// than what was seen.
+/// Waits for the first head that is new; returns the last one seen when the time is up or the server ends. The
+/// connection of a client that is gone ends, and the waiting with it. The disk is looked at once the request
+/// is here, so a head that the client was told before, by whichever server, is no news; and from then on only
+/// a head is that is newer than the one seen.
 async fn another_head(
     site: &Site,
     user: UserId,
     wait: Duration,
     is_new: impl Fn(Head) -> bool,
-) -> Result<Head, Problem> {
+) -> Result<Head, Error> {
     let end = Instant::now() + wait;
     let mut waiter = site.watch.wait(user);
     let look = || blocking(site, &user, move |store| store.look(&user));
@@ -92,8 +95,8 @@ pub async fn put(site: &Site, request: &RequestHead, body: &mut Body, user: User
         None => unknown_user(site, user, to).await?,
     };
     match advanced {
-        Advance::Advanced(_) => Ok(HttpResponse::NoContent().finish()),
-        Advance::Refused { head, why } => Err(refused(head, why)),
+        Advance::Advanced(_) => Ok(Reply::empty(StatusCode::NO_CONTENT)),
+        Advance::Refused { head, why } => Err(refused(head, why).into()),
     }
 }
 
@@ -104,7 +107,7 @@ async fn advance_head(
     request: &RequestHead,
     user: UserId,
     to: TransactionId,
-) -> Result<Option<Advance>, Problem> {
+) -> Result<Option<Advance>, Error> {
     let before = site.store.mends(&user);
     let lock = lock(site, &user, Mode::Exclusive).await?;
     may_leave(site, request, user).await?;
@@ -121,8 +124,8 @@ async fn advance_head(
     advance(site, lock, to, true).await
 }
 
-/// Whether `If-Match` names HEAD, from which it is to be moved: to be asked under the lock.
-async fn may_leave(site: &Site, request: &RequestHead, user: UserId) -> Result<(), Problem> {
+/// Refuses to move HEAD where `If-Match` does not name it. To be called under the lock.
+async fn may_leave(site: &Site, request: &RequestHead, user: UserId) -> Result<(), Error> {
     if !request.headers().contains_key(header::IF_MATCH) {
         return Ok(());
     }
@@ -131,7 +134,7 @@ async fn may_leave(site: &Site, request: &RequestHead, user: UserId) -> Result<(
         return Ok(());
     }
     let detail = "HEAD is another one than If-Match names";
-    Err(Problem::of_advance(Code::PreconditionFailed, detail, head))
+    Err(Problem::of_advance(Code::PreconditionFailed, detail, head).into())
 }
 
 /// Advances HEAD on a thread, to the end whatever becomes of the client; `None`, and nothing is done, where
@@ -142,7 +145,7 @@ async fn advance(
     lock: UserLock,
     to: TransactionId,
     rebuild: bool,
-) -> Result<Option<Advance>, Problem> {
+) -> Result<Option<Advance>, Error> {
     let (tell, mut told) = oneshot::channel();
     let (store, user) = (Arc::clone(&site.store), *lock.user());
     let work = move || {
@@ -178,23 +181,20 @@ async fn advance(
         Ok(outcome) => Ok(outcome?),
         Err(_) => {
             log::error!("an advance broke off");
-            Err(Problem::internal())
+            Err(Problem::internal().into())
         }
     }
 }
 
-/// Nothing can be pending for a user without a folder, and none is made to say so.
-async fn unknown_user(site: &Site, user: UserId, to: TransactionId) -> Result<Advance, Problem> {
+/// The refusal of an advance of a user without a folder; none is made to say so.
+async fn unknown_user(site: &Site, user: UserId, to: TransactionId) -> Result<Advance, Error> {
     let head = blocking(site, &user, move |store| store.head(&user)).await?;
-    let why = if to == head.id {
-        AdvanceRefusal::NotADescendant
-    } else {
-        AdvanceRefusal::UnknownTransaction
-    };
+    let why = AdvanceRefusal::without_a_folder(head, to);
     Ok(Advance::Refused { head, why })
 }
 
-pub(crate) fn refused(head: Head, why: AdvanceRefusal) -> Problem {
+/// The problem of a refused advance, which tells the client where HEAD is.
+pub(super) fn refused(head: Head, why: AdvanceRefusal) -> Problem {
     match why {
         AdvanceRefusal::UnknownTransaction => {
             let detail = "it, or an ancestor of it, is not here";

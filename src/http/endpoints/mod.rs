@@ -1,4 +1,5 @@
-//! The endpoints, one file each; the doc of each names every status.
+//! The endpoints, one file each: parse, call the store, return a reply or an error. The doc of each names every
+//! status.
 
 pub mod about;
 pub mod bundles;

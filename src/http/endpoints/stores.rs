@@ -1,10 +1,10 @@
 //! `/0.1/{user}/`: a user's store as a whole.
 
-use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 
 use crate::disk::Mode;
-use crate::http::answer::content::json_answer;
 use crate::http::answer::problem::Problem;
+use crate::http::answer::reply::Reply;
 use crate::http::blocking::{blocking, lock};
 use crate::http::{Answer, Site};
 use crate::model::{UserId, limits};
@@ -13,7 +13,7 @@ use crate::wire::{API, Code, LimitsMessage, StoreMessage};
 /// `GET`: 200 with the head and the limits; an unknown user reads as empty.
 pub async fn get(site: &Site, user: UserId) -> Answer {
     let head = blocking(site, &user, move |store| store.head(&user)).await?;
-    Ok(json_answer(&StoreMessage {
+    Ok(Reply::json(&StoreMessage {
         head: head.id,
         seq: head.seq,
         api: API.to_owned(),
@@ -32,10 +32,10 @@ pub async fn get(site: &Site, user: UserId) -> Answer {
 pub async fn delete(site: &Site, user: UserId) -> Answer {
     if !site.settings.allow_delete {
         let detail = "this server was not started with --allow-delete";
-        return Err(Problem::new(Code::DeleteDisabled, detail));
+        return Err(Problem::new(Code::DeleteDisabled, detail).into());
     }
     if let Some(lock) = lock(site, &user, Mode::Exclusive).await? {
         blocking(site, &user, move |store| store.delete_user(lock)).await?;
     }
-    Ok(HttpResponse::NoContent().finish())
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
 }

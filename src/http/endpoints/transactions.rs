@@ -7,25 +7,29 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
 use actix_web::dev::RequestHead;
-use actix_web::http::{Method, header};
+use actix_web::http::{Method, StatusCode, header};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
 use crate::disk::Mode;
-use crate::http::answer::content::{self, CHANGING, IMMUTABLE, Resource, Source};
+use crate::http::answer::error::Error;
+use crate::http::answer::file::broken_off;
+use crate::http::answer::json;
 use crate::http::answer::problem::Problem;
-use crate::http::blocking::{blocking, for_user, lock_known, lock_now, reading};
-use crate::http::connection::turn::Turn;
+use crate::http::answer::reply::{CHANGING, IMMUTABLE, Reply, Resource, Source};
+use crate::http::blocking::{blocking, lock_known, lock_now, reading};
 use crate::http::request::body::Body;
+use crate::http::work::for_user;
 use crate::http::{Answer, Site};
 use crate::model::{TransactionId, UserId, limits};
+use crate::rules::proposal::{self, Flaw};
 use crate::store::{self, Draft, Listing, Proposal, PutTransaction, Store};
 use crate::wire::{Code, JSON, ListingQuery, TransactionMessage, parse_transaction};
 
-/// What an id takes in a listing: itself, its quotes and a comma.
+/// The length of an id in a listing, with its quotes and a comma.
 const ENTRY: usize = 39;
 
-/// What stands after the last id of a listing.
+/// The text after the last id of a listing.
 const END: &str = "]}\n";
 
 /// `GET …/transactions`: 200 with the ids after `from` up to HEAD, oldest first. 400 `bad-query`,
@@ -41,7 +45,7 @@ pub async fn list(site: &Site, request: &RequestHead, user: UserId) -> Answer {
         Ok(Some((listing, count, start)))
     });
     let Some((listing, count, start)) = found.await? else {
-        return Err(unknown());
+        return Err(unknown().into());
     };
     let opening = format!(r#"{{"from":"{from}","limit":{limit},"transactions":["#);
     let commas = count.saturating_sub(1);
@@ -51,20 +55,19 @@ pub async fn list(site: &Site, request: &RequestHead, user: UserId) -> Answer {
         .insert_header((header::CONTENT_TYPE, JSON))
         .insert_header((header::CACHE_CONTROL, CHANGING));
     if request.method == Method::HEAD {
-        return Ok(content::headers_only(response, Some(length)));
+        return Ok(Reply::headers_only(response, Some(length)));
     }
     let start = opening + &start;
-    Ok(if listing.left() == 0 {
+    let response = if listing.left() == 0 {
         response.body(start + END)
     } else {
-        response.body(SizedStream::new(
-            length,
-            rest(Arc::clone(&site.store), user, start, listing),
-        ))
-    })
+        let rest = rest(Arc::clone(&site.store), user, start, listing);
+        response.body(SizedStream::new(length, rest))
+    };
+    Ok(response.into())
 }
 
-/// The next ids as they stand in the answer: as many as fit a piece; none at the end.
+/// The next ids as they stand in the answer, so many as fit a piece; none at the end.
 fn ids(store: &Store, listing: &mut Listing, first: bool) -> store::Result<String> {
     let read = listing.read(store, limits::PIECE / ENTRY)?;
     let mut text = String::with_capacity(read.len() * ENTRY);
@@ -75,7 +78,8 @@ fn ids(store: &Store, listing: &mut Listing, first: bool) -> store::Result<Strin
     Ok(text)
 }
 
-/// A listing from here on. A failure breaks the connection off, which never looks like an end.
+/// The text of a listing from `start` on. A failure is logged, and breaks the connection off, which never looks
+/// like an end.
 fn rest(
     store: Arc<Store>,
     user: UserId,
@@ -97,12 +101,8 @@ fn rest(
                 };
                 Ok((text, Some(listing)))
             });
-            let broken = || io::Error::other("a read failed; see above");
-            let (text, listing) = read.await.map_err(|_| broken())?.map_err(|error| {
-                // Logged as any failure of the store is.
-                let _: Problem = store::Error::into(error);
-                broken()
-            })?;
+            let read: store::Result<_> = read.await.map_err(broken_off)?;
+            let (text, listing) = read.map_err(broken_off)?;
             Ok(Some((Bytes::from(text), listing)))
         }
     });
@@ -111,32 +111,25 @@ fn rest(
 
 /// `GET …/transactions/{transaction}`: 200 with one that is on the chain, or the root; 206, 304, 412
 /// and 416 as for any file. 404 `unknown-transaction`, also for one that is pending or dead.
-pub async fn get(
-    site: &Site,
-    request: &RequestHead,
-    turn: &Turn,
-    user: UserId,
-    id: TransactionId,
-) -> Answer {
+pub async fn get(site: &Site, user: UserId, id: TransactionId) -> Answer {
     let source = if id == TransactionId::ROOT {
-        // Nobody stores it; but whether the user is served at all is the store's to say.
+        // The root is stored nowhere; but the store decides whether the user is served at all.
         blocking(site, &user, move |store| store.head(&user)).await?;
-        Source::Memory(content::json(&TransactionMessage::root()))
+        Source::Memory(json(&TransactionMessage::root()))
     } else {
         let found = reading(site, &user, move |store| store.transaction(&user, id)).await?;
         Source::File(found.ok_or_else(unknown)?, user)
     };
-    let resource = Resource {
+    Ok(Reply::Resource(Resource {
         tag: format!("\"{id}\""),
         media: JSON,
         caching: IMMUTABLE,
         ranges: true,
         source,
-    };
-    content::answer(request, turn, resource).await
+    }))
 }
 
-/// `PUT …/transactions/{transaction}`: 201, it is there and pending; the same again: 201. 400
+/// `PUT …/transactions/{transaction}`: 201, it is there and pending, also when it was before. 400
 /// `malformed-json`, `malformed-id`, `invalid-transaction`, also for one that is too long; 404
 /// `missing-chunks`; 409 `unknown-parent`, `transaction-exists`; 503 `busy`; 507 `no-space`,
 /// `quota-exceeded`.
@@ -151,8 +144,8 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: TransactionId) 
         outcome => outcome,
     };
     match outcome {
-        PutTransaction::Accepted => Ok(HttpResponse::Created().finish()),
-        refused => Err(refusal(refused)),
+        PutTransaction::Accepted => Ok(Reply::empty(StatusCode::CREATED)),
+        refused => Err(refusal(refused).into()),
     }
 }
 
@@ -161,7 +154,7 @@ async fn put_under(
     user: UserId,
     proposal: Proposal,
     mode: Mode,
-) -> Result<PutTransaction, Problem> {
+) -> Result<PutTransaction, Error> {
     Ok(match draft(site, user, proposal, mode).await? {
         Drafted::Put(outcome) => outcome,
         Drafted::Waiting(draft) => {
@@ -171,7 +164,7 @@ async fn put_under(
     })
 }
 
-/// How the work that writes a transaction ended.
+/// The end of the work that writes a transaction.
 enum Drafted {
     Put(PutTransaction),
     /// The lock was not to be had without waiting.
@@ -185,7 +178,7 @@ async fn draft(
     user: UserId,
     mut proposal: Proposal,
     mode: Mode,
-) -> Result<Drafted, Problem> {
+) -> Result<Drafted, Error> {
     let parent = proposal.parent;
     for _ in 0..limits::LOG_LOOKS {
         let drafted = blocking(site, &user, move |store| {
@@ -208,33 +201,30 @@ async fn draft(
     Err(store::still_wrong(&user).into())
 }
 
+/// Reads a proposal from the body of a request.
 fn propose(text: &[u8], id: TransactionId, uuids: bool) -> Result<Proposal, Problem> {
     let proposed = parse_transaction(text, id)?;
-    if !uuids {
-        for chunk in &proposed.chunks {
-            super::chunks::check_spelling(chunk)?;
-        }
-    }
     let invalid = |detail| Err(Problem::new(Code::InvalidTransaction, detail));
-    if id == TransactionId::ROOT {
-        return invalid("the root is there from the start");
+    match proposal::flaw(id, proposed.parent, &proposed.chunks, uuids) {
+        Some(Flaw::NotAChunkId) => Err(super::chunks::not_a_chunk_id()),
+        Some(Flaw::IsTheRoot) => invalid("the root is there from the start"),
+        Some(Flaw::OwnParent) => invalid("a transaction is not its own parent"),
+        None => Ok(Proposal {
+            id,
+            parent: proposed.parent,
+            chunks: proposed.chunks,
+            seq: proposed.seq,
+        }),
     }
-    if id == proposed.parent {
-        return invalid("a transaction is not its own parent");
-    }
-    Ok(Proposal {
-        id,
-        parent: proposed.parent,
-        chunks: proposed.chunks,
-        seq: proposed.seq,
-    })
 }
 
-pub(crate) fn too_long(limit: u64) -> Problem {
+/// The refusal of a transaction that is longer than it may be.
+pub(in crate::http) fn too_long(limit: u64) -> Problem {
     let detail = format!("a transaction is at most {limit} bytes long");
     Problem::new(Code::InvalidTransaction, detail).limit(limit)
 }
 
+/// The problem of a transaction that the store refused.
 fn refusal(refused: PutTransaction) -> Problem {
     match refused {
         PutTransaction::Accepted => unreachable!("an acceptance is not a refusal"),
@@ -264,12 +254,13 @@ fn refusal(refused: PutTransaction) -> Problem {
     }
 }
 
-/// What whoever has too many pending transactions can do. HEAD may go only where nothing follows, so it is
-/// the last of a line that makes room.
-pub(crate) const TOO_MANY_PENDING: &str = "transactions are pending that HEAD can still reach, and no more may \
+/// The advice for a client with too many pending transactions. HEAD may go only where nothing follows, so the
+/// last of a line makes room.
+pub(super) const TOO_MANY_PENDING: &str = "transactions are pending that HEAD can still reach, and no more may \
      be: advance HEAD to the last of a line of them (which makes room for as many as it reaches, and for all \
      that it leaves behind), or send them as a bundle with its HEAD";
 
+/// The refusal of a transaction that is not on the chain.
 fn unknown() -> Problem {
     Problem::new(
         Code::UnknownTransaction,

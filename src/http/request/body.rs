@@ -8,42 +8,38 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::rooms::{Full, Place, Room, Who};
-use crate::http::Site;
+use super::limiters::{Full, Limiter, Permit, Who};
 use crate::http::answer::problem::Problem;
-use crate::http::blocking::aside;
-use crate::http::connection::turn::Turn;
+use crate::http::connection::framing::announced;
+use crate::http::connection::turns::Turns;
+use crate::http::work::aside;
 use crate::model::limits;
 use crate::wire::Code;
-
-/// The length of the body that these headers announce, if they do.
-pub fn announced(headers: &HeaderMap) -> Option<u64> {
-    headers
-        .get(header::CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
-}
 
 /// A body that is in memory whole.
 #[derive(Default)]
 pub struct Gathered {
     bytes: Vec<u8>,
-    /// Of the memory that all bodies share, once it is more than a little.
-    place: Option<Place>,
+    /// A permit for memory that all bodies share, once the body is more than a little.
+    permit: Option<Permit>,
 }
 
 impl Gathered {
-    /// Adds these, and never makes the memory larger than it has a place for, nor than all of it will be.
-    fn extend(&mut self, bytes: &[u8], most: usize, room: &Room, who: Who) -> Result<(), Full> {
+    /// Adds these bytes, and never makes the memory larger than the permit, nor than `most`, the length of all.
+    fn extend(
+        &mut self,
+        bytes: &[u8],
+        most: usize,
+        memory: &Limiter,
+        who: Who,
+    ) -> Result<(), Full> {
         let (length, before) = (self.bytes.len() + bytes.len(), self.bytes.capacity());
         if length > before {
             let after = length.max((2 * before).min(most));
             if after > limits::SMALL_BODY {
-                match &mut self.place {
-                    Some(place) => place.widen(after - before)?,
-                    None => self.place = Some(room.take(who, after)?),
+                match &mut self.permit {
+                    Some(permit) => permit.widen(after - before)?,
+                    None => self.permit = Some(memory.take(who, after)?),
                 }
             }
             self.bytes.reserve_exact(after - self.bytes.len());
@@ -52,8 +48,11 @@ impl Gathered {
         Ok(())
     }
 
-    /// What this makes of it: in place where it is short, and else on a thread, so that a body of
-    /// megabytes keeps nobody else waiting.
+    /// Has `read` make something of the bytes: in place where they are few, and else on a thread, so that a
+    /// body of megabytes keeps nobody else waiting.
+    ///
+    /// # Errors
+    /// 500 `internal` where `read` panics.
     pub async fn read<T: Send + 'static>(
         self,
         read: impl FnOnce(&[u8]) -> T + Send + 'static,
@@ -65,7 +64,7 @@ impl Gathered {
     }
 }
 
-/// How long so many bytes may take.
+/// The time that so many bytes may take, by [`limits::BODY_PACE`].
 fn worth(bytes: usize) -> Duration {
     Duration::from_micros((bytes as u64).saturating_mul(1_000_000) / limits::BODY_PACE)
 }
@@ -75,36 +74,55 @@ pub struct Body {
     payload: Payload,
     announced: Option<u64>,
     received: u64,
-    /// The length after which nothing is asked of actix any more.
+    /// The length after which actix is asked for nothing more.
     whole: Option<u64>,
     stall: Duration,
-    /// How far it may be behind.
+    /// The time by which it may be behind.
     grace: Duration,
-    /// How long its client has been waited for, beyond the time that what came was worth. The time that
-    /// we take ourselves is not the client's.
+    /// The time for which the client has been waited for, beyond what the bytes that came may take. The time
+    /// that the server takes itself is not counted.
     behind: Duration,
-    room: Room,
+    memory: Limiter,
     who: Who,
-    turn: Turn,
-    state: State,
+    turns: Turns,
+    state: BodyState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum BodyState {
     Open,
     Ended,
-    /// Nothing more is to be expected of it.
+    /// The body will never be whole.
     Broken,
 }
 
+/// The bounds of the bodies of a site.
+#[derive(Clone)]
+pub struct BodyBounds {
+    /// The time for which a body may stall.
+    pub stall: Duration,
+    /// The memory for the large ones among them.
+    pub memory: Limiter,
+}
+
 impl Body {
-    /// The body that comes with these headers, from this one, on the connection of this turn.
-    pub fn new(site: &Site, payload: Payload, headers: &HeaderMap, who: Who, turn: &Turn) -> Self {
+    /// The body that comes with these headers, from this client, on the connection of these turns.
+    pub fn new(
+        bounds: &BodyBounds,
+        payload: Payload,
+        headers: &HeaderMap,
+        who: Who,
+        turns: &Turns,
+    ) -> Self {
         // A request says that it has a body (RFC 9112, 6.3); to actix the rest of a connection may
         // be one too, after a CONNECT or an upgrade.
         let has_one = announced(headers).is_some_and(|bytes| bytes > 0)
             || headers.contains_key(header::TRANSFER_ENCODING);
-        let state = if has_one { State::Open } else { State::Ended };
+        let state = if has_one {
+            BodyState::Open
+        } else {
+            BodyState::Ended
+        };
         let upgrade = headers.contains_key(header::UPGRADE);
         let whole = announced(headers).filter(|_| upgrade);
         Self {
@@ -112,31 +130,34 @@ impl Body {
             announced: announced(headers),
             received: 0,
             whole,
-            stall: site.settings.body_stall,
-            grace: limits::BODY_GRACE.max(site.settings.body_stall),
+            stall: bounds.stall,
+            grace: limits::BODY_GRACE.max(bounds.stall),
             behind: Duration::ZERO,
-            room: site.rooms.bodies.clone(),
+            memory: bounds.memory.clone(),
             who,
-            turn: turn.clone(),
+            turns: turns.clone(),
             state,
         }
     }
 
-    /// How much of it has come.
+    /// The number of bytes that have come.
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// Who sends it.
+    /// The client that sends it.
     pub fn who(&self) -> Who {
         self.who
     }
 
-    /// The next bytes, or `None` at the end. 408 `timeout` when they do not come, or when those that did
-    /// are too few: by [`limits::BODY_GRACE`] behind [`limits::BODY_PACE`]. 400 `incomplete-body` when they
-    /// never will.
+    /// The next bytes, or `None` at the end.
+    ///
+    /// # Errors
+    /// 408 `timeout` when no more come in time, or when those that came are too few: by
+    /// [`limits::BODY_GRACE`] behind [`limits::BODY_PACE`]. 400 `incomplete-body` when the body will never be
+    /// whole.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
-        if self.state == State::Ended {
+        if self.state == BodyState::Ended {
             return Ok(None);
         }
         let asked = Instant::now();
@@ -147,17 +168,17 @@ impl Body {
                 self.behind = behind.saturating_sub(worth(bytes.len()));
                 self.received += bytes.len() as u64;
                 if self.whole.is_some_and(|whole| self.received >= whole) {
-                    self.state = State::Ended;
+                    self.state = BodyState::Ended;
                 }
                 Ok(Some(bytes))
             }
             Ok(None) => {
-                self.state = State::Ended;
+                self.state = BodyState::Ended;
                 Ok(None)
             }
             Ok(Some(Err(_))) => {
-                self.state = State::Broken;
-                let detail = if self.turn.is_body_broken() {
+                self.state = BodyState::Broken;
+                let detail = if self.turns.is_body_broken() {
                     "the body's chunked framing is broken"
                 } else {
                     "the body ended before it was whole"
@@ -165,7 +186,7 @@ impl Body {
                 Err(Problem::new(Code::IncompleteBody, detail))
             }
             Err(_) => {
-                self.state = State::Broken;
+                self.state = BodyState::Broken;
                 let detail = if left < self.stall {
                     let (pace, seconds) = (limits::BODY_PACE, self.grace.as_secs_f64());
                     format!("the body is {seconds} s behind {pace} bytes a second")
@@ -178,8 +199,11 @@ impl Body {
         }
     }
 
-    /// All of it in memory; refused with `over` where it is longer than this, and with 503 `busy` where
-    /// it is large and there is no room.
+    /// Reads the whole body into memory.
+    ///
+    /// # Errors
+    /// Those of [`Body::next`]; the problem that `over` makes where the body is longer than `limit`; 503 `busy`
+    /// where it is large and there is no memory for it.
     pub async fn gather(
         &mut self,
         limit: usize,
@@ -192,34 +216,36 @@ impl Body {
             if gathered.bytes.len() + bytes.len() > limit {
                 return Err(over(limit as u64));
             }
-            gathered.extend(&bytes, most, &self.room, self.who)?;
+            gathered.extend(&bytes, most, &self.memory, self.who)?;
         }
         Ok(gathered)
     }
 
-    /// Room for a large piece of it, if there is.
-    pub fn place(&self, bytes: usize) -> Result<Place, Full> {
-        self.room.take(self.who, bytes)
+    /// A permit for a large piece of it in memory.
+    ///
+    /// # Errors
+    /// When there is not so much memory left for bodies, or for those of this client.
+    pub fn permit(&self, bytes: usize) -> Result<Permit, Full> {
+        self.memory.take(self.who, bytes)
     }
 
-    /// Reads what is left and throws it away, within a bound, so that the client (or the proxy
-    /// between) gets to read the answer instead of a reset connection. Gives back a payload that
-    /// has not ended even so: whoever answers keeps it until the answer is sent, which makes actix
-    /// close the connection after it.
+    /// Reads the rest and throws it away, within a bound, so that the client (or the proxy between) gets to
+    /// read the answer instead of a reset connection. Returns the payload if it has not ended even so: kept
+    /// until the answer is sent, it makes actix close the connection after it.
     pub async fn drain(mut self) -> Option<Payload> {
         let deadline = Instant::now() + limits::DRAIN_WAIT;
         let mut left = limits::DRAIN_BYTES;
-        while self.state == State::Open {
+        while self.state == BodyState::Open {
             match timeout_at(deadline, self.payload.next()).await {
                 Ok(Some(Ok(bytes))) => match left.checked_sub(bytes.len() as u64) {
                     Some(less) => left = less,
-                    None => self.state = State::Broken,
+                    None => self.state = BodyState::Broken,
                 },
-                Ok(None) => self.state = State::Ended,
-                Ok(Some(Err(_))) | Err(_) => self.state = State::Broken,
+                Ok(None) => self.state = BodyState::Ended,
+                Ok(Some(Err(_))) | Err(_) => self.state = BodyState::Broken,
             }
         }
-        (self.state == State::Broken).then_some(self.payload)
+        (self.state == BodyState::Broken).then_some(self.payload)
     }
 }
 
@@ -231,7 +257,7 @@ mod tests {
 
     const GRACE: Duration = Duration::from_millis(400);
 
-    /// A body of such pieces, one so often, that may stall for as long as it likes.
+    /// A body of so many pieces, one after each pause, that may stall for as long as it likes.
     fn body(piece: usize, pieces: usize, pause: Duration) -> Body {
         let next = move |left: usize| async move {
             let left = left.checked_sub(1)?;
@@ -250,10 +276,10 @@ mod tests {
             stall: Duration::from_secs(60),
             grace: GRACE,
             behind: Duration::ZERO,
-            room: crate::http::request::rooms::Rooms::new(1).bodies,
+            memory: crate::http::request::limiters::Limiters::new(1).bodies,
             who: Who::default(),
-            turn: Turn::new(false),
-            state: State::Open,
+            turns: Turns::new(false),
+            state: BodyState::Open,
         }
     }
 

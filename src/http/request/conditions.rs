@@ -6,12 +6,12 @@
 
 use actix_web::http::header::{self, HeaderMap};
 
-/// What the conditions of a request ask for.
+/// The answer that the conditions of a request ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// All of it.
+    /// The whole resource.
     Whole,
-    /// From the first byte up to and including the last.
+    /// The bytes from the first up to and including the last.
     Part { first: u64, last: u64 },
     /// No byte of the range is there: 416.
     Unsatisfiable,
@@ -21,8 +21,8 @@ pub enum Wanted {
     Failed,
 }
 
-/// What a `GET` or `HEAD` of a resource with this tag and length wants, in the RFC's order of
-/// evaluation (13.2.2). `ranges` says whether ranges are served of it, and to this method.
+/// Evaluates the conditions of a `GET` or `HEAD` of a resource with this tag and length, in the RFC's order
+/// (13.2.2). `ranges` says whether ranges are served of it, and to this method.
 pub fn wanted(headers: &HeaderMap, tag: &str, bytes: u64, ranges: bool) -> Wanted {
     if !may_change(headers, tag) {
         return Wanted::Failed;
@@ -82,8 +82,8 @@ fn any_of(
     }))
 }
 
-/// What the value of a `Range` wants of so many bytes (14.2). What is not understood is ignored, as the
-/// RFC has it: other units, wrong syntax, and more ranges than one.
+/// Evaluates the value of a `Range` for so many bytes (14.2). Other units, wrong syntax, and more ranges than
+/// one are ignored, as the RFC has it.
 pub fn range(value: &str, bytes: u64) -> Wanted {
     let Some((unit, spec)) = value.split_once('=') else {
         return Wanted::Whole;

@@ -1,8 +1,9 @@
-//! Which connections come in, and how others are sent away.
+//! Letting connections in, and sending others away.
 //!
-//! As many are accepted as there may be, and more wait until there are fewer. That alone would let
-//! whoever opens so many lock everybody else out: so one address has a part of them at the most, and
-//! what it opens beyond that is told so and closed, which makes the way free for those behind it.
+//! So many connections are accepted as there may be, and more wait until there are fewer. That alone would
+//! let one client that opens so many lock everybody else out: so one address has a part of them at the most,
+//! and a connection that it opens beyond that is told so and closed, which makes the way free for those
+//! behind it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,42 +15,45 @@ use tokio::io::{copy, sink};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::rooms::{Full, Place, Room, Who};
+use super::limiters::{Full, Limiter, Permit, Who};
 use crate::http::answer::problem::Problem;
 use crate::http::connection::socket::Socket;
 use crate::model::limits;
 
-/// The way in, which all listeners share.
+/// The way in for connections, which all listeners share.
 pub struct Door {
-    connections: Room,
-    /// One permit for each that may be read on while it is sent away.
+    connections: Limiter,
+    /// A permit for each connection that may be read on while it is sent away.
     away: Arc<Semaphore>,
 }
 
 impl Door {
-    /// For so many connections at a time.
+    /// A door for so many connections at a time.
     pub fn new(connections: usize) -> Self {
         let away = limits::SENT_AWAY.of(connections);
         Self {
-            // A connection has no user whose part it could be.
-            connections: Room::new("connection", connections, limits::ADDRESS_PART),
+            // A connection has no user, so the part of one user does not matter.
+            connections: Limiter::new("connection", connections, limits::ADDRESS_PART),
             away: Arc::new(Semaphore::new(away.min(Semaphore::MAX_PERMITS))),
         }
     }
 
-    /// Lets a connection in, and gives it its place; or tells it why not, with 503 `busy`, and is done
-    /// with it. A socket in the file system has no peer that could be told from others.
+    /// Lets a connection in, and gives it its permit. A socket in the file system has no peer by which its
+    /// clients could be told apart.
+    ///
+    /// # Errors
+    /// When there is no permit: the client has been told so with 503 `busy`, and the connection is closed.
     pub async fn admit<S: Socket>(
         &self,
         stream: S,
         peer: Option<SocketAddr>,
-    ) -> Result<(S, Place), DispatchError> {
+    ) -> Result<(S, Permit), DispatchError> {
         let who = Who {
             user: None,
             address: peer.map(|peer| peer.ip().into()),
         };
         match self.connections.take(who, 1) {
-            Ok(place) => Ok((stream, place)),
+            Ok(permit) => Ok((stream, permit)),
             Err(full) => {
                 self.send_away(stream, full).await;
                 Err(DispatchError::DisconnectTimeout)
@@ -60,12 +64,12 @@ impl Door {
     async fn send_away<S: Socket>(&self, mut stream: S, full: Full) {
         log::debug!("a connection is sent away: {full}");
         let answer = Problem::from(full).bare(StatusCode::SERVICE_UNAVAILABLE);
-        // A new socket takes so little at once; whoever cannot be told is closed all the same.
+        // A new socket takes so little at once; where it does not, the connection is closed without a word.
         let told = rustix::net::send(&stream, &answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         let (Ok(_), Ok(_permit)) = (told, self.away.try_acquire()) else {
             return;
         };
-        // What it has asked is read, or the end of the connection could overtake the answer.
+        // Its request is read, or the end of the connection could overtake the answer.
         if rustix::net::shutdown(&stream, Shutdown::Write).is_ok() {
             let _ = timeout(limits::SENT_AWAY_WAIT, copy(&mut stream, &mut sink())).await;
         }

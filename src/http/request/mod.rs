@@ -1,6 +1,7 @@
-//! What a request says, and how much whoever sends it may have.
+//! The request: its body, its conditions, and how much of everything its client may have.
 
 pub mod body;
+pub mod choice;
 pub mod conditions;
 pub mod door;
-pub mod rooms;
+pub mod limiters;

@@ -1,0 +1,108 @@
+//! The reply of a handler: a value, which is rendered once the handler is done.
+
+use std::io;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Serialize;
+
+use super::json::json;
+use crate::model::UserId;
+use crate::store::Content;
+use crate::wire::{JSON, TEXT};
+
+/// The caching of content that never changes under its address: chunks, and transactions on the chain. Private,
+/// since the address holds the user's id.
+pub const IMMUTABLE: &str = "private, max-age=31536000, immutable";
+
+/// The caching of content that may be another at any time.
+pub const CHANGING: &str = "private, no-cache";
+
+/// The reply of a handler.
+pub enum Reply {
+    /// A response that is sent as it is.
+    Response(HttpResponse),
+    /// Content with an entity tag, of which the conditions and the range of the request choose what is sent.
+    Resource(Resource),
+}
+
+/// Content with an entity tag.
+pub struct Resource {
+    /// The tag, quotes included.
+    pub tag: String,
+    pub media: &'static str,
+    pub caching: &'static str,
+    /// Parts of it may be asked for.
+    pub ranges: bool,
+    pub source: Source,
+}
+
+/// The place where the bytes of a resource are.
+pub enum Source {
+    Memory(Bytes),
+    /// A file of this user's.
+    File(Content, UserId),
+}
+
+impl Source {
+    /// The length of the whole.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Source::Memory(bytes) => bytes.len() as u64,
+            Source::File(content, _) => content.bytes,
+        }
+    }
+}
+
+impl Reply {
+    /// A status without a body.
+    pub fn empty(status: StatusCode) -> Self {
+        HttpResponse::new(status).into()
+    }
+
+    /// 200 with a message.
+    pub fn json(message: &impl Serialize) -> Self {
+        HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, JSON))
+            .insert_header((header::CACHE_CONTROL, CHANGING))
+            .body(json(message))
+            .into()
+    }
+
+    /// 200 with lines for a person or a machine that watches the server.
+    pub fn text(text: impl Into<Bytes>) -> Self {
+        HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, TEXT))
+            .body(text.into())
+            .into()
+    }
+
+    /// The reply to a HEAD: these headers, without the body of a GET, whose length may be nowhere.
+    pub fn headers_only(response: HttpResponseBuilder, length: Option<u64>) -> Self {
+        headers_only(response, length).into()
+    }
+}
+
+/// The response to a HEAD: these headers, without the body of a GET, whose length may be nowhere.
+pub fn headers_only(mut response: HttpResponseBuilder, length: Option<u64>) -> HttpResponse {
+    if let Some(length) = length {
+        response.no_chunking(length);
+    }
+    let mut response = response.streaming(stream::empty::<io::Result<Bytes>>());
+    response.head_mut().no_chunking(true);
+    response
+}
+
+impl From<HttpResponse> for Reply {
+    fn from(response: HttpResponse) -> Self {
+        Self::Response(response)
+    }
+}
+
+impl From<Resource> for Reply {
+    fn from(resource: Resource) -> Self {
+        Self::Resource(resource)
+    }
+}

@@ -1,0 +1,66 @@
+//! What all requests share, and what the operator chose.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::gather::Gather;
+use super::pulse::Pulse;
+use super::request::body::BodyBounds;
+use super::request::limiters::Limiters;
+use super::watch::HeadWatch;
+use crate::model::limits;
+use crate::store::Store;
+
+/// Everything that all requests share.
+pub struct Site {
+    pub store: Arc<Store>,
+    pub settings: Settings,
+    pub watch: Arc<HeadWatch>,
+    pub(super) gather: Arc<Gather>,
+    pub(super) heartbeat: Pulse,
+    pub(super) limiters: Limiters,
+    pub(super) bodies: BodyBounds,
+}
+
+/// The operator's choices that do not concern the store.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The time for which a request body may stall.
+    pub body_stall: Duration,
+    /// `DELETE` of a whole user is allowed.
+    pub allow_delete: bool,
+    /// The number of clients that may wait for another head at a time.
+    pub waiters: usize,
+    /// Small uploads that come at a time go in groups; otherwise each on a thread of its own.
+    pub together: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            body_stall: limits::BODY_STALL,
+            allow_delete: false,
+            waiters: limits::WAITERS,
+            together: true,
+        }
+    }
+}
+
+impl Site {
+    /// A site over this store. Starts the threads that watch it.
+    pub fn new(store: Arc<Store>, settings: Settings) -> Self {
+        let limiters = Limiters::new(settings.waiters);
+        Self {
+            watch: HeadWatch::new(Arc::clone(&store)),
+            bodies: BodyBounds {
+                stall: settings.body_stall,
+                memory: limiters.bodies.clone(),
+            },
+            limiters,
+            store,
+            settings,
+            gather: Arc::default(),
+            heartbeat: Pulse::default(),
+        }
+    }
+}
