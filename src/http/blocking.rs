@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::Site;
 use super::answer::error::Error;
+use super::site::Site;
 use super::work::for_user;
 use crate::disk::Mode;
 use crate::model::{UserId, limits};

@@ -10,7 +10,9 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode, Version};
 
 use super::answer::access;
+use super::answer::error::Error;
 use super::answer::problem::Problem;
+use super::answer::reply::Answer;
 use super::blocking::meet;
 use super::connection::framing::announced;
 use super::connection::refusal::Refusal;
@@ -19,7 +21,7 @@ use super::endpoints::{about, bundles, chunks, events, heads, stores, transactio
 use super::render::render;
 use super::request::body::Body;
 use super::request::limiters::Who;
-use super::{Answer, Error, Site};
+use super::site::Site;
 use crate::model::{UserId, limits};
 use crate::wire::{Code, Miss, Route};
 

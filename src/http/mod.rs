@@ -34,9 +34,3 @@ pub use connection::listen::Listener;
 pub use request::conditions;
 pub use server::{Server, ServerOptions};
 pub use site::{Settings, Site};
-
-use answer::error::Error;
-use answer::reply::Reply;
-
-/// The outcome of a handler.
-type Answer = Result<Reply, Error>;

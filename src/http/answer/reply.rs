@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
 
+use super::error::Error;
 use super::json::json;
 use crate::model::UserId;
 use crate::store::Content;
@@ -19,6 +20,9 @@ pub const IMMUTABLE: &str = "private, max-age=31536000, immutable";
 
 /// The caching of content that may be another at any time.
 pub const CHANGING: &str = "private, no-cache";
+
+/// The outcome of a handler.
+pub type Answer = Result<Reply, Error>;
 
 /// The reply of a handler.
 pub enum Reply {

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::http::answer::error::Error;
-use crate::http::answer::reply::{CHANGING, Reply, Resource, Source};
+use crate::http::answer::reply::{Answer, CHANGING, Reply, Resource, Source};
+use crate::http::site::Site;
 use crate::http::work::aside;
-use crate::http::{Answer, Site};
 use crate::wire::{JSON, VersionMessage};
 
 const NAME: &str = env!("CARGO_PKG_NAME");

@@ -5,14 +5,16 @@ use actix_web::dev::RequestHead;
 use actix_web::http::{StatusCode, header};
 
 use crate::disk::Mode;
+use crate::http::answer::error::Error;
 use crate::http::answer::problem::Problem;
-use crate::http::answer::reply::{CHANGING, IMMUTABLE, Reply, Resource, Source};
+use crate::http::answer::reply::{Answer, CHANGING, IMMUTABLE, Reply, Resource, Source};
 use crate::http::blocking::{blocking, lock, lock_known, lock_now};
+use crate::http::gather;
 use crate::http::request::body::Body;
 use crate::http::request::limiters::Permit;
+use crate::http::site::Site;
 use crate::http::threads::{Begun, begin};
 use crate::http::work::outcome;
-use crate::http::{Answer, Error, Site, gather};
 use crate::model::{ChunkId, UserId, limits};
 use crate::rules::proposal;
 use crate::store::{self, PutChunk, Sealed, Staged};

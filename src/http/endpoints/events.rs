@@ -10,12 +10,12 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::time::{Instant, timeout_at};
 
-use crate::http::answer::reply::Reply;
+use crate::http::answer::reply::{Answer, Reply};
 use crate::http::blocking::blocking;
 use crate::http::request::limiters::{Permit, Who};
+use crate::http::site::Site;
 use crate::http::watch::{Waiter, Woken};
 use crate::http::work::for_user;
-use crate::http::{Answer, Site};
 use crate::model::{TransactionId, UserId, limits};
 use crate::store::{Seen, Store};
 use crate::wire::HeadMessage;

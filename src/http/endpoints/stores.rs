@@ -4,9 +4,9 @@ use actix_web::http::StatusCode;
 
 use crate::disk::Mode;
 use crate::http::answer::problem::Problem;
-use crate::http::answer::reply::Reply;
+use crate::http::answer::reply::{Answer, Reply};
 use crate::http::blocking::{blocking, lock};
-use crate::http::{Answer, Site};
+use crate::http::site::Site;
 use crate::model::{UserId, limits};
 use crate::wire::{API, Code, LimitsMessage, StoreMessage};
 
