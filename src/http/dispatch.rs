@@ -11,8 +11,8 @@ use actix_web::http::{ConnectionType, Method, StatusCode, Version};
 
 use super::answer::access;
 use super::answer::error::Error;
+use super::answer::outcome::Answer;
 use super::answer::problem::Problem;
-use super::answer::reply::Answer;
 use super::blocking::meet;
 use super::connection::framing::announced;
 use super::connection::refusal::Refusal;
@@ -43,7 +43,7 @@ pub async fn respond(
     let mut body = Body::new(&site.bodies, payload, request.headers(), who, turns);
     let answered = match admit(site, &route, request) {
         Ok(route) => match about_what_is_there(site, route, request, &mut body).await {
-            Ok(reply) => render(request, turns, reply).await,
+            Ok(answer) => render(request, turns, answer).await,
             Err(error) => Err(error),
         },
         Err(error) => Err(error),
@@ -175,7 +175,7 @@ async fn about_what_is_there(
     route: &Route,
     request: &RequestHead,
     body: &mut Body,
-) -> Answer {
+) -> Result<Answer, Error> {
     let Some(user) = route.user() else {
         return endpoint(site, route, request, body).await;
     };
@@ -188,7 +188,12 @@ async fn about_what_is_there(
 }
 
 /// The route table, after [`admit`].
-async fn endpoint(site: &Site, route: &Route, request: &RequestHead, body: &mut Body) -> Answer {
+async fn endpoint(
+    site: &Site,
+    route: &Route,
+    request: &RequestHead,
+    body: &mut Body,
+) -> Result<Answer, Error> {
     let get = matches!(request.method, Method::GET | Method::HEAD);
     let put = request.method == Method::PUT;
     let post = request.method == Method::POST;

@@ -1,12 +1,12 @@
 //! The server's side of the wire: parse, call the store, render. No rules of the store are here.
 //!
 //! A request comes in at [`dispatch`], which holds the whole route table, and goes to the file of its endpoint,
-//! whose doc names every status. The endpoint returns a reply or an error, both values; [`render`] makes a
-//! response of the reply, [`answer`] makes one of the error, and [`statuses`] alone says with which status.
+//! whose doc names every status. The endpoint returns an answer or an error, both values; [`render`] makes a
+//! response of the answer, [`answer`] makes one of the error, and [`statuses`] alone says with which status.
 //!
 //! - [`connection`]: accepting, framing, turns, sending; and why none of that is left to actix-web
 //! - [`request`]: the body, the conditions, and how much of everything a client may have
-//! - [`answer`]: replies, refusals, statuses, the access log
+//! - [`answer`]: outcomes of handlers, refusals, statuses, the access log
 //! - [`endpoints`]: one file an endpoint
 //! - `service` and `server` tie them together; `blocking`, over `work` and `threads`, is the way to the store, which
 //!   is synchronous; [`watch`] wakes those who wait for another head

@@ -1,4 +1,4 @@
-//! From a handler's reply to the response, by the conditions and the range of the request.
+//! From a handler's answer to the response, by the conditions and the range of the request.
 
 use actix_web::HttpResponse;
 use actix_web::body::BodyStream;
@@ -7,7 +7,7 @@ use actix_web::http::{Method, header};
 
 use super::answer::error::Error;
 use super::answer::file::{pieces, read};
-use super::answer::reply::{Reply, Resource, Source, headers_only};
+use super::answer::outcome::{Answer, Contents, Resource, headers_only};
 use super::connection::turns::Turns;
 use super::request::choice::Choice;
 use crate::model::limits;
@@ -20,11 +20,11 @@ use crate::model::limits;
 pub async fn render(
     request: &RequestHead,
     turns: &Turns,
-    reply: Reply,
+    answer: Answer,
 ) -> Result<HttpResponse, Error> {
-    match reply {
-        Reply::Response(response) => Ok(response),
-        Reply::Resource(resource) => chosen(request, turns, resource).await,
+    match answer {
+        Answer::Response(response) => Ok(response),
+        Answer::Resource(resource) => chosen(request, turns, resource).await,
     }
 }
 
@@ -34,7 +34,7 @@ async fn chosen(
     turns: &Turns,
     resource: Resource,
 ) -> Result<HttpResponse, Error> {
-    let bytes = resource.source.bytes();
+    let bytes = resource.contents.bytes();
     let get = request.method == Method::GET;
     let ranges = resource.ranges && get;
     let choice = Choice::of(request.headers(), &resource.tag, bytes, ranges)?;
@@ -50,16 +50,16 @@ async fn chosen(
         return Ok(headers_only(response, Some(length)));
     }
     let first = choice.first();
-    Ok(match resource.source {
-        Source::Memory(all) => {
+    Ok(match resource.contents {
+        Contents::Memory(all) => {
             let part = first as usize..(first + length) as usize;
             response.body(all.slice(part))
         }
-        Source::File(content, user) if length <= limits::COPIED as u64 => {
+        Contents::File(content, user) if length <= limits::COPIED as u64 => {
             let piece = read(&user, &content.handle, first, length as usize).await?;
             response.body(piece)
         }
-        Source::File(content, user) => {
+        Contents::File(content, user) => {
             // To actix it is a body without a length, since not all of it goes through its hands.
             response.no_chunking(length);
             let pieces = pieces(turns.clone(), user, content.handle, first, length);

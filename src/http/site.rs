@@ -1,4 +1,4 @@
-//! What all requests share, and what the operator chose.
+//! The state that all requests share, and the choices of the operator.
 
 use std::sync::Arc;
 use std::time::Duration;

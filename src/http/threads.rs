@@ -86,7 +86,7 @@ struct PoolState {
     next: VecDeque<UserId>,
 }
 
-/// One user's tasks.
+/// The tasks of one user.
 #[derive(Default)]
 struct UserTasks {
     running: usize,

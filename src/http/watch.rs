@@ -62,7 +62,7 @@ enum News {
 enum Reading {
     No,
     Yes,
-    /// It may have moved since that began.
+    /// Yes, and it may have moved since that began.
     Again,
 }
 

@@ -1,11 +1,11 @@
-//! The answer: replies, refusals and their statuses, parts of files, and the line in the access log.
+//! The answer: outcomes of handlers, refusals and their statuses, parts of files, and the line in the access log.
 
 pub mod access;
 pub mod error;
 pub mod file;
 mod json;
+pub mod outcome;
 pub mod problem;
-pub mod reply;
 pub mod statuses;
 
 pub use json::json;

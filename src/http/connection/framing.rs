@@ -380,7 +380,7 @@ mod tests {
             .prop_map(|parts| parts.concat().into_bytes())
     }
 
-    /// What actix makes of these bytes: how many are left behind the end that it finds, if it does.
+    /// The number of bytes that actix leaves behind the end that it finds in these, if it does.
     fn actix(bytes: &[u8]) -> Result<Option<usize>, String> {
         actix_web::rt::System::new().block_on(async {
             let (mut codec, mut bytes) = (Codec::default(), BytesMut::from(bytes));
@@ -420,7 +420,7 @@ mod tests {
             }
         }
 
-        /// Of a body in chunks actix gets what comes before something wrong, and must find nothing wrong
+        /// actix gets the part of a body in chunks before something wrong, and must find nothing wrong
         /// there; and where it ends for us it ends for actix.
         #[test]
         fn actix_finds_nothing_wrong_in_a_body_that_it_is_handed(bytes in almost_chunks()) {

@@ -1,4 +1,4 @@
-//! Where a connection stands between two requests, and what its two sides know of that.
+//! The phase of a connection between two requests, and the state that its two sides share.
 
 use std::task::Waker;
 
@@ -7,7 +7,7 @@ use super::framing::{ChunkedEnd, HeadEnd, Scan};
 use super::refusal::Refusal;
 use super::sound::sound;
 
-/// What the connection hands to actix next.
+/// The bytes that the connection hands to actix next.
 pub enum Phase {
     /// The head of a request, once it has come whole.
     Head(HeadEnd),
@@ -29,7 +29,7 @@ pub enum Phase {
     Over,
 }
 
-/// What a connection and the service of its requests share.
+/// The state that a connection and the service of its requests share.
 pub struct TurnState {
     pub phase: Phase,
     /// The request at hand has an answer, of which something may have been handed over.

@@ -1,4 +1,4 @@
-//! How long a connection waits for its client.
+//! Bounds on the time for which a connection waits for its client.
 
 use std::io;
 use std::pin::Pin;
@@ -32,7 +32,7 @@ pub enum Awaited {
 /// The waits of one connection: one for something to be read, and one for something to be taken.
 #[derive(Default)]
 pub struct Waits {
-    /// What is waited for at present, and until when.
+    /// The thing that is waited for at present, and until when.
     awaited: Option<(Awaited, Instant)>,
     timer: Option<Pin<Box<Sleep>>>,
     writing: Option<Pin<Box<Sleep>>>,

@@ -17,7 +17,7 @@ use crate::model::limits;
 /// A connection that has been accepted, not yet served.
 pub struct Accepted {
     pub stream: Stream,
-    /// One of the connections that may be open at a time.
+    /// The permit to be one of the open connections.
     pub permit: OwnedSemaphorePermit,
 }
 
@@ -28,12 +28,12 @@ pub enum Stream {
 }
 
 /// The service of the connections over one kind of socket.
-pub type Serve<S> = BoxService<S, (), DispatchError>;
+pub type ConnectionService<S> = BoxService<S, (), DispatchError>;
 
 /// The services of one worker, which are made on its thread.
 pub struct Services {
-    pub tcp: Serve<TcpStream>,
-    pub unix: Serve<UnixStream>,
+    pub tcp: ConnectionService<TcpStream>,
+    pub unix: ConnectionService<UnixStream>,
 }
 
 /// All workers. Dropped, they end, and the connections that they serve break off.
@@ -54,7 +54,7 @@ enum Order {
     Stop,
 }
 
-/// One connection among those of its worker, until it is dropped.
+/// A count of one connection more in the load of its worker, until it is dropped.
 struct Load(Arc<AtomicUsize>);
 
 impl Drop for Load {

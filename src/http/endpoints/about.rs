@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::http::answer::error::Error;
-use crate::http::answer::reply::{Answer, CHANGING, Reply, Resource, Source};
+use crate::http::answer::outcome::{Answer, CHANGING, Contents, Resource};
 use crate::http::site::Site;
 use crate::http::work::aside;
 use crate::wire::{JSON, VersionMessage};
@@ -22,13 +22,13 @@ static DOCUMENT_TAG: LazyLock<String> =
     LazyLock::new(|| format!("\"{}\"", hex::encode(Sha256::digest(DOCUMENT))));
 
 /// `GET /`: 200, for a person who found the address.
-pub fn index(site: &Site) -> Reply {
+pub fn index(site: &Site) -> Answer {
     let ids = if site.store.options().uuid_chunk_ids {
         "SHA-256 or a uuid"
     } else {
         "SHA-256"
     };
-    Reply::text(format!(
+    Answer::text(format!(
         "{NAME} {VERSION}: a sync server. A user is a uuid; knowing it is the access.
 
   GET    /0.1/USER/                     head, limits
@@ -48,38 +48,38 @@ pub fn index(site: &Site) -> Reply {
 
 /// `GET /openapi.json`: 200 with the document of the protocol, 304 when `If-None-Match` names it; 412
 /// `precondition-failed` when `If-Match` does not.
-pub fn document() -> Reply {
-    Reply::Resource(Resource {
+pub fn document() -> Answer {
+    Answer::Resource(Resource {
         tag: DOCUMENT_TAG.clone(),
         media: JSON,
         caching: CHANGING,
         ranges: false,
-        source: Source::Memory(Bytes::from_static(DOCUMENT.as_bytes())),
+        contents: Contents::Memory(Bytes::from_static(DOCUMENT.as_bytes())),
     })
 }
 
 /// `GET /__lbheartbeat__`: 200 as long as the process answers.
-pub fn load_balancer_heartbeat() -> Reply {
-    Reply::text("alive\n")
+pub fn load_balancer_heartbeat() -> Answer {
+    Answer::text("alive\n")
 }
 
 /// `GET /__heartbeat__`: 200 when the data directory can be written; 507 `no-space` or 500
 /// `internal` when not. At most one real write a second, whose outcome all askers share.
-pub async fn heartbeat(site: &Site) -> Answer {
+pub async fn heartbeat(site: &Site) -> Result<Answer, Error> {
     let try_once = async {
         let store = Arc::clone(&site.store);
         let written = aside(move || store.heartbeat()).await?;
         written.map_err(|error| Error::Store(error).log())
     };
     site.heartbeat.take(try_once).await?;
-    Ok(Reply::text(
+    Ok(Answer::text(
         "alive, and the data directory can be written\n",
     ))
 }
 
 /// `GET /__version__`: 200 with the name and the version.
-pub fn version() -> Reply {
-    Reply::json(&VersionMessage {
+pub fn version() -> Answer {
+    Answer::json(&VersionMessage {
         name: NAME.to_owned(),
         version: VERSION.to_owned(),
     })

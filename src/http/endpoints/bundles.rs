@@ -14,8 +14,8 @@ use super::heads;
 use super::transactions::TOO_MANY_PENDING;
 use crate::http::answer::error::Error;
 use crate::http::answer::file::broken_off;
+use crate::http::answer::outcome::{Answer, CHANGING, IMMUTABLE};
 use crate::http::answer::problem::Problem;
-use crate::http::answer::reply::{Answer, CHANGING, IMMUTABLE, Reply};
 use crate::http::blocking::reading;
 use crate::http::request::body::Body;
 use crate::http::request::choice::Choice;
@@ -36,7 +36,7 @@ const PIECES_AHEAD: usize = 8;
 /// where `from` or `to` is not on the chain.
 ///
 /// A part, a HEAD and HTTP/1.0 need the length of the whole: a look at each of its files.
-pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
+pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Result<Answer, Error> {
     let query = BundleQuery::parse(request.uri.query())?;
     let plan = plan(site, user, &query).await?;
     let (from, to) = (plan.from.id, plan.to.id);
@@ -64,7 +64,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
         .insert_header((header::CONTENT_TYPE, TAR))
         .insert_header((header::ACCEPT_RANGES, "bytes"));
     if request.method == Method::HEAD {
-        return Ok(Reply::headers_only(response, Some(whole)));
+        return Ok(Answer::headers_only(response, Some(whole)));
     }
     let (first, length) = (choice.first(), choice.length(bytes));
     let reader = reading(site, &user, move |store| start(store, &plan, first)).await?;
@@ -166,7 +166,7 @@ fn pieces(
 /// `incomplete-body`; 404 `missing-chunks`; 408 `timeout`; 409 `unknown-parent`,
 /// `transaction-exists`, `chunk-exists`; 413 `too-large`; 503 `busy`; 507 `no-space`,
 /// `quota-exceeded`.
-pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Answer {
+pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Result<Answer, Error> {
     let permit = site.limiters.pushes.take(body.who(), 1)?;
     let (send, receive) = mpsc::channel(PIECES_AHEAD);
     let (tell, mut told) = oneshot::channel();
@@ -254,14 +254,14 @@ impl Read for Incoming {
 }
 
 /// The answer to a push.
-fn answer(outcome: PushBundle) -> Answer {
+fn answer(outcome: PushBundle) -> Result<Answer, Error> {
     let refusal = match outcome {
         PushBundle::Taken {
             head,
             stored,
             existing,
         } => {
-            return Ok(Reply::json(&BundleMessage {
+            return Ok(Answer::json(&BundleMessage {
                 head: head.id,
                 seq: head.seq,
                 stored: counts(stored),

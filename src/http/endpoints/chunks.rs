@@ -6,8 +6,8 @@ use actix_web::http::{StatusCode, header};
 
 use crate::disk::Mode;
 use crate::http::answer::error::Error;
+use crate::http::answer::outcome::{Answer, CHANGING, Contents, IMMUTABLE, Resource};
 use crate::http::answer::problem::Problem;
-use crate::http::answer::reply::{Answer, CHANGING, IMMUTABLE, Reply, Resource, Source};
 use crate::http::blocking::{blocking, lock, lock_known, lock_now};
 use crate::http::gather;
 use crate::http::request::body::Body;
@@ -22,17 +22,17 @@ use crate::wire::{Code, JSON, MissingMessage, OCTETS, TEXT, parse_chunk_lines, p
 
 /// `GET`: 200 with the bytes, 206 with some of them, 304 when `If-None-Match` names the chunk. 400
 /// `malformed-id`; 404 `unknown-chunk`; 412 `precondition-failed`; 416 `range`.
-pub async fn get(site: &Site, user: UserId, id: ChunkId) -> Answer {
+pub async fn get(site: &Site, user: UserId, id: ChunkId) -> Result<Answer, Error> {
     check(site, &id)?;
     // In place: a look-up that the kernel has in memory costs less than the way to a thread.
     let found = site.store.chunk(&user, &id)?;
     let unknown = || Problem::new(Code::UnknownChunk, "there is no such chunk");
-    Ok(Reply::Resource(Resource {
+    Ok(Answer::Resource(Resource {
         tag: format!("\"{id}\""),
         media: OCTETS,
         caching: IMMUTABLE,
         ranges: true,
-        source: Source::File(found.ok_or_else(unknown)?, user),
+        contents: Contents::File(found.ok_or_else(unknown)?, user),
     }))
 }
 
@@ -42,10 +42,10 @@ pub async fn get(site: &Site, user: UserId, id: ChunkId) -> Answer {
 ///
 /// A short body is stored in a group with others that come at the time, if uploads share their syncs; a
 /// longer one is written and hashed while it comes, with two pieces of it in memory at most.
-pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Answer {
+pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Result<Answer, Error> {
     check(site, &id)?;
     let limit = site.store.options().chunk_bytes;
-    let mut upload = Upload::new(user);
+    let mut upload = LongUpload::new(user);
     let mut piece = Vec::new();
     while let Some(bytes) = body.next().await? {
         if body.received() > limit {
@@ -63,7 +63,7 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Ans
         _ => upload.finish(site, piece, id).await?,
     };
     match stored {
-        PutChunk::Stored => Ok(Reply::empty(StatusCode::CREATED)),
+        PutChunk::Stored => Ok(Answer::empty(StatusCode::CREATED)),
         PutChunk::DigestMismatch { actual } => {
             let detail = format!("the SHA-256 of these bytes is {actual}");
             Err(Problem::new(Code::DigestMismatch, detail).into())
@@ -78,7 +78,12 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Ans
 /// `POST …/chunks/missing`: 200 with those of the ids whose chunks are not here, in the order given; as
 /// lines where the ids came as lines (`text/plain`), unless `Accept` asks for JSON. 400
 /// `malformed-json`, `malformed-id`; 413 `too-large`; 503 `busy`.
-pub async fn missing(site: &Site, request: &RequestHead, body: &mut Body, user: UserId) -> Answer {
+pub async fn missing(
+    site: &Site,
+    request: &RequestHead,
+    body: &mut Body,
+    user: UserId,
+) -> Result<Answer, Error> {
     let text = body
         .gather(limits::MISSING_BODY_BYTES, Problem::too_large)
         .await?;
@@ -101,7 +106,7 @@ pub async fn missing(site: &Site, request: &RequestHead, body: &mut Body, user: 
     let lock = lock(site, &user, Mode::Shared).await?;
     let missing = blocking(site, &user, move |store| store.missing(&user, lock, &ids)).await?;
     if !lines || says(header::ACCEPT, JSON) {
-        return Ok(Reply::json(&MissingMessage { missing }));
+        return Ok(Answer::json(&MissingMessage { missing }));
     }
     let lines: String = missing.iter().map(|id| format!("{id}\n")).collect();
     Ok(HttpResponse::Ok()
@@ -129,7 +134,7 @@ pub(super) fn not_a_chunk_id() -> Problem {
 
 /// A chunk that is being uploaded. Dropped, it leaves nothing: a write that is under way ends, and its file
 /// goes with it.
-struct Upload {
+struct LongUpload {
     user: UserId,
     writing: Option<Begun<store::Result<Staged>>>,
     /// The permit for large pieces in memory.
@@ -143,7 +148,7 @@ enum Stored {
     Waiting(Sealed),
 }
 
-impl Upload {
+impl LongUpload {
     fn new(user: UserId) -> Self {
         Self {
             user,
@@ -210,7 +215,7 @@ impl Upload {
     }
 }
 
-impl Drop for Upload {
+impl Drop for LongUpload {
     fn drop(&mut self) {
         // Unlinking a long file takes its time, which is not this thread's.
         if let Some(writing) = self.writing.take()

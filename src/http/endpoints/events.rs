@@ -10,7 +10,8 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::time::{Instant, timeout_at};
 
-use crate::http::answer::reply::{Answer, Reply};
+use crate::http::answer::error::Error;
+use crate::http::answer::outcome::Answer;
 use crate::http::blocking::blocking;
 use crate::http::request::limiters::{Permit, Who};
 use crate::http::site::Site;
@@ -23,7 +24,7 @@ use crate::wire::HeadMessage;
 /// `GET`: 200, server-sent events (the WHATWG HTML standard, section 9.2): `id` the head, `data` the answer to
 /// `GET …/head`. The current one comes first, unless `Last-Event-ID` is it. A comment every
 /// [`limits::EVENT_HEARTBEAT`] shows that the stream is alive. 503 `busy` when too many wait.
-pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
+pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Result<Answer, Error> {
     let permit = site
         .limiters
         .waiters
@@ -37,7 +38,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
         // nginx would keep events back until its buffer is full.
         .insert_header(("x-accel-buffering", "no"));
     if request.method != Method::GET {
-        return Ok(Reply::headers_only(response, None));
+        return Ok(Answer::headers_only(response, None));
     }
     let last: Option<TransactionId> = request
         .headers()

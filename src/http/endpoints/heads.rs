@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::disk::Mode;
 use crate::http::answer::error::Error;
 use crate::http::answer::json;
+use crate::http::answer::outcome::{Answer, CHANGING, Contents, Resource};
 use crate::http::answer::problem::Problem;
-use crate::http::answer::reply::{Answer, CHANGING, Reply, Resource, Source};
 use crate::http::blocking::{blocking, lock, lock_known, mend};
 use crate::http::request::body::Body;
 use crate::http::request::conditions::{holds, may_change};
@@ -27,7 +27,7 @@ use crate::wire::{Code, HeadMessage, JSON, parse_head, parse_wait};
 /// `GET`: 200 with the head and its number, 304 when `If-None-Match` names it; 412
 /// `precondition-failed` when `If-Match` does not. With `wait`, 304 only once the time is up: it is
 /// answered as soon as the head is another one. 400 `bad-query`; 503 `busy` when too many wait.
-pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
+pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Result<Answer, Error> {
     let wait = parse_wait(request.uri.query())?;
     let held = request.headers().contains_key(header::IF_NONE_MATCH);
     let head = if wait.is_zero() || !held {
@@ -40,12 +40,12 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Answer {
             .take(Who::of(request, Some(user)), 1)?;
         another_head(site, user, wait, is_new).await?
     };
-    Ok(Reply::Resource(Resource {
+    Ok(Answer::Resource(Resource {
         tag: tag(head),
         media: JSON,
         caching: CHANGING,
         ranges: false,
-        source: Source::Memory(json(&HeadMessage::from(head))),
+        contents: Contents::Memory(json(&HeadMessage::from(head))),
     }))
 }
 
@@ -85,7 +85,12 @@ async fn another_head(
 /// name it: that is looked at under the lock under which HEAD moves. 409, each with the current head: `unknown-transaction`,
 /// `not-a-descendant`, `has-descendants`, `missing-chunks`. 400 `malformed-json`, `malformed-id`;
 /// 413 `too-large`; 503 `busy`; 507 `no-space`.
-pub async fn put(site: &Site, request: &RequestHead, body: &mut Body, user: UserId) -> Answer {
+pub async fn put(
+    site: &Site,
+    request: &RequestHead,
+    body: &mut Body,
+    user: UserId,
+) -> Result<Answer, Error> {
     let text = body
         .gather(limits::HEAD_BODY_BYTES, Problem::too_large)
         .await?;
@@ -95,7 +100,7 @@ pub async fn put(site: &Site, request: &RequestHead, body: &mut Body, user: User
         None => unknown_user(site, user, to).await?,
     };
     match advanced {
-        Advance::Advanced(_) => Ok(Reply::empty(StatusCode::NO_CONTENT)),
+        Advance::Advanced(_) => Ok(Answer::empty(StatusCode::NO_CONTENT)),
         Advance::Refused { head, why } => Err(refused(head, why).into()),
     }
 }

@@ -1,4 +1,4 @@
-//! The endpoints, one file each: parse, call the store, return a reply or an error. The doc of each names every
+//! The endpoints, one file each: parse, call the store, return an answer or an error. The doc of each names every
 //! status.
 
 pub mod about;

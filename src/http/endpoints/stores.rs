@@ -3,17 +3,18 @@
 use actix_web::http::StatusCode;
 
 use crate::disk::Mode;
+use crate::http::answer::error::Error;
+use crate::http::answer::outcome::Answer;
 use crate::http::answer::problem::Problem;
-use crate::http::answer::reply::{Answer, Reply};
 use crate::http::blocking::{blocking, lock};
 use crate::http::site::Site;
 use crate::model::{UserId, limits};
 use crate::wire::{API, Code, LimitsMessage, StoreMessage};
 
 /// `GET`: 200 with the head and the limits; an unknown user reads as empty.
-pub async fn get(site: &Site, user: UserId) -> Answer {
+pub async fn get(site: &Site, user: UserId) -> Result<Answer, Error> {
     let head = blocking(site, &user, move |store| store.head(&user)).await?;
-    Ok(Reply::json(&StoreMessage {
+    Ok(Answer::json(&StoreMessage {
         head: head.id,
         seq: head.seq,
         api: API.to_owned(),
@@ -29,7 +30,7 @@ pub async fn get(site: &Site, user: UserId) -> Answer {
 
 /// `DELETE`: 204, all of it is gone, also when nothing was there; 403 `delete-disabled` unless the
 /// operator allows it; 503 `busy`.
-pub async fn delete(site: &Site, user: UserId) -> Answer {
+pub async fn delete(site: &Site, user: UserId) -> Result<Answer, Error> {
     if !site.settings.allow_delete {
         let detail = "this server was not started with --allow-delete";
         return Err(Problem::new(Code::DeleteDisabled, detail).into());
@@ -37,5 +38,5 @@ pub async fn delete(site: &Site, user: UserId) -> Answer {
     if let Some(lock) = lock(site, &user, Mode::Exclusive).await? {
         blocking(site, &user, move |store| store.delete_user(lock)).await?;
     }
-    Ok(Reply::empty(StatusCode::NO_CONTENT))
+    Ok(Answer::empty(StatusCode::NO_CONTENT))
 }

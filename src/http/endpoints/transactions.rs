@@ -15,8 +15,8 @@ use crate::disk::Mode;
 use crate::http::answer::error::Error;
 use crate::http::answer::file::broken_off;
 use crate::http::answer::json;
+use crate::http::answer::outcome::{Answer, CHANGING, Contents, IMMUTABLE, Resource};
 use crate::http::answer::problem::Problem;
-use crate::http::answer::reply::{Answer, CHANGING, IMMUTABLE, Reply, Resource, Source};
 use crate::http::blocking::{blocking, lock_known, lock_now, reading};
 use crate::http::request::body::Body;
 use crate::http::site::Site;
@@ -34,7 +34,7 @@ const END: &str = "]}\n";
 
 /// `GET …/transactions`: 200 with the ids after `from` up to HEAD, oldest first. 400 `bad-query`,
 /// `malformed-id`; 404 `unknown-transaction` where `from` is not on the chain.
-pub async fn list(site: &Site, request: &RequestHead, user: UserId) -> Answer {
+pub async fn list(site: &Site, request: &RequestHead, user: UserId) -> Result<Answer, Error> {
     let ListingQuery { from, limit } = ListingQuery::parse(request.uri.query())?;
     let found = reading(site, &user, move |store| {
         let Some(mut listing) = store.listing(&user, from, limit)? else {
@@ -55,7 +55,7 @@ pub async fn list(site: &Site, request: &RequestHead, user: UserId) -> Answer {
         .insert_header((header::CONTENT_TYPE, JSON))
         .insert_header((header::CACHE_CONTROL, CHANGING));
     if request.method == Method::HEAD {
-        return Ok(Reply::headers_only(response, Some(length)));
+        return Ok(Answer::headers_only(response, Some(length)));
     }
     let start = opening + &start;
     let response = if listing.left() == 0 {
@@ -111,21 +111,21 @@ fn rest(
 
 /// `GET …/transactions/{transaction}`: 200 with one that is on the chain, or the root; 206, 304, 412
 /// and 416 as for any file. 404 `unknown-transaction`, also for one that is pending or dead.
-pub async fn get(site: &Site, user: UserId, id: TransactionId) -> Answer {
-    let source = if id == TransactionId::ROOT {
+pub async fn get(site: &Site, user: UserId, id: TransactionId) -> Result<Answer, Error> {
+    let contents = if id == TransactionId::ROOT {
         // The root is stored nowhere; but the store decides whether the user is served at all.
         blocking(site, &user, move |store| store.head(&user)).await?;
-        Source::Memory(json(&TransactionMessage::root()))
+        Contents::Memory(json(&TransactionMessage::root()))
     } else {
         let found = reading(site, &user, move |store| store.transaction(&user, id)).await?;
-        Source::File(found.ok_or_else(unknown)?, user)
+        Contents::File(found.ok_or_else(unknown)?, user)
     };
-    Ok(Reply::Resource(Resource {
+    Ok(Answer::Resource(Resource {
         tag: format!("\"{id}\""),
         media: JSON,
         caching: IMMUTABLE,
         ranges: true,
-        source,
+        contents,
     }))
 }
 
@@ -133,7 +133,12 @@ pub async fn get(site: &Site, user: UserId, id: TransactionId) -> Answer {
 /// `malformed-json`, `malformed-id`, `invalid-transaction`, also for one that is too long; 404
 /// `missing-chunks`; 409 `unknown-parent`, `transaction-exists`; 503 `busy`; 507 `no-space`,
 /// `quota-exceeded`.
-pub async fn put(site: &Site, body: &mut Body, user: UserId, id: TransactionId) -> Answer {
+pub async fn put(
+    site: &Site,
+    body: &mut Body,
+    user: UserId,
+    id: TransactionId,
+) -> Result<Answer, Error> {
     let text = body.gather(limits::TRANSACTION_BYTES, too_long).await?;
     let uuids = site.store.options().uuid_chunk_ids;
     let proposal = text.read(move |text| propose(text, id, uuids)).await??;
@@ -144,7 +149,7 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: TransactionId) 
         outcome => outcome,
     };
     match outcome {
-        PutTransaction::Accepted => Ok(Reply::empty(StatusCode::CREATED)),
+        PutTransaction::Accepted => Ok(Answer::empty(StatusCode::CREATED)),
         refused => Err(refusal(refused).into()),
     }
 }

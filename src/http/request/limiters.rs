@@ -74,7 +74,7 @@ impl Who {
     }
 }
 
-/// So many permits, of which each client may have a part. To ask for some, and to give them back, costs the
+/// A number of permits, of which each client may have a part. To ask for some, and to give them back, costs the
 /// same however many clients hold some. A clone is the same limiter.
 #[derive(Clone)]
 pub struct Limiter(Arc<Bounds>);

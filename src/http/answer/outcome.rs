@@ -1,4 +1,4 @@
-//! The reply of a handler: a value, which is rendered once the handler is done.
+//! The outcome of a handler: an answer, which is a value, and is rendered once the handler is done.
 
 use std::io;
 
@@ -8,7 +8,6 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
 
-use super::error::Error;
 use super::json::json;
 use crate::model::UserId;
 use crate::store::Content;
@@ -21,11 +20,8 @@ pub const IMMUTABLE: &str = "private, max-age=31536000, immutable";
 /// The caching of content that may be another at any time.
 pub const CHANGING: &str = "private, no-cache";
 
-/// The outcome of a handler.
-pub type Answer = Result<Reply, Error>;
-
-/// The reply of a handler.
-pub enum Reply {
+/// The answer of a handler, whose other outcome is an [`Error`](super::error::Error).
+pub enum Answer {
     /// A response that is sent as it is.
     Response(HttpResponse),
     /// Content with an entity tag, of which the conditions and the range of the request choose what is sent.
@@ -40,27 +36,27 @@ pub struct Resource {
     pub caching: &'static str,
     /// Parts of it may be asked for.
     pub ranges: bool,
-    pub source: Source,
+    pub contents: Contents,
 }
 
-/// The place where the bytes of a resource are.
-pub enum Source {
+/// The bytes of a resource, by the place where they are.
+pub enum Contents {
     Memory(Bytes),
     /// A file of this user's.
     File(Content, UserId),
 }
 
-impl Source {
+impl Contents {
     /// The length of the whole.
     pub fn bytes(&self) -> u64 {
         match self {
-            Source::Memory(bytes) => bytes.len() as u64,
-            Source::File(content, _) => content.bytes,
+            Contents::Memory(bytes) => bytes.len() as u64,
+            Contents::File(content, _) => content.bytes,
         }
     }
 }
 
-impl Reply {
+impl Answer {
     /// A status without a body.
     pub fn empty(status: StatusCode) -> Self {
         HttpResponse::new(status).into()
@@ -83,7 +79,7 @@ impl Reply {
             .into()
     }
 
-    /// The reply to a HEAD: these headers, without the body of a GET, whose length may be nowhere.
+    /// The answer to a HEAD: these headers, without the body of a GET, whose length may be nowhere.
     pub fn headers_only(response: HttpResponseBuilder, length: Option<u64>) -> Self {
         headers_only(response, length).into()
     }
@@ -99,13 +95,13 @@ pub fn headers_only(mut response: HttpResponseBuilder, length: Option<u64>) -> H
     response
 }
 
-impl From<HttpResponse> for Reply {
+impl From<HttpResponse> for Answer {
     fn from(response: HttpResponse) -> Self {
         Self::Response(response)
     }
 }
 
-impl From<Resource> for Reply {
+impl From<Resource> for Answer {
     fn from(resource: Resource) -> Self {
         Self::Resource(resource)
     }
