@@ -13,8 +13,11 @@ use crate::store::Store;
 
 /// Everything that all requests share.
 pub struct Site {
+    /// The store that is served.
     pub store: Arc<Store>,
+    /// The operator's choices.
     pub settings: Settings,
+    /// The watch that wakes those who wait for another head.
     pub watch: Arc<HeadWatch>,
     pub(super) gather: Arc<Gather>,
     pub(super) heartbeat: Pulse,

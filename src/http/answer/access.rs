@@ -19,10 +19,15 @@ pub const ACCESS: &str = "access";
 
 /// The facts of a line, which is written when the answer has been handed over, or has broken off.
 pub struct Record {
+    /// The time at which the request began to be answered.
     pub started: Instant,
+    /// The name of the method, by [`method_name`].
     pub method: &'static str,
+    /// The pattern of the route, without an id.
     pub pattern: &'static str,
+    /// The first digits of the user's id, where the route has one.
     pub user: Option<ShortUserId>,
+    /// The bytes of the request's body that came.
     pub received: u64,
     /// The turns of the connection, which know what goes out apart from the body; `None` where nothing does.
     pub turns: Option<Turns>,

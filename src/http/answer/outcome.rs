@@ -32,15 +32,19 @@ pub enum Answer {
 pub struct Resource {
     /// The tag, quotes included.
     pub tag: String,
+    /// The media type.
     pub media: &'static str,
+    /// The value of `Cache-Control`.
     pub caching: &'static str,
     /// Parts of it may be asked for.
     pub ranges: bool,
+    /// The bytes.
     pub contents: Contents,
 }
 
 /// The bytes of a resource, by the place where they are.
 pub enum Contents {
+    /// Bytes in memory.
     Memory(Bytes),
     /// A file of this user's.
     File(Content, UserId),

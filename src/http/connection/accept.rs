@@ -23,7 +23,9 @@ pub struct Acceptor {
 
 /// A socket that is listened at.
 pub enum Listening {
+    /// A socket of TCP.
     Tcp(TcpListener),
+    /// A socket in the file system.
     Unix(UnixListener),
 }
 

@@ -17,14 +17,20 @@ pub enum FilePart {
     None,
     /// `left` bytes from `offset` on are still to be sent.
     Going {
+        /// The file, which stays open until the part is done.
         file: Handle,
+        /// The place in the file of the next byte.
         offset: u64,
+        /// The number of bytes to send.
         left: usize,
         /// Wakes the body that waits for the end.
         body: Option<Waker>,
     },
     /// Done; sendfile refused the last `left` bytes.
-    Done { left: usize },
+    Done {
+        /// The number of bytes that are not sent.
+        left: usize,
+    },
 }
 
 impl FilePart {

@@ -22,6 +22,7 @@ pub enum Listener {
 
 /// A socket that is listened at.
 pub struct Bound {
+    /// The socket.
     pub listening: Listening,
     /// The address for a person, with the real port.
     pub address: String,

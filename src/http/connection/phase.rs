@@ -31,6 +31,7 @@ pub enum Phase {
 
 /// The state that a connection and the service of its requests share.
 pub struct TurnState {
+    /// The bytes that are handed to actix next.
     pub phase: Phase,
     /// The request at hand has an answer, of which something may have been handed over.
     pub replied: bool,

@@ -16,6 +16,7 @@ use crate::model::limits;
 
 /// A connection that has been accepted, not yet served.
 pub struct Accepted {
+    /// Its socket.
     pub stream: Stream,
     /// The permit to be one of the open connections.
     pub permit: OwnedSemaphorePermit,
@@ -23,7 +24,9 @@ pub struct Accepted {
 
 /// The socket of an accepted connection, which does not block.
 pub enum Stream {
+    /// A socket of TCP.
     Tcp(std::net::TcpStream),
+    /// A socket in the file system.
     Unix(std::os::unix::net::UnixStream),
 }
 
@@ -32,7 +35,9 @@ pub type ConnectionService<S> = BoxService<S, (), DispatchError>;
 
 /// The services of one worker, which are made on its thread.
 pub struct Services {
+    /// The service of connections over TCP.
     pub tcp: ConnectionService<TcpStream>,
+    /// The service of connections over sockets in the file system.
     pub unix: ConnectionService<UnixStream>,
 }
 

@@ -15,7 +15,12 @@ pub enum Choice {
     /// 200: the whole resource.
     Whole,
     /// 206: the bytes from the first up to and including the last.
-    Part { first: u64, last: u64 },
+    Part {
+        /// The first byte, from 0.
+        first: u64,
+        /// The last byte.
+        last: u64,
+    },
     /// 304: nothing, since the client has it.
     NotModified,
 }
@@ -72,5 +77,51 @@ impl Choice {
             response.insert_header((header::CONTENT_RANGE, range));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+
+    const TAG: &str = "\"abc\"";
+
+    fn choice(name: header::HeaderName, value: &'static str) -> Result<Choice, StatusCode> {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_static(value));
+        let choice = Choice::of(&headers, TAG, 10, true);
+        choice.map_err(|problem| problem.respond().status())
+    }
+
+    #[test]
+    fn a_request_chooses_the_whole_a_part_or_nothing() {
+        for (name, value, expected) in [
+            (header::RANGE, "bytes=3-5", Ok((206, 3, Some(3)))),
+            (header::RANGE, "bytes=8-", Ok((206, 8, Some(2)))),
+            (header::RANGE, "lines=1-2", Ok((200, 0, Some(10)))),
+            (header::RANGE, "bytes=10-", Err(416)),
+            (header::IF_NONE_MATCH, TAG, Ok((304, 0, None))),
+            (header::IF_MATCH, TAG, Ok((200, 0, Some(10)))),
+            (header::IF_MATCH, "\"x\"", Err(412)),
+        ] {
+            let chosen = choice(name, value).map_err(|status| status.as_u16());
+            let chosen = chosen.map(|choice| {
+                let status = choice.respond(TAG.to_owned(), "", 10).finish().status();
+                (status.as_u16(), choice.first(), choice.length(Some(10)))
+            });
+            assert_eq!(chosen, expected, "{value}");
+        }
+        assert_eq!(Choice::Whole.length(None), None);
+    }
+
+    #[test]
+    fn a_part_says_which_of_how_many_bytes_it_is() {
+        let part = Choice::Part { first: 3, last: 5 };
+        let response = part.respond(TAG.to_owned(), "no-store", 10).finish();
+        let headers = response.headers();
+        assert_eq!(headers.get(header::CONTENT_RANGE).unwrap(), "bytes 3-5/10");
+        assert_eq!(headers.get(header::ETAG).unwrap(), TAG);
+        assert_eq!(headers.get(header::CACHE_CONTROL).unwrap(), "no-store");
     }
 }

@@ -12,7 +12,12 @@ pub enum Wanted {
     /// The whole resource.
     Whole,
     /// The bytes from the first up to and including the last.
-    Part { first: u64, last: u64 },
+    Part {
+        /// The first byte, from 0.
+        first: u64,
+        /// The last byte.
+        last: u64,
+    },
     /// No byte of the range is there: 416.
     Unsatisfiable,
     /// The client has it: 304.

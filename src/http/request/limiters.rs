@@ -60,7 +60,9 @@ impl From<IpAddr> for Address {
 /// file system no address.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Who {
+    /// The user that the request is about.
     pub user: Option<UserId>,
+    /// The address that the connection comes from.
     pub address: Option<Address>,
 }
 
