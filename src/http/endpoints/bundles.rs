@@ -150,7 +150,7 @@ fn pieces(
         let (piece, reader) = piece.map_err(broken_off)?;
         if piece.is_empty() {
             return match length {
-                Some(_) if left > 0 => Err(io::Error::other("a file is shorter than it was")),
+                Some(_) if left > 0 => Err(io::Error::other("a read failed; see above")),
                 _ => Ok(None),
             };
         }
