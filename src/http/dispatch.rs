@@ -13,6 +13,7 @@ use super::answer::access;
 use super::answer::error::Error;
 use super::answer::outcome::Answer;
 use super::answer::problem::Problem;
+use super::answer::statuses::LONG_HEAD;
 use super::blocking::meet;
 use super::connection::framing::announced;
 use super::connection::refusal::Refusal;
@@ -72,8 +73,7 @@ pub fn refuse(request: &RequestHead, refusal: Refusal, turns: &Turns) -> HttpRes
         }
         Refusal::TooLong => {
             let detail = "the request has more of a head than is taken";
-            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            Problem::new(Code::MalformedRequest, detail).respond_with(status)
+            Problem::new(Code::MalformedRequest, detail).respond_with(LONG_HEAD)
         }
         Refusal::TooSlow => {
             let detail = "the head of the request did not come in time";

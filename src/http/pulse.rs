@@ -1,20 +1,18 @@
 //! The last try to write the data directory, for those who ask whether that works.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Mutex;
 
 use super::answer::problem::Problem;
-
-/// The time for which one try to write the data directory speaks for it.
-const SPEAKS_FOR: Duration = Duration::from_secs(1);
+use crate::model::limits;
 
 /// The last try to write the data directory, and when it was.
 #[derive(Default)]
 pub struct Pulse(Mutex<Option<(Instant, Result<(), Problem>)>>);
 
 impl Pulse {
-    /// The outcome of a try, which is made anew where the last one is older than a second. All who ask at a time
+    /// The outcome of a try, which is made anew where the last one is older than [`limits::PULSE`]. All who ask at a time
     /// share one.
     ///
     /// # Errors
@@ -25,7 +23,7 @@ impl Pulse {
     ) -> Result<(), Problem> {
         let mut last = self.0.lock().await;
         if let Some((when, outcome)) = &*last
-            && when.elapsed() < SPEAKS_FOR
+            && when.elapsed() < limits::PULSE
         {
             return outcome.clone();
         }
@@ -53,7 +51,7 @@ mod tests {
             assert!(ask().await.is_err());
         }
         assert_eq!(tries.get(), 1);
-        tokio::time::sleep(SPEAKS_FOR).await;
+        tokio::time::sleep(limits::PULSE).await;
         assert!(ask().await.is_err());
         assert_eq!(tries.get(), 2);
     }

@@ -354,6 +354,18 @@ pub const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// server is the one that should give up last.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
+/// The bytes of the next request that are read while one is being answered: enough to notice that the client
+/// is gone, and for most a whole request.
+pub const READ_AHEAD: usize = 4096;
+
+/// The pieces of a pushed bundle that may be on their way from the network to the disk: a few, so that neither
+/// waits at once for the other, and a push takes little memory while the disk is slow.
+pub const PUSH_PIECES: usize = 8;
+
+/// The time for which one try to write the data directory speaks for it, so that many who watch the server cost no
+/// more than one.
+pub const PULSE: Duration = Duration::from_secs(1);
+
 /// How long a connection that is closed is read on, while its client does not end it, so that the answer
 /// arrives.
 pub const LINGER: Duration = Duration::from_secs(2);

@@ -132,7 +132,8 @@ impl Problem {
 
     /// The answer as bytes of the wire, for a connection that has no request yet. It says that the connection
     /// ends.
-    pub fn bare(self, status: StatusCode) -> Vec<u8> {
+    pub fn bare(self) -> Vec<u8> {
+        let status = status(self.0.code, self.0.head.is_some());
         let own = self.0.header.clone();
         let own = own.map(|(name, value)| format!("{name}: {value}\r\n"));
         let own = own.unwrap_or_default();

@@ -4,6 +4,9 @@ use actix_web::http::StatusCode;
 
 use crate::wire::Code;
 
+/// The status of `malformed-request` where the head is too long: the one status that its code alone does not say.
+pub const LONG_HEAD: StatusCode = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+
 /// The status of a refusal. A refused advance of HEAD is a conflict whatever the reason; the same
 /// word elsewhere (`unknown-transaction`, `missing-chunks`) says that something was not found.
 pub fn status(code: Code, of_an_advance: bool) -> StatusCode {

@@ -26,10 +26,6 @@ use super::turns::Turns;
 use super::waits::{Awaited, Patience, Waits};
 use crate::model::limits;
 
-/// The bytes of the next request that are read while one is being answered: enough to notice that the client
-/// is gone, and for most a whole request.
-const AHEAD: usize = 4096;
-
 /// The request that is handed out in the place of bytes that are none. It does not matter what it asks for.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 /// The stand-in for what was meant to be a HEAD, whose answer has no body.
@@ -194,7 +190,7 @@ impl<S: Socket, P: Unpin> Connection<S, P> {
 
     /// Looks whether the client is still there, and keeps the bytes of its next request for their turn.
     fn read_ahead(&mut self, state: &TurnState, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut bytes = [MaybeUninit::uninit(); AHEAD];
+        let mut bytes = [MaybeUninit::uninit(); limits::READ_AHEAD];
         while self.ahead.is_empty() && !self.life.is_half_closed() {
             let mut buffer = ReadBuf::uninit(&mut bytes);
             ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
@@ -211,7 +207,7 @@ impl<S: Socket, P: Unpin> Connection<S, P> {
     /// bytes found nobody, it would be told that the connection broke off, and lose its answer.
     fn linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let is_over = (self.waits).poll_over(Awaited::Close, limits::LINGER, context);
-        let mut bytes = [MaybeUninit::uninit(); AHEAD];
+        let mut bytes = [MaybeUninit::uninit(); limits::READ_AHEAD];
         while is_over.is_pending() {
             let mut buffer = ReadBuf::uninit(&mut bytes);
             let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));

@@ -26,9 +26,6 @@ use crate::model::{UserId, limits};
 use crate::store::{self, BundleReader, Counts, Plan, PullBundle, PushBundle, Store};
 use crate::wire::{BadQuery, BundleMessage, BundleQuery, Code, CountsMessage, TAR};
 
-/// The number of pieces of a pushed bundle that may be on their way from the network to the disk.
-const PIECES_AHEAD: usize = 8;
-
 /// `GET`: 200 with the tar of everything after `from` up to `to`, streamed; its `Content-Location`
 /// is the address at which the same bytes can be had again. There, or with `If-Range`, 206 with a
 /// part of it and 416 `range`; 304 on `If-None-Match`, 412 `precondition-failed` on `If-Match`. 400
@@ -168,7 +165,7 @@ fn pieces(
 /// `quota-exceeded`.
 pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Result<Answer, Error> {
     let permit = site.limiters.pushes.take(body.who(), 1)?;
-    let (send, receive) = mpsc::channel(PIECES_AHEAD);
+    let (send, receive) = mpsc::channel(limits::PUSH_PIECES);
     let (tell, mut told) = oneshot::channel();
     let store = Arc::clone(&site.store);
     // A thread beyond those that other requests share, since it is held until the client is done sending, and

@@ -55,8 +55,8 @@ fn tag(head: Head) -> String {
 
 /// Waits for the first head that is new; returns the last one seen when the time is up or the server ends. The
 /// connection of a client that is gone ends, and the waiting with it. The disk is looked at once the request
-/// is here, so a head that the client was told before, by whichever server, is no news; and from then on only
-/// a head is that is newer than the one seen.
+/// is here, so a head that the client was told before, by whichever server, is no news. From then on, a head is news
+/// where it comes after the one seen.
 async fn another_head(
     site: &Site,
     user: UserId,

@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix_http::error::DispatchError;
-use actix_web::http::StatusCode;
 use rustix::net::{SendFlags, Shutdown};
 use tokio::io::{copy, sink};
 use tokio::sync::Semaphore;
@@ -63,7 +62,7 @@ impl Door {
 
     async fn send_away<S: Socket>(&self, mut stream: S, full: Full) {
         log::debug!("a connection is sent away: {full}");
-        let answer = Problem::from(full).bare(StatusCode::SERVICE_UNAVAILABLE);
+        let answer = Problem::from(full).bare();
         // A new socket takes so little at once; where it does not, the connection is closed without a word.
         let told = rustix::net::send(&stream, &answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         let (Ok(_), Ok(_permit)) = (told, self.away.try_acquire()) else {
