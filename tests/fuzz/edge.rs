@@ -83,7 +83,14 @@ fn path(text: &str) {
             );
         }
         ["", page] => {
-            assert!(["", "__lbheartbeat__", "__heartbeat__", "__version__"].contains(&page))
+            let pages = [
+                "",
+                "openapi.json",
+                "__lbheartbeat__",
+                "__heartbeat__",
+                "__version__",
+            ];
+            assert!(pages.contains(&page), "{text:?}");
         }
         _ => panic!("{text:?} is read as {printed:?}"),
     }
