@@ -50,7 +50,7 @@ pub const PUSHED_TOGETHER: usize = 65_536;
 
 /// Different chunks that the transactions of a bundle may name if it is to be committed at once: they
 /// are remembered, 4 MB for each push.
-pub const PUSHED_STRAIGHT: usize = 65_536;
+pub const FAST_FORWARD_CHUNKS: usize = 65_536;
 
 /// Members of a pushed bundle that one thread writes before others help it: starting them takes as long.
 pub const UNPACKED_ALONE: usize = 64;

@@ -35,7 +35,7 @@ pub enum Mistake {
     /// A chunk that was read stays open.
     LeakedDescriptor,
     /// A bundle that continues HEAD is committed without a look at what is pending.
-    StraightOverPending,
+    FastForwardOverPending,
     /// A folder that came from outside is not synced before something is said about it.
     NoFolderSync,
     /// A HEAD that was read before a newer one was told is told after it.
@@ -75,7 +75,7 @@ impl Mistake {
         Mistake::ParentsFirst,
         Mistake::NoRepairLook,
         Mistake::LeakedDescriptor,
-        Mistake::StraightOverPending,
+        Mistake::FastForwardOverPending,
         Mistake::NoFolderSync,
         Mistake::ToldOld,
         Mistake::NoNameSync,

@@ -124,7 +124,7 @@ fn files_moved_out_of_incoming_before_head() {
 #[test]
 fn a_bundle_that_is_committed_without_a_look_at_what_is_pending() {
     let scenario = stories::bundle_beside_other_content();
-    mistake_is_noticed(Mistake::StraightOverPending, &scenario);
+    mistake_is_noticed(Mistake::FastForwardOverPending, &scenario);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use uuid::Uuid;
 
-use super::Window;
 use super::tar::{BLOCK, END, header, padding};
+use super::window::Window;
 use crate::disk::Handle;
 use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
 use crate::store::chain::Listing;
@@ -15,7 +15,7 @@ use crate::store::layout::{Area, Folder, Member};
 use crate::store::user::damaged;
 use crate::store::{Error, Result, Store};
 
-/// What became of a pull.
+/// How a pull ended.
 pub enum PullBundle {
     Ready(Plan),
     /// `from` or `to` is not on the chain.
@@ -27,9 +27,9 @@ pub enum PullBundle {
 #[derive(Clone, Debug)]
 pub struct Plan {
     user: UserId,
-    /// Everything after this one
+    /// The last transaction before the bundle.
     pub from: Head,
-    /// up to and including this one, which is what HEAD in the bundle says.
+    /// The last transaction of the bundle, which its HEAD names.
     pub to: Head,
 }
 
@@ -40,7 +40,7 @@ enum Next {
     End,
 }
 
-/// What of the tar is being sent.
+/// The part of the tar that is being sent.
 enum Sending {
     Bytes(Vec<u8>, usize),
     File {
@@ -71,7 +71,7 @@ pub struct BundleReader {
 }
 
 impl Store {
-    /// Everything after `from` up to and including `to` (else HEAD), but at most `limit`
+    /// Plans a bundle of all after `from` up to and including `to` (else HEAD), but at most `limit`
     /// transactions. Only what is visible: nothing that is pending is ever in a bundle.
     ///
     /// # Errors
@@ -302,7 +302,7 @@ impl BundleReader {
         Err(damaged(&place, "the chain needs it, and it is not there"))
     }
 
-    /// What comes next in the tar: for each transaction the chunks that are not among the last ones
+    /// Finds the next member of the tar: for each transaction the chunks that are not among the last ones
     /// sent, each alias after its chunk, and then its JSON; at last HEAD.
     fn next(&mut self, store: &Store) -> Result<Next> {
         loop {

@@ -4,7 +4,8 @@
 //! durable before any of them has a name, the names of chunks before those of transactions, and
 //! parents come before children. What is shared over all members is the syncs.
 
-use super::intake::{Intake, PushBundle, Step};
+use super::intake::Intake;
+use super::outcome::{PushBundle, Step};
 use super::staging::{StagedAlias, StagedChunk};
 use super::tar::bad;
 use crate::disk::{Mode, Place};
@@ -106,7 +107,7 @@ impl Intake<'_> {
         Ok(())
     }
 
-    /// Gives one chunk its name; says `false` where it has it already.
+    /// Gives one chunk its name; `false` where it has it already.
     fn publish_chunk(
         &mut self,
         lock: &UserLock,
@@ -134,11 +135,7 @@ impl Intake<'_> {
         Ok(new)
     }
 
-    pub(super) fn is_there(&self, place: &Place) -> Result<bool> {
-        Ok(self.store.meta_if_there(place)?.is_some())
-    }
-
-    /// Gives a member's file a name in `dir`, which is to be synced then; says `false` where the
+    /// Gives a member's file a name in `dir`, which is to be synced then; `false` where the
     /// name is taken.
     pub(super) fn name(
         &mut self,
@@ -162,7 +159,7 @@ impl Intake<'_> {
         Ok(new)
     }
 
-    /// Moves what came with the push into `dir`; says `false` where the name is taken.
+    /// Moves a file or directory of the push into `dir`; `false` where the name is taken.
     pub(super) fn move_new(
         &self,
         lock: &UserLock,
@@ -186,7 +183,7 @@ impl Intake<'_> {
         })
     }
 
-    /// Makes what is in `incoming/` young.
+    /// Makes a file in `incoming/` young: its grace period begins again.
     pub(super) fn touch(&mut self, place: &Place) -> Result<()> {
         let file = self.store.disk.open(place)?;
         file.touch(self.store.disk.now())?;
@@ -213,7 +210,7 @@ impl Intake<'_> {
         Ok(())
     }
 
-    /// Says whether the alias is there now; `None` where its chunk is not.
+    /// Gives an alias its name, unless it has it; `None` where its chunk is not there.
     fn publish_alias(&mut self, lock: &UserLock, staged: &StagedAlias) -> Step<Option<()>> {
         let StagedAlias { alias, digest, .. } = staged;
         let Some(chunk) = self.store.find_chunk(&self.folder, digest)? else {
@@ -246,7 +243,7 @@ impl Intake<'_> {
         Ok(Some(()))
     }
 
-    /// Everything has come: an alias whose chunk is not there now never will be.
+    /// Refuses the push if an alias is left: all members have come, and the chunk that it stands for has not.
     pub fn publish_waiting_aliases(&mut self) -> Step<()> {
         match self.staging.aliases.first() {
             None => Ok(()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::intake::Step;
+use super::outcome::Step;
 use super::unpack::{Crew, Unpacker};
 use crate::disk::{Handle, Place};
 use crate::model::{ChunkDigest, TransactionId, limits};
@@ -36,17 +36,17 @@ pub struct StagedTransaction {
     pub bytes: u32,
     /// All its chunks are among those that came with the bundle not long before it.
     pub has_chunks: bool,
-    /// Its parent did not come with the bundle.
+    /// The parent did not come with the bundle.
     pub is_outside: bool,
-    /// It is on the chain, as HEAD was looked at last.
+    /// The transaction is on the chain, as HEAD was looked at last.
     pub on_chain: bool,
 }
 
-/// Everything that has no name in the store yet. Dropped, it is removed.
+/// Members that have no name in the store yet. Dropped, they are removed.
 pub struct Staging<'a> {
     store: &'a Store,
     state: Arc<UserState>,
-    /// The user's.
+    /// The user's folder.
     folder: Folder,
     unpacker: Unpacker,
     crew: Option<Crew>,
@@ -79,17 +79,18 @@ impl<'a> Staging<'a> {
         }
     }
 
-    /// Where a member's file is.
+    /// The place of a member's file.
     pub fn place(&self, thing: &Thing) -> Place {
         self.unpacker.place(thing)
     }
 
-    /// Where the directory is that holds members of a user's `dir`.
+    /// The place of the directory that holds members of a user's `dir`.
     pub fn dir(&self, dir: Dir) -> Place {
         self.unpacker.folder.dir(dir)
     }
 
-    /// Writes a member; when is not said, but it is before [`Staging::finish`] returns.
+    /// Writes a member, perhaps on another thread: done when [`Staging::finish`] returns. An error may be that of
+    /// a member before.
     pub fn write(&mut self, thing: Thing, bytes: Vec<u8>) -> Step<()> {
         self.begin()?;
         if bytes.len() > limits::SMALL_MEMBER || self.unsynced <= limits::UNPACKED_ALONE {
@@ -112,7 +113,7 @@ impl<'a> Staging<'a> {
         self.unpacker.create(thing)
     }
 
-    /// Writes more of such a member.
+    /// Writes more of a member that comes piece by piece.
     pub fn append(&self, file: &Handle, bytes: &[u8]) -> Result<()> {
         self.unpacker.append(file, bytes)
     }

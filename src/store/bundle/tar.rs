@@ -10,10 +10,10 @@ use tar::{EntryType, Header};
 
 use crate::model::limits;
 
-/// Everything in a tar is a multiple of this.
+/// The unit of a tar: each header, and each file with its padding, is a multiple.
 pub const BLOCK: usize = 512;
 
-/// What ends a tar.
+/// The end of a tar.
 pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// The header of a regular file: mode 0644, owner 0, time 0.
@@ -40,9 +40,9 @@ pub fn padding(bytes: u64) -> usize {
 /// Why a tar is read no further.
 #[derive(Debug)]
 pub enum Trouble {
-    /// It is not one that a bundle may be, and why.
+    /// The tar is not one that a bundle may be, and why.
     Bad(String),
-    /// Whoever sends it did not get to its end.
+    /// The sender did not get to its end.
     Cut(io::Error),
 }
 
@@ -61,18 +61,18 @@ pub struct Member {
 pub struct Members<'a> {
     from: &'a mut dyn Read,
     buffer: Vec<u8>,
-    /// What of the buffer is still to be read.
+    /// The part of the buffer that is still to be read.
     ready: std::ops::Range<usize>,
-    /// What of the present member's contents is still to be read, and the zeroes after it.
+    /// How much of the present member's contents is still to be read, and of the zeroes after it.
     left: u64,
     padding: usize,
     /// A PAX header stands before the next member.
     pax: Option<Pax>,
-    /// Nothing has been read yet: what comes may be no tar at all.
+    /// The first block is still to be read: the body may be no tar at all.
     first: bool,
 }
 
-/// What a PAX header says that must agree with the header after it.
+/// The records of a PAX header that must agree with the header after it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Pax {
     path: Option<Vec<u8>>,
@@ -182,6 +182,14 @@ impl<'a> Members<'a> {
         Ok(whole)
     }
 
+    /// All of the present member, of `bytes`, which is refused where it is longer than `limit`.
+    pub fn whole_within(&mut self, bytes: u64, limit: usize) -> Result<Vec<u8>, Trouble> {
+        if bytes > limit as u64 {
+            return bad(format!("a member that is longer than {limit} bytes"));
+        }
+        self.whole()
+    }
+
     fn fill(&mut self) -> Result<(), Trouble> {
         if self.try_fill()? {
             return Ok(());
@@ -189,7 +197,7 @@ impl<'a> Members<'a> {
         cut_off()
     }
 
-    /// Reads more; says `false` at the end of it all.
+    /// Reads more; `false` at the end of the body.
     fn try_fill(&mut self) -> Result<bool, Trouble> {
         loop {
             match self.from.read(&mut self.buffer) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::intake::Step;
+use super::outcome::Step;
 use super::tar::bad;
 use crate::disk::{self, Disk, Handle, IfThere, Place};
 use crate::model::limits;
@@ -19,7 +19,7 @@ use crate::store::{Error, Result};
 pub struct Unpacker {
     pub disk: Arc<dyn Disk>,
     pub folder: Folder,
-    /// What uploads leave free of the disk.
+    /// Bytes of the disk that uploads leave free.
     pub min_free: u64,
 }
 
@@ -51,13 +51,13 @@ impl Unpacker {
         }
     }
 
-    /// More of a member.
+    /// Writes more of a member. Fails where the disk has less than `min_free` left.
     pub fn append(&self, file: &Handle, bytes: &[u8]) -> Result<()> {
         check_room(&*self.disk, self.min_free, bytes.len() as u64)?;
         Ok(file.append(bytes)?)
     }
 
-    /// All of a member. One of its name must have the same content.
+    /// Writes a whole member. Another content under its name refuses the push.
     pub fn write(&self, thing: &Thing, bytes: &[u8]) -> Step<()> {
         match self.create(thing)? {
             Some(file) => Ok(self.append(&file, bytes)?),
@@ -81,7 +81,7 @@ impl Unpacker {
 /// Members, whole. They go in batches: a thread that is woken for each does little else.
 type Batch = Vec<(Thing, Vec<u8>)>;
 
-/// The threads. Dropped, they do what they were given and end.
+/// The threads that write small members. Dropped, they write what they were given and end.
 pub struct Crew {
     lanes: Vec<Lane>,
     unpacker: Unpacker,
@@ -90,7 +90,7 @@ pub struct Crew {
     syncs: Vec<JoinHandle<disk::Result<()>>>,
 }
 
-/// One of them: it makes all files of its directories, so that what has the same name comes one after
+/// One of the threads: it makes all files of its directories, so that what has the same name comes one after
 /// the other, and no two threads wait for one directory.
 struct Lane {
     batches: SyncSender<Batch>,
@@ -99,7 +99,7 @@ struct Lane {
 }
 
 impl Crew {
-    /// As many threads as are worth it; `None` where the system has none to give.
+    /// Starts as many threads as are worth it; `None` where the system has none to give.
     pub fn start(unpacker: &Unpacker) -> Option<Self> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let lane = |_| {
@@ -125,7 +125,7 @@ impl Crew {
         })
     }
 
-    /// Gives them a member. Says `false` where somebody has failed: [`Crew::finish`] says how.
+    /// Gives the threads a member; `false` where one of them has failed: [`Crew::finish`] says how.
     pub fn give(&mut self, thing: Thing, bytes: Vec<u8>) -> bool {
         let Dir::Fan(_, byte) = thing.dir(Area::Committed) else {
             unreachable!("members stand in directories of their first bytes");
@@ -160,7 +160,7 @@ impl Crew {
         Ok(())
     }
 
-    /// Most of the waiting for the disk is over when the last member comes.
+    /// Starts a sync beside the reading, so that most of the waiting for the disk is over when the last member comes.
     fn sync_early(&mut self) {
         let Unpacker { disk, folder, .. } = self.unpacker.clone();
         let thread = std::thread::Builder::new().name("sync".to_owned());

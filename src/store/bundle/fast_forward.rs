@@ -1,4 +1,4 @@
-//! In, the straight way: a bundle that simply continues HEAD is committed at once.
+//! In, the fast-forward: a bundle that simply continues HEAD is committed at once.
 //!
 //! Its transactions are one line from HEAD to the bundle's own HEAD, and its chunks are what they name:
 //! then nothing of it has to be pending first. With all contents durable, and under the exclusive lock, the
@@ -8,7 +8,8 @@
 
 use std::collections::BTreeSet;
 
-use super::intake::{DirsSeen, Intake, PushBundle, Step};
+use super::intake::{DirsSeen, Intake};
+use super::outcome::{PushBundle, Step};
 use super::staging::StagedTransaction;
 use crate::disk::{Mode, Place};
 use crate::model::{Head, TransactionId};
@@ -19,7 +20,7 @@ use crate::store::quota::Amount;
 use crate::store::user::damaged;
 use crate::store::{Error, Leftovers, Result};
 
-/// What has moved from the push's folder to the same place in the user's.
+/// A file or directory that has moved from the push's folder to the same place in the user's.
 #[derive(Clone, Copy)]
 enum Moved {
     Dir(Dir),
@@ -27,8 +28,8 @@ enum Moved {
 }
 
 impl Intake<'_> {
-    /// Takes the bundle in the straight way; `None`, and nothing is done, where it is none that may be.
-    pub fn commit_straight(
+    /// Takes the bundle in as a fast-forward; `None`, and nothing is done, where it is none.
+    pub fn fast_forward(
         &mut self,
         to: Option<TransactionId>,
     ) -> Step<Option<(PushBundle, Leftovers)>> {
@@ -46,7 +47,7 @@ impl Intake<'_> {
             return Ok(None);
         }
         let room = match self.store.reserve_all(&self.user, self.amount()) {
-            // The long way takes in what there is room for.
+            // Member by member it takes in what there is room for.
             Err(Error::QuotaExceeded { .. }) => return Ok(None),
             room => room?,
         };
@@ -84,7 +85,7 @@ impl Intake<'_> {
         Ok(Some((taken, Leftovers::none(lock))))
     }
 
-    /// Each transaction is the parent of the next, the last one is to be HEAD, and every chunk is
+    /// Whether each transaction is the parent of the next, the last one is to be HEAD, and every chunk is
     /// named by one of them.
     fn is_one_line(&self, to: TransactionId) -> bool {
         let Some(named) = &self.named else {
@@ -100,7 +101,7 @@ impl Intake<'_> {
             && (self.staging.chunks.iter()).all(|staged| named.contains(&staged.digest))
     }
 
-    /// The first transaction's parent is HEAD; the last has no child; none of them is there, not even
+    /// Whether the first transaction's parent is HEAD; the last has no child; none of them is there, not even
     /// off the chain; and no chunk is, but for committed ones.
     fn continues(&self, lock: &UserLock, head: Head, to: TransactionId) -> Result<bool> {
         let transactions = &self.staging.transactions;
@@ -113,7 +114,7 @@ impl Intake<'_> {
         if !(self.store.pending_children(lock, Head { id: to, seq })).is_empty() {
             return Ok(false);
         }
-        let over_pending = self.store.mistakes.made(Mistake::StraightOverPending);
+        let over_pending = self.store.mistakes.made(Mistake::FastForwardOverPending);
         let known = lock.state.known();
         let is_pending = |staged: &StagedTransaction| known.pending.contains_key(&staged.id);
         if !over_pending && transactions.iter().any(is_pending) {
@@ -134,7 +135,7 @@ impl Intake<'_> {
         Ok(true)
     }
 
-    /// Every chunk that is named came with the bundle, or is committed.
+    /// Whether every chunk that is named came with the bundle, or is committed.
     fn has_all_chunks(&mut self) -> Result<bool> {
         let Some(mut named) = self.named.take() else {
             return Ok(false);
@@ -162,7 +163,7 @@ impl Intake<'_> {
         amount
     }
 
-    /// Gives all of it its committed names; says which directories hold what HEAD is to rely on.
+    /// Gives all members their committed names; returns the directories that hold what HEAD is to rely on.
     fn name_all(&mut self, lock: &UserLock, moved: &mut Vec<Moved>) -> Result<BTreeSet<Dir>> {
         let chunks = std::mem::take(&mut self.staging.chunks);
         let chunks = chunks
@@ -209,7 +210,7 @@ impl Intake<'_> {
         Ok(())
     }
 
-    /// Moves a file, or a whole directory of first bytes; says `false` where the user has it.
+    /// Moves a file, or a whole directory of first bytes; `false` where the user has one of that name.
     fn move_over(&self, lock: &UserLock, what: Moved, moved: &mut Vec<Moved>) -> Result<bool> {
         let into = match what {
             Moved::Dir(dir) => dir.parent().expect("it stands on a shelf"),
