@@ -7,88 +7,18 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Kind;
+use super::access::{READ, READ_WRITE};
+use super::check::Check;
 use super::crew::share_out;
-use super::doubts::Doubt;
-use super::user::{Check, READ, READ_WRITE};
+use super::finding::Kind;
+use super::lines::Lines;
+use super::named::Named;
+use super::suspect::Suspect;
 use super::walk::{Walk, Walked};
-use crate::disk::{self, Handle, IfThere, Meta};
-use crate::model::{ChunkId, Head, TransactionId, limits};
-use crate::store::layout::{Area, Dir, Shelf, Thing};
+use crate::disk::{Handle, IfThere, Meta};
+use crate::model::{Head, TransactionId, limits};
+use crate::store::layout::{Dir, Shelf};
 use crate::store::{self, log};
-
-/// What is known of the chain.
-#[derive(Default)]
-pub(super) struct Chain {
-    /// Where it ends, if HEAD says so and the transaction could be read.
-    pub head: Option<Head>,
-    /// All of it could be read and fits together: what it does not name is off the chain.
-    pub whole: bool,
-    /// Something about it is damaged.
-    pub damaged: bool,
-    /// Where a walk begins: HEAD or, where that does not tell, the best guess.
-    top: (Option<TransactionId>, u64),
-}
-
-/// How a chunk id that a transaction names stands.
-pub(super) enum Named {
-    There,
-    /// In `incoming/` only.
-    Uncommitted(Thing),
-    Missing(Thing),
-    /// It could not be looked up.
-    Unknown,
-}
-
-/// `log`, read backwards, as it was when it was opened.
-pub(super) struct Lines {
-    log: Option<(Handle, Meta)>,
-    first: u64,
-    lines: Vec<Option<TransactionId>>,
-    /// The disk did not give all of it.
-    error: Option<store::Error>,
-}
-
-impl Lines {
-    fn new(log: Option<(Handle, Meta)>) -> Self {
-        Self {
-            log,
-            first: 0,
-            lines: Vec::new(),
-            error: None,
-        }
-    }
-
-    fn inode(&self) -> Option<u64> {
-        self.log.as_ref().map(|(_, meta)| meta.inode)
-    }
-
-    fn bytes(&self) -> u64 {
-        self.log.as_ref().map_or(0, |(_, meta)| meta.bytes)
-    }
-
-    /// How many whole lines there are.
-    pub fn count(&self) -> u64 {
-        self.bytes() / log::LINE
-    }
-
-    pub fn get(&mut self, seq: u64) -> Option<TransactionId> {
-        let (log, _) = self.log.as_ref().filter(|_| seq > 0)?;
-        if seq < self.first || seq >= self.first + self.lines.len() as u64 {
-            self.first = (seq + 1).saturating_sub(log::BATCH).max(1);
-            let count = seq + 1 - self.first;
-            match log::read_lines(log, self.first, count) {
-                Ok(lines) => self.lines = lines,
-                Err(error) => {
-                    self.lines = Vec::new();
-                    self.error = Some(error.into());
-                }
-            }
-        }
-        let index = seq.checked_sub(self.first)?;
-        *self.lines.get(usize::try_from(index).ok()?)?
-    }
-}
 
 impl Check<'_> {
     /// Reads HEAD, then the chain that it ends.
@@ -99,7 +29,7 @@ impl Check<'_> {
         if head == Some(TransactionId::ROOT) {
             self.chain.head = Some(Head::ROOT);
             self.chain.whole = true;
-            self.doubt_tail(&lines, Head::ROOT);
+            self.suspect_tail(&lines, Head::ROOT);
             return;
         }
         let head = head.map(|id| self.place_head(id, &mut lines));
@@ -109,7 +39,7 @@ impl Check<'_> {
             if lines.get(head.seq) == Some(id) && self.read_along(&lines, head) {
                 self.chain.whole = true;
                 self.tally_chain(head.seq);
-                self.doubt_tail(&lines, head);
+                self.suspect_tail(&lines, head);
                 return;
             }
         }
@@ -268,55 +198,10 @@ impl Check<'_> {
         Some(())
     }
 
-    /// Looks a chunk id up that the chain names, and remembers that it is named. What cannot be read is
-    /// reported where the files are.
-    pub fn look_for(&self, id: &ChunkId) -> Named {
-        let digest = match id {
-            ChunkId::Digest(digest) => *digest,
-            ChunkId::Alias(alias) => {
-                self.named.insert(alias.as_bytes());
-                let thing = Thing::Alias(*alias);
-                let read = |area| self.store().read_alias(&self.folder.alias(area, alias));
-                match (read(Area::Committed), read(Area::Incoming)) {
-                    (Ok(Some((_, digest))), _) => digest,
-                    (Ok(None), Ok(Some((_, digest)))) => {
-                        self.named.insert(digest.as_bytes());
-                        return Named::Uncommitted(thing);
-                    }
-                    (outcome, _) => {
-                        // Some chunk is named, and nobody knows which.
-                        self.blind.store(true, Ordering::Relaxed);
-                        return match outcome {
-                            Ok(_) => Named::Missing(thing),
-                            Err(_) => Named::Unknown,
-                        };
-                    }
-                }
-            }
-        };
-        self.named.insert(digest.as_bytes());
-        let disk = self.store().disk();
-        let there = |area| {
-            let meta = disk.meta(&self.folder.chunk(area, &digest)).if_there();
-            meta.map(|meta| meta.is_some_and(|meta| meta.kind == disk::Kind::File))
-        };
-        let thing = Thing::Chunk(digest);
-        let both = there(Area::Committed).and_then(|committed| {
-            let incoming = !committed && there(Area::Incoming)?;
-            Ok((committed, incoming))
-        });
-        match both {
-            Ok((true, _)) => Named::There,
-            Ok((false, true)) => Named::Uncommitted(thing),
-            Ok((false, false)) => Named::Missing(thing),
-            Err(_) => Named::Unknown,
-        }
-    }
-
     fn judge_log(&self, lines: &Lines, head: Head, walked: &Walked) {
         let there = lines.count();
         if walked.wrong_lines == 0 && there >= head.seq {
-            return self.doubt_tail(lines, head);
+            return self.suspect_tail(lines, head);
         }
         let place = self.folder.log();
         // Perhaps a server has rebuilt it since it was opened.
@@ -345,9 +230,9 @@ impl Check<'_> {
     }
 
     /// What stands in `log` after HEAD means nothing; an advance under way puts it there.
-    fn doubt_tail(&self, lines: &Lines, head: Head) {
+    fn suspect_tail(&self, lines: &Lines, head: Head) {
         if lines.bytes() > log::LINE * head.seq {
-            self.doubt(Doubt::LogTail);
+            self.suspect(Suspect::LogTail);
         }
     }
 

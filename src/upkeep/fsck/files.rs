@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::Kind;
+use super::access::{ENTER, READ, READ_WRITE};
+use super::check::{Check, remember};
 use super::crew::share_out;
-use super::doubts::Doubt;
+use super::finding::Kind;
 use super::pending::LOOKS;
-use super::user::{Check, ENTER, READ, READ_WRITE, remember};
+use super::suspect::Suspect;
 use crate::disk::{self, Entry, Handle, IfThere, Place};
 use crate::model::{ChunkDigest, UserId};
 use crate::store::layout::{self, Area, Dir, Folder, Known, Shelf, Thing};
@@ -156,7 +157,7 @@ impl Check<'_> {
             Known::Thing(area, Thing::Alias(alias)) => give(Job::Alias(area, alias)),
             Known::Thing(Area::Committed, thing @ Thing::Transaction(_)) => {
                 if self.chain.whole && !self.may_be_named(&thing) {
-                    self.doubt(Doubt::OffChain(thing));
+                    self.suspect(Suspect::OffChain(thing));
                 }
             }
             // Read with the pending.
@@ -230,7 +231,7 @@ impl Check<'_> {
             self.run.tally.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         self.run.watch.checked(bytes);
-        self.doubt_thing(area, thing);
+        self.suspect_thing(area, thing);
     }
 
     fn read_chunk(
@@ -306,21 +307,21 @@ impl Check<'_> {
                 self.harmless(Kind::AliasDangling, place, what);
             }
         }
-        self.doubt_thing(area, thing);
+        self.suspect_thing(area, thing);
     }
 
     /// Takes note where a chunk or alias seems to be in an area where it should not be.
-    fn doubt_thing(&self, area: Area, thing: Thing) {
+    fn suspect_thing(&self, area: Area, thing: Thing) {
         if !self.chain.whole {
             return;
         }
         match area {
-            Area::Committed if !self.may_be_named(&thing) => self.doubt(Doubt::OffChain(thing)),
+            Area::Committed if !self.may_be_named(&thing) => self.suspect(Suspect::OffChain(thing)),
             Area::Incoming if self.seems_named(&thing) => {
                 let place = self.folder.thing(Area::Committed, &thing);
                 let there = self.is_there(Area::Committed, &thing);
                 if self.seen(&place, there) == Some(true) {
-                    self.doubt(Doubt::Leftover(thing));
+                    self.suspect(Suspect::Leftover(thing));
                 }
             }
             _ => {}

@@ -1,30 +1,12 @@
 //! Whose files and directories are: everything in a store belongs to the owner of the data directory, or the
 //! server cannot use it. Where root's tools have made something else, a repair gives it back.
 
-use super::user::Check;
-use super::{Kind, Mended, Run, Severity};
-use crate::disk::{self, Disk, IfThere, Meta, Owner, Place};
+use super::access::is_foreign;
+use super::check::Check;
+use super::finding::{Kind, Mended, Severity};
+use super::run::Run;
+use crate::disk::{self, Disk, IfThere, Owner, Place};
 use crate::store::{Error, Result, layout};
-
-/// Whether the owner of the data directory may not read or write this, since it is somebody else's. What its
-/// own owner may not do is a matter of modes.
-pub(super) fn is_foreign(meta: &Meta, owner: Owner) -> bool {
-    const ROOT: u32 = 0;
-    if owner.user == ROOT || meta.owner.user == owner.user {
-        return false;
-    }
-    let bits = match meta.owner.group == owner.group {
-        true => meta.mode >> 3,
-        false => meta.mode,
-    };
-    let needs = match meta.kind {
-        disk::Kind::Directory => 0o7,
-        disk::Kind::File => 0o6,
-        // Nothing that a store has: reported as what it is.
-        disk::Kind::Other => return false,
-    };
-    bits & needs != needs
-}
 
 impl Check<'_> {
     /// Gives what is somebody else's to the owner of the data directory; says how much it was.

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::doubts::Doubt;
-use super::user::{Check, READ};
-use super::{Kind, Severity};
+use super::access::READ;
+use super::check::Check;
+use super::finding::{Kind, Severity};
+use super::suspect::Suspect;
 use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId};
 use crate::store::json::Start;
 use crate::store::layout::{Area, Thing};
@@ -112,7 +113,7 @@ impl Check<'_> {
             // What is wrong with the chain has been reported.
             let position = self.store().position(&self.folder, head, id);
             if matches!(position, Ok(Position::OnChain(_))) {
-                return self.doubt(Doubt::Leftover(thing));
+                return self.suspect(Suspect::Leftover(thing));
             }
             self.check_parent(&transaction, pending, head);
         }

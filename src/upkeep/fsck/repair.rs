@@ -2,10 +2,10 @@
 //!
 //! HEAD never moves. What is taken out of the way is kept in `lost+found/`.
 
-use super::Mended;
-use super::doubts::Doubt;
+use super::check::{Check, Todo};
 use super::files::hash;
-use super::user::{Check, Todo};
+use super::finding::Mended;
+use super::suspect::Suspect;
 use crate::disk::{self, IfThere, Mode, Place};
 use crate::model::{ChunkDigest, limits};
 use crate::store::layout::{Area, Dir, Thing};
@@ -23,7 +23,7 @@ impl Check<'_> {
             log,
             damaged,
             missing,
-            doubts,
+            suspects,
             marks,
             temporaries,
         } = todo;
@@ -53,9 +53,9 @@ impl Check<'_> {
             |lock, thing| self.mend_missing(lock, thing),
         );
         self.each(
-            &doubts,
-            |doubt| self.place_of(doubt),
-            |lock, doubt| self.clear(lock, doubt),
+            &suspects,
+            |suspect| self.place_of(suspect),
+            |lock, suspect| self.clear(lock, suspect),
         );
         self.each(
             &marks,
@@ -196,16 +196,16 @@ impl Check<'_> {
         }
     }
 
-    fn place_of(&self, doubt: &Doubt) -> Place {
-        match doubt {
-            Doubt::OffChain(thing) => self.folder.thing(Area::Committed, thing),
-            Doubt::Leftover(thing) => self.folder.thing(Area::Incoming, thing),
-            Doubt::LogTail => self.folder.log(),
+    fn place_of(&self, suspect: &Suspect) -> Place {
+        match suspect {
+            Suspect::OffChain(thing) => self.folder.thing(Area::Committed, thing),
+            Suspect::Leftover(thing) => self.folder.thing(Area::Incoming, thing),
+            Suspect::LogTail => self.folder.log(),
         }
     }
 
     /// Clears a leftover, if it still is one.
-    fn clear(&self, lock: &UserLock, doubt: &Doubt) -> Done {
+    fn clear(&self, lock: &UserLock, suspect: &Suspect) -> Done {
         let looks = !self.store().mistakes.made(Mistake::NoRepairLook);
         let seen = if looks {
             self.catch_up()?
@@ -215,14 +215,14 @@ impl Check<'_> {
         let Some(head) = seen else {
             return Ok(None);
         };
-        if looks && !self.holds(doubt, head)? {
+        if looks && !self.holds(suspect, head)? {
             return Ok(None);
         }
         let said = |what: &str| Ok(Some(what.to_owned()));
-        match doubt {
+        match suspect {
             // The next advance cuts it.
-            Doubt::LogTail => Ok(None),
-            Doubt::OffChain(Thing::Transaction(id)) => {
+            Suspect::LogTail => Ok(None),
+            Suspect::OffChain(Thing::Transaction(id)) => {
                 match self.store().position(&self.folder, head, *id)? {
                     Position::OffChain => {}
                     _ => return Ok(None),
@@ -232,14 +232,14 @@ impl Check<'_> {
                     None => said("removed: incoming/ has the same file"),
                 }
             }
-            Doubt::OffChain(thing) => {
+            Suspect::OffChain(thing) => {
                 if !self.twins_agree(thing)? {
                     return Err(self.cannot(thing, "the one in incoming/ differs: mend that first"));
                 }
                 self.store().send_back(lock, thing)?;
                 said("moved back to incoming/, where gc decides about it")
             }
-            Doubt::Leftover(thing) => {
+            Suspect::Leftover(thing) => {
                 if !self.twins_agree(thing)? {
                     return Err(self.cannot(thing, "the committed one differs: mend that first"));
                 }

@@ -1,7 +1,8 @@
 //! The top of the data directory: FORMAT, and what lies beside the users.
 
-use super::user::unread;
-use super::{Error, Finding, Kind, Mended, Run, Severity};
+use super::access::unread;
+use super::finding::{Finding, Kind, Mended, Severity};
+use super::run::{Error, Run};
 use crate::disk::{self, Entry, IfThere, Place};
 use crate::model::UserId;
 use crate::store::{self, FORMAT, format_trouble, layout};

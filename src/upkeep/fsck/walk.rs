@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::Kind;
-use super::chain::{Lines, Named};
-use super::user::{Check, READ, remember};
+use super::access::READ;
+use super::check::{Check, remember};
+use super::finding::Kind;
+use super::lines::Lines;
+use super::named::Named;
 use crate::disk::{IfThere, Place};
 use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId, limits};
 use crate::store;

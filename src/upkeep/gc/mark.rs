@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use super::{Garbage, Why};
+use super::event::{Garbage, Why};
 use crate::model::{ChunkId, TransactionId, UserId};
 use crate::rules::dates::Dates;
 use crate::rules::garbage::{Ground, Pending, is_young, judge};

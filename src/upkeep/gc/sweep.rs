@@ -1,6 +1,6 @@
 //! The sweep: the removal of what was marked, as far as a second look under the lock agrees.
 
-use super::Garbage;
+use super::event::Garbage;
 use super::mark::{Mark, Old, abandoned, leftover};
 use crate::disk::Mode;
 use crate::model::{ChunkId, UserId, limits};

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Event, Options, Run, last_run, run};
+use super::clock::last_run;
+use super::event::{Event, Options, Run};
+use super::run::run;
 use crate::model::{ShortUserId, limits};
 use crate::store::{Item, Store};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Error;
+use super::outcome::Error;
 use crate::disk::{Disk, Kind, Place, Real};
 use crate::model::{TransactionId, limits};
 use crate::store::layout::{self, Area, Dir, Folder, Known, Shelf};

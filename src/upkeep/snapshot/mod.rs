@@ -12,7 +12,10 @@
 //! linked and unlinked, and what is made young again is in `incoming/`, which is not copied.
 
 mod folder;
+mod outcome;
 mod roll;
+
+pub use outcome::{Error, Snapshot};
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -26,51 +29,6 @@ use crate::disk::{self, Disk, Grouping, Identity, Place, Real, Target};
 use crate::model::{Head, UserId, limits};
 use crate::store::layout::{self, Folder};
 use crate::store::{self, FORMAT, Store};
-
-/// What a snapshot holds.
-#[derive(Debug, Default)]
-pub struct Snapshot {
-    pub users: u64,
-    /// Files that got a second name.
-    pub files: u64,
-    /// Users who are not in it, because their HEAD is damaged, and in what way.
-    pub left_out: Vec<(UserId, String)>,
-    /// Users who are not in it, because they were deleted while it was taken.
-    pub went: BTreeSet<UserId>,
-    /// Pieces of damage in it, which the store has as well; and files that could not be looked at.
-    pub damage: u64,
-    pub unchecked: u64,
-    /// The first of them.
-    pub findings: Vec<Finding>,
-}
-
-/// Why there is no snapshot.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("{0:?} is not empty")]
-    NotEmpty(PathBuf),
-    #[error("{0:?} is in the data directory")]
-    Inside(PathBuf),
-    #[error(
-        "{0:?} is not on the file system of the data directory, and a hard link cannot lead to another: \
-         choose a place beside the data directory, or use scripts/backup"
-    )]
-    OtherFileSystem(PathBuf),
-    #[error("users are renamed or deleted all the time: try again")]
-    Unsettled,
-    #[error("{0}")]
-    NotAStore(String),
-    #[error("cannot make {0:?}: {1}")]
-    Destination(PathBuf, #[source] std::io::Error),
-    #[error(transparent)]
-    Store(#[from] store::Error),
-}
-
-impl From<disk::Error> for Error {
-    fn from(error: disk::Error) -> Self {
-        Error::Store(error.into())
-    }
-}
 
 /// Takes a snapshot of the store at `source` into a directory that is empty or not there yet, on the same
 /// file system. Calls `linked` after each file.

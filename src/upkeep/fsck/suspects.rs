@@ -3,40 +3,30 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Kind;
-use super::user::{Check, remember};
+use super::check::{Check, remember};
+use super::finding::Kind;
+use super::suspect::Suspect;
 use crate::disk::Place;
-use crate::model::{ChunkId, Head, TransactionId, limits};
+use crate::model::{Head, TransactionId, limits};
 use crate::store::layout::{Area, Thing};
 use crate::store::{self, Position, log};
 
-/// Something that may be a leftover.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doubt {
-    /// In the committed area, and the chain does not name it.
-    OffChain(Thing),
-    /// In `incoming/`, and committed.
-    Leftover(Thing),
-    /// `log` goes on after HEAD.
-    LogTail,
-}
-
 impl Check<'_> {
-    /// Takes note of a doubt, and settles them when they are many.
-    pub fn doubt(&self, doubt: Doubt) {
-        let mut doubts = self.doubts.lock().expect("nobody panics with this");
-        doubts.push(doubt);
-        let many = doubts.len() >= limits::FSCK_BATCH;
-        drop(doubts);
+    /// Takes note of a suspect, and settles them when they are many.
+    pub fn suspect(&self, suspect: Suspect) {
+        let mut suspects = self.suspects.lock().expect("nobody panics with this");
+        suspects.push(suspect);
+        let many = suspects.len() >= limits::FSCK_BATCH;
+        drop(suspects);
         if many {
             self.settle();
         }
     }
 
-    /// Looks at each doubt again, under the shared lock where it can be had.
+    /// Looks at each suspect again, under the shared lock where it can be had.
     pub fn settle(&self) {
-        let doubts = std::mem::take(&mut *self.doubts.lock().expect("nobody panics with this"));
-        if doubts.is_empty() || self.is_gone() {
+        let suspects = std::mem::take(&mut *self.suspects.lock().expect("nobody panics with this"));
+        if suspects.is_empty() || self.is_gone() {
             return;
         }
         let lock = self.store().lock_if_there(&self.user);
@@ -44,13 +34,13 @@ impl Check<'_> {
         let Some(Some(head)) = self.seen(&self.folder.head(), self.catch_up()) else {
             return;
         };
-        for doubt in doubts {
-            let (kind, place, what) = self.words(&doubt);
-            if self.seen(&place, self.holds(&doubt, head)) != Some(true) {
+        for suspect in suspects {
+            let (kind, place, what) = self.words(&suspect);
+            if self.seen(&place, self.holds(&suspect, head)) != Some(true) {
                 continue;
             }
             self.harmless(kind, place, what);
-            remember(&mut self.todo().doubts, doubt);
+            remember(&mut self.todo().suspects, suspect);
         }
     }
 
@@ -118,12 +108,12 @@ impl Check<'_> {
     }
 
     /// Whether it is still so. To be asked after [`Check::catch_up`], which gave the head.
-    pub fn holds(&self, doubt: &Doubt, head: Head) -> store::Result<bool> {
-        Ok(match doubt {
-            Doubt::OffChain(thing) => {
+    pub fn holds(&self, suspect: &Suspect, head: Head) -> store::Result<bool> {
+        Ok(match suspect {
+            Suspect::OffChain(thing) => {
                 self.is_there(Area::Committed, thing)? && !self.may_be_named(thing)
             }
-            Doubt::Leftover(thing) => {
+            Suspect::Leftover(thing) => {
                 self.is_there(Area::Committed, thing)?
                     && self.is_there(Area::Incoming, thing)?
                     && match thing {
@@ -134,39 +124,31 @@ impl Check<'_> {
                         other => self.seems_named(other),
                     }
             }
-            Doubt::LogTail => match self.store().open_log(&self.folder)? {
+            Suspect::LogTail => match self.store().open_log(&self.folder)? {
                 Some(log) => log.meta()?.bytes > log::LINE * head.seq,
                 None => false,
             },
         })
     }
 
-    fn words(&self, doubt: &Doubt) -> (Kind, Place, &'static str) {
+    fn words(&self, suspect: &Suspect) -> (Kind, Place, &'static str) {
         let at = |area, thing| self.folder.thing(area, thing);
-        match doubt {
-            Doubt::OffChain(thing) => (
+        match suspect {
+            Suspect::OffChain(thing) => (
                 Kind::OffChain,
                 at(Area::Committed, thing),
                 "the chain does not name it: left behind by an advance that did not come to its end",
             ),
-            Doubt::Leftover(thing) => (
+            Suspect::Leftover(thing) => (
                 Kind::Leftover,
                 at(Area::Incoming, thing),
                 "committed already: gc drops it",
             ),
-            Doubt::LogTail => (
+            Suspect::LogTail => (
                 Kind::LogTail,
                 self.folder.log(),
                 "it goes on after HEAD; the next advance cuts it",
             ),
-        }
-    }
-
-    /// The thing that a chunk id is.
-    pub fn thing_of(id: &ChunkId) -> Thing {
-        match id {
-            ChunkId::Digest(digest) => Thing::Chunk(*digest),
-            ChunkId::Alias(alias) => Thing::Alias(*alias),
         }
     }
 }

@@ -1,0 +1,73 @@
+//! A chunk id that the chain names is looked up, and remembered as named.
+
+use std::sync::atomic::Ordering;
+
+use super::check::Check;
+use crate::disk::{self, IfThere};
+use crate::model::ChunkId;
+use crate::store::layout::{Area, Thing};
+
+/// How a chunk id that a transaction names stands.
+pub(super) enum Named {
+    There,
+    /// In `incoming/` only.
+    Uncommitted(Thing),
+    Missing(Thing),
+    /// It could not be looked up.
+    Unknown,
+}
+
+impl Check<'_> {
+    /// Looks a chunk id up that the chain names, and remembers that it is named. What cannot be read is
+    /// reported where the files are.
+    pub fn look_for(&self, id: &ChunkId) -> Named {
+        let digest = match id {
+            ChunkId::Digest(digest) => *digest,
+            ChunkId::Alias(alias) => {
+                self.named.insert(alias.as_bytes());
+                let thing = Thing::Alias(*alias);
+                let read = |area| self.store().read_alias(&self.folder.alias(area, alias));
+                match (read(Area::Committed), read(Area::Incoming)) {
+                    (Ok(Some((_, digest))), _) => digest,
+                    (Ok(None), Ok(Some((_, digest)))) => {
+                        self.named.insert(digest.as_bytes());
+                        return Named::Uncommitted(thing);
+                    }
+                    (outcome, _) => {
+                        // Some chunk is named, and nobody knows which.
+                        self.blind.store(true, Ordering::Relaxed);
+                        return match outcome {
+                            Ok(_) => Named::Missing(thing),
+                            Err(_) => Named::Unknown,
+                        };
+                    }
+                }
+            }
+        };
+        self.named.insert(digest.as_bytes());
+        let disk = self.store().disk();
+        let there = |area| {
+            let meta = disk.meta(&self.folder.chunk(area, &digest)).if_there();
+            meta.map(|meta| meta.is_some_and(|meta| meta.kind == disk::Kind::File))
+        };
+        let thing = Thing::Chunk(digest);
+        let both = there(Area::Committed).and_then(|committed| {
+            let incoming = !committed && there(Area::Incoming)?;
+            Ok((committed, incoming))
+        });
+        match both {
+            Ok((true, _)) => Named::There,
+            Ok((false, true)) => Named::Uncommitted(thing),
+            Ok((false, false)) => Named::Missing(thing),
+            Err(_) => Named::Unknown,
+        }
+    }
+
+    /// The thing that a chunk id is.
+    pub fn thing_of(id: &ChunkId) -> Thing {
+        match id {
+            ChunkId::Digest(digest) => Thing::Chunk(*digest),
+            ChunkId::Alias(alias) => Thing::Alias(*alias),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A run of fsck: what it is asked, whom it tells, and what it counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::finding::{Finding, Mended, Severity};
+use crate::disk::Owner;
+use crate::model::{Head, UserId};
+use crate::store::{self, Store};
+
+/// What to check, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This user only.
+    pub user: Option<UserId>,
+    /// Chunks are looked at, but not read.
+    pub quick: bool,
+    /// Mend what can be mended without loss.
+    pub repair: bool,
+    /// How many files are read at a time. With 1 all happens on the caller's thread.
+    pub threads: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            user: None,
+            quick: false,
+            repair: false,
+            threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
+        }
+    }
+}
+
+/// Whoever wants to know. Called from several threads at a time.
+pub trait Watch: Sync {
+    /// Something is not as it should be.
+    fn found(&self, finding: &Finding);
+    /// Something was mended, or could not be.
+    fn mended(&self, mended: &Mended);
+    /// The chain of this user is damaged; this is the newest transaction whose whole past is sound (the
+    /// root if there is none other).
+    fn newest_sound(&self, user: &UserId, newest: Head);
+    /// One more transaction or chunk has been checked, with so many bytes read.
+    fn checked(&self, bytes: u64);
+}
+
+/// What was checked and found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub users: u64,
+    /// On the chains.
+    pub transactions: u64,
+    /// Committed and pending.
+    pub chunks: u64,
+    /// Read to be hashed.
+    pub bytes: u64,
+    pub harmless: u64,
+    pub unchecked: u64,
+    pub damage: u64,
+}
+
+/// Why nothing could be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no store here, or one of a format that this program does not know.
+    #[error("{0}")]
+    NotAStore(String),
+    /// The user who was named has no folder.
+    #[error("there is no such user")]
+    NoSuchUser,
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Counters that all threads of a run count in.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub users: AtomicU64,
+    pub transactions: AtomicU64,
+    pub chunks: AtomicU64,
+    pub bytes: AtomicU64,
+    pub harmless: AtomicU64,
+    pub unchecked: AtomicU64,
+    pub damage: AtomicU64,
+}
+
+/// One run of fsck.
+pub(super) struct Run<'a> {
+    pub store: Store,
+    /// Whose everything in it should be.
+    pub owner: Owner,
+    pub options: &'a Options,
+    pub watch: &'a dyn Watch,
+    pub tally: Tally,
+}
+
+impl Tally {
+    /// The counters as they stand.
+    pub fn summary(&self) -> Summary {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Summary {
+            users: get(&self.users),
+            transactions: get(&self.transactions),
+            chunks: get(&self.chunks),
+            bytes: get(&self.bytes),
+            harmless: get(&self.harmless),
+            unchecked: get(&self.unchecked),
+            damage: get(&self.damage),
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Counts a finding and passes it on.
+    pub fn found(&self, finding: &Finding) {
+        let counter = match finding.severity {
+            Severity::Harmless => &self.tally.harmless,
+            Severity::Unchecked => &self.tally.unchecked,
+            Severity::Damage => &self.tally.damage,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.watch.found(finding);
+    }
+}

@@ -1,0 +1,52 @@
+//! Whether the clock may be believed: with a wrong one everything looks old.
+
+use std::time::SystemTime;
+
+use super::event::Options;
+use crate::model::limits;
+use crate::rules::garbage::is_young;
+use crate::store::{Result, Store};
+
+/// What gc makes of the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    Fine,
+    Leapt {
+        last: SystemTime,
+        now: SystemTime,
+    },
+    /// It says a time before this program was written, as a box says that has no clock while it is off.
+    Unset {
+        now: SystemTime,
+    },
+}
+
+/// Whether the clock may be believed: gc ran on some user not longer ago than the grace period, or
+/// never. A clock that was put back only makes things young.
+///
+/// The period is the default one where a shorter was chosen, or a daily run could not collect after
+/// an hour.
+pub fn clock(store: &Store, options: &Options) -> Result<Clock> {
+    let now = store.now();
+    if !options.force && now < SystemTime::UNIX_EPOCH + limits::EARLIEST_DATE {
+        return Ok(Clock::Unset { now });
+    }
+    let Some(last) = last_run(store)? else {
+        return Ok(Clock::Fine);
+    };
+    let far = options.grace.max(limits::GRACE);
+    if options.force || is_young(last, now, far) {
+        Ok(Clock::Fine)
+    } else {
+        Ok(Clock::Leapt { last, now })
+    }
+}
+
+/// When gc last ran, on any user.
+pub fn last_run(store: &Store) -> Result<Option<SystemTime>> {
+    let mut last = None;
+    for user in store.users()? {
+        last = last.max(store.last_gc(&user)?);
+    }
+    Ok(last)
+}

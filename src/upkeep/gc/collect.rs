@@ -1,0 +1,107 @@
+//! The collection of one user's garbage: mark, then sweep.
+
+use super::event::{Garbage, Options, Why};
+use super::mark::Mark;
+use super::sweep::{Stop, Sweep};
+use crate::disk::Mode;
+use crate::model::UserId;
+use crate::rules::dates::Memory;
+use crate::store::{Error, Item, Result, Store, SweepStamp, Swept};
+
+/// How a collection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collected {
+    /// All garbage is gone.
+    All,
+    /// Another collection is at work on this user: the rest is left to that one, or to the next.
+    Overtaken,
+}
+
+/// Collects one user's garbage, and calls `each` for everything that went (or, in a dry run, would
+/// go). What has a date that cannot be right is kept and made young. Safe beside a running server, and beside other collections. The caller asks [`clock`] first.
+///
+/// # Errors
+/// What was told to `each` is gone, the rest stays, and the store is sound. [`Error::Damaged`] where
+/// something pending cannot be read: what it needs cannot be known then, so nothing goes.
+pub fn collect(
+    store: &Store,
+    user: &UserId,
+    options: &Options,
+    each: &mut dyn FnMut(Garbage),
+) -> Result<Collected> {
+    collect_and_redate(store, user, options, &mut 0, each)
+}
+
+/// The same, counting what was made young.
+pub(super) fn collect_and_redate(
+    store: &Store,
+    user: &UserId,
+    options: &Options,
+    redated: &mut u64,
+    each: &mut dyn FnMut(Garbage),
+) -> Result<Collected> {
+    match collect_of_folder(store, user, options, redated, each) {
+        // Whoever was deleted or renamed meanwhile, or came just now, has nothing that this run is about.
+        Err(Error::UserGone) => Ok(Collected::All),
+        other => other,
+    }
+}
+
+/// The same, of the folder that is the user's when this begins.
+fn collect_of_folder(
+    store: &Store,
+    user: &UserId,
+    options: &Options,
+    redated: &mut u64,
+    each: &mut dyn FnMut(Garbage),
+) -> Result<Collected> {
+    let stamp = match options.dry_run {
+        true => SweepStamp::default(),
+        false => match store.lock_blocking(user, Mode::Shared)? {
+            // Under the lock, or it could be that of a batch which goes on to sweep what is marked.
+            Some(_lock) => store.sweep_stamp(user)?,
+            None => return Ok(Collected::All),
+        },
+    };
+    let Some(mark) = Mark::of(store, user, options.grace, stamp)? else {
+        return Ok(Collected::All);
+    };
+    if options.dry_run {
+        mark.tell(each);
+        for (item, bytes) in store.left_behind(user, &mark.dates)? {
+            each(left_behind(item, bytes));
+        }
+        return Ok(Collected::All);
+    }
+    let mut sweep = Sweep {
+        store,
+        user,
+        mark,
+        redated: 0,
+    };
+    let ran = sweep.run(each);
+    *redated = sweep.redated;
+    let mark = sweep.mark;
+    let ended = match ran {
+        Ok(()) => Collected::All,
+        Err(Stop::Overtaken) => Collected::Overtaken,
+        Err(Stop::Error(error)) => return Err(error),
+    };
+    store.redate_temporaries(user, &mark.dates)?;
+    for (item, bytes) in store.left_behind(user, &mark.dates)? {
+        if store.sweep_temporary(user, &item, &mark.dates)? == Swept::Gone {
+            each(left_behind(item, bytes));
+        }
+    }
+    if ended == Collected::All {
+        let before = store.gc_memory(user)?;
+        let memory = Memory::of(before.as_ref(), mark.now, mark.grace, mark.oldest_left());
+        store.remember_gc(user, mark.stamp, mark.stamp == stamp, &memory)?;
+    }
+    Ok(ended)
+}
+
+fn left_behind(item: Item, bytes: u64) -> Garbage {
+    let why = Why::LeftBehind;
+    Garbage { item, why, bytes }
+}

@@ -1,0 +1,63 @@
+//! A run of gc: all users one after the other, and the top of the data directory.
+
+use super::clock::{Clock, clock};
+use super::collect::{Collected, collect_and_redate};
+use super::event::{Event, Options, Run};
+use crate::model::UserId;
+use crate::store::{Result, Store};
+
+/// Collects the garbage of one user or, without one, of all users and at the top.
+///
+/// # Errors
+/// Only if the users cannot be listed; what goes wrong with one of them is an [`Event`].
+pub fn run(
+    store: &Store,
+    only: Option<&UserId>,
+    options: &Options,
+    each: &mut dyn FnMut(Event),
+) -> Result<Run> {
+    match clock(store, options)? {
+        Clock::Fine => {}
+        Clock::Leapt { last, now } => return Ok(Run::ClockLeapt { last, now }),
+        Clock::Unset { now } => return Ok(Run::ClockUnset { now }),
+    }
+    let users = match only {
+        Some(user) => vec![*user],
+        None => store.users()?,
+    };
+    for user in users {
+        let mut files = 0;
+        let collected = collect_and_redate(store, &user, options, &mut files, &mut |garbage| {
+            each(Event::Garbage { user, garbage });
+        });
+        if files > 0 {
+            each(Event::Redated { user, files });
+        }
+        match collected {
+            Ok(Collected::All) => {}
+            Ok(Collected::Overtaken) => each(Event::Overtaken(user)),
+            Err(error) => each(Event::Failed {
+                user: Some(user),
+                error,
+            }),
+        }
+    }
+    if only.is_none() {
+        if !options.dry_run
+            && let Err(error) = store.redate_top()
+        {
+            each(Event::Failed { user: None, error });
+        }
+        for left in store.left_at_top()? {
+            let swept = left.and_then(|place| match options.dry_run {
+                true => Ok(place),
+                false => store.sweep_top(&place).map(|()| place),
+            });
+            each(match swept {
+                Ok(place) => Event::LeftBehind(place),
+                Err(error) => Event::Failed { user: None, error },
+            });
+        }
+    }
+    Ok(Run::Done)
+}
