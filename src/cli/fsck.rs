@@ -14,12 +14,12 @@ use super::output::{counted, json_line, print};
 use super::progress::{self, Progress};
 use crate::disk::{Grouping, Real};
 use crate::model::{Head, UserId};
-use crate::upkeep::fsck::{self, Finding, Mended, Options, Severity, Summary, Watch};
+use crate::upkeep::fsck::{self, CheckOptions, Finding, Mended, Observer, Severity, Summary};
 
 /// Check a data directory, and say what is not as it should be, one finding a line. Works beside a
 /// running server. Exit status: 0 sound; 1 damage found, also where it was mended; 3 could not check.
 #[derive(Args)]
-pub struct Fsck {
+pub struct FsckCommand {
     #[command(flatten)]
     data: DataDirectory,
     /// Check this user only.
@@ -46,7 +46,7 @@ pub struct Fsck {
 /// What is printed, as JSON. `type` tells them apart.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Line<'a> {
+enum FindingLine<'a> {
     Finding {
         severity: &'static str,
         kind: &'static str,
@@ -84,7 +84,7 @@ struct Printer<'a> {
     broken: Mutex<Option<io::Error>>,
 }
 
-impl Fsck {
+impl FsckCommand {
     pub fn run(&self) -> Result<(), Failure> {
         let path = &self.data.path;
         let unlooked =
@@ -100,11 +100,11 @@ impl Fsck {
             progress: &progress,
             broken: Mutex::default(),
         };
-        let options = Options {
+        let options = CheckOptions {
             user: self.user,
             quick: self.quick,
             repair: self.repair,
-            ..Options::default()
+            ..CheckOptions::default()
         };
         let checked = fsck::check(disk, &options, &printer);
         progress.end();
@@ -136,20 +136,20 @@ fn tame(text: &str) -> String {
 }
 
 impl Printer<'_> {
-    fn line(&self, line: &Line) -> io::Result<()> {
+    fn line(&self, line: &FindingLine) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if self.json {
             return json_line(&mut out, line);
         }
         match line {
-            Line::Finding {
+            FindingLine::Finding {
                 severity,
                 kind,
                 place,
                 detail,
                 ..
             } => writeln!(out, "{severity}: {kind}: {}: {}", tame(place), tame(detail)),
-            Line::Mended {
+            FindingLine::Mended {
                 done,
                 place,
                 detail,
@@ -158,12 +158,12 @@ impl Printer<'_> {
                 let word = if *done { "mended" } else { "not mended" };
                 writeln!(out, "{word}: {}: {}", tame(place), tame(detail))
             }
-            Line::NewestSound { user, head, seq } => writeln!(
+            FindingLine::NewestSound { user, head, seq } => writeln!(
                 out,
                 "newest sound: users/{user}: {head} (seq {seq}) is the newest transaction whose whole \
                  past is sound"
             ),
-            Line::Summary {
+            FindingLine::Summary {
                 users,
                 transactions,
                 chunks,
@@ -196,7 +196,7 @@ impl Printer<'_> {
         }
     }
 
-    fn tell(&self, line: &Line) {
+    fn tell(&self, line: &FindingLine) {
         let told = self.progress.aside(|| self.line(line));
         if let Err(error) = told {
             let mut broken = self.broken.lock().expect("nobody panics with this");
@@ -214,7 +214,7 @@ impl Printer<'_> {
             unchecked,
             damage,
         } = *summary;
-        self.tell(&Line::Summary {
+        self.tell(&FindingLine::Summary {
             users,
             transactions,
             chunks,
@@ -228,9 +228,9 @@ impl Printer<'_> {
     }
 }
 
-impl Watch for Printer<'_> {
+impl Observer for Printer<'_> {
     fn found(&self, finding: &Finding) {
-        self.tell(&Line::Finding {
+        self.tell(&FindingLine::Finding {
             severity: Severity::as_str(finding.severity),
             kind: finding.kind.as_str(),
             user: finding.user.map(|user| user.to_string()),
@@ -244,7 +244,7 @@ impl Watch for Printer<'_> {
             Ok(done) => (true, done),
             Err(why) => (false, why),
         };
-        self.tell(&Line::Mended {
+        self.tell(&FindingLine::Mended {
             done,
             user: mended.user.map(|user| user.to_string()),
             place: mended.place.as_str(),
@@ -253,7 +253,7 @@ impl Watch for Printer<'_> {
     }
 
     fn newest_sound(&self, user: &UserId, newest: Head) {
-        self.tell(&Line::NewestSound {
+        self.tell(&FindingLine::NewestSound {
             user: user.to_string(),
             head: newest.id.to_string(),
             seq: newest.seq,

@@ -15,7 +15,7 @@ use super::users::no_such_user;
 use crate::disk::Grouping;
 use crate::model::UserId;
 use crate::store::{self, Item, Options, Store};
-use crate::upkeep::gc::{Event, Options as How, Run, Why, run};
+use crate::upkeep::gc::{CollectOptions, Ended, Event, Why, run};
 
 /// Remove garbage: what was uploaded, is not reachable from HEAD, and is older than the grace period.
 ///
@@ -23,7 +23,7 @@ use crate::upkeep::gc::{Event, Options as How, Run, Why, run};
 /// on a full disk. A dry run prints the path of every file that would go; a run says how much went, and
 /// nothing if nothing did.
 #[derive(Args)]
-pub struct Gc {
+pub struct GcCommand {
     #[command(flatten)]
     data: DataDirectory,
 
@@ -31,7 +31,7 @@ pub struct Gc {
     #[arg(long, value_name = "UUID", env = "MENTAT_SYNC_USER")]
     user: Option<UserId>,
 
-    /// How long what nothing reachable needs is kept after it was last uploaded or asked about.
+    /// CollectOptions long what nothing reachable needs is kept after it was last uploaded or asked about.
     #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_GRACE", default_value = "14d",
           value_parser = grace)]
     grace: Duration,
@@ -57,7 +57,7 @@ pub struct Gc {
 
 /// Something that went, or would go.
 #[derive(Serialize)]
-struct Line<'a> {
+struct GarbageLine<'a> {
     path: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
@@ -68,7 +68,7 @@ struct Line<'a> {
     removed: bool,
 }
 
-/// How much went.
+/// CollectOptions much went.
 #[derive(Default)]
 struct Total {
     files: u64,
@@ -76,7 +76,7 @@ struct Total {
     failed: u64,
 }
 
-impl Gc {
+impl GcCommand {
     pub fn run(&self) -> Result<(), Failure> {
         let path = &self.data.path;
         let store = open(path, Options::default(), Grouping::Auto)?;
@@ -87,7 +87,7 @@ impl Gc {
             return Err(no_such_user(user));
         }
         let mut total = Total::default();
-        let mut ran = Ok(Run::Done);
+        let mut ran = Ok(Ended::Done);
         let progress = Progress::of(None);
         print(|out| {
             let mut written = Ok(());
@@ -104,9 +104,9 @@ impl Gc {
             written
         })?;
         match ran.map_err(failed)? {
-            Run::ClockLeapt { last, now } => Err(leapt(last, now)),
-            Run::ClockUnset { now } => Err(unset(now)),
-            Run::Done => self.sum_up(&total),
+            Ended::ClockLeapt { last, now } => Err(leapt(last, now)),
+            Ended::ClockUnset { now } => Err(unset(now)),
+            Ended::Done => self.sum_up(&total),
         }
     }
 
@@ -115,9 +115,9 @@ impl Gc {
         store: &Store,
         total: &mut Total,
         progress: &Progress,
-        print: &mut dyn FnMut(Line),
-    ) -> store::Result<Run> {
-        let how = How {
+        print: &mut dyn FnMut(GarbageLine),
+    ) -> store::Result<Ended> {
+        let how = CollectOptions {
             grace: self.grace,
             dry_run: self.dry_run,
             force: self.force,
@@ -129,7 +129,7 @@ impl Gc {
                 total.files += 1;
                 total.bytes += garbage.bytes;
                 if shown {
-                    print(Line {
+                    print(GarbageLine {
                         path: store.place_of(&user, &garbage.item).as_str(),
                         user: Some(user.to_string()),
                         kind: kind(&garbage.item),
@@ -144,7 +144,7 @@ impl Gc {
             Event::LeftBehind(place) => {
                 total.files += 1;
                 if shown {
-                    print(Line {
+                    print(GarbageLine {
                         path: place.as_str(),
                         user: None,
                         kind: "folder",

@@ -19,7 +19,7 @@ const BATCH: usize = 4096;
 
 /// Print a user's chain, newest last: sequence number and id. Works beside a running server.
 #[derive(Args)]
-pub struct Log {
+pub struct LogCommand {
     #[command(flatten)]
     data: DataDirectory,
     /// Whose chain.
@@ -33,12 +33,12 @@ pub struct Log {
 
 /// One line of the chain.
 #[derive(Serialize)]
-struct Line {
+struct TransactionLine {
     seq: u64,
     id: String,
 }
 
-impl Log {
+impl LogCommand {
     pub fn run(&self) -> Result<(), Failure> {
         let store = open(&self.data.path, Options::default(), Grouping::Off)?;
         let failed = |error| not_usable(&self.data.path, &error);
@@ -72,7 +72,7 @@ impl Log {
             for (seq, id) in (first..).zip(ids) {
                 let written = if self.json {
                     let id = id.to_string();
-                    json_line(out, &Line { seq, id })
+                    json_line(out, &TransactionLine { seq, id })
                 } else {
                     writeln!(out, "{seq:>12} {id}")
                 };

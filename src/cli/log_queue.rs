@@ -11,11 +11,11 @@ use crate::model::limits;
 
 /// Lines that wait to be written. Clones share them.
 #[derive(Clone, Default)]
-pub struct LogQueue(Arc<Shared>);
+pub struct LogQueue(Arc<QueueRoom>);
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct QueueRoom {
+    state: Mutex<QueueState>,
     /// There is something to write.
     filled: Condvar,
     /// All that there was is written.
@@ -23,7 +23,7 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     /// Whole lines, one after the other.
     lines: Vec<u8>,
     /// How many were dropped since that was last told.
@@ -32,7 +32,7 @@ struct State {
     writing: bool,
 }
 
-impl State {
+impl QueueState {
     fn is_empty(&self) -> bool {
         self.lines.is_empty() && self.dropped == 0
     }
@@ -107,7 +107,7 @@ impl LogQueue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.0.state.lock().expect(POISONED)
     }
 }

@@ -27,9 +27,9 @@ const ID: usize = 36;
 
 /// The log of this process.
 #[derive(Clone)]
-pub struct Log(LogQueue);
+pub struct ProcessLog(LogQueue);
 
-impl Log {
+impl ProcessLog {
     /// Starts it. A panic is told there too: the system's own words on stderr could wait for ever.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl Log {
         let filter =
             env_logger::Builder::from_env(Env::default().default_filter_or(DEFAULT)).build();
         log::set_max_level(filter.filter());
-        let lines = Lines {
+        let lines = LineFormat {
             filter,
             queue: queue.clone(),
         };
@@ -56,7 +56,7 @@ impl Log {
 
 /// Makes lines of what is logged, and queues them. The access log is the most of them by far: a line costs no
 /// allocation and one short lock.
-struct Lines {
+struct LineFormat {
     filter: env_logger::Logger,
     queue: LogQueue,
 }
@@ -66,7 +66,7 @@ thread_local! {
     static LINE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-impl log::Log for Lines {
+impl log::Log for LineFormat {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.filter.enabled(metadata)
     }

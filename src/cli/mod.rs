@@ -31,12 +31,12 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    Serve(serve::Serve),
-    Gc(gc::Gc),
-    Fsck(fsck::Fsck),
-    Snapshot(snapshot::Snapshot),
-    Users(users::Users),
-    Log(log::Log),
+    Serve(serve::ServeCommand),
+    Gc(gc::GcCommand),
+    Fsck(fsck::FsckCommand),
+    Snapshot(snapshot::SnapshotCommand),
+    Users(users::UsersCommand),
+    Log(log::LogCommand),
 }
 
 /// What is wrong, for the person at the terminal; and the exit status.

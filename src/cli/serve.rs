@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
 use super::arguments::{DataDirectory, duration, grace, is_set, listener, size, size_or_none};
-use super::logging::Log;
+use super::logging::ProcessLog;
 use super::open::{not_by_network, not_usable, open_to_serve};
 use crate::disk::Grouping;
 use crate::http::{Listener, Server, ServerOptions, Settings, Site};
@@ -34,7 +34,7 @@ const OTHER_FILES: u64 = 4;
 /// one, later than a second after the first, at once. SIGHUP does nothing. What it logs, on stderr, is chosen by RUST_LOG (`RUST_LOG=warn` is without the access
 /// log).
 #[derive(Args)]
-pub struct Serve {
+pub struct ServeCommand {
     #[command(flatten)]
     data: DataDirectory,
 
@@ -165,15 +165,15 @@ enum Syncs {
     Each,
 }
 
-impl Serve {
+impl ServeCommand {
     pub fn run(&self) -> Result<(), Failure> {
-        let log = Log::start().map_err(no_thread)?;
+        let log = ProcessLog::start().map_err(no_thread)?;
         let ended = self.run_with(&log);
         log.flush();
         ended
     }
 
-    fn run_with(&self, log: &Log) -> Result<(), Failure> {
+    fn run_with(&self, log: &ProcessLog) -> Result<(), Failure> {
         let system = actix_web::rt::System::new();
         system
             .block_on(async { outlive_hangups() })
@@ -183,9 +183,9 @@ impl Serve {
         let connections = self.connections();
         clear_in_background(&store);
         if let Some(period) = self.gc_every {
-            let options = gc::Options {
+            let options = gc::CollectOptions {
                 grace: self.grace,
-                ..gc::Options::default()
+                ..gc::CollectOptions::default()
             };
             gc::every(Arc::clone(&store), period, options).map_err(no_thread)?;
         }
@@ -240,7 +240,7 @@ impl Serve {
         &self,
         site: Arc<Site>,
         options: &ServerOptions,
-        log: Log,
+        log: ProcessLog,
     ) -> Result<(), Failure> {
         // Before anybody can know that it listens.
         let stop = stop_signals(log).map_err(no_signals)?;
@@ -328,7 +328,7 @@ fn no_signals(error: io::Error) -> Failure {
 
 /// Done at the first SIGTERM or SIGINT. Another one within [`limits::SAME_SIGNAL`] is the same; a later one
 /// ends the process at once.
-fn stop_signals(log: Log) -> io::Result<impl Future<Output = ()> + Send + 'static> {
+fn stop_signals(log: ProcessLog) -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

@@ -17,7 +17,7 @@ use crate::upkeep::snapshot::{self, Error};
 /// second name. Works beside a running server. The copy is a store like any other; to keep it on another
 /// disk, copy it from there at leisure.
 #[derive(Args)]
-pub struct Snapshot {
+pub struct SnapshotCommand {
     #[command(flatten)]
     data: DataDirectory,
     /// Where: an empty directory, or one that is not there yet, on the file system of the data directory
@@ -25,7 +25,7 @@ pub struct Snapshot {
     destination: PathBuf,
 }
 
-impl Snapshot {
+impl SnapshotCommand {
     pub fn run(&self) -> Result<(), Failure> {
         let path = &self.data.path;
         let disk = Real::new(path, Grouping::Off).map_err(|e| in_the_way(path, "open", &e))?;

@@ -17,7 +17,7 @@ use crate::store::{self, Options, RenameUser, Store};
 /// List the users, each with its head, sequence number, files, bytes and pending transactions; or
 /// add, remove and rename them. Works beside a running server.
 #[derive(Args)]
-pub struct Users {
+pub struct UsersCommand {
     #[command(flatten)]
     data: DataDirectory,
     /// Print one JSON object a line.
@@ -26,11 +26,11 @@ pub struct Users {
           hide_default_value = true)]
     json: bool,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<UserChange>,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum UserChange {
     /// Make a folder for a user, and print the id. Needed with `serve --new-users deny`.
     Add {
         /// The id; a random one if there is none.
@@ -44,7 +44,7 @@ enum Command {
 
 /// One line of the list.
 #[derive(Serialize)]
-struct Line {
+struct UserLine {
     user: String,
     head: String,
     seq: u64,
@@ -53,20 +53,20 @@ struct Line {
     pending: u64,
 }
 
-impl Users {
+impl UsersCommand {
     pub fn run(&self) -> Result<(), Failure> {
         let path = &self.data.path;
         let Some(command) = &self.command else {
             return self.list();
         };
         let store = match command {
-            Command::Add { .. } => open_or_make(path, Options::default(), Grouping::Off),
+            UserChange::Add { .. } => open_or_make(path, Options::default(), Grouping::Off),
             _ => open(path, Options::default(), Grouping::Off),
         }?;
         let done = match command {
-            Command::Add { user } => add(&store, *user),
-            Command::Rm { user } => remove(&store, user),
-            Command::Mv { old, new } => rename(&store, old, new),
+            UserChange::Add { user } => add(&store, *user),
+            UserChange::Rm { user } => remove(&store, user),
+            UserChange::Mv { old, new } => rename(&store, old, new),
         };
         done.map_err(|error| not_usable(path, &error))?
     }
@@ -122,7 +122,7 @@ fn row([user, head, seq, files, bytes, pending]: [&str; 6]) -> String {
     format!("{user:<36}  {head:<36}  {seq:>9}  {files:>9}  {bytes:>14}  {pending:>7}\n")
 }
 
-impl Line {
+impl UserLine {
     fn row(&self) -> String {
         let numbers = [self.seq, self.files, self.bytes, self.pending];
         let [seq, files, bytes, pending] = numbers.map(|number| number.to_string());
@@ -131,7 +131,7 @@ impl Line {
 }
 
 /// What there is to say of a user; `None` for one who has no folder any more.
-fn line(store: &Store, user: &UserId) -> store::Result<Option<Line>> {
+fn line(store: &Store, user: &UserId) -> store::Result<Option<UserLine>> {
     let looked = store.glance_at_head(user).and_then(|head| {
         let usage = head.map(|_| store.usage(user)).transpose()?;
         Ok(head.zip(usage))
@@ -142,7 +142,7 @@ fn line(store: &Store, user: &UserId) -> store::Result<Option<Line>> {
         Err(_) if !store.has_folder(user)? => return Ok(None),
         Err(error) => return Err(error),
     };
-    Ok(Some(Line {
+    Ok(Some(UserLine {
         user: user.to_string(),
         head: head.id.to_string(),
         seq: head.seq,

@@ -331,7 +331,7 @@ fn error(verb: &'static str, place: &Place, source: io::Error) -> Error {
 }
 
 /// Syncs files and directories one by one, with one directory's names in memory at each level.
-struct Walk<'a> {
+struct SyncWalk<'a> {
     disk: &'a Real,
     /// How many more may be, where there is another way.
     left: Option<usize>,
@@ -346,7 +346,7 @@ enum Refused {
     Other(Error),
 }
 
-impl Walk<'_> {
+impl SyncWalk<'_> {
     fn sync(&mut self, directory: &Place) -> std::result::Result<(), Refused> {
         let mut entries = Vec::new();
         let listed = self.disk.list(directory, &mut |entry| {
@@ -756,7 +756,7 @@ impl Disk for Real {
         }
         // Where that failed, perhaps for a file of somebody else, each file says what became of it.
         let may_group = is_sound();
-        let mut walk = Walk {
+        let mut walk = SyncWalk {
             disk: self,
             left: may_group.then_some(ONE_BY_ONE),
         };
@@ -951,7 +951,7 @@ mod tests {
             drop(disk.create(&place.join("file")).unwrap());
         }
         disk.sync_below(&top).unwrap();
-        let walk = |left| Walk { disk: &disk, left }.sync(&top);
+        let walk = |left| SyncWalk { disk: &disk, left }.sync(&top);
         // Two files and two directories.
         assert!(walk(Some(4)).is_ok());
         assert!(matches!(walk(Some(3)), Err(Refused::Many)));

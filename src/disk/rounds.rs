@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex};
 const FAILURES: usize = 1024;
 
 #[derive(Default)]
-struct State {
+struct RoundState {
     started: u64,
     finished: u64,
     running: bool,
@@ -24,7 +24,7 @@ struct State {
 /// See the module.
 #[derive(Default)]
 pub struct Rounds {
-    state: Mutex<State>,
+    state: Mutex<RoundState>,
     ended: Condvar,
 }
 

@@ -54,7 +54,7 @@ pub fn judge<E>(
     grace: Duration,
     ground: impl FnMut(TransactionId) -> Result<Ground, E>,
 ) -> Result<Verdict, E> {
-    let lines = Lines::new(pending);
+    let lines = PendingLines::new(pending);
     let mut alive = Alive::new(&lines, ground);
     let mut needed = vec![false; pending.len()];
     let mut stays = vec![false; pending.len()];
@@ -123,12 +123,12 @@ pub fn dead(mut pending: Vec<Link>, head: Head) -> Vec<TransactionId> {
 }
 
 /// The pending transactions as lines: from each to its parent.
-struct Lines<'a> {
+struct PendingLines<'a> {
     pending: &'a [Pending],
     index: HashMap<TransactionId, usize>,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> PendingLines<'a> {
     fn new(pending: &'a [Pending]) -> Self {
         let ids = pending.iter().enumerate();
         let index = ids.map(|(index, pending)| (pending.id, index)).collect();
@@ -146,13 +146,13 @@ impl<'a> Lines<'a> {
 
 /// Which lines may still be committed, each transaction looked at once.
 struct Alive<'a, F> {
-    lines: &'a Lines<'a>,
+    lines: &'a PendingLines<'a>,
     ground: F,
     known: Vec<Option<bool>>,
 }
 
 impl<'a, F> Alive<'a, F> {
-    fn new(lines: &'a Lines<'a>, ground: F) -> Self {
+    fn new(lines: &'a PendingLines<'a>, ground: F) -> Self {
         let known = vec![None; lines.pending.len()];
         Self {
             lines,

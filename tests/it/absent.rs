@@ -115,7 +115,7 @@ fn gc_leaves_the_last(mistake: Option<Mistake>, errno: Option<Errno>) -> Result<
         if let Some(errno) = errno {
             client.disk.set_fault(Fault::At(step, errno));
         }
-        let options = gc::Options::default();
+        let options = gc::CollectOptions::default();
         let ended = gc::collect(&client.store, &cast::user(), &options, &mut |_| {});
         outcome = ended.map(|_| sim.world().read_file(place).is_some());
         assert!(

@@ -21,7 +21,7 @@ use crate::kit::{
     Device, Finished, ROOT, Server, binary, chunk, run_with_deadline, transaction_id, user_id,
 };
 use crate::stock::{Seen, Stock, StopAtEnd, USER, alias, check, renames, transaction};
-use mentat_sync::upkeep::fsck::{Kind, Options};
+use mentat_sync::upkeep::fsck::{CheckOptions, Kind};
 
 /// Users who are written to.
 const WRITERS: [&str; 2] = ["ada", "ben"];
@@ -104,7 +104,7 @@ fn beside_writers<T>(server: &Server, run: impl FnOnce(&[AtomicU64; 2]) -> T) ->
 /// Fsck finds no damage.
 #[track_caller]
 fn sound(copy: &Path) -> Seen {
-    let seen = check(copy, &Options::default());
+    let seen = check(copy, &CheckOptions::default());
     // What lies in `log` after HEAD, and in the committed area off the chain, is younger than HEAD was.
     // A bundle has no log, and modes as tar makes them.
     let expected = |kind| {
@@ -333,7 +333,7 @@ fn a_first_copy_that_is_killed_is_no_store_until_it_is_finished() {
             }
         }
         succeeds(backup(&stock.data(), &destination));
-        check(&destination, &Options::default()).is_spotless();
+        check(&destination, &CheckOptions::default()).is_spotless();
     }
     assert!(unfinished > 0);
 }
@@ -355,11 +355,11 @@ fn a_user_who_is_new_comes_into_the_copy_as_a_whole() {
         assert!(copied.unwrap().success());
         let after = Duration::from_millis(30 + 17 * round);
         killed += u32::from(killed_backup(&stock.data(), &destination, after));
-        check(&destination, &Options::default()).is_spotless();
+        check(&destination, &CheckOptions::default()).is_spotless();
     }
     assert!(killed > 0);
     succeeds(backup(&stock.data(), &destination));
-    let seen = check(&destination, &Options::default());
+    let seen = check(&destination, &CheckOptions::default());
     seen.is_spotless();
     assert_eq!(seen.summary.users, 1 + 4 * copies() as u64);
 }
@@ -410,7 +410,7 @@ fn what_a_power_cut_left_empty_of_an_interrupted_copy_is_copied_again() {
 fn other_machine() -> TempDir {
     let bin = tempfile::tempdir().unwrap();
     let ssh = bin.path().join("ssh");
-    // Options (each with its value), the host, and the command, which ssh joins with blanks for a shell there.
+    // CheckOptions (each with its value), the host, and the command, which ssh joins with blanks for a shell there.
     let text = "#!/bin/sh\nwhile :; do case $1 in -*) shift 2;; *) break;; esac; done\n\
                 [ \"$1\" = box ] || { echo \"unknown host $1\" >&2; exit 255; }\nshift\n\
                 cd / && exec sh -c \"$*\"\n";
@@ -574,7 +574,7 @@ fn a_snapshot_copies_no_chunk_and_is_not_changed_by_what_comes_after() {
         taken.stdout,
         format!("{}: 1 user, 11 files\n", copy.display())
     );
-    check(&copy, &Options::default()).is_spotless();
+    check(&copy, &CheckOptions::default()).is_spotless();
     let inside = |path: &Path| copy.join(path.strip_prefix(stock.data()).unwrap());
     let inode = |path: &Path| fs::metadata(path).unwrap().ino();
     let chunk = stock.chunk_file("", "chunk 2");
@@ -647,7 +647,7 @@ fn a_user_whose_head_is_damaged_does_not_keep_the_others_out_of_a_snapshot() {
             .stderr
             .contains("86868686-8686-4686-8686-868686868686 is not in the snapshot")
     );
-    let seen = check(&copy, &Options::default());
+    let seen = check(&copy, &CheckOptions::default());
     seen.is_spotless();
     assert_eq!(seen.summary.users, 1);
 }
@@ -668,7 +668,7 @@ fn a_snapshot_of_a_damaged_store_says_so() {
     );
     // What there is, is in it.
     assert_eq!(
-        check(&copy, &Options::default()).words(),
+        check(&copy, &CheckOptions::default()).words(),
         ["damage chunk-missing"]
     );
 }

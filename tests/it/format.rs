@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use mentat_sync::model::UserId;
-use mentat_sync::upkeep::fsck::Options;
+use mentat_sync::upkeep::fsck::CheckOptions;
 
 use crate::kit::{Device, ROOT, Server, chunk, digest, run_with_deadline, tree};
 use crate::stock::{Stock, USER, alias, check, transaction};
@@ -70,7 +70,7 @@ fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn the_store_that_was_kept_of_format_1_is_sound() {
     let top = thawed("format-1");
-    let seen = check(&top.path().join("data"), &Options::default());
+    let seen = check(&top.path().join("data"), &CheckOptions::default());
     assert_eq!(seen.words(), ["harmless mode-loose"], "{seen:#?}");
     assert_eq!(seen.summary.users, 2);
     assert_eq!(seen.summary.transactions, 4);
@@ -109,7 +109,7 @@ fn the_store_that_was_kept_of_format_1_opens_for_ever() {
     assert_eq!(newcomer.head(), (ROOT.to_owned(), 0));
     newcomer.commit(&transaction(1).to_string(), ROOT, &[&chunk("first")]);
     assert_eq!(server.stop().code(), Some(0));
-    let seen = check(&top.path().join("data"), &Options::default());
+    let seen = check(&top.path().join("data"), &CheckOptions::default());
     assert_eq!(seen.summary.damage, 0, "{seen:#?}");
 }
 

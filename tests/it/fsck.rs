@@ -54,14 +54,14 @@ fn a_store_with_one_flipped_byte_in_any_file_is_reported() {
 /// Whether fsck has anything to say.
 fn reported(directory: &Path) -> bool {
     struct Deaf;
-    impl fsck::Watch for Deaf {
+    impl fsck::Observer for Deaf {
         fn found(&self, _: &fsck::Finding) {}
         fn mended(&self, _: &fsck::Mended) {}
         fn newest_sound(&self, _: &mentat_sync::model::UserId, _: mentat_sync::model::Head) {}
         fn checked(&self, _: u64) {}
     }
     let disk = std::sync::Arc::new(Real::new(directory, Grouping::Auto).unwrap());
-    match fsck::check(disk, &fsck::Options::default(), &Deaf) {
+    match fsck::check(disk, &fsck::CheckOptions::default(), &Deaf) {
         Ok(summary) => summary.damage + summary.harmless > 0,
         Err(fsck::Error::NotAStore(_)) => true,
         Err(other) => panic!("{other}"),
@@ -84,15 +84,15 @@ fn one_thread_finds_what_many_find() {
     let stock = Stock::full(5);
     fs::write(stock.chunk_file("", "chunk 2"), "other").unwrap();
     fs::remove_file(stock.chunk_file("", "chunk 3")).unwrap();
-    let alone = fsck::Options {
+    let alone = fsck::CheckOptions {
         threads: 1,
-        ..fsck::Options::default()
+        ..fsck::CheckOptions::default()
     };
     let seen = check(&stock.data(), &alone);
     assert_eq!(seen.kinds(), ["chunk-damaged", "chunk-missing"]);
-    let many = fsck::Options {
+    let many = fsck::CheckOptions {
         threads: 8,
-        ..fsck::Options::default()
+        ..fsck::CheckOptions::default()
     };
     let all = check(&stock.data(), &many);
     assert_eq!(seen.findings, all.findings);
@@ -119,9 +119,9 @@ fn it_never_stops_at_the_first_and_names_the_newest_transaction_with_a_sound_pas
 fn without_quick_every_byte_is_read_and_with_it_none() {
     let stock = Stock::full(3);
     fs::write(stock.chunk_file("", "chunk 2"), "other").unwrap();
-    let quick = fsck::Options {
+    let quick = fsck::CheckOptions {
         quick: true,
-        ..fsck::Options::default()
+        ..fsck::CheckOptions::default()
     };
     let seen = check(&stock.data(), &quick);
     seen.is_spotless();
@@ -237,7 +237,7 @@ fn a_file_that_the_disk_cannot_read_is_damage_and_one_that_we_may_not_read_is_no
                 looks: false,
                 spared: AtomicBool::new(false),
             };
-            let seen = check_disk(Arc::new(disk), &fsck::Options::default());
+            let seen = check_disk(Arc::new(disk), &fsck::CheckOptions::default());
             assert!(seen.words().contains(&says.to_owned()), "{name}: {seen:#?}");
             let of_it = seen.findings.iter().filter(|f| f.place.name() == name);
             assert!(of_it.count() >= 1, "{name}: {seen:#?}");
@@ -278,9 +278,9 @@ fn what_cannot_be_looked_at_is_said_to_be_that_and_nothing_else() {
                     looks: true,
                     spared: AtomicBool::new(false),
                 };
-                let options = fsck::Options {
+                let options = fsck::CheckOptions {
                     repair,
-                    ..fsck::Options::default()
+                    ..fsck::CheckOptions::default()
                 };
                 let seen = check_disk(Arc::new(disk), &options);
                 assert_eq!(seen.words(), [says], "{name}: {seen:#?}");
@@ -305,7 +305,7 @@ fn a_folder_that_cannot_be_looked_at_any_more_has_not_gone_away() {
         looks: true,
         spared: AtomicBool::new(true),
     };
-    let seen = check_disk(Arc::new(disk), &fsck::Options::default());
+    let seen = check_disk(Arc::new(disk), &fsck::CheckOptions::default());
     assert!(
         seen.words().contains(&"damage chunk-missing".to_owned()),
         "{seen:#?}"
@@ -334,9 +334,9 @@ fn fsck_beside_a_writer_at_full_speed_finds_nothing_but_what_is_there() {
         let stop_at_end = StopAtEnd(&stop);
         let mut transactions = 0;
         for round in 0..25 {
-            let options = fsck::Options {
+            let options = fsck::CheckOptions {
                 repair: round % 2 == 1,
-                ..fsck::Options::default()
+                ..fsck::CheckOptions::default()
             };
             let seen = check(&stock.data(), &options);
             seen.is_spotless();
@@ -362,7 +362,7 @@ fn a_user_who_is_deleted_or_renamed_meanwhile_is_no_damage() {
         scope.spawn(|| renames(&stock, &stop, Duration::from_millis(7)));
         let _stop = StopAtEnd(&stop);
         for _ in 0..40 {
-            check(&stock.data(), &fsck::Options::default()).is_spotless();
+            check(&stock.data(), &fsck::CheckOptions::default()).is_spotless();
         }
     });
 }
@@ -377,9 +377,9 @@ fn a_second_user_is_checked_apart_from_the_first() {
     let seen = stock.check();
     assert_eq!(seen.summary.users, 2);
     assert_eq!(seen.one(Kind::ChunkMissing).user, Some(USER));
-    let other = fsck::Options {
+    let other = fsck::CheckOptions {
         user: "86868686-8686-4686-8686-868686868686".parse().ok(),
-        ..fsck::Options::default()
+        ..fsck::CheckOptions::default()
     };
     let seen = check(&stock.data(), &other);
     seen.is_spotless();

@@ -126,9 +126,9 @@ fn an_upload_that_will_be_refused_is_known_before_its_body_is_read() {
     // Foreseeing takes nothing.
     assert_eq!(store.tally(&user), Some((5, 42)));
     // gc gives back what it removes.
-    let gc = gc::Options {
+    let gc = gc::CollectOptions {
         grace: Duration::ZERO,
-        ..gc::Options::default()
+        ..gc::CollectOptions::default()
     };
     collect(&store, &user, &gc, &mut |_| {}).unwrap();
     assert_eq!(store.tally(&user), Some((4, 37)));

@@ -154,14 +154,14 @@ impl Stock {
 
     /// What fsck says of it.
     pub fn check(&self) -> Seen {
-        check(&self.data(), &fsck::Options::default())
+        check(&self.data(), &fsck::CheckOptions::default())
     }
 
     /// What `fsck --repair` says of it.
     pub fn repair(&self) -> Seen {
-        let options = fsck::Options {
+        let options = fsck::CheckOptions {
             repair: true,
-            ..fsck::Options::default()
+            ..fsck::CheckOptions::default()
         };
         check(&self.data(), &options)
     }
@@ -246,12 +246,12 @@ impl Seen {
 }
 
 /// What fsck says of this directory.
-pub fn check(directory: &Path, options: &fsck::Options) -> Seen {
+pub fn check(directory: &Path, options: &fsck::CheckOptions) -> Seen {
     check_disk(real(directory), options)
 }
 
 /// What fsck says of this disk.
-pub fn check_disk(disk: Arc<dyn Disk>, options: &fsck::Options) -> Seen {
+pub fn check_disk(disk: Arc<dyn Disk>, options: &fsck::CheckOptions) -> Seen {
     let watch = Gather::default();
     let summary = fsck::check(disk, options, &watch).unwrap();
     let mut seen = watch.0.into_inner().unwrap();
@@ -263,7 +263,7 @@ pub fn check_disk(disk: Arc<dyn Disk>, options: &fsck::Options) -> Seen {
 #[derive(Default)]
 struct Gather(Mutex<Seen>);
 
-impl fsck::Watch for Gather {
+impl fsck::Observer for Gather {
     fn found(&self, finding: &Finding) {
         self.0.lock().unwrap().findings.push(finding.clone());
     }

@@ -24,12 +24,12 @@ use crate::store::{Advance, AdvanceRefusal, Error, Leftovers, Result};
 type Answered = (PushBundle, Option<Leftovers>);
 
 /// Transactions that came with a push, looked up by id.
-struct Staged<'a, 's> {
+struct StagedById<'a, 's> {
     staging: &'a Staging<'s>,
     by_id: Vec<u32>,
 }
 
-impl Aside for Staged<'_, '_> {
+impl Aside for StagedById<'_, '_> {
     fn find(&self, id: TransactionId) -> Option<(Start, Place)> {
         let transactions = &self.staging.transactions;
         let found = (self.by_id).binary_search_by_key(&id, |&i| transactions[i as usize].id);
@@ -114,7 +114,7 @@ impl Intake<'_> {
             }
         }
         let room = self.store.reserve_all(&self.user, amount)?;
-        let staged = Staged {
+        let staged = StagedById {
             staging: &self.staging,
             by_id: self.by_id(),
         };

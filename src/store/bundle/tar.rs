@@ -52,7 +52,7 @@ pub fn bad<T>(why: impl Into<String>) -> Result<T, Trouble> {
 
 /// A regular file in a tar.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct TarMember {
     pub name: String,
     pub bytes: u64,
 }
@@ -94,7 +94,7 @@ impl<'a> Members<'a> {
 
     /// The next member, once the one before has been read to its end; `None` after the two zero
     /// blocks, when nothing but zeroes has followed them.
-    pub fn next(&mut self) -> Result<Option<Member>, Trouble> {
+    pub fn next(&mut self) -> Result<Option<TarMember>, Trouble> {
         assert_eq!(self.left, 0, "a member is read to its end");
         self.skip_padding()?;
         loop {
@@ -119,7 +119,7 @@ impl<'a> Members<'a> {
                     let name = self.agreed(&name, bytes)?;
                     self.left = bytes;
                     self.padding = padding(bytes);
-                    return Ok(Some(Member { name, bytes }));
+                    return Ok(Some(TarMember { name, bytes }));
                 }
                 EntryType::Directory => {
                     let name = self.agreed(&name, bytes)?;

@@ -83,7 +83,7 @@ type Batch = Vec<(Thing, Vec<u8>)>;
 
 /// The threads that write small members. Dropped, they write what they were given and end.
 pub struct Crew {
-    lanes: Vec<Lane>,
+    lanes: Vec<UnpackLane>,
     unpacker: Unpacker,
     given: usize,
     /// Syncs of what has been written, beside the writing of the rest.
@@ -92,7 +92,7 @@ pub struct Crew {
 
 /// One of the threads: it makes all files of its directories, so that what has the same name comes one after
 /// the other, and no two threads wait for one directory.
-struct Lane {
+struct UnpackLane {
     batches: SyncSender<Batch>,
     next: Batch,
     thread: JoinHandle<Step<()>>,
@@ -108,7 +108,7 @@ impl Crew {
             let thread = std::thread::Builder::new().name("unpack".to_owned());
             let thread = thread.spawn(move || work(&unpacker, &given)).ok()?;
             let next = Batch::new();
-            Some(Lane {
+            Some(UnpackLane {
                 batches,
                 next,
                 thread,
@@ -175,7 +175,7 @@ impl Crew {
     }
 }
 
-impl Lane {
+impl UnpackLane {
     fn flush(&mut self) -> bool {
         self.batches.send(std::mem::take(&mut self.next)).is_ok()
     }

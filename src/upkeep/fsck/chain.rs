@@ -11,10 +11,10 @@ use super::access::{READ, READ_WRITE};
 use super::check::Check;
 use super::crew::share_out;
 use super::finding::Kind;
-use super::lines::Lines;
-use super::named::Named;
+use super::lines::LogLines;
+use super::named::NamedChunk;
 use super::suspect::Suspect;
-use super::walk::{Walk, Walked};
+use super::walk::{ChainWalk, Walked};
 use crate::disk::{Handle, IfThere, Meta};
 use crate::model::{Head, TransactionId, limits};
 use crate::store::layout::{Dir, Shelf};
@@ -25,7 +25,7 @@ impl Check<'_> {
     pub fn read_chain(&mut self) {
         let head = self.read_head();
         let log = self.open_log();
-        let mut lines = Lines::new(log);
+        let mut lines = LogLines::new(log);
         if head == Some(TransactionId::ROOT) {
             self.chain.head = Some(Head::ROOT);
             self.chain.whole = true;
@@ -48,7 +48,7 @@ impl Check<'_> {
             Some(head) => (Some(head.id), head.seq),
             None => self.best_guess(&mut lines),
         };
-        let walked = self.walk(&mut lines, self.chain.top, Walk::Loud);
+        let walked = self.walk(&mut lines, self.chain.top, ChainWalk::Loud);
         self.chain.whole = walked.whole && head.is_some();
         self.chain.damaged = head != Some(walked.sound);
         if let Some(head) = head.filter(|_| self.chain.whole) {
@@ -93,16 +93,16 @@ impl Check<'_> {
     }
 
     /// The log as it is now, without a word about it.
-    fn log_now(&self) -> store::Result<Lines> {
+    fn log_now(&self) -> store::Result<LogLines> {
         let Some(log) = self.store().open_log(&self.folder)? else {
-            return Ok(Lines::new(None));
+            return Ok(LogLines::new(None));
         };
         let meta = log.opened()?;
-        Ok(Lines::new(Some((log, meta))))
+        Ok(LogLines::new(Some((log, meta))))
     }
 
     /// HEAD's number: where `log` and the transaction do not agree, it is most likely the last line's.
-    fn place_head(&self, id: TransactionId, lines: &mut Lines) -> Head {
+    fn place_head(&self, id: TransactionId, lines: &mut LogLines) -> Head {
         let place = self.folder.transaction(id);
         let said = match self.store().read_transaction_file(&place, id) {
             Ok(Some((_, transaction))) => Some(transaction.seq),
@@ -120,7 +120,7 @@ impl Check<'_> {
     }
 
     /// Without a HEAD: the end of `log` or, where there is none, the transaction with the highest number.
-    fn best_guess(&self, lines: &mut Lines) -> (Option<TransactionId>, u64) {
+    fn best_guess(&self, lines: &mut LogLines) -> (Option<TransactionId>, u64) {
         let last = lines.count();
         if last > 0 {
             return (lines.get(last), last);
@@ -148,7 +148,7 @@ impl Check<'_> {
 
     /// Checks the chain along `log`, many threads at a time; `false` at the first doubt, with nothing
     /// reported but modes.
-    fn read_along(&self, lines: &Lines, head: Head) -> bool {
+    fn read_along(&self, lines: &LogLines, head: Head) -> bool {
         let Some((log, _)) = &lines.log else {
             return false;
         };
@@ -188,7 +188,7 @@ impl Check<'_> {
             }
             self.members.insert(id.as_bytes());
             for chunk in &there.chunks {
-                if !matches!(self.look_for(chunk), Named::There) {
+                if !matches!(self.look_for(chunk), NamedChunk::There) {
                     return None;
                 }
             }
@@ -198,7 +198,7 @@ impl Check<'_> {
         Some(())
     }
 
-    fn judge_log(&self, lines: &Lines, head: Head, walked: &Walked) {
+    fn judge_log(&self, lines: &LogLines, head: Head, walked: &Walked) {
         let there = lines.count();
         if walked.wrong_lines == 0 && there >= head.seq {
             return self.suspect_tail(lines, head);
@@ -230,7 +230,7 @@ impl Check<'_> {
     }
 
     /// What stands in `log` after HEAD means nothing; an advance under way puts it there.
-    fn suspect_tail(&self, lines: &Lines, head: Head) {
+    fn suspect_tail(&self, lines: &LogLines, head: Head) {
         if lines.bytes() > log::LINE * head.seq {
             self.suspect(Suspect::LogTail);
         }
@@ -243,8 +243,8 @@ impl Check<'_> {
             return;
         }
         // Without a log it is found by walking.
-        let mut lines = self.log_now().unwrap_or_else(|_| Lines::new(None));
-        let walked = self.walk(&mut lines, self.chain.top, Walk::Quiet(&damaged));
+        let mut lines = self.log_now().unwrap_or_else(|_| LogLines::new(None));
+        let walked = self.walk(&mut lines, self.chain.top, ChainWalk::Quiet(&damaged));
         if self.chain.head != Some(walked.sound) {
             self.run.watch.newest_sound(&self.user, walked.sound);
         }

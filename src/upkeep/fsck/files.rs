@@ -17,12 +17,12 @@ use crate::store::layout::{self, Area, Dir, Folder, Known, Shelf, Thing};
 use crate::store::{self, Store, log};
 
 /// A file for a worker to read.
-enum Job {
+enum ReadJob {
     Chunk(Area, ChunkDigest),
     Alias(Area, Uuid),
 }
 
-type Give<'a> = &'a mut dyn FnMut(Job);
+type Give<'a> = &'a mut dyn FnMut(ReadJob);
 
 /// How many chunks and transactions of the chain a user has.
 pub(super) fn count(store: &Store, user: &UserId) -> u64 {
@@ -71,8 +71,8 @@ impl Check<'_> {
             self.threads(),
             |give| self.directory(Dir::User, give),
             |buffer, job| match job {
-                Job::Chunk(area, digest) => self.chunk(area, digest, buffer),
-                Job::Alias(area, alias) => self.alias(area, alias),
+                ReadJob::Chunk(area, digest) => self.chunk(area, digest, buffer),
+                ReadJob::Alias(area, alias) => self.alias(area, alias),
             },
         );
     }
@@ -153,8 +153,8 @@ impl Check<'_> {
                     self.mode(&place(), &meta, READ_WRITE);
                 }
             }
-            Known::Thing(area, Thing::Chunk(digest)) => give(Job::Chunk(area, digest)),
-            Known::Thing(area, Thing::Alias(alias)) => give(Job::Alias(area, alias)),
+            Known::Thing(area, Thing::Chunk(digest)) => give(ReadJob::Chunk(area, digest)),
+            Known::Thing(area, Thing::Alias(alias)) => give(ReadJob::Alias(area, alias)),
             Known::Thing(Area::Committed, thing @ Thing::Transaction(_)) => {
                 if self.chain.whole && !self.may_be_named(&thing) {
                     self.suspect(Suspect::OffChain(thing));

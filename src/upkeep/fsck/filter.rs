@@ -16,11 +16,11 @@ const PARTS: usize = 256;
 /// Places that a name sets.
 const PROBES: u64 = 6;
 
-type Part = Box<[AtomicU64]>;
+type FilterPart = Box<[AtomicU64]>;
 
 /// See the module. Names are put in and looked up from any thread.
 pub struct Filter {
-    parts: [OnceLock<Part>; PARTS],
+    parts: [OnceLock<FilterPart>; PARTS],
 }
 
 impl Default for Filter {

@@ -24,11 +24,11 @@ mod user;
 mod walk;
 
 pub use finding::{Finding, Kind, Mended, Severity};
-pub use run::{Error, Options, Summary, Watch};
+pub use run::{CheckOptions, Error, Observer, Summary};
 
 use std::sync::Arc;
 
-use run::{Run, Tally};
+use run::{Counters, Run};
 
 use crate::disk::Disk;
 use crate::model::UserId;
@@ -36,12 +36,16 @@ use crate::store::{self, Store, layout};
 
 /// Checks the store in this directory. Never stops at the first finding.
 ///
-/// Costs one look at every file and, unless [`Options::quick`], reading every chunk once. Reads only,
-/// unless [`Options::repair`].
+/// Costs one look at every file and, unless [`CheckOptions::quick`], reading every chunk once. Reads only,
+/// unless [`CheckOptions::repair`].
 ///
 /// # Errors
 /// Nothing was checked.
-pub fn check(disk: Arc<dyn Disk>, options: &Options, watch: &dyn Watch) -> Result<Summary, Error> {
+pub fn check(
+    disk: Arc<dyn Disk>,
+    options: &CheckOptions,
+    watch: &dyn Observer,
+) -> Result<Summary, Error> {
     check_store(Store::examine(disk), options, watch)
 }
 
@@ -49,21 +53,25 @@ pub fn check(disk: Arc<dyn Disk>, options: &Options, watch: &dyn Watch) -> Resul
 #[cfg(feature = "mistakes")]
 pub fn check_with_mistake(
     disk: Arc<dyn Disk>,
-    options: &Options,
-    watch: &dyn Watch,
+    options: &CheckOptions,
+    watch: &dyn Observer,
     mistake: store::Mistake,
 ) -> Result<Summary, Error> {
     check_store(Store::examine_with_mistake(disk, mistake), options, watch)
 }
 
-fn check_store(store: Store, options: &Options, watch: &dyn Watch) -> Result<Summary, Error> {
+fn check_store(
+    store: Store,
+    options: &CheckOptions,
+    watch: &dyn Observer,
+) -> Result<Summary, Error> {
     let top = store.disk().meta(&layout::top());
     let run = Run {
         owner: top.map_err(store::Error::from)?.owner,
         store,
         options,
         watch,
-        tally: Tally::default(),
+        tally: Counters::default(),
     };
     let users = run.top()?;
     if options.repair {

@@ -8,7 +8,7 @@ use crate::model::ChunkId;
 use crate::store::layout::{Area, Thing};
 
 /// How a chunk id that a transaction names stands.
-pub(super) enum Named {
+pub(super) enum NamedChunk {
     There,
     /// In `incoming/` only.
     Uncommitted(Thing),
@@ -20,7 +20,7 @@ pub(super) enum Named {
 impl Check<'_> {
     /// Looks a chunk id up that the chain names, and remembers that it is named. What cannot be read is
     /// reported where the files are.
-    pub fn look_for(&self, id: &ChunkId) -> Named {
+    pub fn look_for(&self, id: &ChunkId) -> NamedChunk {
         let digest = match id {
             ChunkId::Digest(digest) => *digest,
             ChunkId::Alias(alias) => {
@@ -31,14 +31,14 @@ impl Check<'_> {
                     (Ok(Some((_, digest))), _) => digest,
                     (Ok(None), Ok(Some((_, digest)))) => {
                         self.named.insert(digest.as_bytes());
-                        return Named::Uncommitted(thing);
+                        return NamedChunk::Uncommitted(thing);
                     }
                     (outcome, _) => {
                         // Some chunk is named, and nobody knows which.
                         self.blind.store(true, Ordering::Relaxed);
                         return match outcome {
-                            Ok(_) => Named::Missing(thing),
-                            Err(_) => Named::Unknown,
+                            Ok(_) => NamedChunk::Missing(thing),
+                            Err(_) => NamedChunk::Unknown,
                         };
                     }
                 }
@@ -56,10 +56,10 @@ impl Check<'_> {
             Ok((committed, incoming))
         });
         match both {
-            Ok((true, _)) => Named::There,
-            Ok((false, true)) => Named::Uncommitted(thing),
-            Ok((false, false)) => Named::Missing(thing),
-            Err(_) => Named::Unknown,
+            Ok((true, _)) => NamedChunk::There,
+            Ok((false, true)) => NamedChunk::Uncommitted(thing),
+            Ok((false, false)) => NamedChunk::Missing(thing),
+            Err(_) => NamedChunk::Unknown,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Pending transactions. Their number is bounded, so that all of them can be held in mind.
+//! PendingListing transactions. Their number is bounded, so that all of them can be held in mind.
 
 use std::collections::HashMap;
 
@@ -17,13 +17,13 @@ use crate::store::{self, Position};
 pub(super) const LOOKS: [Area; 3] = [Area::Committed, Area::Incoming, Area::Committed];
 
 /// The pending transactions, as they were listed, and HEAD after that.
-struct Pending {
+struct PendingListing {
     /// `None` of one that could not be read.
     starts: HashMap<TransactionId, Option<Start>>,
     head: Option<Head>,
 }
 
-impl Pending {
+impl PendingListing {
     /// Whether HEAD may still go there, for all that is known.
     fn is_live(&self, id: TransactionId) -> bool {
         let (mut here, mut steps) = (id, 0);
@@ -63,7 +63,7 @@ impl Check<'_> {
             }
         }
         let head = self.seen(&self.folder.head(), self.head_now());
-        let pending = Pending {
+        let pending = PendingListing {
             starts,
             head: head.flatten(),
         };
@@ -93,7 +93,7 @@ impl Check<'_> {
         }
     }
 
-    fn pending(&self, id: TransactionId, pending: &Pending) {
+    fn pending(&self, id: TransactionId, pending: &PendingListing) {
         let place = self.folder.pending(id);
         let thing = Thing::Transaction(id);
         let (meta, transaction) = match self.store().read_transaction_file(&place, id) {
@@ -122,7 +122,7 @@ impl Check<'_> {
         }
     }
 
-    fn check_parent(&self, transaction: &Transaction, pending: &Pending, head: Head) {
+    fn check_parent(&self, transaction: &Transaction, pending: &PendingListing, head: Head) {
         let (id, parent) = (transaction.id, transaction.parent);
         let place = self.folder.pending(id);
         let seq = match pending.starts.get(&parent) {
@@ -182,7 +182,7 @@ impl Check<'_> {
         }
     }
 
-    fn check_chunk(&self, id: &ChunkId, transaction: &Transaction, pending: &Pending) {
+    fn check_chunk(&self, id: &ChunkId, transaction: &Transaction, pending: &PendingListing) {
         let mut thing = Self::thing_of(id);
         let place = self.folder.thing(Area::Incoming, &thing);
         if let ChunkId::Alias(alias) = id {

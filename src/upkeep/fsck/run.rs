@@ -9,7 +9,7 @@ use crate::store::{self, Store};
 
 /// What to check, and how.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct CheckOptions {
     /// This user only.
     pub user: Option<UserId>,
     /// Chunks are looked at, but not read.
@@ -20,7 +20,7 @@ pub struct Options {
     pub threads: usize,
 }
 
-impl Default for Options {
+impl Default for CheckOptions {
     fn default() -> Self {
         Self {
             user: None,
@@ -32,7 +32,7 @@ impl Default for Options {
 }
 
 /// Whoever wants to know. Called from several threads at a time.
-pub trait Watch: Sync {
+pub trait Observer: Sync {
     /// Something is not as it should be.
     fn found(&self, finding: &Finding);
     /// Something was mended, or could not be.
@@ -74,7 +74,7 @@ pub enum Error {
 
 /// Counters that all threads of a run count in.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct Counters {
     pub users: AtomicU64,
     pub transactions: AtomicU64,
     pub chunks: AtomicU64,
@@ -89,12 +89,12 @@ pub(super) struct Run<'a> {
     pub store: Store,
     /// Whose everything in it should be.
     pub owner: Owner,
-    pub options: &'a Options,
-    pub watch: &'a dyn Watch,
-    pub tally: Tally,
+    pub options: &'a CheckOptions,
+    pub watch: &'a dyn Observer,
+    pub tally: Counters,
 }
 
-impl Tally {
+impl Counters {
     /// The counters as they stand.
     pub fn summary(&self) -> Summary {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::access::READ;
 use super::check::{Check, remember};
 use super::finding::Kind;
-use super::lines::Lines;
-use super::named::Named;
+use super::lines::LogLines;
+use super::named::NamedChunk;
 use crate::disk::{IfThere, Place};
 use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId, limits};
 use crate::store;
@@ -14,7 +14,7 @@ use crate::store::layout::{Area, Thing};
 
 /// What a walk is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Walk<'a> {
+pub(super) enum ChainWalk<'a> {
     /// To report.
     Loud,
     /// To find the newest sound transaction, given the chunks whose bytes are wrong.
@@ -27,7 +27,7 @@ pub(super) struct Walked {
     pub whole: bool,
     /// The newest transaction whose whole past is sound.
     pub sound: Head,
-    /// Lines of `log` that are not as they should be, and the newest of them.
+    /// LogLines of `log` that are not as they should be, and the newest of them.
     pub wrong_lines: u64,
     pub newest_wrong: u64,
 }
@@ -37,11 +37,11 @@ impl Check<'_> {
     /// to the root, and past each break to what `log` says comes before it.
     pub fn walk(
         &self,
-        lines: &mut Lines,
+        lines: &mut LogLines,
         (mut at, mut seq): (Option<TransactionId>, u64),
-        walk: Walk,
+        walk: ChainWalk,
     ) -> Walked {
-        let loud = walk == Walk::Loud;
+        let loud = walk == ChainWalk::Loud;
         let known = lines.count();
         let mut walked = Walked {
             whole: at.is_some(),
@@ -147,16 +147,16 @@ impl Check<'_> {
         self.damage(Kind::BrokenChain, place, what);
     }
 
-    fn chunks_are_there(&self, transaction: &Transaction, walk: Walk) -> bool {
+    fn chunks_are_there(&self, transaction: &Transaction, walk: ChainWalk) -> bool {
         let mut all = true;
         for id in &transaction.chunks {
             match walk {
-                Walk::Loud => {
+                ChainWalk::Loud => {
                     let named = self.look_for(id);
-                    all &= matches!(named, Named::There);
+                    all &= matches!(named, NamedChunk::There);
                     self.tell_named(id, named, transaction);
                 }
-                Walk::Quiet(damaged) => {
+                ChainWalk::Quiet(damaged) => {
                     let digest = match id {
                         ChunkId::Digest(digest) => Some(*digest),
                         ChunkId::Alias(alias) => self
@@ -167,7 +167,7 @@ impl Check<'_> {
                             .map(|(_, digest)| digest),
                     };
                     all &= digest.is_some_and(|digest| !damaged.contains(&digest));
-                    all &= matches!(self.look_for(id), Named::There);
+                    all &= matches!(self.look_for(id), NamedChunk::There);
                 }
             }
         }
@@ -175,11 +175,11 @@ impl Check<'_> {
     }
 
     /// Reports a chunk that is not where it should be, once.
-    fn tell_named(&self, id: &ChunkId, named: Named, transaction: &Transaction) {
+    fn tell_named(&self, id: &ChunkId, named: NamedChunk, transaction: &Transaction) {
         let (kind, thing) = match named {
-            Named::There | Named::Unknown => return,
-            Named::Uncommitted(thing) => (Kind::ChunkUncommitted, thing),
-            Named::Missing(thing) => (Kind::ChunkMissing, thing),
+            NamedChunk::There | NamedChunk::Unknown => return,
+            NamedChunk::Uncommitted(thing) => (Kind::ChunkUncommitted, thing),
+            NamedChunk::Missing(thing) => (Kind::ChunkMissing, thing),
         };
         let mut told = self.missing.lock().expect("nobody panics with this");
         if told.len() < limits::FSCK_MENDED && !told.insert(*id) {

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::event::Options;
+use super::event::CollectOptions;
 use crate::model::limits;
 use crate::rules::garbage::is_young;
 use crate::store::{Result, Store};
@@ -26,7 +26,7 @@ pub enum Clock {
 ///
 /// The period is the default one where a shorter was chosen, or a daily run could not collect after
 /// an hour.
-pub fn clock(store: &Store, options: &Options) -> Result<Clock> {
+pub fn clock(store: &Store, options: &CollectOptions) -> Result<Clock> {
     let now = store.now();
     if !options.force && now < SystemTime::UNIX_EPOCH + limits::EARLIEST_DATE {
         return Ok(Clock::Unset { now });

@@ -1,8 +1,8 @@
 //! The collection of one user's garbage: mark, then sweep.
 
-use super::event::{Garbage, Options, Why};
+use super::event::{CollectOptions, Garbage, Why};
 use super::mark::Mark;
-use super::sweep::{Stop, Sweep};
+use super::sweep::{Sweep, SweepStop};
 use crate::disk::Mode;
 use crate::model::UserId;
 use crate::rules::dates::Memory;
@@ -26,7 +26,7 @@ pub enum Collected {
 pub fn collect(
     store: &Store,
     user: &UserId,
-    options: &Options,
+    options: &CollectOptions,
     each: &mut dyn FnMut(Garbage),
 ) -> Result<Collected> {
     collect_and_redate(store, user, options, &mut 0, each)
@@ -36,7 +36,7 @@ pub fn collect(
 pub(super) fn collect_and_redate(
     store: &Store,
     user: &UserId,
-    options: &Options,
+    options: &CollectOptions,
     redated: &mut u64,
     each: &mut dyn FnMut(Garbage),
 ) -> Result<Collected> {
@@ -51,7 +51,7 @@ pub(super) fn collect_and_redate(
 fn collect_of_folder(
     store: &Store,
     user: &UserId,
-    options: &Options,
+    options: &CollectOptions,
     redated: &mut u64,
     each: &mut dyn FnMut(Garbage),
 ) -> Result<Collected> {
@@ -84,8 +84,8 @@ fn collect_of_folder(
     let mark = sweep.mark;
     let ended = match ran {
         Ok(()) => Collected::All,
-        Err(Stop::Overtaken) => Collected::Overtaken,
-        Err(Stop::Error(error)) => return Err(error),
+        Err(SweepStop::Overtaken) => Collected::Overtaken,
+        Err(SweepStop::Error(error)) => return Err(error),
     };
     store.redate_temporaries(user, &mark.dates)?;
     for (item, bytes) in store.left_behind(user, &mark.dates)? {

@@ -8,7 +8,7 @@ use crate::store::{Error, Item};
 
 /// How to collect.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct CollectOptions {
     /// How long what nothing reachable needs is kept.
     pub grace: Duration,
     /// Tell what would go, and touch nothing.
@@ -17,7 +17,7 @@ pub struct Options {
     pub force: bool,
 }
 
-impl Default for Options {
+impl Default for CollectOptions {
     fn default() -> Self {
         Self {
             grace: limits::GRACE,
@@ -65,7 +65,7 @@ pub enum Event {
 
 /// What became of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Run {
+pub enum Ended {
     Done,
     /// Nothing was looked at: the clock is further from gc's last run than any two runs should be.
     ClockLeapt {

@@ -12,7 +12,7 @@ use crate::rules::garbage::{Ground, Pending, is_young, judge};
 use crate::store::{IncomingFile, Item, Result, Store, SweepStamp};
 
 /// A pending transaction as the mark saw it.
-pub struct Seen {
+pub struct MarkedPending {
     pub time: SystemTime,
     pub bytes: u64,
     /// It is on the chain.
@@ -38,7 +38,7 @@ pub struct Mark {
     pub misdated: Vec<Item>,
     /// The oldest of what stays though nothing pending needs it.
     stays: Option<SystemTime>,
-    pub seen: HashMap<TransactionId, Seen>,
+    pub seen: HashMap<TransactionId, MarkedPending>,
     /// Transactions that are on the chain.
     pub committed: Vec<TransactionId>,
     /// Children before their parents.
@@ -84,7 +84,7 @@ impl Mark {
         for file in store.pending_files(user)? {
             let (id, time, bytes) = (file.pending.id, file.pending.time, file.bytes);
             let is_committed = store.ground(user, head, id)? != Ground::Unknown;
-            let seen = Seen {
+            let seen = MarkedPending {
                 time,
                 bytes,
                 is_committed,

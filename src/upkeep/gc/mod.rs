@@ -13,6 +13,6 @@ mod timer;
 
 pub use clock::{Clock, clock, last_run};
 pub use collect::{Collected, collect};
-pub use event::{Event, Garbage, Options, Run, Why};
+pub use event::{CollectOptions, Ended, Event, Garbage, Why};
 pub use run::run;
 pub use timer::every;

@@ -2,7 +2,7 @@
 
 use super::clock::{Clock, clock};
 use super::collect::{Collected, collect_and_redate};
-use super::event::{Event, Options, Run};
+use super::event::{CollectOptions, Ended, Event};
 use crate::model::UserId;
 use crate::store::{Result, Store};
 
@@ -13,13 +13,13 @@ use crate::store::{Result, Store};
 pub fn run(
     store: &Store,
     only: Option<&UserId>,
-    options: &Options,
+    options: &CollectOptions,
     each: &mut dyn FnMut(Event),
-) -> Result<Run> {
+) -> Result<Ended> {
     match clock(store, options)? {
         Clock::Fine => {}
-        Clock::Leapt { last, now } => return Ok(Run::ClockLeapt { last, now }),
-        Clock::Unset { now } => return Ok(Run::ClockUnset { now }),
+        Clock::Leapt { last, now } => return Ok(Ended::ClockLeapt { last, now }),
+        Clock::Unset { now } => return Ok(Ended::ClockUnset { now }),
     }
     let users = match only {
         Some(user) => vec![*user],
@@ -59,5 +59,5 @@ pub fn run(
             });
         }
     }
-    Ok(Run::Done)
+    Ok(Ended::Done)
 }

@@ -7,19 +7,19 @@ use crate::model::{ChunkId, UserId, limits};
 use crate::store::{Error, Item, Mistake, Store, Swept, UserLock};
 
 /// Why a sweep does not go on.
-pub enum Stop {
+pub enum SweepStop {
     /// Somebody else swept since the mark: an id that went may have come again with other content.
     Overtaken,
     Error(Error),
 }
 
-impl From<Error> for Stop {
+impl From<Error> for SweepStop {
     fn from(error: Error) -> Self {
-        Stop::Error(error)
+        SweepStop::Error(error)
     }
 }
 
-pub type Step = std::result::Result<(), Stop>;
+pub type SweepStep = std::result::Result<(), SweepStop>;
 
 /// The removal of what was marked, as far as a second look under the lock agrees.
 pub struct Sweep<'a> {
@@ -31,7 +31,7 @@ pub struct Sweep<'a> {
 }
 
 impl Sweep<'_> {
-    pub fn run(&mut self, each: &mut dyn FnMut(Garbage)) -> Step {
+    pub fn run(&mut self, each: &mut dyn FnMut(Garbage)) -> SweepStep {
         if self.store.mistakes.made(Mistake::ParentsFirst) {
             self.mark.garbage.reverse();
             self.mark.old.sort_unstable_by_key(|old| old.id);
@@ -46,11 +46,11 @@ impl Sweep<'_> {
     }
 
     /// The lock, and a look at what came since the mark: that and what it needs is spared.
-    fn lock(&mut self) -> std::result::Result<UserLock, Stop> {
+    fn lock(&mut self) -> std::result::Result<UserLock, SweepStop> {
         let lock = self.store.lock_blocking(self.user, Mode::Exclusive)?;
         let lock = lock.ok_or(Error::UserGone)?;
         if self.store.sweep_stamp(self.user)? != self.mark.stamp {
-            return Err(Stop::Overtaken);
+            return Err(SweepStop::Overtaken);
         }
         for id in self.store.unseen(&lock, &self.mark.seen)? {
             self.mark.spare(self.store, self.user, id)?;
@@ -59,7 +59,7 @@ impl Sweep<'_> {
     }
 
     /// First of all: from then on they are as young to everybody as they are to this run.
-    fn redate(&mut self) -> Step {
+    fn redate(&mut self) -> SweepStep {
         let misdated = std::mem::take(&mut self.mark.misdated);
         for batch in misdated.chunks(limits::SWEEP_FILES) {
             let lock = self.lock()?;
@@ -75,7 +75,7 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    fn committed(&mut self, each: &mut dyn FnMut(Garbage)) -> Step {
+    fn committed(&mut self, each: &mut dyn FnMut(Garbage)) -> SweepStep {
         let committed = std::mem::take(&mut self.mark.committed);
         for batch in committed.chunks(limits::SWEEP_FILES) {
             let lock = self.lock()?;
@@ -89,7 +89,7 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    fn transactions(&mut self, each: &mut dyn FnMut(Garbage)) -> Step {
+    fn transactions(&mut self, each: &mut dyn FnMut(Garbage)) -> SweepStep {
         let garbage = std::mem::take(&mut self.mark.garbage);
         let mut gone = false;
         for batch in garbage.chunks(limits::SWEEP_FILES) {
@@ -120,7 +120,7 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    fn old(&mut self, each: &mut dyn FnMut(Garbage)) -> Step {
+    fn old(&mut self, each: &mut dyn FnMut(Garbage)) -> SweepStep {
         let mut next = 0;
         let mut aliases = Vec::new();
         while next < self.mark.old.len() {
@@ -162,7 +162,7 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    fn leftovers(&mut self, each: &mut dyn FnMut(Garbage)) -> Step {
+    fn leftovers(&mut self, each: &mut dyn FnMut(Garbage)) -> SweepStep {
         let leftovers = std::mem::take(&mut self.mark.leftovers);
         for batch in leftovers.chunks(limits::SWEEP_FILES) {
             let lock = self.lock()?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::clock::last_run;
-use super::event::{Event, Options, Run};
+use super::event::{CollectOptions, Ended, Event};
 use super::run::run;
 use crate::model::{ShortUserId, limits};
 use crate::store::{Item, Store};
@@ -12,7 +12,7 @@ use crate::store::{Item, Store};
 /// Collects at once if the last run, by whichever process, is as long ago as `period` or never was,
 /// and then every `period`, on a thread of its own that ends with the process: a collection that is
 /// cut off leaves a sound store.
-pub fn every(store: Arc<Store>, period: Duration, options: Options) -> std::io::Result<()> {
+pub fn every(store: Arc<Store>, period: Duration, options: CollectOptions) -> std::io::Result<()> {
     let work = move || {
         let mut tried = None;
         loop {
@@ -56,7 +56,7 @@ struct Gone {
     bytes: u64,
 }
 
-fn tell(store: &Store, options: &Options) {
+fn tell(store: &Store, options: &CollectOptions) {
     let mut gone = Gone::default();
     let told = |user: Option<ShortUserId>, gone: &mut Gone| {
         let Gone { files, bytes } = std::mem::take(gone);
@@ -94,12 +94,12 @@ fn tell(store: &Store, options: &Options) {
     });
     told(whose, &mut gone);
     match ran {
-        Ok(Run::Done) => {}
-        Ok(Run::ClockLeapt { .. }) => log::warn!(
+        Ok(Ended::Done) => {}
+        Ok(Ended::ClockLeapt { .. }) => log::warn!(
             "gc: the clock is further from the last run than the grace period, so nothing is collected: \
              if it is right, run `mentat-sync gc --force` once"
         ),
-        Ok(Run::ClockUnset { .. }) => {
+        Ok(Ended::ClockUnset { .. }) => {
             log::warn!("gc: the clock has not been set, so nothing is collected until it is");
         }
         Err(error) => log::warn!("gc: {error}"),

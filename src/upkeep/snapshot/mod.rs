@@ -17,14 +17,13 @@ mod roll;
 
 pub use outcome::{Error, Snapshot};
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use self::folder::Copied;
-use self::roll::{Fate, Met, Roll};
-use super::fsck::{self, Finding, Mended, Severity, Watch};
+use self::roll::{Fate, Roll, Visited};
+use super::fsck::{self, Finding, Mended, Observer, Severity};
 use crate::disk::{self, Disk, Grouping, Identity, Place, Real, Target};
 use crate::model::{Head, UserId, limits};
 use crate::store::layout::{self, Folder};
@@ -141,7 +140,7 @@ impl Copy<'_> {
 
     /// Copies everybody, each under a name of its own in `tmp/`: by what name, is known only when nobody is on the
     /// move. Looks again until everybody who is there has been met.
-    fn gather(&self, snapshot: &mut Snapshot) -> Result<Vec<Met>, Error> {
+    fn gather(&self, snapshot: &mut Snapshot) -> Result<Vec<Visited>, Error> {
         let users = self.source.below(&layout::users())?.identity()?;
         let begun = self.source.now();
         let mut roll = Roll::default();
@@ -246,9 +245,9 @@ impl Copy<'_> {
 
     /// Looks whether all is there that each HEAD reaches. Reads the transactions, and no chunk.
     fn prove(&self, snapshot: &mut Snapshot) -> Result<(), Error> {
-        let options = fsck::Options {
+        let options = fsck::CheckOptions {
             quick: true,
-            ..fsck::Options::default()
+            ..fsck::CheckOptions::default()
         };
         let seen = Findings::default();
         let checked =
@@ -279,7 +278,7 @@ impl Copy<'_> {
 #[derive(Default)]
 struct Findings(Mutex<Vec<Finding>>);
 
-impl Watch for Findings {
+impl Observer for Findings {
     fn found(&self, finding: &Finding) {
         let mut seen = self.0.lock().expect("nobody panics with this");
         if finding.severity != Severity::Harmless && seen.len() < limits::SNAPSHOT_FINDINGS {

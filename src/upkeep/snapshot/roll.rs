@@ -20,7 +20,7 @@ pub(super) enum Fate {
 }
 
 /// A folder that was met.
-pub(super) struct Met {
+pub(super) struct Visited {
     pub fate: Fate,
     /// What it was called when it was seen last, and in which round that was.
     pub user: UserId,
@@ -31,7 +31,7 @@ pub(super) struct Met {
 
 /// All who were met.
 #[derive(Default)]
-pub(super) struct Roll(HashMap<Identity, Met>);
+pub(super) struct Roll(HashMap<Identity, Visited>);
 
 impl Roll {
     /// Whether this folder was met before. Remembers that it is called so now.
@@ -53,7 +53,7 @@ impl Roll {
         fate: Fate,
     ) {
         let open = identity.born().is_none().then_some(from);
-        let met = Met {
+        let met = Visited {
             fate,
             user,
             round,
@@ -64,7 +64,7 @@ impl Roll {
 
     /// Takes out those whose name another one has by now, and who have not been seen for some rounds: they went.
     /// Says whether nobody is left who shares a name.
-    pub fn settle(&mut self, round: u32, gone: &mut Vec<Met>) -> bool {
+    pub fn settle(&mut self, round: u32, gone: &mut Vec<Visited>) -> bool {
         let mut last: HashMap<UserId, (u32, u32)> = HashMap::new();
         for met in self.0.values() {
             let (newest, many) = last.entry(met.user).or_default();
@@ -82,7 +82,7 @@ impl Roll {
     }
 
     /// All of them.
-    pub fn into_all(self) -> Vec<Met> {
+    pub fn into_all(self) -> Vec<Visited> {
         self.0.into_values().collect()
     }
 }

@@ -11,7 +11,7 @@ use super::{backup, contents, other_machine, script, sound, succeeds};
 use crate::kit::{Finished, run_with_deadline};
 use crate::stock::{Stock, USER, check, transaction};
 use mentat_sync::model::TransactionId;
-use mentat_sync::upkeep::fsck::Options;
+use mentat_sync::upkeep::fsck::CheckOptions;
 
 /// Another name, and one more.
 const OTHER: &str = "86868686-8686-4686-8686-868686868686";
@@ -127,7 +127,7 @@ fn a_user_who_is_renamed_in_the_first_pass_is_copied_under_the_new_name() {
             assert!(copied.stderr.contains("1 user copied"), "{copied:?}");
             assert_eq!(users(&copy), std::slice::from_ref(&left));
             assert_eq!(committed(&copy.join("users").join(&left)), before);
-            check(&copy, &Options::default()).is_spotless();
+            check(&copy, &CheckOptions::default()).is_spotless();
             fs::remove_dir_all(&copy).unwrap();
         }
     });
@@ -166,7 +166,7 @@ fn a_user_who_is_deleted_meanwhile_is_left_as_the_last_good_copy_was_and_that_is
                 Some(before) => assert_eq!(contents(&copy), before),
                 None => assert!(users(&copy).is_empty()),
             }
-            check(&copy, &Options::default()).is_spotless();
+            check(&copy, &CheckOptions::default()).is_spotless();
         }
     });
 }
@@ -224,7 +224,7 @@ fn a_user_whose_name_is_taken_by_another_is_copied_under_the_new_name() {
                 let held = committed(&copy.join("users").join(&user));
                 assert_eq!(held, committed(&stock.path("users").join(&user)), "{user}");
             }
-            check(&copy, &Options::default()).is_spotless();
+            check(&copy, &CheckOptions::default()).is_spotless();
         }
     });
 }
@@ -319,7 +319,7 @@ fn a_first_copy_of_a_damaged_source_leaves_the_damaged_one_out_and_says_so() {
         "{told:?}"
     );
     assert!(users(&copy).is_empty());
-    check(&copy, &Options::default()).is_spotless();
+    check(&copy, &CheckOptions::default()).is_spotless();
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn a_chunk_that_rotted_in_the_copy_is_mended_from_the_source() {
     fs::write(&rotten, "rotten!").unwrap();
     succeeds(backup(&stock.data(), &copy));
     assert_eq!(fs::read(&rotten).unwrap(), b"chunk 3");
-    check(&copy, &Options::default()).is_spotless();
+    check(&copy, &CheckOptions::default()).is_spotless();
 }
 
 #[test]
@@ -347,5 +347,5 @@ fn users_who_are_gone_from_the_source_stay_in_the_copy_and_are_counted() {
     let words = "users that SRC has no more, and DEST has as they were: 1\n";
     assert!(told.stderr.contains(words), "{told:?}");
     assert_eq!(users(&copy), [USER.to_string(), OTHER.to_owned()]);
-    check(&copy, &Options::default()).is_spotless();
+    check(&copy, &CheckOptions::default()).is_spotless();
 }

@@ -169,7 +169,7 @@ fn users(copy: &Path) -> BTreeMap<String, u64> {
 /// What of this copy is not as it says: nothing, if it is good.
 fn wrong_with(copy: &Path, writers: [u64; 2], came: u64) -> Vec<String> {
     let mut wrong = Vec::new();
-    let seen = check(copy, &fsck::Options::default());
+    let seen = check(copy, &fsck::CheckOptions::default());
     if seen.summary.damage + seen.summary.unchecked > 0 {
         return vec![format!("fsck: {:?}", seen.words())];
     }

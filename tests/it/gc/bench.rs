@@ -138,18 +138,23 @@ pub fn advance_to(store: &Store, id: u8, seq: u64) {
 /// Collects, and says what went.
 pub fn sweep(store: &Store) -> Vec<Garbage> {
     let mut gone = Vec::new();
-    let ended = collect(store, &user(), &gc::Options::default(), &mut |garbage| {
-        gone.push(garbage);
-    });
+    let ended = collect(
+        store,
+        &user(),
+        &gc::CollectOptions::default(),
+        &mut |garbage| {
+            gone.push(garbage);
+        },
+    );
     assert_eq!(ended.unwrap(), Collected::All);
     gone
 }
 
 /// Says what would go.
 pub fn dry_run(store: &Store) -> Vec<Garbage> {
-    let options = gc::Options {
+    let options = gc::CollectOptions {
         dry_run: true,
-        ..gc::Options::default()
+        ..gc::CollectOptions::default()
     };
     let mut told = Vec::new();
     collect(store, &user(), &options, &mut |garbage| told.push(garbage)).unwrap();

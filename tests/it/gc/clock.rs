@@ -1,10 +1,10 @@
 //! When gc last ran, and what it makes of a clock that leapt.
 
-use mentat_sync::upkeep::gc::{Clock, Options, clock, last_run};
+use mentat_sync::upkeep::gc::{Clock, CollectOptions, clock, last_run};
 
 use super::bench::{DAY, GRACE, fresh, open, pass, put_chunk, sweep, user};
 
-fn is_fine(store: &mentat_sync::store::Store, options: Options) -> bool {
+fn is_fine(store: &mentat_sync::store::Store, options: CollectOptions) -> bool {
     clock(store, &options).unwrap() == Clock::Fine
 }
 
@@ -12,11 +12,11 @@ fn is_fine(store: &mentat_sync::store::Store, options: Options) -> bool {
 fn a_first_run_finds_nothing_wrong_with_the_clock_however_old_the_store_is() {
     let sim = fresh();
     let store = open(&sim);
-    assert!(is_fine(&store, Options::default()));
+    assert!(is_fine(&store, CollectOptions::default()));
     put_chunk(&store, 1);
     assert_eq!(last_run(&store).unwrap(), None);
     pass(&sim, GRACE * 10);
-    assert!(is_fine(&store, Options::default()));
+    assert!(is_fine(&store, CollectOptions::default()));
 }
 
 #[test]
@@ -27,19 +27,22 @@ fn a_clock_that_leapt_further_than_the_grace_period_stops_gc_unless_forced() {
     sweep(&store);
     let last = last_run(&store).unwrap().unwrap();
     pass(&sim, GRACE - DAY);
-    assert!(is_fine(&store, Options::default()));
+    assert!(is_fine(&store, CollectOptions::default()));
     pass(&sim, DAY * 2);
-    match clock(&store, &Options::default()).unwrap() {
+    match clock(&store, &CollectOptions::default()).unwrap() {
         Clock::Leapt { last: told, now } => assert!(told == last && now > last + GRACE),
         other => panic!("it leapt: {other:?}"),
     }
-    let forced = Options {
+    let forced = CollectOptions {
         force: true,
-        ..Options::default()
+        ..CollectOptions::default()
     };
     assert!(is_fine(&store, forced));
     sweep(&store);
-    assert!(is_fine(&store, Options::default()), "it ran just now");
+    assert!(
+        is_fine(&store, CollectOptions::default()),
+        "it ran just now"
+    );
 }
 
 #[test]
@@ -65,11 +68,11 @@ fn a_clock_that_was_put_back_makes_things_young_and_stops_nothing() {
     pass(&sim, GRACE - DAY);
     sweep(&store);
     sim.with(|world| world.clock -= GRACE * 10);
-    assert!(is_fine(&store, Options::default()));
+    assert!(is_fine(&store, CollectOptions::default()));
     assert_eq!(sweep(&store), []);
     // What was uploaded meanwhile would look old once the clock is right again: so it stops then.
     sim.with(|world| world.clock += GRACE * 10);
-    assert!(!is_fine(&store, Options::default()));
+    assert!(!is_fine(&store, CollectOptions::default()));
 }
 
 #[test]
@@ -79,9 +82,9 @@ fn a_short_grace_period_does_not_make_every_daily_run_a_leap() {
     put_chunk(&store, 1);
     sweep(&store);
     pass(&sim, DAY);
-    let hour = Options {
+    let hour = CollectOptions {
         grace: DAY / 24,
-        ..Options::default()
+        ..CollectOptions::default()
     };
     assert!(is_fine(&store, hour));
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use mentat_sync::disk::Disk;
 use mentat_sync::model::TransactionId;
 use mentat_sync::store::{Item, Mistake, Store};
-use mentat_sync::upkeep::gc::{Clock, Options, clock, collect};
+use mentat_sync::upkeep::gc::{Clock, CollectOptions, clock, collect};
 
 use super::bench::{
     DAY, GRACE, accept, advance_to, alias, chunk, dry_run, folder, fresh, incoming, is_pending,
@@ -32,9 +32,9 @@ fn now(sim: &Sim) -> SystemTime {
 /// Collects, with this grace period.
 fn sweep_with(store: &Store, grace: Duration) -> Vec<Item> {
     let mut gone = Vec::new();
-    let options = Options {
+    let options = CollectOptions {
         grace,
-        ..Options::default()
+        ..CollectOptions::default()
     };
     collect(store, &user(), &options, &mut |garbage| {
         gone.push(garbage.item)
@@ -214,15 +214,18 @@ fn a_clock_that_has_not_been_set_stops_gc_unless_forced() {
     let store = open(&sim);
     put_chunk(&store, 1);
     at(&sim, UNSET, || {
-        let unset = clock(&store, &Options::default()).unwrap();
+        let unset = clock(&store, &CollectOptions::default()).unwrap();
         assert!(matches!(unset, Clock::Unset { .. }), "{unset:?}");
-        let forced = Options {
+        let forced = CollectOptions {
             force: true,
-            ..Options::default()
+            ..CollectOptions::default()
         };
         assert_eq!(clock(&store, &forced).unwrap(), Clock::Fine);
     });
-    assert_eq!(clock(&store, &Options::default()).unwrap(), Clock::Fine);
+    assert_eq!(
+        clock(&store, &CollectOptions::default()).unwrap(),
+        Clock::Fine
+    );
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn collect_on(sim: &Sim, mistake: Option<Mistake>, fault: Fault) -> bool {
     };
     let store = store.unwrap();
     disk.set_fault(fault);
-    let run = || collect(&store, &user(), &gc::Options::default(), &mut |_| {});
+    let run = || collect(&store, &user(), &gc::CollectOptions::default(), &mut |_| {});
     matches!(catch_unwind(AssertUnwindSafe(run)), Ok(Ok(_)))
 }
 

@@ -297,7 +297,7 @@ fn live(seed: u64, mistake: Option<Mistake>) -> Result<usize, String> {
         for (disk, store) in &sweepers[..random.below(3)] {
             let swept = swept.clone();
             let program = move || {
-                collect(store, &user(), &gc::Options::default(), &mut |_| {
+                collect(store, &user(), &gc::CollectOptions::default(), &mut |_| {
                     *swept.lock().unwrap() += 1;
                 })
                 .unwrap();

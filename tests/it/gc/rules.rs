@@ -369,7 +369,12 @@ fn on_a_full_disk_the_run_is_remembered_and_what_an_earlier_one_proved_stands() 
         let sweeper = Store::open(std::sync::Arc::new(disk.clone()), Options::default()).unwrap();
         let now = sweeper.now();
         disk.set_fault(Fault::At(step, rustix::io::Errno::NOSPC));
-        let ended = collect(&sweeper, &user(), &gc::Options::default(), &mut |_| {});
+        let ended = collect(
+            &sweeper,
+            &user(),
+            &gc::CollectOptions::default(),
+            &mut |_| {},
+        );
         if disk.steps() < step {
             break;
         }

@@ -91,9 +91,9 @@ fn one_order(
     let sweepers: Vec<_> = graces.iter().map(|_| open_on(&sim, mistake)).collect();
     let mut programs: Vec<Program> = Vec::new();
     for ((disk, store), grace) in sweepers.iter().zip(graces) {
-        let options = gc::Options {
+        let options = gc::CollectOptions {
             grace: *grace,
-            ..gc::Options::default()
+            ..gc::CollectOptions::default()
         };
         let program = move || {
             collect(store, &user(), &options, &mut |_| {}).unwrap();

@@ -14,7 +14,7 @@ use super::verdict::judge_files;
 use crate::sim::{Reading, Sim, SimDisk};
 
 pub fn collect(store: &Store) -> Result<()> {
-    gc::collect(store, &user(), &gc::Options::default(), &mut |_| {}).map(drop)
+    gc::collect(store, &user(), &gc::CollectOptions::default(), &mut |_| {}).map(drop)
 }
 
 /// Notes what fsck finds of damage, and what it could not mend.
@@ -27,7 +27,7 @@ impl Findings {
     }
 }
 
-impl fsck::Watch for Findings {
+impl fsck::Observer for Findings {
     fn found(&self, finding: &fsck::Finding) {
         if finding.severity != fsck::Severity::Harmless {
             self.note(format!(
@@ -58,10 +58,10 @@ fn check(
     repair: bool,
     mistake: Option<Mistake>,
 ) -> std::result::Result<Vec<String>, fsck::Error> {
-    let options = fsck::Options {
+    let options = fsck::CheckOptions {
         repair,
         threads: 1,
-        ..fsck::Options::default()
+        ..fsck::CheckOptions::default()
     };
     let findings = Findings::default();
     let disk = Arc::new(disk.clone());
