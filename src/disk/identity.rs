@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use rustix::fs::AtFlags;
 
-use super::real::statx;
+use super::look::statx;
 use super::{Error, Meta, Place, Real, Result};
 
 /// What tells a directory from every other one, under whatever name, and from those that get its inode once it

@@ -6,21 +6,27 @@
 //!
 //! No verb follows a symlink, at any component of a path.
 
+mod beneath;
+mod file_lock;
 mod file_system;
 mod identity;
 mod lacking;
+mod look;
 mod real;
+mod real_file;
 mod root;
 mod rounds;
 #[cfg(feature = "mistakes")]
 mod skipped;
+mod syncing;
 
 pub use file_system::FileSystem;
 pub use identity::Identity;
-pub use real::{Grouping, Real};
+pub use real::Real;
 pub use root::{make_root, remove_root};
 #[cfg(feature = "mistakes")]
 pub use skipped::Skipped;
+pub use syncing::Grouping;
 
 use std::fmt::{self, Write};
 use std::io;
@@ -101,6 +107,15 @@ pub struct Error {
 }
 
 impl Error {
+    /// The error of a verb at a place.
+    fn new(verb: &'static str, place: &Place, source: io::Error) -> Self {
+        Self {
+            verb,
+            place: place.clone(),
+            source,
+        }
+    }
+
     /// The system's words for it, as a kind.
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
