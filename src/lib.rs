@@ -8,9 +8,9 @@ pub mod model;
 
 pub mod disk;
 
-pub mod store;
-
 pub mod rules;
+
+pub mod store;
 
 pub mod upkeep;
 

@@ -21,11 +21,11 @@ pub enum Standing {
 /// Whether a transaction descends from HEAD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Descent {
-    /// It does: these are what HEAD would reach, oldest first, the transaction itself last.
+    /// The transaction descends from HEAD: these are what HEAD would reach, oldest first, the transaction last.
     Descends(Vec<TransactionId>),
-    /// It is on the chain, or its line meets the chain before HEAD.
+    /// The transaction is on the chain, or its line meets the chain before HEAD.
     NotADescendant,
-    /// It or an ancestor of it is not there.
+    /// The transaction or an ancestor of it is not there.
     Unknown,
 }
 

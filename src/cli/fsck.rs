@@ -7,8 +7,8 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde::Serialize;
 
-use super::Failure;
 use super::arguments::{DataDirectory, is_set};
+use super::failure::Failure;
 use super::open::in_the_way;
 use super::output::{counted, json_line, print};
 use super::progress::{self, Progress};
@@ -43,7 +43,7 @@ pub struct FsckCommand {
     json: bool,
 }
 
-/// What is printed, as JSON. `type` tells them apart.
+/// A line of the output, as JSON. `type` tells the kinds apart.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum FindingLine<'a> {

@@ -6,8 +6,8 @@ use bytesize::ByteSize;
 use clap::Args;
 use serde::Serialize;
 
-use super::Failure;
 use super::arguments::{DataDirectory, grace, is_set};
+use super::failure::Failure;
 use super::open::{not_usable, open};
 use super::output::{json_line, print};
 use super::progress::Progress;
@@ -55,7 +55,7 @@ pub struct GcCommand {
     json: bool,
 }
 
-/// Something that went, or would go.
+/// A line about a file that went, or would go.
 #[derive(Serialize)]
 struct GarbageLine<'a> {
     path: &'a str,

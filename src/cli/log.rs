@@ -5,8 +5,8 @@ use std::io;
 use clap::Args;
 use serde::Serialize;
 
-use super::Failure;
 use super::arguments::{DataDirectory, is_set};
+use super::failure::Failure;
 use super::open::{not_usable, open};
 use super::output::{json_line, print};
 use super::users::no_such_user;
@@ -22,7 +22,7 @@ const BATCH: usize = 4096;
 pub struct LogCommand {
     #[command(flatten)]
     data: DataDirectory,
-    /// Whose chain.
+    /// The user whose chain to print.
     user: UserId,
     /// Print one JSON object a line.
     #[arg(long, env = "MENTAT_SYNC_JSON", value_parser = is_set, num_args = 0..=1,

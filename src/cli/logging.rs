@@ -16,10 +16,10 @@ use super::log_queue::LogQueue;
 use crate::http::ACCESS;
 use crate::model::{UserId, limits};
 
-/// What is shown unless `RUST_LOG` says otherwise.
+/// The filter unless `RUST_LOG` says otherwise.
 const DEFAULT: &str = "info,actix_http=warn";
 
-/// What stands before a user's id in a path, be it of the box or of a request.
+/// The part of a path before a user's id, be it of the box or of a request.
 const BEFORE_A_USER: [&str; 4] = ["users/", "tmp/", "trash/", "0.1/"];
 
 /// The length of an id.
@@ -30,7 +30,7 @@ const ID: usize = 36;
 pub struct ProcessLog(LogQueue);
 
 impl ProcessLog {
-    /// Starts it. A panic is told there too: the system's own words on stderr could wait for ever.
+    /// Starts the log. A panic is told there too: the system's own words on stderr could wait for ever.
     ///
     /// # Errors
     /// The system has no thread to give.

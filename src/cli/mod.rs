@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. It prints, shows progress and sets the exit status.
 
 mod arguments;
+mod failure;
 mod fsck;
 mod gc;
 mod log;
@@ -16,6 +17,8 @@ mod users;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use failure::Failure;
 
 /// A sync server for one box: a user is a uuid, and knowing it is the access. Devices upload
 /// immutable chunks, string them into transactions, and advance HEAD by compare-and-swap. All of it
@@ -37,38 +40,6 @@ enum Command {
     Snapshot(snapshot::SnapshotCommand),
     Users(users::UsersCommand),
     Log(log::LogCommand),
-}
-
-/// What is wrong, for the person at the terminal; and the exit status.
-struct Failure {
-    status: u8,
-    words: String,
-}
-
-impl Failure {
-    /// It was asked for wrongly: status 2.
-    fn usage(words: impl Into<String>) -> Self {
-        Self {
-            status: 2,
-            words: words.into(),
-        }
-    }
-
-    /// Nobody knows, because it could not be looked at: status 3.
-    fn could_not_check(words: impl Into<String>) -> Self {
-        Self {
-            status: 3,
-            words: words.into(),
-        }
-    }
-
-    /// It was tried, and failed: status 1.
-    fn failed(words: impl Into<String>) -> Self {
-        Self {
-            status: 1,
-            words: words.into(),
-        }
-    }
 }
 
 /// Runs the program with the arguments of the process.

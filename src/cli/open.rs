@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::disk::{self, FileSystem, Grouping, Real};
 use crate::store::{self, Options, Store};
 
@@ -14,7 +14,7 @@ pub fn open_or_make(path: &Path, options: Options, grouping: Grouping) -> Result
     open_to_serve(path, options, grouping).map(|(store, _)| store)
 }
 
-/// The same, and who syncs what in it, which depends on the file system.
+/// Opens as [`open_or_make`] does, and tells how writers sync there, which depends on the file system.
 pub fn open_to_serve(
     path: &Path,
     options: Options,
@@ -54,7 +54,7 @@ pub fn not_by_network(path: &Path) -> Result<(), Failure> {
     )))
 }
 
-/// What the store says of a directory that it cannot use.
+/// The words for a directory that the store cannot use.
 pub fn not_usable(path: &Path, error: &store::Error) -> Failure {
     match error {
         store::Error::Disk(error) => {
@@ -65,7 +65,7 @@ pub fn not_usable(path: &Path, error: &store::Error) -> Failure {
     }
 }
 
-/// What the system said, and where it is a matter of who owns what, that.
+/// The words for an error of the system, and for who owns what where that is the matter.
 pub fn in_the_way(path: &Path, verb: &str, error: &io::Error) -> Failure {
     let mut words = format!("cannot {verb} {}: {error}", path.display());
     if error.kind() == io::ErrorKind::CrossesDevices {

@@ -1,10 +1,10 @@
-//! What goes to stdout: lines for people, one JSON object a line for programs.
+//! The output on stdout: lines for people, one JSON object a line for programs.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::Failure;
+use super::failure::Failure;
 
 /// Writes to stdout through a buffer. Whoever reads may stop reading (`| head`): that is no failure.
 pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
@@ -23,7 +23,7 @@ pub fn json_line(out: &mut dyn Write, object: &impl Serialize) -> io::Result<()>
     out.write_all(b"\n")
 }
 
-/// So many of something, in words.
+/// A number of things, in words.
 pub fn counted((number, what): (u64, &str)) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")

@@ -13,8 +13,8 @@ use futures_util::future::select;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Failure;
 use super::arguments::{DataDirectory, duration, grace, is_set, listener, size, size_or_none};
+use super::failure::Failure;
 use super::logging::ProcessLog;
 use super::open::{not_by_network, not_usable, open_to_serve};
 use crate::disk::Grouping;
@@ -272,7 +272,7 @@ impl ServeCommand {
             .map_or_else(|| processors().max(2), NonZeroUsize::get)
     }
 
-    /// As many connections as were asked for, if so many files can be open.
+    /// The connections to take: as many as were asked for, if so many files can be open.
     fn connections(&self) -> usize {
         let files = raise_open_files();
         let possible = usize::try_from(files - files / OTHER_FILES)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::Failure;
 use super::arguments::DataDirectory;
+use super::failure::Failure;
 use super::open::{in_the_way, not_usable};
 use super::output::{counted, print};
 use super::progress::Progress;

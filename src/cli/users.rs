@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Failure;
 use super::arguments::{DataDirectory, is_set};
+use super::failure::Failure;
 use super::open::{in_the_way, not_usable, open, open_or_make};
 use super::output::{json_line, print};
 use crate::disk::{Grouping, Mode, Real};
@@ -130,7 +130,7 @@ impl UserLine {
     }
 }
 
-/// What there is to say of a user; `None` for one who has no folder any more.
+/// The line about a user; `None` for one who has no folder any more.
 fn line(store: &Store, user: &UserId) -> store::Result<Option<UserLine>> {
     let looked = store.glance_at_head(user).and_then(|head| {
         let usage = head.map(|_| store.usage(user)).transpose()?;

@@ -1,4 +1,4 @@
-//! What kind of file system a directory is on, as far as it changes what may be promised about it.
+//! The kind of file system that a directory is on, as far as it changes what may be promised about it.
 
 use std::fs::File;
 use std::io;
@@ -10,11 +10,11 @@ use std::path::Path;
 pub struct FileSystem {
     /// `f_type` of statfs(2).
     magic: u32,
-    /// What the mount is called where that number does not tell: `fuse.bindfs`.
+    /// The name of the mount where that number does not tell: `fuse.bindfs`.
     mount: String,
 }
 
-/// Anything that a program serves through `/dev/fuse`.
+/// The number of every file system that a program serves through `/dev/fuse`.
 const FUSE: u32 = 0x6573_5546;
 
 /// File systems that several boxes may have at a time (and folders that a virtual machine has of its host),
@@ -46,7 +46,7 @@ const NETWORK: &[(u32, &str)] = &[
     (0x7c7c_6673, "a shared folder of Parallels"),
 ];
 
-/// The same of what comes through FUSE, by the name of the mount.
+/// Network file systems that come through FUSE, by the name of the mount.
 const NETWORK_BY_FUSE: &[(&str, &str)] = &[
     ("fuse.glusterfs", "GlusterFS"),
     ("fuse.ceph", "Ceph"),
@@ -68,10 +68,10 @@ const NETWORK_BY_FUSE: &[(&str, &str)] = &[
 ];
 
 impl FileSystem {
-    /// That of a directory that is to be at this path: of the nearest one above it that is there.
+    /// The file system of a directory that is to be at this path: of the nearest one above it that is there.
     ///
     /// # Errors
-    /// Where it is through FUSE, and `/proc` does not tell what kind of.
+    /// The nearest directory cannot be opened or, where it is through FUSE, `/proc` does not tell what kind.
     pub fn of(path: &Path) -> io::Result<Self> {
         let above = path.ancestors().map(|above| match above.as_os_str() {
             here if here.is_empty() => Path::new("."),
@@ -94,7 +94,7 @@ impl FileSystem {
         Err(last)
     }
 
-    /// That of an open directory, without a look at what kind of FUSE it is.
+    /// The file system of an open directory, without a look at what kind of FUSE it is.
     pub fn of_directory(directory: &File) -> io::Result<Self> {
         let about = rustix::fs::fstatfs(directory.as_fd())?;
         Ok(Self {
@@ -104,12 +104,12 @@ impl FileSystem {
         })
     }
 
-    /// A program serves it, through FUSE.
+    /// Whether a program serves it, through FUSE.
     pub fn is_fuse(&self) -> bool {
         self.magic == FUSE
     }
 
-    /// What it is called, if several boxes may have it at a time.
+    /// The name of the file system, if several boxes may have it at a time.
     pub fn network(&self) -> Option<&'static str> {
         let by_number = NETWORK.iter().find(|(magic, _)| *magic == self.magic);
         let by_name = || {
@@ -123,7 +123,7 @@ impl FileSystem {
     }
 }
 
-/// What the mount that an open directory is on is called.
+/// The name of the mount that an open directory is on.
 fn mount_of(directory: &File) -> io::Result<String> {
     let fdinfo = format!("/proc/self/fdinfo/{}", directory.as_raw_fd());
     let about = std::fs::read_to_string(fdinfo)?;

@@ -1,4 +1,4 @@
-//! Which directory it is, whatever it is called by now.
+//! The identity of a directory, whatever it is called by now.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -9,8 +9,8 @@ use rustix::fs::AtFlags;
 use super::look::statx;
 use super::{Error, Meta, Place, Real, Result};
 
-/// What tells a directory from every other one, under whatever name, and from those that get its inode once it
-/// is gone.
+/// The marks that tell a directory from every other one, under whatever name, and from those that get its inode
+/// once it is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     device: u64,
@@ -20,7 +20,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Whose this is, by what the disk says of it.
+    /// The identity of the directory that the disk says this of.
     pub fn of(meta: &Meta) -> Self {
         Self {
             device: meta.device,

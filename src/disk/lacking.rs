@@ -1,4 +1,4 @@
-//! What stands in for a system call that a file system does not have.
+//! Stand-ins for system calls that a file system does not have.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use super::{Disk, Entry, Error, Kind, Place, Result, Target};
+use super::{Disk, Entry, Error, IfThere, Kind, Place, Result, Target};
 
 /// Syncs what is below a directory one by one, and then the directory. What went since it was listed
 /// needs no sync: whoever took it away sees to that. Nor does what may not be read: nothing is told of it.
@@ -21,8 +21,9 @@ pub fn sync_walking(disk: &dyn Disk, directory: &Place) -> Result<()> {
         let place = directory.join(name);
         match kind {
             Kind::Directory => sync_walking(disk, &place).or_else(unless_dark)?,
-            Kind::File => match disk.open(&place) {
-                Ok(file) => disk.sync(&[Target::File(file)])?,
+            Kind::File => match disk.open(&place).if_there() {
+                Ok(Some(file)) => disk.sync(&[Target::File(file)])?,
+                Ok(None) => {}
                 Err(error) => unless_dark(error)?,
             },
             Kind::Other => {}

@@ -121,13 +121,13 @@ impl Error {
         self.source.kind()
     }
 
-    /// There is no such name. Nothing else is absent: a file where a directory should be is damage, and
+    /// Whether there is no such name. Nothing else is absent: a file where a directory should be is damage, and
     /// what may not be looked at may well be there.
     pub fn is_absent(&self) -> bool {
         self.kind() == io::ErrorKind::NotFound
     }
 
-    /// A symlink, or a file, stands where the path needs a directory: nothing that a store has.
+    /// Whether a symlink, or a file, stands where the path needs a directory: nothing that a store has.
     pub fn is_out_of_shape(&self) -> bool {
         match self.source.raw_os_error() {
             Some(number) => [Errno::LOOP, Errno::NOTDIR, Errno::ISDIR]
@@ -138,7 +138,7 @@ impl Error {
         }
     }
 
-    /// The name is taken.
+    /// Whether the name is taken.
     pub fn is_taken(&self) -> bool {
         matches!(
             self.kind(),
@@ -146,7 +146,7 @@ impl Error {
         )
     }
 
-    /// Of a sync: nothing is known of what was to be synced, and no later sync tells of it. Not so where the
+    /// Whether a sync failed so that nothing is known of what was to be synced, and no later sync tells of it. Not so where the
     /// sync was not even tried, since what was to be synced could not be opened.
     pub fn is_lost_write(&self) -> bool {
         let untried = self.source.raw_os_error().is_some_and(|number| {
@@ -163,7 +163,7 @@ impl Error {
         self.verb == "sync" && !untried && !self.is_absent()
     }
 
-    /// No room: the disk, its inodes or a disk quota.
+    /// Whether room was lacking: on the disk, of its inodes or in a disk quota.
     pub fn is_no_space(&self) -> bool {
         matches!(
             self.kind(),
@@ -172,12 +172,13 @@ impl Error {
     }
 }
 
+/// The outcome of a verb.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// A look at something that need not be there.
 pub trait IfThere<T> {
-    /// What was found; `None` where there is no such name. An error in looking stays one: whoever goes on
-    /// as if nothing were there takes what cannot be read for what is not there.
+    /// Makes `None` of the absence of a name. Every other error stays one: a caller that went on as if nothing
+    /// were there would take what cannot be read for what is not there.
     fn if_there(self) -> Result<Option<T>>;
 }
 
@@ -191,7 +192,7 @@ impl<T> IfThere<T> for Result<T> {
     }
 }
 
-/// What a name stands for.
+/// The kind of thing that a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     File,
@@ -200,7 +201,7 @@ pub enum Kind {
     Other,
 }
 
-/// What the disk says of a file or directory.
+/// The answer of the disk about a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
     pub kind: Kind,
@@ -217,7 +218,7 @@ pub struct Meta {
     pub owner: Owner,
 }
 
-/// Whose a file or directory is: a user and a group of the box.
+/// The owner of a file or directory: a user and a group of the box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     pub user: u32,
@@ -253,20 +254,20 @@ pub trait DiskFile: Send + Sync {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()>;
     /// Reads at this place until the buffer is full or the file ends; says how much it read.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize>;
-    /// The same, but only if no I/O has to be waited for: otherwise `None`.
+    /// Reads as [`DiskFile::read_at`] does, but only if no I/O has to be waited for: otherwise `None`.
     fn read_now(&self, offset: u64, buffer: &mut [u8]) -> Option<Result<usize>> {
         let _ = (offset, buffer);
         None
     }
     /// Cuts the file, or fills it with zeroes, to this length.
     fn set_len(&self, bytes: u64) -> Result<()>;
-    /// What the disk says of it.
+    /// Looks at the file as it is now.
     fn meta(&self) -> Result<Meta>;
-    /// What it said when the file was opened, where that is known: a look less for what never changes.
+    /// The look at the file when it was opened, where there was one: a look less for what never changes.
     fn opened(&self) -> Result<Meta> {
         self.meta()
     }
-    /// Its modification time becomes this.
+    /// Sets the modification time.
     fn touch(&self, time: SystemTime) -> Result<()>;
     /// The system's descriptor, where there is one.
     fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
@@ -279,7 +280,7 @@ pub trait DiskFile: Send + Sync {
 /// An open file that may be shared between threads.
 pub type Handle = Arc<dyn DiskFile>;
 
-/// What a sync makes durable: the contents and times of a file, or the names in a directory.
+/// A part of the disk that a sync makes durable: the contents and times of a file, or the names in a directory.
 pub enum Target {
     File(Handle),
     Directory(Place),
@@ -301,9 +302,9 @@ pub trait Disk: Send + Sync + 'static {
     fn open_to_write(&self, place: &Place) -> Result<Handle>;
     /// Makes a new, empty file, mode 0600; the name must be free.
     fn create(&self, place: &Place) -> Result<Handle>;
-    /// What stands under this name. A symlink is reported as [`Kind::Other`].
+    /// Looks at what stands under this name. A symlink is reported as [`Kind::Other`].
     fn meta(&self, place: &Place) -> Result<Meta>;
-    /// The same by the path that the disk was opened with, instead of by the directory that was found there
+    /// Looks by the path that the disk was opened with, instead of by the directory that was found there
     /// then: something else, or nothing, where that was moved away, unmounted or removed. One system
     /// call. It may follow symlinks, so it is for comparing with what is known, and for nothing else.
     fn meta_by_path(&self, place: &Place) -> Result<Meta> {
@@ -313,15 +314,16 @@ pub trait Disk: Send + Sync + 'static {
     fn list(&self, directory: &Place, each: &mut dyn FnMut(Entry) -> bool) -> Result<()>;
     /// Makes a directory, mode 0700; the name must be free.
     fn make_directory(&self, place: &Place) -> Result<()>;
-    /// A second name for a regular file; the name must be free.
+    /// Gives a regular file a second name; the name must be free.
     fn link(&self, from: &Place, to: &Place) -> Result<()>;
-    /// A new name for a file or directory; the new name must be free. Where the file system has no such
+    /// Gives a file or directory a new name, which must be free. Where the file system has no such
     /// rename, a directory may take the place of one that is empty.
     fn rename_new(&self, from: &Place, to: &Place) -> Result<()>;
-    /// A new name for a file, in place of what has that name now.
+    /// Gives a file a new name, in place of what has that name now.
     fn rename_over(&self, from: &Place, to: &Place) -> Result<()>;
+    /// Takes a name away from a file. Where it was the last one, the file is gone once nobody has it open.
     fn remove_file(&self, place: &Place) -> Result<()>;
-    /// The directory must be empty.
+    /// Removes a directory, which must be empty.
     fn remove_directory(&self, place: &Place) -> Result<()>;
     /// Returns when all of it is durable, in no order. May be shared with others who sync at the
     /// time. After an error nothing is known of any of it, and trying again would prove nothing.
@@ -376,6 +378,6 @@ pub trait Disk: Send + Sync + 'static {
     fn park(&self, time: Duration) {
         std::thread::park_timeout(time);
     }
-    /// Any number, for names that nobody else has.
+    /// A random number, for names that nobody else has.
     fn random(&self) -> u64;
 }

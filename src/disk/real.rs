@@ -33,7 +33,7 @@ pub struct Real {
 }
 
 impl Real {
-    /// The directory at this path, which must exist. The path itself may lead through symlinks:
+    /// Opens the directory at this path, which must exist. The path itself may lead through symlinks:
     /// it is the operator's. Where `syncfs` does nothing, the grouping is [`Grouping::Off`] whatever is asked.
     ///
     /// What is made in it belongs to the owner of the directory, also where root makes it.

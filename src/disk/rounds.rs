@@ -21,7 +21,7 @@ struct RoundState {
     failed: VecDeque<(u64, i32)>,
 }
 
-/// See the module.
+/// The rounds of one disk.
 #[derive(Default)]
 pub struct Rounds {
     state: Mutex<RoundState>,
@@ -66,7 +66,7 @@ impl Rounds {
     }
 }
 
-/// What an error without a number of its own counts as.
+/// The number for an error that has none of its own.
 const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
 
 #[cfg(test)]

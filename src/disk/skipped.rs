@@ -2,12 +2,12 @@
 
 use super::Target;
 
-/// What [`super::Real`] does not sync although it is told to.
+/// Syncs that [`super::Real`] leaves out although it is told to sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skipped {
     NoDirectorySync,
     NoFileSync,
-    /// It is synced, but whether that failed is not asked.
+    /// All is synced, but whether that failed is not asked.
     SyncErrorIgnored,
 }
 
@@ -28,7 +28,7 @@ impl Skipped {
         Self::named(&std::env::var("MENTAT_SYNC_MISTAKE").ok()?)
     }
 
-    /// What is synced all the same.
+    /// The targets that are synced all the same.
     pub fn rest(self, targets: &[Target]) -> Vec<Target> {
         targets
             .iter()

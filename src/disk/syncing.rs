@@ -256,12 +256,12 @@ impl SyncWalk<'_> {
     }
 
     fn unless_gone(result: Result<()>) -> std::result::Result<(), Refused> {
-        match result {
-            Err(absent) if absent.is_absent() => Ok(()),
+        match result.if_there() {
+            Ok(_) => Ok(()),
             Err(denied) if denied.kind() == io::ErrorKind::PermissionDenied => {
                 Err(Refused::Closed(denied))
             }
-            other => other.map_err(Refused::Other),
+            Err(other) => Err(Refused::Other(other)),
         }
     }
 }

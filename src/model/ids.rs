@@ -148,7 +148,7 @@ impl fmt::Debug for ChunkDigest {
     }
 }
 
-/// What a client calls a chunk: its digest or, where `--uuid-chunk-ids` allows it, a uuid that is
+/// The name that a client has for a chunk: its digest or, where `--uuid-chunk-ids` allows it, a uuid that is
 /// an immutable alias of one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ChunkId {

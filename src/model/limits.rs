@@ -2,18 +2,9 @@
 
 use std::time::Duration;
 
-/// Of a room that all share, what one may have at most: so many of so many equal pieces.
-#[derive(Clone, Copy, Debug)]
-pub struct Part(pub usize, pub usize);
+pub use super::part::Part;
 
-impl Part {
-    /// The part of a room of this size, rounded up: one place at least, if there is any.
-    pub const fn of(self, size: usize) -> usize {
-        (size as u128 * self.0 as u128).div_ceil(self.1 as u128) as usize
-    }
-}
-
-/// What one address may have of any room: a proxy makes everybody one address and needs most of it, and a
+/// The part of any room that one address may have: a proxy makes everybody one address and needs most of it, and a
 /// quarter is enough for others to be served.
 pub const ADDRESS_PART: Part = Part(3, 4);
 
@@ -79,7 +70,7 @@ pub const MISSING_NAMED: usize = 100_000;
 /// of [`BLOCKING_THREADS`], and some megabytes until its client is done sending.
 pub const PUSHES: usize = 32;
 
-/// What one user may have of them: eight devices at a time, and three such users leave an eighth of the
+/// The part of the pushes that one user may have: eight devices at a time, and three such users leave an eighth of the
 /// threads to others even where all come by one proxy.
 pub const PUSHES_PART: Part = Part(1, 4);
 
@@ -164,7 +155,7 @@ pub const SWEEP_BYTES: u64 = 1 << 30;
 /// processes on the same directory may have stored and removed since.
 pub const RECOUNT: Duration = Duration::from_secs(3600);
 
-/// The same after a refusal: perhaps there is room again, by another process's doing.
+/// The age of that count after a refusal: perhaps there is room again, by another process's doing.
 pub const RECOUNT_REFUSED: Duration = Duration::from_secs(10);
 
 /// How often what a user has is counted in the hope that nothing changes meanwhile, which alone makes a
@@ -237,7 +228,7 @@ pub const SMALL: usize = 64 << 10;
 /// Files up to this size are answered from a copy: that costs less than the calls to send them without.
 pub const COPIED: usize = 16 << 10;
 
-/// What is sent of a file without a copy in one go, so that others on the same thread get their turn.
+/// Bytes of a file that are sent without a copy in one go, so that others on the same thread get their turn.
 pub const SENT: usize = 1 << 20;
 
 /// How far apart a file is looked at to tell whether it is in memory: no longer than what Linux reads
@@ -265,7 +256,7 @@ pub const LOOKS: usize = 64;
 /// Files that this process remembers to be durable, so that they need not be synced again.
 pub const VOUCHED: usize = 65_536;
 
-/// What fsck keeps to know which names a chain names: room for ten million of them, twice (one of chunks,
+/// Memory in which fsck keeps the names that a chain names: room for ten million of them, twice (one of chunks,
 /// one of transactions).
 pub const FSCK_FILTER_BYTES: usize = 16 << 20;
 
@@ -298,7 +289,7 @@ pub const EVENT_HEARTBEAT: Duration = Duration::from_secs(20);
 /// Clients that wait for another head at a time, over all users, unless `--max-waiters` says otherwise.
 pub const WAITERS: usize = 20_000;
 
-/// What one user may have of them. A waiter costs little, so it is much: the usual server has one user.
+/// The part of the waiters that one user may have. A waiter costs little, so it is much: the usual server has one user.
 pub const WAITERS_PART: Part = Part(1, 2);
 
 /// Threads for waiting on the disk, for each thread that serves: more writers at a time than a
@@ -309,7 +300,7 @@ pub const BLOCKING_THREADS: usize = 64;
 /// mean it to fill them, and even then each user has a turn after the other.
 pub const THREADS_A_USER: usize = 16;
 
-/// The same for a user who is alone there: the next one finds a thread at once.
+/// Threads that a user has who is alone there: the next one finds a thread at once.
 pub const THREADS_ALONE: usize = 48;
 
 /// Threads beside those for what is no user's: the heartbeat, the steps of small uploads, long bodies that are
@@ -337,7 +328,7 @@ pub const HEAD_BYTES: usize = 16 << 10;
 /// as many as anybody has devices of usual ones. Who finds none is told 503 `busy`.
 pub const GATHERED_BYTES: usize = 64 << 20;
 
-/// What one user may have of it: two of the largest transactions, or four questions about as many ids as may
+/// The part of that memory that one user may have: two of the largest transactions, or four questions about as many ids as may
 /// be. Who has the rest of an address's part can send one of the largest transactions even so.
 pub const GATHERED_PART: Part = Part(1, 2);
 
@@ -406,8 +397,8 @@ pub const SNAPSHOT_PAUSE: Duration = Duration::from_millis(5);
 /// time, it would never end.
 pub const SNAPSHOT_LATE: u32 = 8;
 
-/// Whoever was not seen in so many looks in a row, and whose name somebody else has, was deleted. One look alone may
-/// miss who is renamed during it.
+/// Looks in a row after which a user that was not seen, and whose name another has, was deleted. One look alone
+/// may miss a user who is renamed during it.
 pub const SNAPSHOT_UNSEEN: u32 = 3;
 
 /// The pieces of damage that a snapshot names. `fsck` names all.

@@ -2,6 +2,7 @@
 
 mod ids;
 pub mod limits;
+mod part;
 
 pub use ids::{ChunkDigest, ChunkId, MalformedId, ShortUserId, TransactionId, UserId};
 

@@ -1,4 +1,4 @@
-//! Which dates of files can be believed (DESIGN, Garbage).
+//! Dates of files that can be believed (DESIGN, Garbage).
 //!
 //! The age of what is in `incoming/` is told by its date, and that by the clock of the moment it came: which
 //! may have been wrong, as it is on a box that has none while it is off. After a run of gc nothing is left
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::model::limits;
 
-/// What a run of gc that came to its end leaves behind to be known.
+/// The memory that a run of gc leaves behind when it comes to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// When it ran.
@@ -37,7 +37,7 @@ impl Memory {
     }
 }
 
-/// Which dates can be right: nothing outside of these.
+/// The bounds within which a date can be right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dates {
     /// Of what is uploaded.
@@ -48,7 +48,7 @@ pub struct Dates {
 }
 
 impl Default for Dates {
-    /// Those that can be believed where nothing is remembered.
+    /// The bounds where nothing is remembered.
     fn default() -> Self {
         Self {
             earliest: SystemTime::UNIX_EPOCH + limits::EARLIEST_DATE,
@@ -59,14 +59,14 @@ impl Default for Dates {
 }
 
 impl Dates {
-    /// Whatever the files say. For the mistake that asks no more.
+    /// No bounds: for the mistake that believes every date.
     pub(crate) const ALL: Self = Self {
         earliest: SystemTime::UNIX_EPOCH,
         earliest_temporary: SystemTime::UNIX_EPOCH,
         latest: None,
     };
 
-    /// Those that can be believed now. If the clock is behind the last run, nobody knows which of the
+    /// The bounds at this time. If the clock is behind the last run, nobody knows which of the
     /// two was right: the memory tells nothing.
     pub fn of(memory: Option<&Memory>, now: SystemTime) -> Self {
         let mut dates = Self::default();

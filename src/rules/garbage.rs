@@ -1,4 +1,4 @@
-//! What is garbage among the pending transactions (DESIGN, Garbage).
+//! Garbage among the pending transactions (DESIGN, Garbage).
 //!
 //! Kept is a pending transaction younger than the grace period, its pending ancestors, and what they
 //! name. One that does not descend from HEAD can never be committed: while it is young it stays
@@ -18,18 +18,18 @@ pub struct Pending {
     pub time: SystemTime,
 }
 
-/// What a line of pending transactions stands on: the first parent that is not pending.
+/// The ground that a line of pending transactions stands on: the first parent that is not pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ground {
     /// HEAD itself: the line can be committed.
     Head,
     /// The chain below HEAD: the line is dead, and stays so, since HEAD never goes back.
     BelowHead,
-    /// Nobody knows, or it is nowhere. If it comes (again), the line may turn out to be alive.
+    /// A parent that is not there, or of which nothing is known. If it comes (again), the line may be alive.
     Unknown,
 }
 
-/// Which pending transactions go, and which of the others need what they name.
+/// The pending transactions that go, and those of the others that need what they name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Children before their parents.
@@ -89,7 +89,7 @@ pub fn judge<E>(
     Ok(verdict)
 }
 
-/// What ties a pending transaction to others.
+/// The ties of a pending transaction to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
     pub id: TransactionId,
@@ -97,7 +97,7 @@ pub struct Link {
     pub seq: u64,
 }
 
-/// Which of these, all that are pending, can never be committed: children before their parents.
+/// Picks out the dead of all pending transactions, which can never be committed: children before their parents.
 ///
 /// HEAD reaches only what has a higher number, and the first that it reaches follows HEAD itself. So nothing
 /// but numbers need be looked at. One whose parent is not there counts as alive if the parent may come (again).
@@ -144,7 +144,7 @@ impl<'a> PendingLines<'a> {
     }
 }
 
-/// Which lines may still be committed, each transaction looked at once.
+/// The lines that may still be committed, each transaction looked at once.
 struct Alive<'a, F> {
     lines: &'a PendingLines<'a>,
     ground: F,

@@ -1,4 +1,4 @@
-//! What an operator does in the years after installing: checking and mending a store, collecting its
+//! The work of an operator in the years after installing: checking and mending a store, collecting its
 //! garbage, copying it. Findings and outcomes are values; no HTTP, and no paths but those that the layout
 //! builds.
 

@@ -27,7 +27,7 @@ macro_rules! codes {
 }
 
 codes! {
-    /// What came is no request of HTTP/1.1, or has more of a head than is taken.
+    /// The bytes are no request of HTTP/1.1, or have more of a head than is taken.
     MalformedRequest => "malformed-request",
     /// An id in any spelling but the canonical one.
     MalformedId => "malformed-id",
@@ -39,7 +39,7 @@ codes! {
     BadQuery => "bad-query",
     /// A transaction that can never be one, whatever the store holds.
     InvalidTransaction => "invalid-transaction",
-    /// It, or an ancestor of it, is not there; or it is not visible (yet).
+    /// A transaction, or an ancestor of it, is not there; or it is not visible (yet).
     UnknownTransaction => "unknown-transaction",
     UnknownParent => "unknown-parent",
     UnknownChunk => "unknown-chunk",
@@ -68,7 +68,7 @@ codes! {
     NotFound => "not-found",
     MethodNotAllowed => "method-not-allowed",
     DeleteDisabled => "delete-disabled",
-    /// Somebody else is at it for too long; worth another try.
+    /// Others are at it for too long; worth another try.
     Busy => "busy",
     NoSpace => "no-space",
     QuotaExceeded => "quota-exceeded",

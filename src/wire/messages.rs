@@ -33,7 +33,7 @@ pub struct StoreMessage {
     pub limits: LimitsMessage,
 }
 
-/// What the server takes and gives at most, so that a client can cut its work to fit.
+/// Limits of what the server takes and gives, so that a client can cut its work to fit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitsMessage {
     pub chunk_bytes: u64,
@@ -102,9 +102,9 @@ pub struct BundleMessage {
     #[serde(with = "text::id")]
     pub head: TransactionId,
     pub seq: u64,
-    /// What was new.
+    /// Members that were new.
     pub stored: CountsMessage,
-    /// What was there already.
+    /// Members that were there already.
     pub existing: CountsMessage,
 }
 
@@ -166,9 +166,9 @@ pub struct ProblemMessage {
 /// Why a body could not be taken for a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// It is not JSON, or not of the form asked for.
+    /// The body is not JSON, or not of the form asked for.
     Json(String),
-    /// It is, but an id in it is not spelled as ids are.
+    /// An id in the body is not spelled as ids are.
     Id(MalformedId),
     /// Lines of ids in another encoding than UTF-8.
     Encoding(&'static str),
@@ -203,8 +203,8 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], form: &str) -> Result<T, Malfor
     })
 }
 
-/// What is wrong with a text that begins with a byte order mark, as some editors and shells write; an
-/// error at its first column would show nothing to somebody who looks there.
+/// Looks for a byte order mark, as some editors and shells write: an error at its first column would show nothing
+/// to a person who looks there.
 fn encoding_trouble(body: &[u8]) -> Option<&'static str> {
     if body.starts_with(b"\xef\xbb\xbf") {
         Some("the body begins with a byte order mark: send UTF-8 without one")
@@ -215,7 +215,7 @@ fn encoding_trouble(body: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The same, of an object: to serde a list of its values, in order, would do too.
+/// Parses a message that is an object: to serde a list of its values, in order, would do too.
 fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8], form: &str) -> Result<T, Malformed> {
     if body.trim_ascii_start().starts_with(b"[") {
         return Err(Malformed::Json(format!("not of the form {form}: a list")));
@@ -292,7 +292,7 @@ pub fn parse_chunks(body: &[u8]) -> Result<Vec<ChunkId>, Malformed> {
     }
 }
 
-/// The same as text: an id a line, empty lines ignored.
+/// Reads the body of `POST …/chunks/missing` as text: an id a line, empty lines ignored.
 pub fn parse_chunk_lines(body: &[u8]) -> Result<Vec<ChunkId>, Malformed> {
     if let Some(trouble) = encoding_trouble(body) {
         return Err(Malformed::Encoding(trouble));

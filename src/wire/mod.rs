@@ -1,4 +1,4 @@
-//! What both sides of the wire share: the routes, the messages, the codes of refusals.
+//! The words that both sides of the wire share: the routes, the messages, the codes of refusals.
 //!
 //! No rules and no I/O: bytes and text in, values out, and back. The source of all of it is the
 //! protocol table of the design.

@@ -1,4 +1,4 @@
-//! What stands after the `?`, read strictly: a parameter that is known is right or refused.
+//! The query after the `?`, read strictly: a parameter that is known is right or refused.
 
 use std::time::Duration;
 
@@ -53,11 +53,11 @@ impl ListingQuery {
 /// The parameters of `GET …/bundle`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BundleQuery {
-    /// Everything after this one
+    /// The last transaction before the bundle.
     pub from: TransactionId,
-    /// up to and including this one, or HEAD,
+    /// The last transaction in the bundle; HEAD if there is none.
     pub to: Option<TransactionId>,
-    /// but at most so many.
+    /// Transactions that it may have at most.
     pub limit: u64,
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::model::{ChunkId, MalformedId, TransactionId, UserId};
 
-/// What a path stands for. Nothing unparsed goes past here.
+/// The meaning of a path. Nothing unparsed goes past here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     Index,
@@ -115,7 +115,7 @@ impl Route {
         }
     }
 
-    /// Whose data it is about.
+    /// The user whose data the route is about, if it is any.
     pub const fn user(&self) -> Option<&UserId> {
         match self {
             Route::Index

@@ -126,3 +126,5 @@ mod away;
 mod backups;
 // The format's document, and the store of each format that is kept.
 mod format;
+// The rules of the house, read off the source: arrows, circles, names, lengths, words.
+mod house;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::tar::{BLOCK, END, header, padding};
 use super::window::Window;
-use crate::disk::Handle;
+use crate::disk::{Handle, IfThere};
 use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
 use crate::store::chain::Listing;
 use crate::store::head::Position;
@@ -191,9 +191,9 @@ impl BundleReader {
             Next::Bytes(_, contents) => contents.len() as u64,
             Next::Chunk(digest) => {
                 let place = self.folder.chunk(Area::Committed, digest);
-                match store.disk.meta(&place) {
-                    Err(absent) if absent.is_absent() => return self.lost(store, digest),
-                    other => other?.bytes,
+                match store.disk.meta(&place).if_there()? {
+                    Some(meta) => meta.bytes,
+                    None => return self.lost(store, digest),
                 }
             }
         };
@@ -267,9 +267,8 @@ impl BundleReader {
             }
             Next::Chunk(digest) => {
                 let place = self.folder.chunk(Area::Committed, &digest);
-                let handle = match store.disk.open(&place) {
-                    Err(absent) if absent.is_absent() => return self.lost(store, &digest),
-                    other => other?,
+                let Some(handle) = store.disk.open(&place).if_there()? else {
+                    return self.lost(store, &digest);
                 };
                 let bytes = handle.opened()?.bytes;
                 let file = Sending::File {

@@ -3,9 +3,11 @@
 use super::finding::{Kind, Severity};
 use crate::disk::{self, Meta, Owner};
 
-/// What the server must be able to do with a file or directory, as bits of its mode.
+/// Bits of the mode that the server needs of a file that it reads.
 pub(super) const READ: u32 = 0o400;
+/// Bits that it needs of a file that it also writes.
 pub(super) const READ_WRITE: u32 = 0o600;
+/// Bits that it needs of a directory.
 pub(super) const ENTER: u32 = 0o700;
 
 /// Whether the owner of the data directory may not read or write this, since it is somebody else's. What its
@@ -28,7 +30,7 @@ pub(super) fn is_foreign(meta: &Meta, owner: Owner) -> bool {
     bits & needs != needs
 }
 
-/// What it is that something could not be looked at.
+/// The kind and severity of a look that failed.
 pub(super) fn unread(error: &disk::Error) -> (Kind, Severity) {
     match lets_nobody_look(error) {
         true => (Kind::Unchecked, Severity::Unchecked),

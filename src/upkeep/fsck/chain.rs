@@ -229,14 +229,14 @@ impl Check<'_> {
         self.todo().log = true;
     }
 
-    /// What stands in `log` after HEAD means nothing; an advance under way puts it there.
+    /// Suspects lines of `log` after HEAD: they mean nothing, and an advance under way puts them there too.
     fn suspect_tail(&self, lines: &LogLines, head: Head) {
         if lines.bytes() > log::LINE * head.seq {
             self.suspect(Suspect::LogTail);
         }
     }
 
-    /// Says which transaction is the newest whose whole past is sound, if that is not HEAD.
+    /// Reports the newest transaction whose whole past is sound, if that is not HEAD.
     pub fn tell_newest_sound(&self) {
         let damaged = self.damaged.lock().expect("nobody panics with this");
         if !self.chain.damaged && damaged.is_empty() {

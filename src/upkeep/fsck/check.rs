@@ -63,11 +63,12 @@ impl Noted {
     }
 }
 
-/// What a repair has to look at.
+/// The work that the check leaves to a repair.
 #[derive(Default)]
 pub(super) struct Todo {
-    /// Some of it is somebody else's; this first.
+    /// The first file or directory that is somebody else's.
     pub foreign: Option<Place>,
+    /// `log` is to be rebuilt.
     pub log: bool,
     /// Files to be set aside.
     pub damaged: Vec<(Area, Thing)>,
@@ -80,21 +81,21 @@ pub(super) struct Todo {
     pub temporaries: Vec<String>,
 }
 
-/// Adds one, unless there are as many as one run mends.
+/// Adds an item, unless there are as many as one run mends.
 pub(super) fn remember<T>(list: &mut Vec<T>, item: T) {
     if list.len() < limits::FSCK_MENDED {
         list.push(item);
     }
 }
 
-/// What is known of the chain.
+/// The chain, as far as it is known.
 #[derive(Default)]
 pub(super) struct Chain {
     /// Where it ends, if HEAD says so and the transaction could be read.
     pub head: Option<Head>,
     /// All of it could be read and fits together: what it does not name is off the chain.
     pub whole: bool,
-    /// Something about it is damaged.
+    /// A transaction, a chunk or HEAD is damaged.
     pub damaged: bool,
     /// Where a walk begins: HEAD or, where that does not tell, the best guess.
     pub top: (Option<TransactionId>, u64),
@@ -134,7 +135,7 @@ impl Check<'_> {
         self.run.options.threads
     }
 
-    /// What a repair has to look at.
+    /// The work that is left to a repair so far.
     pub fn todo(&self) -> MutexGuard<'_, Todo> {
         self.todo.lock().expect("nobody panics with this")
     }
@@ -206,7 +207,7 @@ impl Check<'_> {
         self.report(kind, severity, place.clone(), error.source.to_string());
     }
 
-    /// What a look found. One that fails is reported, and tells nothing.
+    /// Unwraps what a look found. A look that fails is reported, and tells nothing.
     pub fn seen<T, E: Into<store::Error>>(&self, place: &Place, looked: Result<T, E>) -> Option<T> {
         match looked {
             Ok(found) => Some(found),
@@ -277,13 +278,13 @@ impl Check<'_> {
         }
     }
 
-    /// Nothing has been said about modes yet: for a part that is read again.
+    /// Forgets what was noted about modes and owners: for a part that is read again.
     pub fn forget_noted(&self) {
         Noted::take(&self.loose);
         Noted::take(&self.foreign);
     }
 
-    /// One line for all, since a copy by plain `tar x` has them everywhere.
+    /// Reports modes and owners in one line each, since a copy by plain `tar x` has them everywhere.
     pub fn tell_noted(&self) {
         if let Some((number, first)) = Noted::take(&self.foreign) {
             let owner = self.run.owner.user;

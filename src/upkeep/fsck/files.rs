@@ -174,7 +174,7 @@ impl Check<'_> {
         }
     }
 
-    /// What was set aside is the operator's, but for marks that have done their work.
+    /// Looks at an entry of `lost+found/`: the operator's, but for marks that have done their work.
     fn lost(&self, dir: Dir, entry: &Entry) {
         let place = self.folder.dir(dir).join(&entry.name);
         let there = self.store().disk().meta(&place).if_there();

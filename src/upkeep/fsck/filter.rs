@@ -1,8 +1,8 @@
-//! Which names the chain names, in bounded memory: a Bloom filter.
+//! The names that the chain names, in bounded memory: a Bloom filter.
 //!
-//! What is not in it was certainly not put in; that is the direction that a repair relies on. Of what
-//! was never put in, a small part seems to be (two in a thousand with ten million names): such a leftover
-//! is not noticed, and does no harm.
+//! A name that is not in the filter was certainly not put in; that is the direction that a repair relies on. Of
+//! names that were never put in, a small part seems to be there (two in a thousand with ten million names): such a
+//! leftover is not noticed, and does no harm.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::OnceLock;
@@ -18,7 +18,7 @@ const PROBES: u64 = 6;
 
 type FilterPart = Box<[AtomicU64]>;
 
-/// See the module. Names are put in and looked up from any thread.
+/// The filter. Names are put in and looked up from any thread.
 pub struct Filter {
     parts: [OnceLock<FilterPart>; PARTS],
 }
@@ -44,7 +44,7 @@ impl Filter {
         }
     }
 
-    /// `false` where the name was certainly not put in.
+    /// Whether the name may have been put in; `false` is certain.
     pub fn may_have(&self, name: &[u8]) -> bool {
         let (part, mut places) = places(name);
         self.parts[part].get().is_some_and(|part| {

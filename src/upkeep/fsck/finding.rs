@@ -1,16 +1,16 @@
-//! What fsck finds, as values.
+//! Findings of fsck, as values.
 
 use crate::disk::Place;
 use crate::model::UserId;
 
-/// How bad it is.
+/// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Nothing is lost or wrong: a leftover, a stranger, a loose mode.
+    /// A leftover, a stranger, a loose mode: nothing is lost or wrong.
     Harmless,
     /// The disk did not let us look, so nobody knows.
     Unchecked,
-    /// Something that was promised does not hold.
+    /// A promise does not hold.
     Damage,
 }
 
@@ -27,14 +27,14 @@ impl Severity {
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
-        /// What kind of thing it is. The words are stable: scripts may rely on them.
+        /// The kind of a finding. The words are stable: scripts may rely on them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind {
             $($(#[$doc])* $name,)*
         }
 
         impl Kind {
-            /// All of them.
+            /// All kinds.
             pub const ALL: &[Kind] = &[$(Kind::$name,)*];
 
             /// The word for it, as printed.
@@ -90,11 +90,11 @@ kinds! {
     Stranger = "stranger",
     /// A symlink, directory or device where a file should be, or a file where a directory should.
     NotAFile = "not-a-file",
-    /// Somebody else may read it.
+    /// Others than the owner may read the file.
     ModeLoose = "mode-loose",
-    /// The owner may not do with it what the server must.
+    /// The owner may not do with the file what the server must.
     ModeTight = "mode-tight",
-    /// It is somebody else's, and the owner of the data directory may not read or write it.
+    /// A file is somebody else's, and the owner of the data directory may not read or write it.
     ForeignOwner = "foreign-owner",
     /// A temporary file or folder that is older than a day.
     Temporary = "temporary",
@@ -102,9 +102,9 @@ kinds! {
     Trash = "trash",
     /// A mark in `lost+found/chunks` for a chunk that is there again.
     Mark = "mark",
-    /// The disk says that it cannot read it.
+    /// The disk says that it cannot read the file.
     Unreadable = "unreadable",
-    /// We may not read it, or ran out of something.
+    /// fsck may not read the file, or ran out of descriptors or memory.
     Unchecked = "unchecked",
 }
 
@@ -113,20 +113,20 @@ kinds! {
 pub struct Finding {
     pub kind: Kind,
     pub severity: Severity,
-    /// Whose it is, unless it is nobody's.
+    /// The user in whose folder it is; `None` at the top.
     pub user: Option<UserId>,
     /// Where it is.
     pub place: Place,
-    /// What it is, in words for a person.
+    /// The finding in words for a person.
     pub detail: String,
 }
 
-/// What `--repair` did, or did not do, about something.
+/// The outcome of `--repair` about one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mended {
     pub user: Option<UserId>,
     pub place: Place,
-    /// What was done, or why nothing was.
+    /// The mend, or why there was none.
     pub outcome: Result<String, String>,
 }
 

@@ -49,7 +49,7 @@ pub fn check(
     check_store(Store::examine(disk), options, watch)
 }
 
-/// The same, breaking one rule, for a test that must notice.
+/// Checks as [`check`] does, breaking one rule, for a test that must notice.
 #[cfg(feature = "mistakes")]
 pub fn check_with_mistake(
     disk: Arc<dyn Disk>,

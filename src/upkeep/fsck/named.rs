@@ -7,13 +7,13 @@ use crate::disk::{self, IfThere};
 use crate::model::ChunkId;
 use crate::store::layout::{Area, Thing};
 
-/// How a chunk id that a transaction names stands.
+/// The place in which a chunk was found whose id a transaction names.
 pub(super) enum NamedChunk {
     There,
     /// In `incoming/` only.
     Uncommitted(Thing),
     Missing(Thing),
-    /// It could not be looked up.
+    /// The disk did not let fsck look it up.
     Unknown,
 }
 

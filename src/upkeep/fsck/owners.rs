@@ -1,4 +1,4 @@
-//! Whose files and directories are: everything in a store belongs to the owner of the data directory, or the
+//! The owners of files and directories: all in a store belongs to the owner of the data directory, or the
 //! server cannot use it. Where root's tools have made something else, a repair gives it back.
 
 use super::access::is_foreign;
@@ -9,7 +9,7 @@ use crate::disk::{self, Disk, IfThere, Owner, Place};
 use crate::store::{Error, Result, layout};
 
 impl Check<'_> {
-    /// Gives what is somebody else's to the owner of the data directory; says how much it was.
+    /// Gives what is somebody else's to the owner of the data directory; returns the words for it, if it was any.
     pub fn give_back(&self) -> Result<Option<String>> {
         let owner = self.run.owner;
         let given = give_below(self.store().disk(), self.folder.place(), owner)?;

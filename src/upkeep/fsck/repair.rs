@@ -11,7 +11,7 @@ use crate::model::{ChunkDigest, limits};
 use crate::store::layout::{Area, Dir, Thing};
 use crate::store::{Error, Mistake, Position, Result, UserLock};
 
-/// What was done: nothing where nothing was wrong any more, the reason where nothing could be done.
+/// The words for a mend: none where nothing was wrong any more, the reason where nothing could be done.
 type Done = Result<Option<String>>;
 
 impl Check<'_> {

@@ -7,10 +7,10 @@ use crate::disk::Owner;
 use crate::model::{Head, UserId};
 use crate::store::{self, Store};
 
-/// What to check, and how.
+/// The options of a check.
 #[derive(Clone, Debug)]
 pub struct CheckOptions {
-    /// This user only.
+    /// The only user to be checked; `None` for all.
     pub user: Option<UserId>,
     /// Chunks are looked at, but not read.
     pub quick: bool,
@@ -31,20 +31,20 @@ impl Default for CheckOptions {
     }
 }
 
-/// Whoever wants to know. Called from several threads at a time.
+/// The caller's end of a check. Called from several threads at a time.
 pub trait Observer: Sync {
-    /// Something is not as it should be.
+    /// Takes note of a finding.
     fn found(&self, finding: &Finding);
-    /// Something was mended, or could not be.
+    /// Takes note of what was mended, or could not be.
     fn mended(&self, mended: &Mended);
-    /// The chain of this user is damaged; this is the newest transaction whose whole past is sound (the
+    /// Takes note that the chain of this user is damaged: `newest` is the newest transaction whose whole past is sound (the
     /// root if there is none other).
     fn newest_sound(&self, user: &UserId, newest: Head);
-    /// One more transaction or chunk has been checked, with so many bytes read.
+    /// Takes note that one more transaction or chunk has been checked, with so many bytes read.
     fn checked(&self, bytes: u64);
 }
 
-/// What was checked and found.
+/// How much was checked and found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     pub users: u64,
@@ -87,7 +87,7 @@ pub(super) struct Counters {
 /// One run of fsck.
 pub(super) struct Run<'a> {
     pub store: Store,
-    /// Whose everything in it should be.
+    /// The owner that all in the store should have.
     pub owner: Owner,
     pub options: &'a CheckOptions,
     pub watch: &'a dyn Observer,

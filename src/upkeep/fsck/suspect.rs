@@ -2,7 +2,7 @@
 
 use crate::store::layout::Thing;
 
-/// Something that may be a leftover.
+/// A file, or the end of one, that may be left over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Suspect {
     /// In the committed area, and the chain does not name it.

@@ -1,5 +1,5 @@
-//! What an advance under way looks like too: off the chain, left over, past HEAD. Such things are gathered,
-//! and looked at again while no advance can be under way.
+//! Suspects: files off the chain, left over, past HEAD. An advance under way looks like that too, so they are
+//! gathered, and looked at again while no advance can be under way.
 
 use std::sync::atomic::Ordering;
 
@@ -107,7 +107,7 @@ impl Check<'_> {
         }
     }
 
-    /// Whether it is still so. To be asked after [`Check::catch_up`], which gave the head.
+    /// Whether a suspect is still one. To be asked after [`Check::catch_up`], which gave the head.
     pub fn holds(&self, suspect: &Suspect, head: Head) -> store::Result<bool> {
         Ok(match suspect {
             Suspect::OffChain(thing) => {

@@ -12,7 +12,7 @@ use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId, limit
 use crate::store;
 use crate::store::layout::{Area, Thing};
 
-/// What a walk is for.
+/// The purpose of a walk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChainWalk<'a> {
     /// To report.
@@ -21,7 +21,7 @@ pub(super) enum ChainWalk<'a> {
     Quiet(&'a BTreeSet<ChunkDigest>),
 }
 
-/// What a walk found out.
+/// The result of a walk.
 pub(super) struct Walked {
     /// All of it could be read and fits together, but for chunks.
     pub whole: bool,

@@ -7,7 +7,7 @@ use crate::model::limits;
 use crate::rules::garbage::is_young;
 use crate::store::{Result, Store};
 
-/// What gc makes of the clock.
+/// The judgement of gc about the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
     Fine,
@@ -15,7 +15,7 @@ pub enum Clock {
         last: SystemTime,
         now: SystemTime,
     },
-    /// It says a time before this program was written, as a box says that has no clock while it is off.
+    /// The clock shows a time before this program was written, as on a box that has none while it is off.
     Unset {
         now: SystemTime,
     },
@@ -42,7 +42,7 @@ pub fn clock(store: &Store, options: &CollectOptions) -> Result<Clock> {
     }
 }
 
-/// When gc last ran, on any user.
+/// The time of the last run of gc on any user; `None` if it never ran. Costs a look for each user.
 pub fn last_run(store: &Store) -> Result<Option<SystemTime>> {
     let mut last = None;
     for user in store.users()? {

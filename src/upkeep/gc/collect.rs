@@ -18,7 +18,8 @@ pub enum Collected {
 }
 
 /// Collects one user's garbage, and calls `each` for everything that went (or, in a dry run, would
-/// go). What has a date that cannot be right is kept and made young. Safe beside a running server, and beside other collections. The caller asks [`clock`] first.
+/// go). A file with a date that cannot be right is kept and made young. Safe beside a running server, and beside
+/// other collections. The caller asks [`clock`](super::clock()) first.
 ///
 /// # Errors
 /// What was told to `each` is gone, the rest stays, and the store is sound. [`Error::Damaged`] where
@@ -32,7 +33,7 @@ pub fn collect(
     collect_and_redate(store, user, options, &mut 0, each)
 }
 
-/// The same, counting what was made young.
+/// Collects as [`collect`] does, and counts the files that were made young.
 pub(super) fn collect_and_redate(
     store: &Store,
     user: &UserId,
@@ -47,7 +48,7 @@ pub(super) fn collect_and_redate(
     }
 }
 
-/// The same, of the folder that is the user's when this begins.
+/// Collects the garbage of the folder that is the user's when this begins.
 fn collect_of_folder(
     store: &Store,
     user: &UserId,

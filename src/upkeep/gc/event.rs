@@ -6,10 +6,10 @@ use crate::disk::Place;
 use crate::model::{UserId, limits};
 use crate::store::{Error, Item};
 
-/// How to collect.
+/// The options of a collection.
 #[derive(Clone, Copy, Debug)]
 pub struct CollectOptions {
-    /// How long what nothing reachable needs is kept.
+    /// The grace period: how long a file that nothing kept needs stays.
     pub grace: Duration,
     /// Tell what would go, and touch nothing.
     pub dry_run: bool,
@@ -27,18 +27,18 @@ impl Default for CollectOptions {
     }
 }
 
-/// Why something goes.
+/// The reason for which a file goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Why {
     /// The grace period is over, and nothing that is kept needs it.
     Abandoned,
-    /// It is committed, and has its committed name.
+    /// The file is committed, and has its committed name.
     Leftover,
     /// A temporary file, or a folder at the top, of somebody who is gone.
     LeftBehind,
 }
 
-/// Something that goes, or that went.
+/// A file that goes, or that went.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Garbage {
     pub item: Item,
@@ -47,33 +47,29 @@ pub struct Garbage {
     pub bytes: u64,
 }
 
-/// What a run has to tell.
+/// News of a run.
 #[derive(Debug)]
 pub enum Event {
-    /// It is gone or, in a dry run, would go.
+    /// A file is gone or, in a dry run, would go.
     Garbage { user: UserId, garbage: Garbage },
-    /// So is this, at the top of the data directory: a deleted user's folder, or one that was never
+    /// A folder at the top of the data directory is gone, or would go: a deleted user's, or one that was never
     /// finished.
     LeftBehind(Place),
     /// Another collection is at work on this user: the rest is left to that one, or to the next.
     Overtaken(UserId),
-    /// So many files of this user had dates that cannot be right, and are kept as if they had come now.
+    /// Files of this user had dates that cannot be right, and are kept as if they had come now.
     Redated { user: UserId, files: u64 },
-    /// Something stays: this user's garbage, or what is at the top.
+    /// Garbage stays: this user's or, without one, that at the top.
     Failed { user: Option<UserId>, error: Error },
 }
 
-/// What became of a run.
+/// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
+    /// All users were looked at.
     Done,
-    /// Nothing was looked at: the clock is further from gc's last run than any two runs should be.
-    ClockLeapt {
-        last: SystemTime,
-        now: SystemTime,
-    },
-    /// Nothing was looked at: the clock has not been set.
-    ClockUnset {
-        now: SystemTime,
-    },
+    /// The run did not begin: the clock is further from gc's last run than any two runs should be.
+    ClockLeapt { last: SystemTime, now: SystemTime },
+    /// The run did not begin: the clock has not been set.
+    ClockUnset { now: SystemTime },
 }

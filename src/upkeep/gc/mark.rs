@@ -15,7 +15,7 @@ use crate::store::{IncomingFile, Item, Result, Store, SweepStamp};
 pub struct MarkedPending {
     pub time: SystemTime,
     pub bytes: u64,
-    /// It is on the chain.
+    /// The transaction is on the chain.
     pub is_committed: bool,
 }
 
@@ -27,14 +27,14 @@ pub struct Old {
     pub spared: bool,
 }
 
-/// What was garbage at one time, found without a lock: proposals, which the sweep looks at again.
+/// The garbage of one moment, found without a lock: proposals, which the sweep looks at again.
 pub struct Mark {
     pub stamp: SweepStamp,
     pub now: SystemTime,
     pub grace: Duration,
-    /// Which dates can be believed.
+    /// Dates that can be believed.
     pub dates: Dates,
-    /// What has a date that cannot be right.
+    /// Files whose dates cannot be right.
     pub misdated: Vec<Item>,
     /// The oldest of what stays though nothing pending needs it.
     stays: Option<SystemTime>,
@@ -162,7 +162,7 @@ impl Mark {
         !self.dates.are_not(time) && !is_young(time, self.now, self.grace)
     }
 
-    /// Something old stays though nothing pending needs it.
+    /// Remembers the date of an old file that stays though nothing pending needs it.
     pub fn stays(&mut self, time: SystemTime) {
         self.stays = Some(self.stays.map_or(time, |oldest| oldest.min(time)));
     }
@@ -224,12 +224,13 @@ impl Mark {
     }
 }
 
+/// A file as garbage that nothing kept needs any more.
 pub fn abandoned(item: Item, bytes: u64) -> Garbage {
     let why = Why::Abandoned;
     Garbage { item, why, bytes }
 }
 
-/// It shares its bytes with the committed file.
+/// A leftover as garbage: of no bytes, since it shares them with the committed file.
 pub fn leftover(item: Item) -> Garbage {
     let why = Why::Leftover;
     Garbage {

@@ -8,7 +8,7 @@ use crate::store::{Error, Item, Mistake, Store, Swept, UserLock};
 
 /// Why a sweep does not go on.
 pub enum SweepStop {
-    /// Somebody else swept since the mark: an id that went may have come again with other content.
+    /// Another collection swept since the mark: an id that went may have come again with other content.
     Overtaken,
     Error(Error),
 }

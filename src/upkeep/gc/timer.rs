@@ -27,7 +27,7 @@ pub fn every(store: Arc<Store>, period: Duration, options: CollectOptions) -> st
     thread.spawn(work).map(drop)
 }
 
-/// When it is to run next: not sooner after a try that failed than after one that did not.
+/// The time of the next run: not sooner after a try that failed than after one that did not.
 fn due(store: &Store, period: Duration, tried: Option<SystemTime>) -> Option<SystemTime> {
     let ran = last_run(store).unwrap_or_else(|error| {
         log::warn!("gc: {error}");
@@ -42,14 +42,15 @@ fn is_due(store: &Store, period: Duration, tried: Option<SystemTime>) -> bool {
     due(store, period, tried).is_none_or(|due| due <= store.now())
 }
 
-/// Not the whole time at once: somebody else may run it, and the clock may be set.
+/// The time to sleep until the next look. Not the whole time at once: another process may collect meanwhile, and
+/// the clock may be set.
 fn wait(store: &Store, period: Duration, tried: Option<SystemTime>) -> Duration {
     let due = due(store, period, tried).unwrap_or(SystemTime::UNIX_EPOCH);
     let left = due.duration_since(store.now()).unwrap_or(Duration::ZERO);
     left.min(limits::GC_LOOK)
 }
 
-/// What went of one kind.
+/// Files that went, in numbers.
 #[derive(Default)]
 struct Gone {
     files: u64,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::outcome::Error;
-use crate::disk::{Disk, Kind, Place, Real};
+use crate::disk::{Disk, IfThere, Kind, Place, Real};
 use crate::model::{TransactionId, limits};
 use crate::store::layout::{self, Area, Dir, Folder, Known, Shelf};
 use crate::store::{self, Store, log};
@@ -103,9 +103,8 @@ impl Linking<'_> {
             }
             true
         });
-        match listed {
-            Err(absent) if absent.is_absent() => return Ok(()),
-            other => other?,
+        if listed.if_there()?.is_none() {
+            return Ok(());
         }
         self.target.make_directory(&self.to.dir(dir))?;
         for fan in fans {
@@ -127,23 +126,21 @@ impl Linking<'_> {
                 return true;
             }
             let (from, to) = (from.join(&entry.name), to.join(&entry.name));
-            match self.target.link_from(self.from, &from, &to) {
-                Ok(()) => {
+            match self.target.link_from(self.from, &from, &to).if_there() {
+                Ok(Some(())) => {
                     files += 1;
                     (self.linked)();
                 }
                 // Off the chain, and taken away by a repair or an advance since it was listed.
-                Err(absent) if absent.is_absent() => {}
+                Ok(None) => {}
                 Err(other) => outcome = Err(other),
             }
             outcome.is_ok()
         });
         self.files += files;
         outcome?;
-        match listed {
-            Err(absent) if absent.is_absent() => Ok(()),
-            other => Ok(other?),
-        }
+        listed.if_there()?;
+        Ok(())
     }
 
     /// Copies the lines of `log` up to HEAD's. A missing or short one is rebuilt by whoever needs it.

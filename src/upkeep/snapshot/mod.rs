@@ -24,7 +24,7 @@ use std::time::SystemTime;
 use self::folder::Copied;
 use self::roll::{Fate, Roll, Visited};
 use super::fsck::{self, Finding, Mended, Observer, Severity};
-use crate::disk::{self, Disk, Grouping, Identity, Place, Real, Target};
+use crate::disk::{self, Disk, Grouping, Identity, IfThere, Place, Real, Target};
 use crate::model::{Head, UserId, limits};
 use crate::store::layout::{self, Folder};
 use crate::store::{self, FORMAT, Store};
@@ -177,12 +177,10 @@ impl Copy<'_> {
     ) -> Result<bool, Error> {
         let mut quiet = true;
         for user in self.store.users()? {
-            let from = match self.source.below(Folder::of(&user).place()) {
-                Err(absent) if absent.is_absent() => {
-                    quiet = false;
-                    continue;
-                }
-                other => Arc::new(other?),
+            let from = self.source.below(Folder::of(&user).place()).if_there()?;
+            let Some(from) = from.map(Arc::new) else {
+                quiet = false;
+                continue;
             };
             let identity = from.identity()?;
             let is_late = late
@@ -274,7 +272,7 @@ impl Copy<'_> {
     }
 }
 
-/// What fsck says of the snapshot, and is no leftover.
+/// The findings of fsck in the snapshot, but for harmless ones.
 #[derive(Default)]
 struct Findings(Mutex<Vec<Finding>>);
 

@@ -1,4 +1,4 @@
-//! What comes of taking a snapshot.
+//! The outcome of taking a snapshot.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use crate::model::UserId;
 use crate::store;
 use crate::upkeep::fsck::Finding;
 
-/// What a snapshot holds.
+/// The contents of a snapshot, in numbers, and the users who are not in it.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     pub users: u64,

@@ -1,4 +1,4 @@
-//! Who has been copied, told apart by the folder rather than by the name.
+//! The folders that have been copied, told apart by identity rather than by the user's name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,29 +7,29 @@ use crate::disk::{Identity, Real};
 use crate::model::{TransactionId, UserId, limits};
 use crate::store::layout::Folder;
 
-/// What became of a folder.
+/// The outcome of copying a folder.
 pub(super) enum Fate {
-    /// Its copy, all but HEAD, is here.
+    /// The copy, all but HEAD, is at this place.
     Copied {
         at: Folder,
         head: TransactionId,
         files: u64,
     },
-    /// It is damaged, and in what way.
+    /// The folder is damaged, and in what way.
     LeftOut(String),
 }
 
 /// A folder that was met.
 pub(super) struct Visited {
     pub fate: Fate,
-    /// What it was called when it was seen last, and in which round that was.
+    /// The user that the folder was of when it was seen last, and the round of that look.
     pub user: UserId,
     round: u32,
     /// Kept open where nothing else tells it from a later one with its inode.
     _open: Option<Arc<Real>>,
 }
 
-/// All who were met.
+/// All folders that were met.
 #[derive(Default)]
 pub(super) struct Roll(HashMap<Identity, Visited>);
 
@@ -45,6 +45,7 @@ impl Roll {
         }
     }
 
+    /// Takes a folder in that was not met before.
     pub fn add(
         &mut self,
         (from, identity): (Arc<Real>, Identity),

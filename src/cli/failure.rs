@@ -1,0 +1,33 @@
+//! How a command fails, for the person at the terminal.
+
+/// The words and the exit status of a command that did not do what it was asked for.
+pub struct Failure {
+    pub status: u8,
+    pub words: String,
+}
+
+impl Failure {
+    /// The command was asked for wrongly: status 2.
+    pub fn usage(words: impl Into<String>) -> Self {
+        Self {
+            status: 2,
+            words: words.into(),
+        }
+    }
+
+    /// The store could not be looked at, so that nothing is known: status 3.
+    pub fn could_not_check(words: impl Into<String>) -> Self {
+        Self {
+            status: 3,
+            words: words.into(),
+        }
+    }
+
+    /// The command was tried, and failed: status 1.
+    pub fn failed(words: impl Into<String>) -> Self {
+        Self {
+            status: 1,
+            words: words.into(),
+        }
+    }
+}

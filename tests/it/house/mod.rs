@@ -1,0 +1,443 @@
+//! The rules of the house that a person would have to remember, read off the source: arrows of imports point down,
+//! no files in a circle, one place that makes paths, one meaning for a type's name, files that fit a head, and
+//! doc comments that name their subject. Each rule is also shown a small house that breaks it.
+
+mod read;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use read::{House, TYPES};
+
+/// Files, and folders with a `/` at the end, that do not keep all rules yet. An entry that excuses nothing fails.
+const NOT_YET: &[&str] = &["http/", "store/"];
+
+/// The floors, the ground floor first: each takes names only from those before it, and from itself.
+const FLOORS: &[&str] = &[
+    "model", "disk", "rules", "store", "upkeep", "wire", "http", "cli",
+];
+
+/// The crate's own two files stand outside of the floors.
+const OUTSIDE: &[&str] = &["lib.rs", "main.rs"];
+
+/// Lines of a file before its tests.
+const LONGEST: usize = 400;
+
+/// Type names that each module has one of its own.
+const COMMON: &[&str] = &["Error", "Result"];
+
+/// Words that begin a sentence without a subject of its own.
+const NO_SUBJECT: &[&str] = &[
+    "What",
+    "Whatever",
+    "The same",
+    "As many",
+    "So many",
+    "Says",
+    "It",
+    "Its",
+    "They",
+    "Their",
+    "Them",
+    "This",
+    "These",
+    "That",
+    "Those",
+    "Who",
+    "Whoever",
+    "Whose",
+    "Which",
+    "He",
+    "She",
+    "We",
+    "You",
+    "Somebody",
+    "Nobody",
+    "Everybody",
+    "Everything",
+    "Something",
+    "Anything",
+    "Nothing",
+];
+
+/// A breach of a rule: the files that could end it, and words for a person.
+type Breach = (Vec<String>, String);
+
+fn house() -> House {
+    House::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+}
+
+fn floor(path: &str) -> &str {
+    path.split(['/', '.']).next().unwrap()
+}
+
+fn arrows_up(house: &House) -> Vec<Breach> {
+    let height = |path: &str| FLOORS.iter().position(|name| *name == floor(path));
+    let mut breaches = Vec::new();
+    for path in house
+        .0
+        .keys()
+        .filter(|path| !OUTSIDE.contains(&path.as_str()))
+    {
+        if height(path).is_none() {
+            breaches.push((vec![path.clone()], format!("{path} stands on no floor")));
+        }
+        for taken in house.taken(path) {
+            if height(&taken.from) > height(path) || OUTSIDE.contains(&taken.from.as_str()) {
+                let what = format!("{path} takes {} from above: {}", taken.name, taken.from);
+                breaches.push((vec![path.clone()], what));
+            }
+        }
+    }
+    breaches
+}
+
+fn circles(house: &House) -> Vec<Breach> {
+    let arrows: BTreeMap<&str, BTreeSet<String>> = (house.0.keys())
+        .map(|path| {
+            (
+                path.as_str(),
+                house
+                    .used(path)
+                    .into_iter()
+                    .map(|taken| taken.from)
+                    .collect(),
+            )
+        })
+        .collect();
+    let reached = |start: &str| {
+        let mut seen = BTreeSet::new();
+        let mut next: Vec<&str> = arrows[start].iter().map(String::as_str).collect();
+        while let Some(path) = next.pop() {
+            if seen.insert(path.to_owned()) {
+                next.extend(arrows[path].iter().map(String::as_str));
+            }
+        }
+        seen
+    };
+    let reached: BTreeMap<&str, BTreeSet<String>> =
+        arrows.keys().map(|path| (*path, reached(path))).collect();
+    let mut circles = BTreeSet::new();
+    for (path, far) in &reached {
+        let back = far
+            .iter()
+            .filter(|other| reached[other.as_str()].contains(*path));
+        let circle: Vec<String> = back.cloned().collect();
+        if circle.len() > 1 {
+            circles.insert(circle);
+        }
+    }
+    circles
+        .into_iter()
+        .map(|circle| (circle.clone(), format!("a circle: {circle:?}")))
+        .collect()
+}
+
+fn places_made_elsewhere(house: &House) -> Vec<Breach> {
+    let may = |path: &str| {
+        path.starts_with("disk/") || path == "store/layout.rs" || path.starts_with("store/layout/")
+    };
+    let mut breaches = Vec::new();
+    for (path, source) in house.0.iter().filter(|(path, _)| !may(path)) {
+        let makes = source.paths().into_iter().any(|named| {
+            let made = named.split_last().filter(|(verb, _)| *verb == "new");
+            let made = made.and_then(|(_, kind)| house.definer(kind, 0));
+            made.is_some_and(|(file, kind)| floor(&file) == "disk" && kind == "Place")
+        });
+        if makes {
+            breaches.push((
+                vec![path.clone()],
+                format!("{path} makes a path of its own"),
+            ));
+        }
+    }
+    breaches
+}
+
+fn names_of_two_types(house: &House) -> Vec<Breach> {
+    let mut definers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (path, source) in &house.0 {
+        for name in source.defines(TYPES) {
+            definers.entry(name).or_default().push(path.clone());
+        }
+    }
+    let twice = definers.into_iter();
+    let twice = twice.filter(|(name, by)| by.len() > 1 && !COMMON.contains(&name.as_str()));
+    twice
+        .map(|(name, by)| (by.clone(), format!("{name} is defined in {by:?}")))
+        .collect()
+}
+
+fn long_files(house: &House) -> Vec<Breach> {
+    let lines = house
+        .0
+        .iter()
+        .map(|(path, source)| (path, source.lines.len()));
+    let long = lines.filter(|(_, lines)| *lines > LONGEST);
+    long.map(|(path, lines)| (vec![path.clone()], format!("{path} has {lines} lines")))
+        .collect()
+}
+
+fn docs_without_a_subject(house: &House) -> Vec<Breach> {
+    let begins = |doc: &str, word: &str| {
+        let after = doc.strip_prefix(word)?;
+        (!after.starts_with(|c: char| c.is_alphanumeric() || c == '-')).then_some(())
+    };
+    let mut breaches = Vec::new();
+    for (path, source) in &house.0 {
+        let mut within = false;
+        for (at, line) in source.lines.iter().enumerate() {
+            let line = line.trim_start();
+            let doc = line
+                .strip_prefix("///")
+                .or_else(|| line.strip_prefix("//!"));
+            if let Some(doc) = doc.filter(|_| !within).map(str::trim_start)
+                && NO_SUBJECT.iter().any(|word| begins(doc, word).is_some())
+            {
+                breaches.push((vec![path.clone()], format!("{path}:{}: {doc}", at + 1)));
+            }
+            within = doc.is_some();
+        }
+    }
+    breaches
+}
+
+type Rule = fn(&House) -> Vec<Breach>;
+
+const RULES: &[Rule] = &[
+    arrows_up,
+    circles,
+    places_made_elsewhere,
+    names_of_two_types,
+    long_files,
+    docs_without_a_subject,
+];
+
+fn excuses(entry: &str, (files, _): &Breach) -> bool {
+    let is_it = |file: &String| file == entry || entry.ends_with('/') && file.starts_with(entry);
+    files.iter().any(is_it)
+}
+
+fn check(rule: Rule) {
+    let house = house();
+    assert!(house.0.len() > 100, "the source was not found");
+    let mut breaches = rule(&house);
+    breaches.retain(|breach| !NOT_YET.iter().any(|entry| excuses(entry, breach)));
+    let words: Vec<_> = breaches.into_iter().map(|(_, words)| words).collect();
+    assert!(words.is_empty(), "{}", words.join("\n"));
+}
+
+#[test]
+fn arrows_of_imports_point_down() {
+    check(arrows_up);
+}
+
+#[test]
+fn no_files_take_names_from_each_other_in_a_circle() {
+    check(circles);
+}
+
+#[test]
+fn only_the_layout_and_the_disk_make_paths() {
+    check(places_made_elsewhere);
+}
+
+#[test]
+fn a_type_name_means_one_thing() {
+    check(names_of_two_types);
+}
+
+#[test]
+fn no_file_is_longer_than_a_head_can_hold() {
+    check(long_files);
+}
+
+#[test]
+fn a_doc_comment_names_its_subject() {
+    check(docs_without_a_subject);
+}
+
+#[test]
+fn what_is_excused_needs_it() {
+    let house = house();
+    let breaches: Vec<Breach> = RULES.iter().flat_map(|rule| rule(&house)).collect();
+    for entry in NOT_YET {
+        let needed = breaches.iter().any(|breach| excuses(entry, breach));
+        assert!(needed, "{entry} keeps all rules: take it out of NOT_YET");
+    }
+}
+
+/// The files that a rule finds at fault in a made-up house.
+fn found(rule: Rule, files: &[(&str, &str)]) -> Vec<Vec<String>> {
+    let breaches = rule(&House::of(files.iter().copied()));
+    breaches.into_iter().map(|(files, _)| files).collect()
+}
+
+#[test]
+fn an_arrow_up_is_found_however_it_is_spelt() {
+    let store = (
+        "store/mod.rs",
+        "mod inner;\npub use inner::Store;\npub fn open() {}\n",
+    );
+    let inner = ("store/inner.rs", "pub struct Store;\n");
+    let up = [
+        "use crate::store::Store;",
+        "use crate::{model::{self}, store::{inner, Store as Kept}};",
+        "fn f() { crate::store::open(); }",
+        "use super::super::store::{self};\nfn f(_: &store::Store) {}",
+        "pub(crate) use crate::store::inner::Store;",
+        "/// A doc.\nfn f<'a>(c: char) -> bool { c == '\"' || crate::store::open() == '\\'' }",
+    ];
+    for text in up {
+        let files = [
+            store,
+            inner,
+            ("disk/mod.rs", "mod real;\n"),
+            ("disk/real.rs", text),
+        ];
+        assert_eq!(found(arrows_up, &files), [["disk/real.rs"]], "{text}");
+    }
+    let level = [
+        "use std::store::Store;",
+        "// use crate::store::Store;",
+        "fn f() -> &'static str { \"crate::store::open()\" }",
+        "fn f() -> &'static str { r#\"\" + crate::store::open()\"# }",
+        "use crate::model::Id;\n#[cfg(test)]\nmod tests {\n    use crate::store::Store;\n}",
+    ];
+    for text in level {
+        let files = [
+            store,
+            inner,
+            ("model.rs", "pub struct Id;"),
+            ("disk/real.rs", text),
+        ];
+        assert!(found(arrows_up, &files).is_empty(), "{text}");
+    }
+    let nowhere = [("attic/mod.rs", "")];
+    assert_eq!(found(arrows_up, &nowhere), [["attic/mod.rs"]]);
+}
+
+#[test]
+fn a_circle_is_found_also_through_a_face_and_a_third_file() {
+    let face = (
+        "store/mod.rs",
+        "mod a;\nmod b;\nmod c;\npub use a::One;\npub use b::Two;\n",
+    );
+    let c = (
+        "store/c.rs",
+        "pub fn three() -> super::a::One { super::a::One }\n",
+    );
+    let through = [
+        face,
+        ("store/a.rs", "use crate::store::{Two};\npub struct One;\n"),
+        (
+            "store/b.rs",
+            "use super::c;\npub struct Two;\nfn f() { c::three(); }\n",
+        ),
+        c,
+    ];
+    assert_eq!(
+        found(circles, &through),
+        [["store/a.rs", "store/b.rs", "store/c.rs"]]
+    );
+    let down = [
+        face,
+        ("store/a.rs", "pub struct One;\n"),
+        (
+            "store/b.rs",
+            "use super::{One, c::three};\npub struct Two;\n",
+        ),
+        c,
+    ];
+    assert!(found(circles, &down).is_empty());
+    // A face that defines something of its own is a file like any other.
+    let face = [
+        ("disk/mod.rs", "mod a;\npub struct Top(a::One);\n"),
+        ("disk/a.rs", "use super::Top;\npub struct One;\n"),
+    ];
+    assert_eq!(found(circles, &face), [["disk/a.rs", "disk/mod.rs"]]);
+}
+
+#[test]
+fn a_path_that_is_made_elsewhere_is_found() {
+    let disk = ("disk/mod.rs", "pub struct Place;\n");
+    for text in [
+        "use crate::disk::{Place};\nfn f() { Place::new(\"x\"); }",
+        "use crate::disk;\nfn f() { disk::Place::new(\"x\"); }",
+        "use crate::disk::Place as Where;\nfn f() { [\"x\"].map(Where::new); }",
+    ] {
+        let files = [
+            disk,
+            ("http/a.rs", text),
+            ("disk/b.rs", text),
+            ("store/layout.rs", text),
+        ];
+        assert_eq!(
+            found(places_made_elsewhere, &files),
+            [["http/a.rs"]],
+            "{text}"
+        );
+    }
+    let other = [
+        disk,
+        ("http/a.rs", "struct Place;\nfn f() { Place::new(); }"),
+    ];
+    assert!(found(places_made_elsewhere, &other).is_empty());
+}
+
+#[test]
+fn a_name_of_two_types_is_found() {
+    let files = [
+        (
+            "disk/a.rs",
+            "pub(super) struct Turn<T>(T);\npub enum Error {}\n",
+        ),
+        (
+            "http/b.rs",
+            "type Turn = u8;\nenum Error {}\nfn f() {\n    struct Inner;\n}\n",
+        ),
+        (
+            "http/c.rs",
+            "// struct Turn;\nfn f() {\n    struct Inner;\n}\n",
+        ),
+    ];
+    assert_eq!(
+        found(names_of_two_types, &files),
+        [["disk/a.rs", "http/b.rs"]]
+    );
+}
+
+#[test]
+fn a_long_file_is_found_by_its_lines_before_the_tests() {
+    let long = "//\n".repeat(LONGEST + 1);
+    let tested = format!(
+        "{}#[cfg(test)]\nmod tests {{\n{long}}}\n",
+        "//\n".repeat(LONGEST)
+    );
+    let files = [("disk/a.rs", long.as_str()), ("disk/b.rs", tested.as_str())];
+    assert_eq!(found(long_files, &files), [["disk/a.rs"]]);
+}
+
+#[test]
+fn a_doc_comment_without_a_subject_is_found() {
+    for doc in [
+        "/// What it is.",
+        "    /// The same, later.",
+        "//! Which.",
+        "///It is.",
+        "/// Whose:",
+    ] {
+        let files = [("disk/a.rs", doc)];
+        assert_eq!(found(docs_without_a_subject, &files).len(), 1, "{doc}");
+    }
+    for doc in [
+        "/// Items.",
+        "/// A file.\n/// It is long.",
+        "// What for.",
+        "/// Itself-like.",
+        "/// Saysayer",
+    ] {
+        let files = [("disk/a.rs", doc)];
+        assert!(found(docs_without_a_subject, &files).is_empty(), "{doc}");
+    }
+}
