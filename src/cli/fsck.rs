@@ -85,6 +85,7 @@ struct Printer<'a> {
 }
 
 impl FsckCommand {
+    /// Checks the store and prints the findings. Fails where there is damage, or nothing could be checked.
     pub fn run(&self) -> Result<(), Failure> {
         let path = &self.data.path;
         let unlooked =

@@ -77,6 +77,7 @@ struct Total {
 }
 
 impl GcCommand {
+    /// Collects garbage and prints what went. Fails where the clock cannot be believed, or some of it stays.
     pub fn run(&self) -> Result<(), Failure> {
         let path = &self.data.path;
         let store = open(path, Options::default(), Grouping::Auto)?;

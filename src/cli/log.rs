@@ -39,6 +39,7 @@ struct TransactionLine {
 }
 
 impl LogCommand {
+    /// Prints the chain. Fails where there is no such user, or `log` cannot be read to its end.
     pub fn run(&self) -> Result<(), Failure> {
         let store = open(&self.data.path, Options::default(), Grouping::Off)?;
         let failed = |error| not_usable(&self.data.path, &error);

@@ -166,6 +166,7 @@ enum Syncs {
 }
 
 impl ServeCommand {
+    /// Serves until a signal ends it. Fails where the directory or an address cannot be used.
     pub fn run(&self) -> Result<(), Failure> {
         let log = ProcessLog::start().map_err(no_thread)?;
         let ended = self.run_with(&log);

@@ -26,6 +26,7 @@ pub struct SnapshotCommand {
 }
 
 impl SnapshotCommand {
+    /// Takes the snapshot and prints what is in it. Fails where there is none, or it holds damage.
     pub fn run(&self) -> Result<(), Failure> {
         let path = &self.data.path;
         let disk = Real::new(path, Grouping::Off).map_err(|e| in_the_way(path, "open", &e))?;

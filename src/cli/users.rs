@@ -54,6 +54,7 @@ struct UserLine {
 }
 
 impl UsersCommand {
+    /// Lists or changes the users. Fails where the store refuses.
     pub fn run(&self) -> Result<(), Failure> {
         let path = &self.data.path;
         let Some(command) = &self.command else {

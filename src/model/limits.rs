@@ -53,10 +53,14 @@ pub const UNPACKERS: usize = 4;
 /// left to wait for at the end: a tenth of a second's writing.
 pub const SYNCED_EARLY: usize = 4096;
 
-/// The longest member that is handed to them whole, how many go at a time, and how many times each may
-/// be behind: 1.5 MiB a thread at the very most.
+/// The longest member that is handed to those threads whole: with the two limits below, 1.5 MiB a thread at the
+/// very most.
 pub const SMALL_MEMBER: usize = 16 << 10;
+
+/// Small members that are handed to a thread at a time: one that is woken for each does little else.
 pub const UNPACKED_AT_ONCE: usize = 16;
+
+/// Handfuls of small members that a thread may be behind before the reader waits for it.
 pub const UNPACKED_AHEAD: usize = 4;
 
 /// Names that a pushed bundle makes in one go while it holds the shared lock, so that who waits for
@@ -159,8 +163,10 @@ pub const RECOUNT: Duration = Duration::from_secs(3600);
 pub const RECOUNT_REFUSED: Duration = Duration::from_secs(10);
 
 /// How often what a user has is counted in the hope that nothing changes meanwhile, which alone makes a
-/// count exact; and the pause between two tries.
+/// count exact.
 pub const COUNTS: u32 = 4;
+
+/// The pause between two such counts.
 pub const COUNT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long the number of pending transactions is believed, which takes a listing to know: other processes may
@@ -266,7 +272,7 @@ pub const FSCK_JOBS: usize = 1024;
 /// Transactions that one worker of fsck checks in a row.
 pub const FSCK_STRETCH: u64 = 256;
 
-/// Doubts that fsck gathers before it settles them under the shared lock, and things that a repair does
+/// Suspects that fsck gathers before it settles them under the shared lock, and things that a repair does
 /// before it lets the exclusive one go for others.
 pub const FSCK_BATCH: usize = 256;
 
@@ -388,9 +394,10 @@ pub const LETTER: Duration = Duration::from_secs(45);
 pub const BACKLOG: u32 = 1024;
 
 /// How often a snapshot looks who is there, until nobody is new and nobody slipped away between being listed and being
-/// opened; and how long it pauses between two looks, from some on. Some five seconds in all: whoever is renamed faster
-/// than that is not a person.
+/// opened. With the pauses some five seconds in all: whoever is renamed faster than that is not a person.
 pub const SNAPSHOT_ROUNDS: u32 = 1000;
+
+/// The pause of a snapshot between two such looks, from some on.
 pub const SNAPSHOT_PAUSE: Duration = Duration::from_millis(5);
 
 /// From this look on, those who came after the snapshot was begun are not for it any more: where users come all the

@@ -73,10 +73,12 @@ impl<'de, T: FromStr<Err = MalformedId>, const MOST: usize> Deserialize<'de>
 pub mod id {
     use super::{Deserialize, Deserializer, FromStr, MalformedId, Serializer, Spelled, de, fmt};
 
+    /// Writes an id as text.
     pub fn serialize<T: fmt::Display, S: Serializer>(id: &T, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(id)
     }
 
+    /// Reads an id. Fails where it is not spelled as ids are.
     pub fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
     where
         T: FromStr<Err = MalformedId>,
@@ -91,6 +93,7 @@ pub mod id {
 pub mod optional_id {
     use super::{Deserialize, Deserializer, FromStr, MalformedId, Serializer, Spelled, de, fmt};
 
+    /// Writes an id as text, or null.
     pub fn serialize<T, S>(id: &Option<T>, serializer: S) -> Result<S::Ok, S::Error>
     where
         T: fmt::Display,
@@ -102,6 +105,7 @@ pub mod optional_id {
         }
     }
 
+    /// Reads an id or null. Fails where an id is not spelled as ids are.
     pub fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
     where
         T: FromStr<Err = MalformedId>,
@@ -127,6 +131,7 @@ pub mod ids {
     use super::{Deserialize, Deserializer, FromStr, MalformedId, SerializeSeq, Serializer, Shown};
     use super::{Spelled, de, fmt};
 
+    /// Writes a list of ids.
     pub fn serialize<T, S>(ids: &[T], serializer: S) -> Result<S::Ok, S::Error>
     where
         T: fmt::Display,
@@ -139,6 +144,7 @@ pub mod ids {
         list.end()
     }
 
+    /// Reads a list of ids. Fails where one is not spelled as ids are.
     pub fn deserialize<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
     where
         T: FromStr<Err = MalformedId>,
@@ -157,6 +163,7 @@ pub mod ids {
 pub mod optional_ids {
     use super::{Deserializer, FromStr, MalformedId, Serializer, fmt};
 
+    /// Writes a list of ids. Not called where there is none.
     pub fn serialize<T, S>(list: &Option<Vec<T>>, serializer: S) -> Result<S::Ok, S::Error>
     where
         T: fmt::Display,
@@ -165,6 +172,7 @@ pub mod optional_ids {
         super::ids::serialize(list.as_deref().unwrap_or_default(), serializer)
     }
 
+    /// Reads a list of ids, if there is one. Fails where an id is not spelled as ids are.
     pub fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
     where
         T: FromStr<Err = MalformedId>,

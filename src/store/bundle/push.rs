@@ -19,7 +19,8 @@ impl Store {
     /// there is none. Once all has come it is to be run to its end whatever becomes of the client.
     ///
     /// Memory does not depend on the size of the bundle, but for the 60 bytes that are remembered of
-    /// each transaction, of which there are [`limits::PUSHED_TRANSACTIONS`] at most.
+    /// each transaction, of which there are
+    /// [`PUSHED_TRANSACTIONS`](crate::model::limits::PUSHED_TRANSACTIONS) at most.
     ///
     /// # Errors
     /// HEAD has not moved (but see [`Store::advance`]); chunks and transactions that were verified

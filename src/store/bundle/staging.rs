@@ -59,6 +59,7 @@ pub struct Staging<'a> {
 }
 
 impl<'a> Staging<'a> {
+    /// No members yet, for a push to this user. Makes nothing on the disk.
     pub fn new(store: &'a Store, state: Arc<UserState>, folder: Folder) -> Self {
         let place = folder.temporary(store.disk.random());
         Self {

@@ -46,6 +46,7 @@ pub enum Trouble {
     Cut(io::Error),
 }
 
+/// Refuses the tar, in words for its sender.
 pub fn bad<T>(why: impl Into<String>) -> Result<T, Trouble> {
     Err(Trouble::Bad(why.into()))
 }
@@ -80,6 +81,7 @@ struct Pax {
 }
 
 impl<'a> Members<'a> {
+    /// The members of the tar that is read from here.
     pub fn new(from: &'a mut dyn Read) -> Self {
         Self {
             from,

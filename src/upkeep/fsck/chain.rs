@@ -11,7 +11,7 @@ use super::access::{READ, READ_WRITE};
 use super::check::Check;
 use super::crew::share_out;
 use super::finding::Kind;
-use super::lines::LogLines;
+use super::lines::LogReader;
 use super::named::NamedChunk;
 use super::suspect::Suspect;
 use super::walk::{ChainWalk, Walked};
@@ -25,7 +25,7 @@ impl Check<'_> {
     pub fn read_chain(&mut self) {
         let head = self.read_head();
         let log = self.open_log();
-        let mut lines = LogLines::new(log);
+        let mut lines = LogReader::new(log);
         if head == Some(TransactionId::ROOT) {
             self.chain.head = Some(Head::ROOT);
             self.chain.whole = true;
@@ -93,16 +93,16 @@ impl Check<'_> {
     }
 
     /// The log as it is now, without a word about it.
-    fn log_now(&self) -> store::Result<LogLines> {
+    fn log_now(&self) -> store::Result<LogReader> {
         let Some(log) = self.store().open_log(&self.folder)? else {
-            return Ok(LogLines::new(None));
+            return Ok(LogReader::new(None));
         };
         let meta = log.opened()?;
-        Ok(LogLines::new(Some((log, meta))))
+        Ok(LogReader::new(Some((log, meta))))
     }
 
     /// HEAD's number: where `log` and the transaction do not agree, it is most likely the last line's.
-    fn place_head(&self, id: TransactionId, lines: &mut LogLines) -> Head {
+    fn place_head(&self, id: TransactionId, lines: &mut LogReader) -> Head {
         let place = self.folder.transaction(id);
         let said = match self.store().read_transaction_file(&place, id) {
             Ok(Some((_, transaction))) => Some(transaction.seq),
@@ -120,7 +120,7 @@ impl Check<'_> {
     }
 
     /// Without a HEAD: the end of `log` or, where there is none, the transaction with the highest number.
-    fn best_guess(&self, lines: &mut LogLines) -> (Option<TransactionId>, u64) {
+    fn best_guess(&self, lines: &mut LogReader) -> (Option<TransactionId>, u64) {
         let last = lines.count();
         if last > 0 {
             return (lines.get(last), last);
@@ -148,7 +148,7 @@ impl Check<'_> {
 
     /// Checks the chain along `log`, many threads at a time; `false` at the first doubt, with nothing
     /// reported but modes.
-    fn read_along(&self, lines: &LogLines, head: Head) -> bool {
+    fn read_along(&self, lines: &LogReader, head: Head) -> bool {
         let Some((log, _)) = &lines.log else {
             return false;
         };
@@ -198,7 +198,7 @@ impl Check<'_> {
         Some(())
     }
 
-    fn judge_log(&self, lines: &LogLines, head: Head, walked: &Walked) {
+    fn judge_log(&self, lines: &LogReader, head: Head, walked: &Walked) {
         let there = lines.count();
         if walked.wrong_lines == 0 && there >= head.seq {
             return self.suspect_tail(lines, head);
@@ -230,7 +230,7 @@ impl Check<'_> {
     }
 
     /// Suspects lines of `log` after HEAD: they mean nothing, and an advance under way puts them there too.
-    fn suspect_tail(&self, lines: &LogLines, head: Head) {
+    fn suspect_tail(&self, lines: &LogReader, head: Head) {
         if lines.bytes() > log::LINE * head.seq {
             self.suspect(Suspect::LogTail);
         }
@@ -243,7 +243,7 @@ impl Check<'_> {
             return;
         }
         // Without a log it is found by walking.
-        let mut lines = self.log_now().unwrap_or_else(|_| LogLines::new(None));
+        let mut lines = self.log_now().unwrap_or_else(|_| LogReader::new(None));
         let walked = self.walk(&mut lines, self.chain.top, ChainWalk::Quiet(&damaged));
         if self.chain.head != Some(walked.sound) {
             self.run.watch.newest_sound(&self.user, walked.sound);

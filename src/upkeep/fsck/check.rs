@@ -127,10 +127,12 @@ impl<'a> Check<'a> {
 }
 
 impl Check<'_> {
+    /// The store that is checked.
     pub fn store(&self) -> &Store {
         &self.run.store
     }
 
+    /// How many files are read at a time.
     pub fn threads(&self) -> usize {
         self.run.options.threads
     }
@@ -140,10 +142,12 @@ impl Check<'_> {
         self.todo.lock().expect("nobody panics with this")
     }
 
+    /// Whether the user was deleted or renamed meanwhile: then nothing more is reported.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
 
+    /// Adds to a counter of the run.
     pub fn count(counter: &AtomicU64, by: u64) {
         counter.fetch_add(by, Ordering::Relaxed);
     }
@@ -158,6 +162,7 @@ impl Check<'_> {
         self.report(kind, Severity::Harmless, place, detail);
     }
 
+    /// Reports a finding, unless the whole folder is gone. Costs a look at the folder.
     pub fn report(&self, kind: Kind, severity: Severity, place: Place, detail: impl Into<String>) {
         // What is missing because the whole folder went away was not damaged.
         let gone = match self.store().disk().meta(self.folder.place()).if_there() {
@@ -248,6 +253,7 @@ impl Check<'_> {
         Ok(false)
     }
 
+    /// Reports that something else stands where a file should, once for each place.
     pub fn not_a_file(&self, place: Place) {
         if self.was_told(&place) {
             return;

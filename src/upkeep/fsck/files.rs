@@ -267,6 +267,7 @@ impl Check<'_> {
         }
     }
 
+    /// Leaves a damaged file to a repair, and remembers a committed chunk as damaged.
     pub fn note_damaged(&self, area: Area, thing: Thing) {
         if let (Area::Committed, Thing::Chunk(digest)) = (area, thing) {
             let mut damaged = self.damaged.lock().expect("nobody panics with this");

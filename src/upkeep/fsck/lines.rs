@@ -5,7 +5,7 @@ use crate::model::TransactionId;
 use crate::store::{self, log};
 
 /// `log`, read backwards, as it was when it was opened.
-pub(super) struct LogLines {
+pub(super) struct LogReader {
     pub log: Option<(Handle, Meta)>,
     first: u64,
     lines: Vec<Option<TransactionId>>,
@@ -13,7 +13,7 @@ pub(super) struct LogLines {
     pub error: Option<store::Error>,
 }
 
-impl LogLines {
+impl LogReader {
     /// The lines of an open `log`; none where there is no log.
     pub fn new(log: Option<(Handle, Meta)>) -> Self {
         Self {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::access::READ;
 use super::check::{Check, remember};
 use super::finding::Kind;
-use super::lines::LogLines;
+use super::lines::LogReader;
 use super::named::NamedChunk;
 use crate::disk::{IfThere, Place};
 use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId, limits};
@@ -27,7 +27,7 @@ pub(super) struct Walked {
     pub whole: bool,
     /// The newest transaction whose whole past is sound.
     pub sound: Head,
-    /// LogLines of `log` that are not as they should be, and the newest of them.
+    /// LogReader of `log` that are not as they should be, and the newest of them.
     pub wrong_lines: u64,
     pub newest_wrong: u64,
 }
@@ -37,7 +37,7 @@ impl Check<'_> {
     /// to the root, and past each break to what `log` says comes before it.
     pub fn walk(
         &self,
-        lines: &mut LogLines,
+        lines: &mut LogReader,
         (mut at, mut seq): (Option<TransactionId>, u64),
         walk: ChainWalk,
     ) -> Walked {

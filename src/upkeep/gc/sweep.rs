@@ -19,6 +19,7 @@ impl From<Error> for SweepStop {
     }
 }
 
+/// A step of a sweep: an `Err` ends the sweep.
 pub type SweepStep = std::result::Result<(), SweepStop>;
 
 /// The removal of what was marked, as far as a second look under the lock agrees.
@@ -31,6 +32,11 @@ pub struct Sweep<'a> {
 }
 
 impl Sweep<'_> {
+    /// Removes what was marked, children before parents and transactions before chunks, and calls `each` for
+    /// everything that went. Costs the lock for each batch.
+    ///
+    /// # Errors
+    /// The rest stays, and the store is sound.
     pub fn run(&mut self, each: &mut dyn FnMut(Garbage)) -> SweepStep {
         if self.store.mistakes.made(Mistake::ParentsFirst) {
             self.mark.garbage.reverse();

@@ -23,6 +23,9 @@ const OUTSIDE: &[&str] = &["lib.rs", "main.rs"];
 /// Lines of a file before its tests.
 const LONGEST: usize = 400;
 
+/// The one list of all limits is one file, however many there are: a line of code and its reason each.
+const LIST: &str = "model/limits.rs";
+
 /// Type names that each module has one of its own.
 const COMMON: &[&str] = &["Error", "Result"];
 
@@ -173,7 +176,7 @@ fn long_files(house: &House) -> Vec<Breach> {
         .0
         .iter()
         .map(|(path, source)| (path, source.lines.len()));
-    let long = lines.filter(|(_, lines)| *lines > LONGEST);
+    let long = lines.filter(|(path, lines)| *lines > LONGEST && *path != LIST);
     long.map(|(path, lines)| (vec![path.clone()], format!("{path} has {lines} lines")))
         .collect()
 }

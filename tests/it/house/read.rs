@@ -107,8 +107,8 @@ impl House {
         taken
     }
 
-    /// The file in which a path's item is defined, through re-exports, and the item's name. `None` for what is
-    /// not of this house, and for a module: a look into it is a path of its own.
+    /// The file in which a path's item is defined, through re-exports, and the item's name. `None` for names that
+    /// are not of this house, and for a module: a look into it is a path of its own.
     pub fn definer(&self, named: &[String], depth: usize) -> Option<(String, String)> {
         assert!(depth < 20, "a re-export goes in a circle: {named:?}");
         let module = (0..=named.len())
@@ -123,7 +123,12 @@ impl House {
                 whole.extend_from_slice(&named[end + 1..]);
                 self.definer(&whole, depth + 1)
             }
-            _ => Some((file, name.clone())),
+            // A name that the file does not even mention comes from a module within another file, or from a macro of
+            // another crate.
+            _ => source
+                .tokens
+                .contains(name)
+                .then(|| (file.clone(), name.clone())),
         }
     }
 
