@@ -52,6 +52,13 @@ fn an_arrow_up_is_found_however_it_is_spelt() {
         ];
         assert!(found(arrows_up, &files).is_empty(), "{text}");
     }
+    // A function that has the name of its module, shown by the module above.
+    let twins = [
+        ("store/mod.rs", "mod clock;\npub use clock::clock;\n"),
+        ("store/clock.rs", "pub fn clock() {}\n"),
+        ("disk/real.rs", "fn f() { crate::store::clock(); }"),
+    ];
+    assert_eq!(found(arrows_up, &twins), [["disk/real.rs"]]);
     let nowhere = [("attic/mod.rs", "")];
     assert_eq!(found(arrows_up, &nowhere), [["attic/mod.rs"]]);
 }

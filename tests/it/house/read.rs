@@ -111,24 +111,23 @@ impl House {
     /// are not of this house, and for a module: a look into it is a path of its own.
     pub fn definer(&self, named: &[String], depth: usize) -> Option<(String, String)> {
         assert!(depth < 20, "a re-export goes in a circle: {named:?}");
-        let module = (0..=named.len())
-            .rev()
-            .find_map(|end| Some((end, self.file_of(&named[..end])?)));
-        let (end, file) = module?;
-        let name = named.get(end)?;
+        // The longest module first; then, where all of the path is one, an item of the same name beside it.
+        let modules = (0..=named.len()).rev();
+        let modules = modules.filter_map(|end| Some((end, self.file_of(&named[..end])?)));
+        let (end, file) = modules.skip_while(|(end, _)| *end == named.len()).next()?;
+        let name = &named[end];
         let source = &self.0[&file];
+        let is_module = self.file_of(&named[..=end]).is_some();
         match source.brought.get(name) {
             Some(whole) if !source.defined.contains(name) => {
                 let mut whole = whole.clone();
                 whole.extend_from_slice(&named[end + 1..]);
-                self.definer(&whole, depth + 1)
+                (whole != named).then(|| self.definer(&whole, depth + 1))?
             }
+            _ if is_module && !source.defined.contains(name) => None,
             // A name that the file does not even mention comes from a module within another file, or from a macro of
             // another crate.
-            _ => source
-                .tokens
-                .contains(name)
-                .then(|| (file.clone(), name.clone())),
+            _ => (source.tokens.contains(name)).then(|| (file.clone(), name.clone())),
         }
     }
 
