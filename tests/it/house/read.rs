@@ -113,8 +113,8 @@ impl House {
         assert!(depth < 20, "a re-export goes in a circle: {named:?}");
         // The longest module first; then, where all of the path is one, an item of the same name beside it.
         let modules = (0..=named.len()).rev();
-        let modules = modules.filter_map(|end| Some((end, self.file_of(&named[..end])?)));
-        let (end, file) = modules.skip_while(|(end, _)| *end == named.len()).next()?;
+        let mut modules = modules.filter_map(|end| Some((end, self.file_of(&named[..end])?)));
+        let (end, file) = modules.find(|(end, _)| *end < named.len())?;
         let name = &named[end];
         let source = &self.0[&file];
         let is_module = self.file_of(&named[..=end]).is_some();
