@@ -5,11 +5,11 @@ use crate::model::{ChunkId, TransactionId};
 /// A flaw for which a proposed transaction is never taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// It names a chunk by a uuid, where only digests are chunk ids.
+    /// The transaction names a chunk by a uuid, where only digests are chunk ids.
     NotAChunkId,
-    /// It has the id of the root, which is there from the start.
+    /// The transaction has the id of the root, which is there from the start.
     IsTheRoot,
-    /// It is its own parent.
+    /// The transaction is its own parent.
     OwnParent,
 }
 
