@@ -17,7 +17,7 @@ use crate::kit::{
     Chunk, Device, ROOT, Server, binary, chunk, run_with_deadline, transaction_id, tree,
 };
 use crate::proof::{Act, Book, Client, Disks, Fact, cast, folder, repair};
-use crate::sim::{Fault, Reading, Sim, World};
+use simulated_disk::{Fault, Reading, Sim, World};
 
 /// A committed chunk `a` that is not there any more, and the mark that says so.
 fn lost() -> (World, Book) {

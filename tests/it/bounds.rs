@@ -14,7 +14,7 @@ use mentat_sync::store::{
 use sha2::{Digest, Sha256};
 
 use crate::proof::cast::Tar;
-use crate::sim::{Bounds, Chooser, Program, Random, Reading, Sim, SimDisk, run};
+use simulated_disk::{Bounds, Chooser, Program, Random, Reading, Sim, SimDisk, run};
 
 const ROOT: TransactionId = TransactionId::ROOT;
 

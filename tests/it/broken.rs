@@ -5,8 +5,8 @@ use mentat_sync::store::Mistake;
 
 use crate::power_cuts::{everything, together};
 use crate::proof::{Act, Broken, Effort, Scenario, explore};
-use crate::sim::{Lie, Reading};
 use crate::stories;
+use simulated_disk::{Lie, Reading};
 
 fn is_noticed(broken: &Broken, scenario: &Scenario) {
     for reading in [Reading::Atomic, Reading::Posix] {

@@ -11,8 +11,8 @@ use rustix::io::Errno;
 
 use crate::proof::cast::{Tar, digest, user};
 use crate::proof::{Act, Answers, Book, Client, Disks, Fact, Files, folder, judge};
-use crate::sim::{Fault, Killed, Random, Reading, Sim, World};
 use crate::stories::without_log;
+use simulated_disk::{Fault, Killed, Random, Reading, Sim, World};
 
 use Act::{
     Advance, Ask, Delete, GetHead, GetListing, GetTransaction, Pull, Push, PushWithSpare, PutChunk,

@@ -2,8 +2,8 @@
 //! of them killed, and the power cut at every step. The numbers are those of the model's scenarios.
 
 use crate::proof::{Act, Broken, Effort, Scenario, explore};
-use crate::sim::Reading;
 use crate::stories;
+use simulated_disk::Reading;
 
 fn holds(scenario: &Scenario) {
     for reading in [Reading::Atomic, Reading::Posix] {

@@ -74,7 +74,7 @@ mod readme;
 // The README's nginx and its unit file, tried.
 mod deploy;
 
-// The simulated disk: what it keeps and loses, and processes that take turns on it.
+// The simulated disk (tests/simulated-disk): what it keeps and loses, and processes that take turns on it.
 mod sim;
 
 // What is done to a store on the simulated disk, and what must hold of it whatever happens.

@@ -1,8 +1,8 @@
 //! Power cuts: what one process does, cut at every step, and what may be left judged.
 
 use crate::proof::{Act, Broken, Effort, Scenario, explore, folder};
-use crate::sim::{Reading, World};
 use crate::stories::{alone, another_log, without_log};
+use simulated_disk::{Reading, World};
 
 use Act::{Advance, Collect, Delete, GetListing, PutChunk, PutTransaction};
 

@@ -9,8 +9,8 @@ use mentat_sync::disk::{Kind, Place};
 use rustix::io::Errno;
 
 use crate::proof::{Act, Answers, Book, Client, Disks, Files, cast, findings, folder, judge};
-use crate::sim::{Fault, Killed, Random, Reading, Sim, World};
 use crate::stories::{another_log, without_log};
+use simulated_disk::{Fault, Killed, Random, Reading, Sim, World};
 
 use Act::{Advance, PutChunk, PutTransaction};
 

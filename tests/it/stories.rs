@@ -4,7 +4,7 @@
 use mentat_sync::disk::Kind;
 
 use crate::proof::{Act, Scenario, cast, folder};
-use crate::sim::{Bounds, World};
+use simulated_disk::{Bounds, World};
 
 use Act::{
     Advance, Ask, Collect, Copy, Delete, GetChunk, GetHead, GetListing, Pull, Push, PushWithSpare,

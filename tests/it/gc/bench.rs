@@ -13,7 +13,7 @@ use mentat_sync::upkeep::gc::{self, Collected, Garbage, collect};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::sim::{Reading, Sim};
+use simulated_disk::{Reading, Sim};
 
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -11,7 +11,7 @@ use super::bench::{
     DAY, GRACE, accept, advance_to, alias, chunk, dry_run, folder, fresh, incoming, is_pending,
     is_there, open, open_mistaken, pass, put_alias, put_chunk, sweep, tx, user,
 };
-use crate::sim::Sim;
+use simulated_disk::Sim;
 
 const ROOT: TransactionId = TransactionId::ROOT;
 

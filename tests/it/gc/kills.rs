@@ -12,7 +12,7 @@ use super::bench::{
     put_alias, put_chunk, sweep, tx, user,
 };
 use super::oracle::Oracle;
-use crate::sim::{Fault, Sim, World};
+use simulated_disk::{Fault, Sim, World};
 
 /// A store with something of each kind: committed, left over, young, needed by the young, old.
 fn stocked() -> World {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use mentat_sync::model::TransactionId;
 use serde_json::Value;
 
-use crate::sim::World;
+use simulated_disk::World;
 
 use super::bench::{GRACE, folder};
 

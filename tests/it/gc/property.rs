@@ -14,7 +14,7 @@ use super::bench::{
     put_chunk, sweep, tx, user,
 };
 use super::oracle::Oracle;
-use crate::sim::{Bounds, Chooser, Program, Random, Sim, SimDisk, run};
+use simulated_disk::{Bounds, Chooser, Program, Random, Sim, SimDisk, run};
 
 const ROOT: TransactionId = TransactionId::ROOT;
 

@@ -11,7 +11,7 @@ use super::bench::{
     tx, user,
 };
 
-use crate::sim::{Fault, Sim};
+use simulated_disk::{Fault, Sim};
 
 const ROOT: TransactionId = TransactionId::ROOT;
 

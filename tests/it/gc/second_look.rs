@@ -12,7 +12,7 @@ use super::bench::{
     open_mistaken, pass, put, put_alias, put_chunk, sweep, tx, user,
 };
 use super::oracle::Oracle;
-use crate::sim::{Bounds, Chooser, Program, Sim, World, run};
+use simulated_disk::{Bounds, Chooser, Program, Sim, World, run};
 
 const ROOT: TransactionId = TransactionId::ROOT;
 
@@ -112,7 +112,7 @@ fn one_order(
     (ran.chooser, wrong)
 }
 
-fn open_on(sim: &Sim, mistake: Option<Mistake>) -> (crate::sim::SimDisk, Store) {
+fn open_on(sim: &Sim, mistake: Option<Mistake>) -> (simulated_disk::SimDisk, Store) {
     use std::sync::Arc;
     let disk = sim.process();
     let options = mentat_sync::store::Options::default();

@@ -12,7 +12,7 @@ use mentat_sync::store::{
 use super::answers::{Answers, Book, Fact};
 use super::cast::{self, Chunk, Content, user};
 use super::{bundles, outside, upkeep};
-use crate::sim::{Sim, SimDisk};
+use simulated_disk::{Sim, SimDisk};
 
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use mentat_sync::disk::Place;
 use mentat_sync::model::TransactionId;
 
 use super::cast::{self, Chunk, Content};
-use crate::sim::{Step, World};
+use simulated_disk::{Step, World};
 
 /// Something that an answer promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,7 +11,7 @@ use mentat_sync::store::Mistake;
 use super::acts::{Act, Client, World as Disks};
 use super::answers::{Answers, Book};
 use super::verdict::{Files, judge};
-use crate::sim::{Bounds, Chooser, Lie, Program, Random, Reading, Sim, World, run};
+use simulated_disk::{Bounds, Chooser, Lie, Program, Random, Reading, Sim, World, run};
 
 /// A story: what there is, and then phases, in each of which some processes work side by side.
 #[derive(Clone)]

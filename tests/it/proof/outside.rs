@@ -6,7 +6,7 @@ use mentat_sync::store::{Error, RenameUser, Result, Store};
 
 use super::answers::{Answers, Book};
 use super::cast::{self, Content, folder, user};
-use crate::sim::{Doing, SimDisk, World};
+use simulated_disk::{Doing, SimDisk, World};
 
 /// The user's other name.
 fn other() -> UserId {

@@ -11,7 +11,7 @@ use super::acts::{Act, Client, World as Disks};
 use super::answers::{Answers, Book, Fact};
 use super::cast::{folder, user};
 use super::verdict::judge_files;
-use crate::sim::{Reading, Sim, SimDisk};
+use simulated_disk::{Reading, Sim, SimDisk};
 
 pub fn collect(store: &Store) -> Result<()> {
     gc::collect(store, &user(), &gc::CollectOptions::default(), &mut |_| {}).map(drop)

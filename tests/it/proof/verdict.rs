@@ -8,7 +8,7 @@ use super::acts::{Act, Client, World as Disks};
 use super::answers::{Answers, Book, Fact};
 use super::cast::{self, Content, Known, folder};
 use super::upkeep::findings;
-use crate::sim::{Sim, World};
+use simulated_disk::{Sim, World};
 
 /// What is wrong with a store.
 pub type Verdict = Result<(), String>;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mentat_sync::disk::{Disk, Handle, Mode, Place, Target};
 use rustix::io::Errno;
 
-use super::{Bounds, Chooser, Fault, Lie, Reading, Sim, SimDisk, run};
+use simulated_disk::{Bounds, Chooser, Fault, Killed, Lie, Reading, Sim, SimDisk, World, run};
 
 fn place(path: &str) -> Place {
     Place::new(path)
@@ -185,7 +185,7 @@ fn times_are_durable_with_a_sync_of_the_file() {
     let (before, later) = (disk.now(), disk.now() + Duration::from_secs(3600));
     handle.touch(later).unwrap();
     let times = |sim: &Sim| -> BTreeSet<_> {
-        let modified = |world: super::World| world.meta(world.at(&place("a")).unwrap()).modified;
+        let modified = |world: World| world.meta(world.at(&place("a")).unwrap()).modified;
         (0..100)
             .map(|seed| modified(sim.survivor(seed).world()) > before)
             .collect()
@@ -276,7 +276,7 @@ fn a_process_that_is_to_die_at_a_step_does_not_do_it() {
     disk.set_fault(Fault::Death(2));
     let program = std::panic::AssertUnwindSafe(|| put(&disk, "a", b"hello"));
     let panic = std::panic::catch_unwind(program).err().unwrap();
-    assert!(panic.is::<super::Killed>());
+    assert!(panic.is::<Killed>());
     assert_eq!(text(&sim, "a"), just(""));
     assert_eq!(disk.steps(), 2);
 }
