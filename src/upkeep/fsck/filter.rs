@@ -16,7 +16,10 @@ const PARTS: usize = 256;
 /// Places that a name sets.
 const PROBES: u64 = 6;
 
-type FilterPart = Box<[AtomicU64]>;
+/// Words of a part.
+const WORDS: usize = limits::FSCK_FILTER_BYTES / PARTS / 8;
+
+type FilterPart = Box<[AtomicU64; WORDS]>;
 
 /// The filter. Names are put in and looked up from any thread.
 pub struct Filter {
@@ -35,10 +38,9 @@ impl Filter {
     /// Puts a name in.
     pub fn insert(&self, name: &[u8]) {
         let (part, places) = places(name);
-        let part = self.parts[part].get_or_init(|| {
-            let words = limits::FSCK_FILTER_BYTES / PARTS / 8;
-            (0..words).map(|_| AtomicU64::new(0)).collect()
-        });
+        // As one array of zeroes, which a build that is not optimised makes as quickly.
+        let part =
+            self.parts[part].get_or_init(|| Box::new([const { AtomicU64::new(0) }; WORDS]));
         for place in places {
             part[place / 64].fetch_or(1 << (place % 64), Ordering::Relaxed);
         }
@@ -57,7 +59,7 @@ fn places(name: &[u8]) -> (usize, impl Iterator<Item = usize>) {
     let mut hasher = DefaultHasher::new();
     hasher.write(name);
     let hash = hasher.finish();
-    let bits = (limits::FSCK_FILTER_BYTES / PARTS * 8) as u64;
+    let bits = (WORDS * 64) as u64;
     // Two halves of one hash make all the others (Kirsch and Mitzenmacher, 2006).
     let (start, step) = ((hash >> 8) & 0xfff_ffff, (hash >> 36) | 1);
     let places = (0..PROBES).map(move |n| ((start + n * step) % bits) as usize);
