@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::faults::strace::{self, Tracer};
-use crate::kit::{ROOT, Server, chunk, transaction_id, user_id};
+use crate::kit::{ROOT, Server, chunk, skipped, transaction_id, user_id};
 use crate::waiting::{Stream, event};
 
 /// One way for a store to go away: what is done, and what undoes it.
@@ -237,7 +237,7 @@ fn what_is_written_into_a_store_that_went_away_meanwhile_is_not_acknowledged() {
 #[test]
 fn what_is_not_synced_when_the_store_goes_away_is_not_acknowledged() {
     if !strace::works() {
-        eprintln!("SKIPPED: strace cannot trace here, so no sync is late");
+        skipped("syncs that are late", "strace cannot trace here");
         return;
     }
     let server = Server::with(&["--sync", "each"]);

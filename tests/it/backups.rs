@@ -18,7 +18,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::kit::{
-    Device, Finished, ROOT, Server, binary, chunk, run_with_deadline, transaction_id, user_id,
+    Device, Finished, ROOT, Server, binary, chunk, effort, run_with_deadline, skipped,
+    transaction_id, user_id,
 };
 use crate::stock::{Seen, Stock, StopAtEnd, USER, alias, check, renames, transaction};
 use mentat_sync::upkeep::fsck::{CheckOptions, Kind};
@@ -34,10 +35,7 @@ const TAR: &str = "tar c --sort=name --hard-dereference --exclude=incoming --exc
 
 /// The number of copies by each method.
 fn copies() -> usize {
-    match std::env::var("MENTAT_SYNC_TEST_COPIES") {
-        Ok(number) => number.parse().expect("MENTAT_SYNC_TEST_COPIES is a number"),
-        Err(_) => 3,
-    }
+    effort::chosen("MENTAT_SYNC_TEST_COPIES").unwrap_or(effort::either(2, 4))
 }
 
 /// A script of the repository's.
@@ -616,7 +614,10 @@ fn a_snapshot_goes_to_an_empty_place_outside_on_the_same_file_system() {
     ];
     for (place, code, words) in cases {
         if code == 1 && device(other.path()) == device(&stock.data()) {
-            println!("SKIPPED: /dev/shm is on the same file system");
+            skipped(
+                "a snapshot to another file system",
+                "/dev/shm is on the same one",
+            );
             continue;
         }
         let refused = snapshot(&stock, &place);

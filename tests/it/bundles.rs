@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::kit::{
-    Answer, Chunk, Connection, Device, Finished, ROOT, Server, chunk, run_with_deadline,
+    Answer, Chunk, Connection, Device, Finished, ROOT, Server, chunk, run_with_deadline, skipped,
     transaction_id, tree, user_id,
 };
 
@@ -696,7 +696,10 @@ fn has(programs: &[&str]) -> bool {
             .status()
             .is_ok_and(|status| status.success());
         if !found {
-            eprintln!("SKIPPED: {program} is not here");
+            skipped(
+                "bundles by other programs",
+                format!("{program} is not here"),
+            );
         }
         found
     })

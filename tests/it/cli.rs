@@ -2,7 +2,8 @@ use serde_json::{Value, json};
 
 use crate::faults::strace;
 use crate::kit::{
-    Finished, ROOT, Server, binary, chunk, run_with_deadline, transaction_id, tree, user_id,
+    Finished, ROOT, Server, binary, chunk, run_with_deadline, skipped, transaction_id, tree,
+    user_id,
 };
 use crate::stock::Stock;
 
@@ -111,7 +112,7 @@ fn users_are_listed_with_what_they_have() {
 /// The system calls of `mentat-sync users`, with its arguments, in order; `None` where nothing can be traced.
 fn calls_of_listing(data: &std::path::Path) -> Option<Vec<String>> {
     if !strace::works() {
-        eprintln!("SKIPPED: strace cannot trace here, so calls are not counted");
+        skipped("how many calls are made", "strace cannot trace here");
         return None;
     }
     let log = data.with_file_name("users.strace");

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::kit::{Device, ROOT, Server, binary, chunk, transaction_id};
+use crate::kit::{Device, ROOT, Server, binary, chunk, skipped, transaction_id};
 
 /// The library that tells a process another time.
 fn library() -> Option<PathBuf> {
@@ -11,7 +11,7 @@ fn library() -> Option<PathBuf> {
         path.exists().then_some(path)
     });
     if found.is_none() {
-        eprintln!("SKIPPED: there is no libfaketime, so no clock jumps");
+        skipped("clocks that jump", "there is no libfaketime here");
     }
     found
 }

@@ -10,7 +10,9 @@ use tempfile::TempDir;
 
 use crate::faults::strace::{self, Tracer};
 use crate::full_disk::in_own_namespace;
-use crate::kit::{ROOT, Server, binary, chunk, run_with_deadline, transaction_id, tree, user_id};
+use crate::kit::{
+    ROOT, Server, binary, chunk, run_with_deadline, skipped, transaction_id, tree, user_id,
+};
 
 /// A directory that bindfs shows of another one. Unmounted in the end.
 struct Bind {
@@ -29,7 +31,7 @@ impl Bind {
             .stderr(Stdio::null())
             .spawn();
         let Ok(mut bindfs) = spawned else {
-            eprintln!("SKIPPED: there is no bindfs here, so no file system by FUSE");
+            skipped("a file system by FUSE", "there is no bindfs here");
             return None;
         };
         let is_mounted = || {
@@ -41,9 +43,7 @@ impl Bind {
             if bindfs.try_wait().unwrap().is_some() || Instant::now() > deadline {
                 bindfs.kill().ok();
                 bindfs.wait().unwrap();
-                eprintln!(
-                    "SKIPPED: bindfs cannot mount here (/dev/fuse), so no file system by FUSE"
-                );
+                skipped("a file system by FUSE", "bindfs cannot mount here");
                 return None;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -187,7 +187,7 @@ fn a_store_works_on_a_file_system_by_fuse() {
 fn on_fuse_every_file_and_every_name_is_synced_by_itself() {
     let Some(bind) = Bind::mount() else { return };
     if !strace::works() {
-        eprintln!("SKIPPED: strace cannot trace here, so nobody sees the syncs");
+        skipped("which syncs are made", "strace cannot trace here");
         return;
     }
     let server = Server::on(Arc::clone(&bind.top), FLAGS);
@@ -243,7 +243,7 @@ fn traced(inject: &str, data: Arc<TempDir>) -> Option<Server> {
 
 fn traced_command(inject: &str) -> Option<Command> {
     if !strace::works() {
-        eprintln!("SKIPPED: strace cannot trace here, so no call fails");
+        skipped("calls that fail", "strace cannot trace here");
         return None;
     }
     let mut command = Command::new("strace");

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::kit::{ROOT, Server, binary, chunk, run_with_deadline, transaction_id, tree};
+use crate::kit::{ROOT, Server, binary, chunk, run_with_deadline, skipped, transaction_id, tree};
 
 /// A mount namespace in which `script` is run before the binary; it goes when the process does, and
 /// nobody else sees what is mounted there. `None` where the system does not let us have one.
@@ -18,7 +18,10 @@ pub fn in_own_namespace(script: &str) -> Option<Command> {
         .args(["sh", "-c", "mount -t tmpfs -o size=1m none /tmp"])
         .output();
     if !tried.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: no mount namespace to be had here, so no small or read-only disk");
+        skipped(
+            "small and read-only disks",
+            "no mount namespace is to be had here",
+        );
         return None;
     }
     let mut command = Command::new("unshare");

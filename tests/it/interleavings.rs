@@ -1,13 +1,19 @@
 //! Interleavings: two or three processes on one user, going on in every order within the bounds, some
 //! of them killed, and the power cut at every step. The numbers are those of the model's scenarios.
 
+use crate::kit::effort;
 use crate::proof::{Act, Broken, Effort, Scenario, explore};
 use crate::stories;
 use simulated_disk::Reading;
 
+/// A first look takes the reading that allows more: each of two names that a rename changes survives by itself.
 fn holds(scenario: &Scenario) {
-    for reading in [Reading::Atomic, Reading::Posix] {
-        let looked = explore(scenario, reading, &Broken::default(), Effort::of(100, 2));
+    let (readings, orders): (&[Reading], usize) = match effort::is_full() {
+        false => (&[Reading::Posix], 40),
+        true => (&[Reading::Atomic, Reading::Posix], 150),
+    };
+    for &reading in readings {
+        let looked = explore(scenario, reading, &Broken::default(), Effort::of(orders, 2));
         let looked = looked.unwrap_or_else(|what| panic!("{what}"));
         println!("{} ({reading:?}): {looked}", scenario.name);
     }
@@ -15,6 +21,7 @@ fn holds(scenario: &Scenario) {
 
 /// The others are too long for that: of their orders some are drawn, and more by `scripts/sim-test EFFORT`.
 #[test]
+#[ignore = "full effort: every order is to be had for no less"]
 fn short_stories_are_told_in_every_order_within_the_bounds() {
     let mut together = stories::together_beside_others();
     together.retain(|story| story.name.ends_with("a PUT") || story.name.ends_with("a question"));

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::kit::{
-    Answer, Chunk, Client, ROOT, Server, binary, chunk, transaction_id, transaction_json, user_id,
+    Answer, Chunk, Client, ROOT, Server, binary, chunk, effort, transaction_id, transaction_json,
+    user_id,
 };
 use crate::linear::{self, Event, Operation};
 
@@ -368,8 +369,8 @@ fn keep_all_promises(outcome: &Outcome) {
 
 /// How long servers are killed: `scripts/kill-test` takes its time.
 fn time() -> Duration {
-    let seconds = std::env::var("KILL_TEST_SECONDS").unwrap_or_default();
-    Duration::from_secs(seconds.parse().unwrap_or(4))
+    let seconds = effort::chosen("KILL_TEST_SECONDS");
+    Duration::from_secs(seconds.unwrap_or(effort::either(4, 8)))
 }
 
 #[test]

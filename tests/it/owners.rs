@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::kit::{
-    Chunk, Finished, ROOT, Server, binary, chunk, run_with_deadline, transaction_id, tree,
+    Chunk, Finished, ROOT, Server, binary, chunk, run_with_deadline, skipped, transaction_id, tree,
 };
 
 /// The service's user and group; nobody else's, on most boxes.
@@ -24,7 +24,7 @@ impl Installed {
     /// `None` where we are not root.
     fn new() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("SKIPPED: not root, so nothing belongs to anybody else");
+            skipped("files of others", "not root here");
             return None;
         }
         let top = tempfile::tempdir().unwrap();

@@ -112,6 +112,7 @@ fn a_client_that_takes_nothing_of_its_answer_is_let_go() {
 }
 
 #[test]
+#[ignore = "full effort: it takes the minute"]
 fn a_body_that_dribbles_is_let_go_after_a_minute() {
     let server = Server::start();
     let device = server.device("ada");

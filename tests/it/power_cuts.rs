@@ -1,5 +1,6 @@
 //! Power cuts: what one process does, cut at every step, and what may be left judged.
 
+use crate::kit::effort;
 use crate::proof::{Act, Broken, Effort, Scenario, explore, folder};
 use crate::stories::{alone, another_log, without_log};
 use simulated_disk::{Reading, World};
@@ -8,7 +9,12 @@ use Act::{Advance, Collect, Delete, GetListing, PutChunk, PutTransaction};
 
 fn survives(scenario: &Scenario) {
     for reading in [Reading::Atomic, Reading::Posix] {
-        let looked = explore(scenario, reading, &Broken::default(), Effort::of(1, 24));
+        let looked = explore(
+            scenario,
+            reading,
+            &Broken::default(),
+            Effort::of(1, effort::either(12, 32)),
+        );
         let looked = looked.unwrap_or_else(|what| panic!("{what}"));
         println!("{} ({reading:?}): {looked}", scenario.name);
         assert!(looked.cuts > 1 && looked.states > 1);

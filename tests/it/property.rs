@@ -6,7 +6,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use proptest::{collection, option};
 use serde_json::{Value, json};
 
-use crate::kit::{Answer, Chunk, Device, ROOT, Server, chunk, transaction_id, user_id};
+use crate::kit::{Answer, Chunk, Device, ROOT, Server, chunk, effort, transaction_id, user_id};
 
 /// How many chunks and transactions a history plays with: few, so that they meet.
 const CHUNKS: u8 = 5;
@@ -454,10 +454,7 @@ fn any_history_goes_as_the_rules_say() {
         pair: [Some(first), Some(second)],
         histories: 0,
     });
-    let cases = match std::env::var("PROPTEST_CASES") {
-        Ok(cases) => cases.parse().expect("PROPTEST_CASES is a number"),
-        Err(_) => 64,
-    };
+    let cases = effort::chosen("PROPTEST_CASES").unwrap_or(effort::either(32, 128));
     let mut runner = TestRunner::new(Config {
         cases,
         failure_persistence: None,

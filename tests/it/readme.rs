@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mentat_sync::model::limits;
 
-use crate::kit::{Device, Server, binary, run_with_deadline};
+use crate::kit::{Device, Server, binary, run_with_deadline, skipped};
 
 use crate::documents::{
     CONTRIBUTING, OPERATIONS, PAGES, PERFORMANCE, PROTOCOL, Page, README, RECIPES, TESTING,
@@ -93,7 +93,10 @@ pub fn has(programs: &[&str]) -> bool {
             .status()
             .is_ok_and(|status| status.success());
         if !found {
-            eprintln!("SKIPPED: {program} is not here, and the pages' commands need it");
+            skipped(
+                "commands of the documents",
+                format!("{program} is not here"),
+            );
         }
         found
     })

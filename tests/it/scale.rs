@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::kit::{Client, Connection, Device, ROOT, Server, transaction_id, user_id};
+use crate::kit::{Client, Connection, Device, ROOT, Server, effort, transaction_id, user_id};
 
 // The command that makes long chains, also for people.
 #[allow(dead_code)]
@@ -13,10 +13,7 @@ pub mod make_chain;
 
 /// A number that a person may raise: the defaults keep the test quick.
 fn size(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(number) => number.parse().expect("a number"),
-        Err(_) => default,
-    }
+    effort::chosen(variable).unwrap_or(default)
 }
 
 /// A server on a chain of this length, and a device of its user.

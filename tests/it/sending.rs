@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::faults::scene::Act;
 use crate::faults::strace::{self, Tracer};
-use crate::kit::{Chunk, Device, ROOT, Server, chunk, transaction_id, user_id};
+use crate::kit::{Chunk, Device, ROOT, Server, chunk, skipped, transaction_id, user_id};
 
 /// Far more than the sockets between two processes hold (10 MiB, unless the box is set up for more), so that the server is still at it when a
 /// client stops reading.
@@ -63,7 +63,7 @@ fn injected(tracer: Tracer) -> usize {
 fn can_trace() -> bool {
     let works = strace::works();
     if !works {
-        eprintln!("SKIPPED: strace cannot trace here, so sendfile works");
+        skipped("a sendfile that fails", "strace cannot trace here");
     }
     works
 }

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::faults::strace::{self, Tracer};
-use crate::kit::{Device, ROOT, Server, chunk, run_with_deadline, transaction_id, user_id};
+use crate::kit::{
+    Device, ROOT, Server, chunk, effort, run_with_deadline, skipped, transaction_id, user_id,
+};
 
-/// How long the writers go on; `MENTAT_TOLD_SECONDS` makes it longer.
+/// How long the writers go on; `MENTAT_TOLD_SECONDS` says otherwise.
 fn seconds() -> u64 {
-    let chosen = std::env::var("MENTAT_TOLD_SECONDS").ok();
-    chosen.map_or(6, |text| text.parse().unwrap())
+    effort::chosen("MENTAT_TOLD_SECONDS").unwrap_or(effort::either(3, 10))
 }
 
 /// How much longer each sync of one of the servers takes.
@@ -128,7 +129,7 @@ fn listen(server: &Server, shared: &Shared) {
 #[test]
 fn what_is_told_never_goes_back_with_two_servers_one_of_which_syncs_slowly() {
     if !strace::works() {
-        eprintln!("SKIPPED: strace cannot trace here, so no sync is late");
+        skipped("syncs that are late", "strace cannot trace here");
         return;
     }
     let quick = Server::start();
@@ -186,7 +187,7 @@ fn commit(device: &mut Device, number: u8) -> u16 {
 #[test]
 fn after_a_failed_sync_of_head_each_read_looks_at_the_disk_anew() {
     if !strace::works() {
-        eprintln!("SKIPPED: strace cannot trace here, so no sync fails");
+        skipped("syncs that fail", "strace cannot trace here");
         return;
     }
     let failing = Server::with(&["--sync", "each"]);
@@ -243,7 +244,7 @@ fn after_a_failed_sync_of_head_each_read_looks_at_the_disk_anew() {
 #[test]
 fn a_head_that_another_server_moved_since_is_told_though_a_sync_failed_here() {
     if !strace::works() {
-        eprintln!("SKIPPED: strace cannot trace here, so no sync fails");
+        skipped("syncs that fail", "strace cannot trace here");
         return;
     }
     let failing = Server::with(&["--sync", "each"]);
@@ -309,7 +310,7 @@ fn folder_from_outside(server: &Server) -> (PathBuf, String) {
 #[test]
 fn a_folder_from_outside_is_synced_as_a_whole_before_a_word_about_it() {
     if !strace::works() {
-        eprintln!("SKIPPED: strace cannot trace here, so nobody sees the syncs");
+        skipped("which syncs are made", "strace cannot trace here");
         return;
     }
     let questions = [
@@ -383,7 +384,7 @@ fn a_folder_from_outside_is_synced_as_a_whole_before_a_word_about_it() {
 #[test]
 fn a_folder_that_had_another_name_meanwhile_has_its_name_synced() {
     if !strace::works() {
-        eprintln!("SKIPPED: strace cannot trace here, so nobody sees the syncs");
+        skipped("which syncs are made", "strace cannot trace here");
         return;
     }
     let server = Server::with(&["--sync", "each"]);

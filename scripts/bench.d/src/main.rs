@@ -10,6 +10,7 @@ mod table;
 mod wrk;
 
 use std::fs::{self, DirBuilder};
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,7 +35,7 @@ struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Where the raw figures go.
-    #[arg(long, value_name = "FILE", default_value = "target/bench/figures.json")]
+    #[arg(long, value_name = "FILE", default_value_os_t = built("bench/figures.json"))]
     json: PathBuf,
     /// Turns of each side (5; with --quick 1).
     #[arg(long)]
@@ -49,15 +50,23 @@ struct Arguments {
     #[arg(
         long,
         value_name = "FILE",
-        default_value = "target/release/mentat-sync"
+        default_value_os_t = built("release/mentat-sync")
     )]
     server: PathBuf,
     /// Where the stores lie while they are measured: on the disk that is meant.
-    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    #[arg(long, value_name = "DIR", default_value_os_t = built("bench"))]
     work: PathBuf,
     /// Where peers are built [default: mentat-sync-bench in the user's cache directory]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
+}
+
+/// A path in the directory that Cargo builds in.
+fn built(path: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").filter(|named| !named.is_empty());
+    target
+        .map_or_else(|| "target".into(), PathBuf::from)
+        .join(path)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -99,6 +108,7 @@ fn main() -> Result<ExitCode> {
         "{}",
         table::markdown(&rows, &machine, sizes.runs, arguments.quick)
     );
+    note_skipped(&rows)?;
     if arguments.quick {
         println!("\nA quick run: it shows that the rows run, and measures nothing.");
     }
@@ -124,6 +134,23 @@ fn main() -> Result<ExitCode> {
         Outcome::Skipped(_) => false,
     });
     Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// Adds the rows that did not run to the file `$MENTAT_SYNC_SKIPPED`, where there is one: `.ci/run` reads it.
+fn note_skipped(rows: &[Row]) -> Result<()> {
+    let Some(file) = std::env::var_os("MENTAT_SYNC_SKIPPED").filter(|file| !file.is_empty()) else {
+        return Ok(());
+    };
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(file)?;
+    for row in rows {
+        if let Outcome::Skipped(why) = &row.outcome {
+            writeln!(file, "skipped: {}: {why}", row.work)?;
+        }
+    }
+    Ok(())
 }
 
 fn default_cache() -> PathBuf {

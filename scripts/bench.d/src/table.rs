@@ -37,7 +37,7 @@ pub fn markdown(rows: &[Row], machine: &Map<String, Value>, runs: usize, quick: 
         match &row.outcome {
             Outcome::Measured(_) => {}
             Outcome::Skipped(why) => {
-                let _ = writeln!(text, "\nNot run: {}: {why}", row.work);
+                let _ = writeln!(text, "\nskipped: {}: {why}", row.work);
             }
             Outcome::Failed(why) => {
                 let _ = writeln!(text, "\nFailed: {}: {why}", row.work);

@@ -39,8 +39,7 @@ impl Filter {
     pub fn insert(&self, name: &[u8]) {
         let (part, places) = places(name);
         // As one array of zeroes, which a build that is not optimised makes as quickly.
-        let part =
-            self.parts[part].get_or_init(|| Box::new([const { AtomicU64::new(0) }; WORDS]));
+        let part = self.parts[part].get_or_init(|| Box::new([const { AtomicU64::new(0) }; WORDS]));
         for place in places {
             part[place / 64].fetch_or(1 << (place % 64), Ordering::Relaxed);
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use scene::{Act, Scene};
 use strace::{Call, Fault, Tracer, changes, errors_of, numbered};
 
-use crate::kit::{Answer, Server, binary, chunk, transaction_id, user_id};
+use crate::kit::{Answer, Server, binary, chunk, effort, skipped, transaction_id, user_id};
 
 /// How long a killed server may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,7 +45,7 @@ struct Tally {
 impl Rig {
     fn new(name: &str, mistake: Option<&str>) -> Option<Self> {
         if !strace::works() {
-            eprintln!("SKIPPED: strace cannot trace here, so no call is made to fail");
+            skipped("calls that fail", "strace cannot trace here");
             return None;
         }
         let mut command = binary();
@@ -244,13 +244,13 @@ impl Rig {
 fn faults(call: &Call, index: usize) -> Vec<Fault> {
     let errors = errors_of(&call.name).iter().copied().map(Fault::Error);
     let both = errors.clone().take(1).chain([Fault::Kill]);
-    match std::env::var("FAULT_TEST").as_deref() {
-        Ok("full") => [Fault::Kill, Fault::Delay]
+    match effort::chosen::<String>("FAULT_TEST").as_deref() {
+        Some("full") => [Fault::Kill, Fault::Delay]
             .into_iter()
             .chain(errors)
             .collect(),
         _ if !changes(call) => Vec::new(),
-        Ok("quick") => both.collect(),
+        Some("quick") => both.collect(),
         _ => both.skip(index % 2).take(1).collect(),
     }
 }

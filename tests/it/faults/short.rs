@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use super::scene::{Act, Scene};
-use crate::kit::{ROOT, Server, binary, chunk, run_with_deadline, transaction_id};
+use crate::kit::{ROOT, Server, binary, chunk, run_with_deadline, skipped, transaction_id};
 
 /// The library. It says that it was there by a file of the name that is in `SHORT_MARK`.
 const LIBRARY: &str = r#"
@@ -54,7 +54,10 @@ fn library(folder: &Path) -> Option<PathBuf> {
     match compiled {
         Ok(run) if run.status.success() => Some(made),
         other => {
-            eprintln!("SKIPPED: no library can be compiled, so no write is short: {other:?}");
+            skipped(
+                "short writes",
+                format!("no library can be compiled: {other:?}"),
+            );
             None
         }
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::strace::{self, Tracer};
-use crate::kit::{ROOT, Server, chunk, transaction_id};
+use crate::kit::{ROOT, Server, chunk, skipped, transaction_id};
 
 /// How long each sync takes here.
 const SYNC: Duration = Duration::from_millis(100);
@@ -41,7 +41,7 @@ fn syncs(how: &str) -> (Vec<String>, Duration) {
 #[test]
 fn with_sync_each_nobody_waits_for_others() {
     if !strace::works() {
-        eprintln!("SKIPPED: strace cannot trace here, so nobody sees the syncs");
+        skipped("which syncs are made", "strace cannot trace here");
         return;
     }
     let count = |lines: &[String], call: &str| {

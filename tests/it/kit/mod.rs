@@ -1,9 +1,12 @@
 mod directory;
+pub mod effort;
 mod http;
 mod ids;
 mod server;
+mod skips;
 
 pub use directory::{look, tree};
 pub use http::{Answer, Client, Connection};
 pub use ids::{Chunk, ROOT, chunk, digest, transaction_id, transaction_json, user_id};
 pub use server::{Device, Finished, Server, address_in, binary, run_with_deadline};
+pub use skips::skipped;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::kit::{Client, Connection, ROOT, Server, chunk, transaction_id, user_id};
+use crate::kit::{Client, Connection, ROOT, Server, chunk, effort, transaction_id, user_id};
 use crate::scale::make_chain::Chain;
 
 /// How many connections she hammers with.
@@ -203,8 +203,7 @@ impl Mallory {
 
     /// A bundle as long as may be, once to its end, and then once more until it is over.
     pub fn pushes(&self) {
-        let many = std::env::var("MENTAT_SYNC_TEST_PUSHED");
-        let many = many.map_or(PUSHED, |many| many.parse().expect("a number"));
+        let many = effort::chosen("MENTAT_SYNC_TEST_PUSHED").unwrap_or(PUSHED);
         self.has_acted();
         self.pushes_one("once", many).expect("a push is taken in");
         self.done.store(true, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::full_disk::in_own_namespace;
-use crate::kit::{Server, binary};
+use crate::kit::{Server, binary, effort};
 use bob::{Bob, Seen};
 use mallory::{Mallory, lays};
 
@@ -201,8 +201,8 @@ fn run(row: &Row) -> Option<(Seen, Duration)> {
 #[test]
 fn what_one_user_does_or_suffers_another_one_does_not_notice() {
     crate::hostile::raise_limit();
-    let only = std::env::var("MENTAT_SYNC_TEST_ROW").unwrap_or_default();
-    let strict = std::env::var_os("MENTAT_SYNC_TEST_STRICT").is_some();
+    let only: String = effort::chosen("MENTAT_SYNC_TEST_ROW").unwrap_or_default();
+    let strict = effort::chosen::<String>("MENTAT_SYNC_TEST_STRICT").is_some();
     let bounds = if strict { STRICT } else { BUSY };
     // What is wrong in one row is no reason not to look at the others.
     let broken = std::cell::RefCell::new(Vec::new());

@@ -11,6 +11,7 @@ use mentat_sync::store::Mistake;
 use super::acts::{Act, Client, World as Disks};
 use super::answers::{Answers, Book};
 use super::verdict::{Files, judge};
+use crate::kit::effort;
 use simulated_disk::{Bounds, Chooser, Lie, Program, Random, Reading, Sim, World, run};
 
 /// A story: what there is, and then phases, in each of which some processes work side by side.
@@ -76,17 +77,11 @@ impl fmt::Display for Looked {
 impl Effort {
     /// From the environment: `MENTAT_SIM_EFFORT` multiplies, `MENTAT_SIM_SEED` chooses.
     pub fn of(schedules: usize, survivors: u64) -> Self {
-        let number = |name: &str, default: u64| {
-            let value = std::env::var(name).ok().map(|text| text.parse());
-            value.map_or(default, |number| {
-                number.expect("the variable holds a number")
-            })
-        };
-        let times = number("MENTAT_SIM_EFFORT", 1);
+        let times: u64 = effort::chosen("MENTAT_SIM_EFFORT").unwrap_or(1);
         Self {
             schedules: schedules * times as usize,
             survivors: survivors * times,
-            seed: number("MENTAT_SIM_SEED", 1),
+            seed: effort::chosen("MENTAT_SIM_SEED").unwrap_or(1),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kit::{Finished, ROOT, run_with_deadline};
+use crate::kit::{Finished, ROOT, run_with_deadline, skipped};
 
 use super::Stage;
 use super::dice::Dice;
@@ -39,7 +39,7 @@ impl Way {
         let mut ways = vec![Way::Snapshot, Way::Tar];
         match rsync {
             Ok(_) => ways.push(Way::Backup),
-            Err(_) => println!("SKIPPED: rsync is not here, so no backup was made"),
+            Err(_) => skipped("backups in the campaign", "rsync is not here"),
         }
         ways
     }

@@ -369,7 +369,6 @@ fn play(plan: Plan) -> Outcome {
         samples,
         took,
         top,
-        skipped: (plan.disturbed && !traced)
-            .then_some("nothing can be traced here, so no syncs were slow or failed"),
+        skipped: (plan.disturbed && !traced).then_some("strace cannot trace here"),
     }
 }
