@@ -31,7 +31,6 @@ mod sending;
 mod hostile;
 // What one user does or suffers, and what another one sees of it: a table; and the parts of what all share.
 mod neighbours;
-// How `serve` starts and ends: what it makes of a directory, what it says, its exit codes.
 // How `serve` starts: what it makes of a directory, what it says, its exit codes.
 mod starting;
 // What the server says of itself, and that nobody waits for it to be read.
