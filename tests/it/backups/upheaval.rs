@@ -268,7 +268,9 @@ fn snapshots_amid_upheaval_are_good_when_they_say_so() {
     outcome.is_good();
 }
 
+/// A first look has what may happen meanwhile one by one, in `meanwhile`.
 #[test]
+#[ignore = "full effort: each copy is tried again until nobody changed"]
 fn copies_by_the_script_amid_upheaval_are_good_when_they_say_so() {
     let top = tempfile::tempdir().unwrap();
     let outcome = amid_upheaval(copies(), |server, turn| {
@@ -279,6 +281,7 @@ fn copies_by_the_script_amid_upheaval_are_good_when_they_say_so() {
 }
 
 #[test]
+#[ignore = "full effort: each copy is tried again until nobody changed"]
 fn a_copy_that_is_brought_up_amid_upheaval_is_never_made_worse() {
     let top = tempfile::tempdir().unwrap();
     let place = top.path().join("data");

@@ -17,9 +17,13 @@ mod mallory;
 // What part of each room one user, or one address, may have.
 mod parts;
 
-/// How long each row goes on, at least and at most.
-const WHILE: Duration = Duration::from_secs(4);
+/// How long each row goes on, at most.
 const AT_MOST: Duration = Duration::from_secs(60);
+
+/// How long each row goes on, at least.
+fn a_while() -> Duration {
+    Duration::from_secs(effort::either(2, 4))
+}
 
 /// How long the servers here let what is in flight end.
 const SHUTDOWN: &str = "2s";
@@ -175,7 +179,7 @@ fn run(row: &Row) -> Option<(Seen, Duration)> {
         let goes_on = || {
             let begun = mallory.acts.load(Ordering::Relaxed) > 0;
             let ended = !row.to_the_end || mallory.done.load(Ordering::Relaxed);
-            let least = if begun && ended { WHILE } else { AT_MOST };
+            let least = if begun && ended { a_while() } else { AT_MOST };
             since.elapsed() < least
         };
         let looked = std::thread::scope(|inner| inner.spawn(|| bob.looks_on(goes_on)).join());
