@@ -251,6 +251,8 @@ fn faults(call: &Call, index: usize) -> Vec<Fault> {
             .collect(),
         _ if !changes(call) => Vec::new(),
         Some("quick") => both.collect(),
+        // For a first look every third call, and an error or a kill by turns.
+        None if !effort::is_full() && !index.is_multiple_of(3) => Vec::new(),
         _ => both.skip(index % 2).take(1).collect(),
     }
 }
@@ -301,7 +303,8 @@ fn a_kill_or_an_error_at_any_call_loses_nothing() {
         wrong.len()
     );
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(kills + failed > 50, "too few to be a test");
+    let enough = effort::either(20, 50);
+    assert!(kills + failed > enough, "too few to be a test");
 }
 
 #[test]

@@ -22,7 +22,7 @@ const AT_MOST: Duration = Duration::from_secs(60);
 
 /// How long each row goes on, at least.
 fn a_while() -> Duration {
-    Duration::from_secs(effort::either(2, 4))
+    Duration::from_secs(effort::either(1, 4))
 }
 
 /// How long the servers here let what is in flight end.
