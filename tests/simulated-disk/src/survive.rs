@@ -14,6 +14,8 @@ use super::world::{Directory, File, Inode, Node, Object, ROOT, Unit, World};
 pub struct Random(pub u64);
 
 impl Random {
+    /// The next of them; unlike an iterator's they never end.
+    #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -100,8 +102,8 @@ impl World {
         for later in 0..self.units.len() {
             let moved = self.units[later].moves;
             if kept[later] && moved.is_some() {
-                for earlier in 0..later {
-                    kept[earlier] |= self.units[earlier].moves == moved;
+                for (kept, earlier) in kept[..later].iter_mut().zip(&self.units) {
+                    *kept |= earlier.moves == moved;
                 }
             }
         }
@@ -113,11 +115,7 @@ impl World {
 
     /// The world with the durable names and those of these units, and with these bytes and times;
     /// all of it durable, and no process in it.
-    fn rebuilt(
-        &self,
-        kept: &[Unit],
-        contents: &mut dyn FnMut(&File) -> (Arc<Vec<u8>>, SystemTime),
-    ) -> World {
+    fn rebuilt(&self, kept: &[Unit], contents: &mut dyn FnMut(&File) -> Left) -> World {
         let mut world = self.clone();
         world.units.clear();
         for (object, inode) in self.inodes.iter().enumerate() {
@@ -297,6 +295,9 @@ impl File {
         self.writes.is_empty() && self.modified == self.durable_modified
     }
 }
+
+/// The bytes and the time that a file has afterwards.
+type Left = (Arc<Vec<u8>>, SystemTime);
 
 #[derive(Clone, Copy)]
 enum Contents {
