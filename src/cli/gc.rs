@@ -131,7 +131,7 @@ impl GcCommand {
                 total.bytes += garbage.bytes;
                 if shown {
                     print(GarbageLine {
-                        path: store.place_of(&user, &garbage.item).as_str(),
+                        path: store.user(user).place_of(&garbage.item).as_str(),
                         user: Some(user.to_string()),
                         kind: kind(&garbage.item),
                         why: why(garbage.why),

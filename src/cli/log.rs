@@ -58,15 +58,14 @@ impl LogCommand {
     }
 
     fn print(&self, store: &Store, out: &mut dyn io::Write) -> store::Result<io::Result<()>> {
-        let listing = store.mending_log(&self.user, || {
-            store.listing(&self.user, TransactionId::ROOT, u64::MAX)
-        });
+        let user = store.user(self.user);
+        let listing = user.mending_log(|| user.listing(TransactionId::ROOT, u64::MAX));
         let Some(mut listing) = listing? else {
             return Ok(Ok(()));
         };
         loop {
             let first = listing.next_seq();
-            let ids = listing.read(store, BATCH)?;
+            let ids = listing.read(BATCH)?;
             if ids.is_empty() {
                 return Ok(Ok(()));
             }

@@ -180,7 +180,6 @@ impl ServeCommand {
             .block_on(async { outlive_hangups() })
             .map_err(no_signals)?;
         let (store, grouping) = self.open()?;
-        let store = Arc::new(store);
         let connections = self.connections();
         clear_in_background(&store);
         if let Some(period) = self.gc_every {
@@ -188,7 +187,7 @@ impl ServeCommand {
                 grace: self.grace,
                 ..gc::CollectOptions::default()
             };
-            gc::every(Arc::clone(&store), period, options).map_err(no_thread)?;
+            gc::every(store.clone(), period, options).map_err(no_thread)?;
         }
         let settings = Settings {
             body_stall: self.body_timeout,
@@ -289,8 +288,8 @@ impl ServeCommand {
 }
 
 /// Sweeps what crashes left at the top, beside the serving.
-fn clear_in_background(store: &Arc<Store>) {
-    let store = Arc::clone(store);
+fn clear_in_background(store: &Store) {
+    let store = store.clone();
     std::thread::spawn(move || {
         if let Err(error) = store.clear_top() {
             log::warn!("leftovers stay: {error}");

@@ -10,9 +10,9 @@ use super::arguments::{DataDirectory, is_set};
 use super::failure::Failure;
 use super::open::{in_the_way, not_usable, open, open_or_make};
 use super::output::{json_line, print};
-use crate::disk::{Grouping, Mode, Real};
+use crate::disk::{Grouping, Real};
 use crate::model::UserId;
-use crate::store::{self, Options, RenameUser, Store};
+use crate::store::{self, Options, RenameUser, Store, User};
 
 /// List the users, each with its head, sequence number, files, bytes and pending transactions; or
 /// add, remove and rename them. Works beside a running server.
@@ -91,7 +91,7 @@ impl UsersCommand {
             for user in users {
                 // What is there so far is seen while the next one is counted.
                 out.flush()?;
-                match line(&store, &user) {
+                match line(&store.user(user)) {
                     Ok(Some(line)) if self.json => json_line(out, &line)?,
                     Ok(Some(line)) => out.write_all(line.row().as_bytes())?,
                     // Deleted or renamed since it was listed.
@@ -132,19 +132,19 @@ impl UserLine {
 }
 
 /// The line about a user; `None` for one who has no folder any more.
-fn line(store: &Store, user: &UserId) -> store::Result<Option<UserLine>> {
-    let looked = store.glance_at_head(user).and_then(|head| {
-        let usage = head.map(|_| store.usage(user)).transpose()?;
+fn line(user: &User) -> store::Result<Option<UserLine>> {
+    let looked = user.glance_at_head().and_then(|head| {
+        let usage = head.map(|_| user.usage()).transpose()?;
         Ok(head.zip(usage))
     });
     let (head, usage) = match looked {
         Ok(Some(both)) => both,
         Ok(None) => return Ok(None),
-        Err(_) if !store.has_folder(user)? => return Ok(None),
+        Err(_) if !user.has_folder()? => return Ok(None),
         Err(error) => return Err(error),
     };
     Ok(Some(UserLine {
-        user: user.to_string(),
+        user: user.id().to_string(),
         head: head.id.to_string(),
         seq: head.seq,
         files: usage.files,
@@ -155,25 +155,25 @@ fn line(store: &Store, user: &UserId) -> store::Result<Option<UserLine>> {
 
 fn add(store: &Store, user: Option<UserId>) -> store::Result<Result<(), Failure>> {
     let user = user.unwrap_or_else(|| UserId::from_bytes(*Uuid::new_v4().as_bytes()));
-    if !store.add_user(&user)? {
+    if !store.user(user).add()? {
         eprintln!("mentat-sync: that user is here already");
     }
     Ok(print(|out| writeln!(out, "{user}")))
 }
 
 fn remove(store: &Store, user: &UserId) -> store::Result<Result<(), Failure>> {
-    let Some(lock) = store.lock_blocking(user, Mode::Exclusive)? else {
+    let Some(lock) = store.user(*user).exclusive_blocking()? else {
         return Ok(Err(no_such_user(user)));
     };
-    store.delete_user(lock)?;
+    lock.delete()?;
     Ok(Ok(()))
 }
 
 fn rename(store: &Store, old: &UserId, new: &UserId) -> store::Result<Result<(), Failure>> {
-    let Some(lock) = store.lock_blocking(old, Mode::Exclusive)? else {
+    let Some(lock) = store.user(*old).exclusive_blocking()? else {
         return Ok(Err(no_such_user(old)));
     };
-    Ok(match store.rename_user(lock, new)? {
+    Ok(match lock.rename(new)? {
         RenameUser::Renamed => Ok(()),
         RenameUser::NoSuchUser => Err(no_such_user(old)),
         RenameUser::Taken => Err(Failure::failed(format!("there is a user {new} already"))),

@@ -151,7 +151,7 @@ fn admit<'a>(
         Some(bytes) if bytes > most => Err(over(most).into()),
         announced => {
             if let Route::Chunk(user, id) = route {
-                site.store.foresee_chunk(user, id, announced)?;
+                site.store.user(*user).foresee_chunk(id, announced)?;
             }
             Ok(route)
         }

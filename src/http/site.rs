@@ -3,23 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::gather::Gather;
 use super::pulse::Pulse;
 use super::request::body::BodyBounds;
 use super::request::limiters::Limiters;
 use super::watch::HeadWatch;
 use crate::model::limits;
-use crate::store::Store;
+use crate::store::{GroupCommit, Store};
 
 /// Everything that all requests share.
 pub struct Site {
     /// The store that is served.
-    pub store: Arc<Store>,
+    pub store: Store,
     /// The operator's choices.
     pub settings: Settings,
     /// The watch that wakes those who wait for another head.
     pub watch: Arc<HeadWatch>,
-    pub(super) gather: Arc<Gather>,
+    pub(super) group_commit: GroupCommit,
     pub(super) heartbeat: Pulse,
     pub(super) limiters: Limiters,
     pub(super) bodies: BodyBounds,
@@ -51,18 +50,18 @@ impl Default for Settings {
 
 impl Site {
     /// A site over this store. Starts the threads that watch it.
-    pub fn new(store: Arc<Store>, settings: Settings) -> Self {
+    pub fn new(store: Store, settings: Settings) -> Self {
         let limiters = Limiters::new(settings.waiters);
         Self {
-            watch: HeadWatch::new(Arc::clone(&store)),
+            watch: HeadWatch::new(store.clone()),
             bodies: BodyBounds {
                 stall: settings.body_stall,
                 memory: limiters.bodies.clone(),
             },
             limiters,
+            group_commit: GroupCommit::of(store.clone()),
             store,
             settings,
-            gather: Arc::default(),
             heartbeat: Pulse::default(),
         }
     }

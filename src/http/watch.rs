@@ -22,16 +22,16 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::model::{UserId, limits};
-use crate::store::{Seen, Store};
+use crate::store::{SeenHead, Store};
 
 /// The watch over all users that somebody waits for.
 pub struct HeadWatch {
-    store: Arc<Store>,
+    store: Store,
     inner: Mutex<Watched>,
 }
 
 struct Watched {
-    users: HashMap<UserId, User>,
+    users: HashMap<UserId, WatchedUser>,
     by_descriptor: HashMap<WatchDescriptor, UserId>,
     /// `None` where there is no inotify.
     watches: Option<Watches>,
@@ -39,7 +39,7 @@ struct Watched {
 }
 
 /// A user that somebody waits for.
-struct User {
+struct WatchedUser {
     news: watch::Sender<News>,
     waiters: usize,
     descriptor: Option<WatchDescriptor>,
@@ -77,7 +77,7 @@ pub struct Waiter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
     /// The head may be another one: this, the newest that this process has seen.
-    Seen(Seen),
+    Seen(SeenHead),
     /// Something happened, or nobody can tell: look.
     Look,
     /// The server ends.
@@ -87,7 +87,7 @@ pub enum Woken {
 impl HeadWatch {
     /// A watch over no user yet. Starts the threads that read the events and look whether the store is there;
     /// logs where the system gives no watch or no thread, and does without.
-    pub fn new(store: Arc<Store>) -> Arc<Self> {
+    pub fn new(store: Store) -> Arc<Self> {
         let inotify = inotify(&store)
             .inspect_err(|error| {
                 log::warn!("no inotify ({error}): those who wait for HEAD look for it instead");
@@ -121,7 +121,7 @@ impl HeadWatch {
     /// compared cannot be missed. To be called where there are threads for the disk.
     pub fn wait(self: &Arc<Self>, user: UserId) -> Waiter {
         let mut inner = self.lock();
-        let entry = inner.users.entry(user).or_insert_with(|| User {
+        let entry = inner.users.entry(user).or_insert_with(|| WatchedUser {
             news: watch::Sender::new(News::Look),
             waiters: 0,
             descriptor: None,
@@ -130,7 +130,7 @@ impl HeadWatch {
         });
         entry.waiters += 1;
         let news = entry.news.subscribe();
-        inner.watch_folder(user, self.store.path_of(&user));
+        inner.watch_folder(user, self.store.user(user).path());
         Waiter {
             watch: Arc::clone(self),
             user,
@@ -168,7 +168,7 @@ impl HeadWatch {
 
     fn read_now(&self, user: UserId) {
         loop {
-            let news = match self.store.look(&user) {
+            let news = match self.store.user(user).look() {
                 Ok(_) => News::Seen,
                 Err(error) => {
                     log::debug!("user {}: {error}", user.short());
@@ -176,7 +176,7 @@ impl HeadWatch {
                 }
             };
             let mut inner = self.lock();
-            inner.watch_folder(user, self.store.path_of(&user));
+            inner.watch_folder(user, self.store.user(user).path());
             let Some(entry) = inner.users.get_mut(&user) else {
                 return;
             };
@@ -273,7 +273,7 @@ impl Waiter {
             return Woken::Closed;
         }
         let news = *self.news.borrow_and_update();
-        let seen = (changed && news == News::Seen).then(|| self.watch.store.seen(&self.user));
+        let seen = (changed && news == News::Seen).then(|| self.watch.store.user(self.user).seen());
         seen.flatten().map_or(Woken::Look, Woken::Seen)
     }
 

@@ -1,7 +1,8 @@
-//! What went wrong in the world, as the store tells it. Outcomes of the protocol are not here.
+//! Errors: failures of the world, as the store tells them. Outcomes of the protocol are not here.
 
 use crate::disk::{self, Place};
 
+/// A failure of the disk, damage in the store, or a verb that cannot be done now.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The disk refused a verb. Whatever it was for has not happened, and left nothing behind.
@@ -13,7 +14,7 @@ pub enum Error {
     /// The data directory, or `users/` in it, is not what was opened: nothing is known of any user.
     #[error("the store went away: {0}")]
     StoreGone(&'static str),
-    /// Somebody else held the user's lock for longer than [`crate::model::limits::LOCK_WAIT`].
+    /// The user's lock was held by somebody else for longer than [`crate::model::limits::LOCK_WAIT`].
     #[error("the user's lock is held by somebody else")]
     Busy,
     /// `log` does not tell the chain, and must be rebuilt before this can be said.
@@ -22,6 +23,9 @@ pub enum Error {
     /// The user was deleted or renamed while this was under way.
     #[error("the user's folder went away meanwhile")]
     UserGone,
+    /// A thread that worked on this panicked, so that nothing is known of it.
+    #[error("work on this broke off")]
+    BrokeOff,
     /// New users are not admitted, and this one has no folder.
     #[error("this user has no folder, and new ones are not admitted")]
     UnknownUser,
@@ -50,7 +54,7 @@ pub enum Error {
     NotAStore(String),
 }
 
-/// What there is a most of, a user.
+/// A quantity that a quota bounds, for each user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     Bytes,
@@ -66,6 +70,29 @@ impl std::fmt::Display for Limit {
     }
 }
 
+/// An [`Error::Damaged`] of this place.
+pub(super) fn damaged(place: &Place, what: impl Into<String>) -> Error {
+    Error::Damaged {
+        place: place.clone(),
+        what: what.into(),
+    }
+}
+
+/// Takes a name that is there already for made.
+pub(super) fn taken_is_fine(error: disk::Error) -> disk::Result<()> {
+    if error.is_taken() { Ok(()) } else { Err(error) }
+}
+
+/// Takes a file that is not there for removed.
+pub(super) fn absent_is_fine(error: disk::Error) -> disk::Result<()> {
+    if error.is_absent() {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}
+
+/// The result of the store's verbs.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
@@ -83,7 +110,7 @@ impl Error {
         }
     }
 
-    /// The same, for another who is told: what the disk said, or else that it was busy.
+    /// The error for another one who is told: the one of the disk, or else that the user is busy.
     pub(super) fn again(&self) -> Self {
         match self {
             Error::Disk(error) => error.again().into(),
@@ -101,7 +128,7 @@ impl Error {
 }
 
 impl disk::Error {
-    /// The same, for another who took part.
+    /// The error for another one who took part in the verb.
     pub(super) fn again(&self) -> Self {
         let source = match self.source.raw_os_error() {
             Some(number) => std::io::Error::from_raw_os_error(number),

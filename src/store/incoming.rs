@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::layout::{Dir, Folder};
-use super::quota::check_room;
-use super::user::UserState;
-use super::{Result, Store};
-use crate::disk::{self, Disk, Handle, Place};
+use super::layout::Dir;
+use super::publish::Unnamed;
+use super::{Result, User};
+use crate::disk::{self, Disk, Handle, Meta, Place};
 
 /// A file that has no name in the store yet. Dropped, it is removed.
 pub(super) struct Temporary {
@@ -17,23 +16,31 @@ pub(super) struct Temporary {
 }
 
 impl Temporary {
-    /// Whether the disk has room for so many more bytes.
-    pub fn check_room(&self, min_free: u64, bytes: u64) -> Result<()> {
-        check_room(&*self.disk, min_free, bytes)
-    }
-
-    /// Gives the file its name, which must be free.
-    pub fn publish(&mut self, to: &Place) -> disk::Result<()> {
-        self.disk.rename_new(&self.place, to)?;
-        self.published = true;
-        Ok(())
-    }
-
     /// Gives the file its name in place of what has it: for HEAD and a rebuilt log.
     pub fn replace(&mut self, to: &Place) -> disk::Result<()> {
         self.disk.rename_over(&self.place, to)?;
         self.published = true;
         Ok(())
+    }
+}
+
+impl Unnamed for Temporary {
+    fn bytes(&self) -> Result<u64> {
+        Ok(self.file.meta()?.bytes)
+    }
+
+    fn give_name(&mut self, to: &Place) -> disk::Result<()> {
+        self.disk.rename_new(&self.place, to)?;
+        self.published = true;
+        Ok(())
+    }
+
+    fn replace(&mut self, to: &Place) -> disk::Result<()> {
+        Temporary::replace(self, to)
+    }
+
+    fn meta(&self) -> Result<Option<Meta>> {
+        Ok(Some(self.file.meta()?))
     }
 }
 
@@ -47,13 +54,14 @@ impl Drop for Temporary {
     }
 }
 
-impl Store {
-    /// A temporary file in the user's `incoming/tmp`.
-    pub(super) fn temporary(&self, state: &UserState, folder: &Folder) -> Result<Temporary> {
-        let place = folder.temporary(self.disk.random());
-        let file = self.in_dir(state, folder, Dir::Tmp, || self.disk.create(&place))?;
+impl User {
+    /// Makes a temporary file in the user's `incoming/tmp`.
+    pub(super) fn temporary(&self) -> Result<Temporary> {
+        let disk = &self.store.disk;
+        let place = self.folder.temporary(disk.random());
+        let file = self.in_dir(Dir::Tmp, || disk.create(&place))?;
         Ok(Temporary {
-            disk: Arc::clone(&self.disk),
+            disk: Arc::clone(disk),
             place,
             file,
             published: false,

@@ -33,7 +33,7 @@ pub fn encode(transaction: &Transaction) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// What the start of a transaction's file tells.
+/// The facts in the start of a transaction's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
     pub id: TransactionId,

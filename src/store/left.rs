@@ -3,27 +3,30 @@
 
 use std::time::SystemTime;
 
-use super::layout::{self, Dir, Folder};
-use super::sweep::{Item, Swept};
+use super::items::{Item, Swept};
+use super::layout::{self, Dir};
 use super::usage::bytes_below;
-use super::{Result, Store};
+use super::{Result, Store, User};
 use crate::disk::{IfThere, Kind, Place};
-use crate::model::{UserId, limits};
+use crate::model::limits;
 use crate::rules::dates::Dates;
 
-impl Store {
+impl User {
     /// The temporary files of a user, and the folders of pushed bundles, that whoever made them has left
     /// behind, with their lengths.
-    pub fn left_behind(&self, user: &UserId, dates: &Dates) -> Result<Vec<(Item, u64)>> {
-        let dir = Folder::of(user).dir(Dir::Tmp);
+    pub fn left_behind(&self, dates: &Dates) -> Result<Vec<(Item, u64)>> {
+        let dir = self.folder.dir(Dir::Tmp);
         let mut left = Vec::new();
         for kind in [Kind::File, Kind::Directory] {
-            for name in self.names(&dir, kind)? {
+            for name in self.store.names(&dir, kind)? {
                 let place = dir.join(&name);
-                if self.is_left_behind(&place, dates)? {
+                if self.store.is_left_behind(&place, dates)? {
                     let bytes = match kind {
-                        Kind::Directory => bytes_below(&*self.disk, &place)?,
-                        _ => self.meta_if_there(&place)?.map_or(0, |meta| meta.bytes),
+                        Kind::Directory => bytes_below(&*self.store.disk, &place)?,
+                        _ => self
+                            .store
+                            .meta_if_there(&place)?
+                            .map_or(0, |meta| meta.bytes),
                     };
                     left.push((Item::Temporary(name), bytes));
                 }
@@ -34,32 +37,34 @@ impl Store {
     }
 
     /// Removes a temporary file, or a folder, that was left behind.
-    pub fn sweep_temporary(&self, user: &UserId, item: &Item, dates: &Dates) -> Result<Swept> {
-        let place = self.place_of(user, item);
-        if !self.is_left_behind(&place, dates)? {
+    pub fn sweep_temporary(&self, item: &Item, dates: &Dates) -> Result<Swept> {
+        let place = self.place_of(item);
+        if !self.store.is_left_behind(&place, dates)? {
             return Ok(Swept::Fresher);
         }
-        match self.meta_if_there(&place)? {
+        match self.store.meta_if_there(&place)? {
             Some(meta) if meta.kind == Kind::Directory => {
-                self.remove_tree(&place).map(|()| Swept::Gone)
+                self.store.remove_tree(&place).map(|()| Swept::Gone)
             }
-            _ => self.sweep(&place),
+            _ => self.store.sweep(&place),
         }
     }
 
     /// Makes young what is temporary and has a date that cannot be right: somebody may be at it.
-    pub fn redate_temporaries(&self, user: &UserId, dates: &Dates) -> Result<()> {
-        let dir = Folder::of(user).dir(Dir::Tmp);
+    pub fn redate_temporaries(&self, dates: &Dates) -> Result<()> {
+        let dir = self.folder.dir(Dir::Tmp);
         for kind in [Kind::File, Kind::Directory] {
-            for place in (self.names(&dir, kind)?.iter()).map(|name| dir.join(name)) {
-                if self.age_of_temporary(&place, dates)? == Age::Misdated {
-                    self.redate_temporary(&place)?;
+            for place in (self.store.names(&dir, kind)?.iter()).map(|name| dir.join(name)) {
+                if self.store.age_of_temporary(&place, dates)? == Age::Misdated {
+                    self.store.redate_temporary(&place)?;
                 }
             }
         }
         Ok(())
     }
+}
 
+impl Store {
     /// Takes away what crashes left at the top: deleted users, and folders that were being made more
     /// than a day ago.
     pub fn clear_top(&self) -> Result<()> {
@@ -74,7 +79,7 @@ impl Store {
         Ok(())
     }
 
-    /// What [`Store::clear_top`] would take away; an error for each of which that cannot be seen.
+    /// The places that [`Store::clear_top`] would take away; an error for each of which that cannot be seen.
     pub fn left_at_top(&self) -> Result<Vec<Result<Place>>> {
         let all = self.at_top()?.into_iter();
         let left = all.filter_map(|aged| match aged {
@@ -94,7 +99,7 @@ impl Store {
         Ok(())
     }
 
-    /// What stands in `trash/` and `tmp/`, with how old it is.
+    /// The places in `trash/` and `tmp/`, each with how old it is.
     fn at_top(&self) -> Result<Vec<Result<(Place, Age)>>> {
         let mut places = Vec::new();
         for directory in [layout::trash(), layout::tmp()] {
@@ -193,10 +198,10 @@ impl Store {
 /// How old a temporary thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Age {
-    /// Somebody may be at it.
+    /// The thing may be in use.
     Fresh,
-    /// Whoever made it is gone.
+    /// The process that made the thing is gone.
     Left,
-    /// It cannot be told from its date, which is wrong.
+    /// The age cannot be told from the date, which is wrong.
     Misdated,
 }

@@ -51,7 +51,7 @@ pub fn read(log: &Handle, first: u64, count: u64) -> Result<Option<Vec<Transacti
     Ok(lines.into_iter().collect())
 }
 
-/// The same, line by line: `None` for a line that is not as it should be, and fewer lines where the
+/// The ids from this number on, line by line: `None` for a line that is not as it should be, and fewer lines where the
 /// file ends.
 pub fn read_lines(log: &Handle, first: u64, count: u64) -> Result<Vec<Option<TransactionId>>> {
     let count = count.min(BATCH);

@@ -4,7 +4,7 @@
 /// A rule of the store (DESIGN, Order of writes and Garbage; most are the model's too) that is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mistake {
-    /// What another process put there is answered about without a sync.
+    /// A file that another process put there is answered about without a sync.
     NoVouch,
     /// Publishing replaces what has the name.
     Replace,
@@ -52,7 +52,7 @@ pub enum Mistake {
     BelieveDates,
     /// The transactions of a bundle are pending whether there is room for them or not.
     BundleUncounted,
-    /// What can never be committed counts among what is pending, and stays.
+    /// A transaction that can never be committed counts among the pending ones, and stays.
     DeadCounted,
 }
 
@@ -88,7 +88,7 @@ impl Mistake {
     ];
 }
 
-/// Which mistake this store makes.
+/// The mistake that this store makes, if any.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mistakes {
     #[cfg(feature = "mistakes")]

@@ -1,10 +1,26 @@
-//! What the store needs of its directory, tried before anything is promised.
+//! Trials of the data directory: of all verbs that the store needs, before anything is promised; and, later, that a
+//! file can be written.
 
 use super::layout;
 use super::{Error, Result, Store};
 use crate::disk::{self, Kind, Mode, Place, Target};
 
 impl Store {
+    /// Writes a file to the data directory, durably, and takes it away again.
+    ///
+    /// # Errors
+    /// [`Error::StoreGone`] where the store is not there any more.
+    pub fn heartbeat(&self) -> Result<()> {
+        self.is_there()?;
+        let place = layout::probe(self.disk.random());
+        let file = self.disk.create(&place)?;
+        let tried = file
+            .append(b"heartbeat\n")
+            .and_then(|()| self.disk.sync(&[Target::File(file)]));
+        let removed = self.disk.remove_file(&place);
+        Ok(tried.and(removed)?)
+    }
+
     /// Tries what the store needs of the directory: to write, link, rename a file and a folder without
     /// replacing, lock, sync; and that users can be made, renamed and deleted. Leaves nothing.
     ///

@@ -1,5 +1,5 @@
-//! What gc remembers of a user, and when pending transactions were last swept: what `gate` holds, and its
-//! time.
+//! The file `gate`: its contents are the memory of gc, and its time is that of the last sweep of pending
+//! transactions.
 //!
 //! A sweep changes the time under the exclusive lock, before it removes anything, and whoever knows of
 //! pending transactions forgets them when it has changed: an id that went may have come again with other
@@ -8,42 +8,34 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::layout::Folder;
-use super::lock::UserLock;
+use super::lock::{Exclusive, Locked};
 use super::mistake::Mistake;
-use super::pending::Counted;
-use super::sweep::exclusive;
-use super::{Result, Store};
-use crate::disk::{self, Handle, IfThere, Mode};
-use crate::model::{UserId, limits};
+use super::state::{Counted, SweepStamp};
+use super::{Result, User};
+use crate::disk::{self, Handle, IfThere};
+use crate::model::limits;
 use crate::rules::dates::{Dates, Memory};
 
-/// The time of `gate`, which changes before pending transactions are swept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SweepStamp(Option<SystemTime>);
-
-impl Store {
+impl Exclusive {
     /// Remembers that pending transactions are swept now, so that whoever knows of them forgets it; and,
-    /// with that, when gc last ran. Needs the exclusive lock.
-    pub fn note_sweep(&self, lock: &UserLock) -> Result<SweepStamp> {
-        exclusive(lock);
-        self.forget_if_swept(lock)?;
-        if let Some(file) = self.gate(&lock.user)? {
+    /// with that, when gc last ran.
+    pub fn note_sweep(&self) -> Result<SweepStamp> {
+        self.forget_if_swept()?;
+        if let Some(file) = self.gate()? {
             make_byte(&file)?;
-            file.touch(self.disk.now())?;
+            file.touch(self.store.disk.now())?;
         }
-        self.note_stamp(lock)
+        self.note_stamp()
     }
 
-    /// Something else than gc takes pending transactions away now: whoever knows of them forgets it. Needs
-    /// the exclusive lock, before anything is removed. When gc last ran stays known, to the second.
-    pub(super) fn note_taken(&self, lock: &UserLock) -> Result<SweepStamp> {
-        exclusive(lock);
-        lock.state.known().pending.clear();
-        if self.mistakes.made(Mistake::UntoldRepair) {
+    /// Notes that something else than gc takes pending transactions away now: whoever knows of them forgets it. To be called
+    /// before anything is removed. When gc last ran stays known, to the second.
+    pub(super) fn note_taken(&self) -> Result<SweepStamp> {
+        self.state.known().pending.clear();
+        if self.store.mistakes.made(Mistake::UntoldRepair) {
             return Ok(SweepStamp::default());
         }
-        if let Some(file) = self.gate(&lock.user)? {
+        if let Some(file) = self.gate()? {
             let before = file.meta()?.modified;
             // As little as this file system can tell apart.
             for step in [1, 1_000, 1_000_000, 1_000_000_000, 2_000_000_000] {
@@ -53,36 +45,52 @@ impl Store {
                 }
             }
         }
-        self.note_stamp(lock)
+        self.note_stamp()
     }
 
-    fn note_stamp(&self, lock: &UserLock) -> Result<SweepStamp> {
-        let stamp = self.sweep_stamp(&lock.user)?;
-        let mut known = lock.state.known();
+    fn note_stamp(&self) -> Result<SweepStamp> {
+        let stamp = self.sweep_stamp()?;
+        let mut known = self.state.known();
         known.swept = stamp;
         known.counted = Counted::default();
         Ok(stamp)
     }
+}
 
+impl Locked {
+    /// Forgets what is known of the pending transactions if somebody has swept since: an id that
+    /// went may have come again with other content.
+    pub(super) fn forget_if_swept(&self) -> Result<()> {
+        let stamp = self.sweep_stamp()?;
+        let mut known = self.state.known();
+        if known.swept != stamp {
+            known.swept = stamp;
+            known.pending.clear();
+            known.counted = Counted::default();
+        }
+        Ok(())
+    }
+}
+
+impl User {
     /// Remembers that gc ran on this user to its end, and what that proves; unless somebody has swept since
     /// the stamp was taken, who will remember it. Where this run swept nothing itself, the time becomes the run's.
     ///
     /// Takes no room that it must have: on a full disk what was remembered before stands.
     pub fn remember_gc(
         &self,
-        user: &UserId,
         stamp: SweepStamp,
         swept_nothing: bool,
         memory: &Memory,
     ) -> Result<()> {
         // Nobody sweeps meanwhile.
-        let Some(_lock) = self.lock_blocking(user, Mode::Shared)? else {
+        let Some(_lock) = self.shared_blocking()? else {
             return Ok(());
         };
-        if self.sweep_stamp(user)? != stamp {
+        if self.sweep_stamp()? != stamp {
             return Ok(());
         }
-        let Some(file) = self.gate(user)? else {
+        let Some(file) = self.gate()? else {
             return Ok(());
         };
         let before = file.meta()?.modified;
@@ -91,15 +99,15 @@ impl Store {
             other => other?,
         }
         let time = match swept_nothing {
-            true => self.disk.now(),
+            true => self.store.disk.now(),
             false => before,
         };
         Ok(file.touch(time)?)
     }
 
-    /// What gc remembers of this user, if a run has come to its end since there is such a memory.
-    pub fn gc_memory(&self, user: &UserId) -> Result<Option<Memory>> {
-        let Some(file) = self.disk.open(&Folder::of(user).gate()).if_there()? else {
+    /// The memory of gc of this user, if a run has come to its end since there is such a memory.
+    pub fn gc_memory(&self) -> Result<Option<Memory>> {
+        let Some(file) = self.store.disk.open(&self.folder.gate()).if_there()? else {
             return Ok(None);
         };
         let mut buffer = [0; LINE];
@@ -107,41 +115,28 @@ impl Store {
         Ok(parse(&buffer[..read]))
     }
 
-    /// Which dates in this user's `incoming/` can be believed now.
-    pub fn dates(&self, user: &UserId) -> Result<Dates> {
-        if self.mistakes.made(Mistake::BelieveDates) {
+    /// The dates in this user's `incoming/` that can be believed now.
+    pub fn dates(&self) -> Result<Dates> {
+        if self.store.mistakes.made(Mistake::BelieveDates) {
             return Ok(Dates::ALL);
         }
-        Ok(Dates::of(self.gc_memory(user)?.as_ref(), self.disk.now()))
+        Ok(Dates::of(self.gc_memory()?.as_ref(), self.store.disk.now()))
     }
 
-    fn gate(&self, user: &UserId) -> Result<Option<Handle>> {
-        Ok((self.disk.open_to_write(&Folder::of(user).gate())).if_there()?)
+    fn gate(&self) -> Result<Option<Handle>> {
+        Ok((self.store.disk.open_to_write(&self.folder.gate())).if_there()?)
     }
 
     /// When gc last ran on this user, if ever.
-    pub fn last_gc(&self, user: &UserId) -> Result<Option<SystemTime>> {
-        let meta = self.meta_if_there(&Folder::of(user).gate())?;
+    pub fn last_gc(&self) -> Result<Option<SystemTime>> {
+        let meta = self.store.meta_if_there(&self.folder.gate())?;
         Ok(meta.and_then(|meta| (meta.bytes > 0).then_some(meta.modified)))
     }
 
-    /// What changes with every sweep of pending transactions, by whomever.
-    pub fn sweep_stamp(&self, user: &UserId) -> Result<SweepStamp> {
-        let meta = self.meta_if_there(&Folder::of(user).gate())?;
+    /// The stamp that changes with every sweep of pending transactions, by whomever.
+    pub fn sweep_stamp(&self) -> Result<SweepStamp> {
+        let meta = self.store.meta_if_there(&self.folder.gate())?;
         Ok(SweepStamp(meta.map(|meta| meta.modified)))
-    }
-
-    /// Forgets what is known of the pending transactions if somebody has swept since: an id that
-    /// went may have come again with other content. Needs a lock, so that nobody sweeps now.
-    pub(super) fn forget_if_swept(&self, lock: &UserLock) -> Result<()> {
-        let stamp = self.sweep_stamp(&lock.user)?;
-        let mut known = lock.state.known();
-        if known.swept != stamp {
-            known.swept = stamp;
-            known.pending.clear();
-            known.counted = Counted::default();
-        }
-        Ok(())
     }
 }
 

@@ -1,58 +1,18 @@
-//! What a user's folder holds: counted file by file.
+//! Usage of a user's folder: counted file by file.
 
-use super::layout::{self, Area, Dir, Folder, Known};
-use super::user::damaged;
-use super::{Result, Store};
+use super::Result;
+use super::layout::{self, Area, Dir, Folder, Recognised};
 use crate::disk::{Disk, Kind, Place};
-use crate::model::{Head, TransactionId, UserId};
 
-/// What a user's folder holds.
+/// Numbers of files and bytes in a user's folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Regular files, but for temporary ones: each once, however many names it has.
     pub files: u64,
-    /// What is in them.
+    /// Bytes in them.
     pub bytes: u64,
     /// Pending transactions.
     pub pending: u64,
-}
-
-impl Store {
-    /// Counts what a user's folder holds. Lists each directory that is there once, and looks at each file once.
-    pub fn usage(&self, user: &UserId) -> Result<Usage> {
-        count(&*self.disk, &Folder::of(user))
-    }
-
-    /// The user's head as it is on the disk now: for a mere look, since nothing is synced. `None` where there is no
-    /// folder.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`](super::Error::Damaged) where HEAD is missing, is no id, or leads nowhere.
-    pub fn glance_at_head(&self, user: &UserId) -> Result<Option<Head>> {
-        let folder = Folder::of(user);
-        loop {
-            let Some((_, id)) = self.read_head(&folder)? else {
-                return Ok(None);
-            };
-            match self.seq_of(&folder, id)? {
-                Some(seq) => return Ok(Some(Head { id, seq })),
-                // Perhaps the user was deleted between the two looks: then HEAD is gone too, or another.
-                None if matches!(self.read_head(&folder)?, Some((_, now)) if now == id) => {
-                    let place = folder.transaction(id);
-                    return Err(damaged(&place, "HEAD names it, and it is not there"));
-                }
-                None => {}
-            }
-        }
-    }
-
-    fn seq_of(&self, folder: &Folder, id: TransactionId) -> Result<Option<u64>> {
-        if id == Head::ROOT.id {
-            return Ok(Some(0));
-        }
-        let start = self.start_of(&folder.transaction(id), id)?;
-        Ok(start.map(|start| start.seq))
-    }
 }
 
 /// Counts files and bytes, and pending transactions. What comes or goes meanwhile may be counted or not.
@@ -92,8 +52,8 @@ fn count_below(
         let place = directory.join(&entry.name);
         let known = dir.and_then(|dir| layout::recognise(dir, &entry.name));
         match (entry.kind, known) {
-            (Kind::Directory, Some(Known::Dir(Dir::Tmp))) => {}
-            (Kind::Directory, Some(Known::Dir(inner))) => {
+            (Kind::Directory, Some(Recognised::Dir(Dir::Tmp))) => {}
+            (Kind::Directory, Some(Recognised::Dir(inner))) => {
                 count_below(disk, folder, &place, Some(inner), usage)?;
             }
             (Kind::Directory, _) => count_below(disk, folder, &place, None, usage)?,
@@ -110,7 +70,7 @@ fn count_file(
     disk: &dyn Disk,
     folder: &Folder,
     place: &Place,
-    known: Option<Known>,
+    known: Option<Recognised>,
     usage: &mut Usage,
 ) -> Result<()> {
     let meta = match disk.meta(place) {
@@ -118,7 +78,7 @@ fn count_file(
         other => other?,
     };
     // A leftover of an advance is one file with two names, and counted under the committed one.
-    if let Some(Known::Thing(Area::Incoming, thing)) = known
+    if let Some(Recognised::Thing(Area::Incoming, thing)) = known
         && meta.links > 1
     {
         match disk.meta(&folder.thing(Area::Committed, &thing)) {

@@ -69,7 +69,7 @@ impl Files {
         stamp == Some(&(meta.inode, meta.modified))
     }
 
-    /// This very file under this name has been synced.
+    /// Notes that this very file has been synced under this name.
     pub fn insert(&self, name: Name, meta: &Meta) {
         let mut generations = self.lock();
         if generations.young.len() >= limits::VOUCHED / 2 {

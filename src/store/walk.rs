@@ -9,14 +9,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::head::Position;
 use super::layout::Folder;
-use super::user::damaged;
-use super::{Error, Result, Store};
-use crate::disk::{Place, Room};
+use super::{Error, Result};
+use crate::disk::Place;
 use crate::model::{Head, TransactionId, limits};
 
-/// What a walk from HEAD has seen.
+/// A transaction's place, as HEAD and `log` tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Position {
+    OnChain(u64),
+    /// Not there, or left behind by an advance that did not come to its end.
+    OffChain,
+    /// `log` cannot tell: it must be rebuilt.
+    LogIsWrong,
+}
+
+/// The step from one on the chain to its parent, which reads a file.
+pub(super) type Below<'a> = &'a dyn Fn(Head) -> Result<Head>;
+
+/// Marks of a walk from HEAD.
 #[derive(Debug)]
 pub(super) struct Walk {
     head: Head,
@@ -26,8 +37,8 @@ pub(super) struct Walk {
     marks: Vec<TransactionId>,
     /// The lowest one whose id is known.
     bottom: Head,
-    /// Nothing is known of what is below: its file could not be read.
-    is_broken: bool,
+    /// The file of the lowest one could not be read, so that nothing below it is known.
+    pub is_broken: bool,
 }
 
 impl Walk {
@@ -50,7 +61,7 @@ impl Walk {
         self.bottom = here;
     }
 
-    /// It goes no further.
+    /// Ends the walk: it goes no further.
     pub fn broke(&mut self) {
         self.is_broken = true;
     }
@@ -60,18 +71,18 @@ impl Walk {
     /// # Errors
     /// Why not, as a look at the file that the walk broke at says now; [`Error::LogIsWrong`] where that
     /// can be read again, so that it is worth another walk.
-    pub fn tells(&self, store: &Store, folder: &Folder, first: u64, last: u64) -> Result<()> {
+    pub fn tells(&self, below: Below<'_>, first: u64, last: u64) -> Result<()> {
         if self.bottom.seq <= first && last <= self.head.seq {
             return Ok(());
         }
-        store.below(folder, self.bottom)?;
+        below(self.bottom)?;
         Err(Error::LogIsWrong)
     }
 
     /// Why it is not worth another walk: this one broke, and would break again.
-    fn why_broken(&self, store: &Store, folder: &Folder) -> Option<Error> {
+    pub fn why_broken(&self, below: Below<'_>) -> Option<Error> {
         match self.is_broken {
-            true => store.below(folder, self.bottom).err(),
+            true => below(self.bottom).err(),
             false => None,
         }
     }
@@ -92,14 +103,8 @@ impl Walk {
 
     /// The ids of these numbers, oldest first. Costs a look at as many files, and at those up to the next
     /// mark.
-    pub fn ids(
-        &self,
-        store: &Store,
-        folder: &Folder,
-        first: u64,
-        last: u64,
-    ) -> Result<Vec<TransactionId>> {
-        self.tells(store, folder, first, last)?;
+    pub fn ids(&self, below: Below<'_>, first: u64, last: u64) -> Result<Vec<TransactionId>> {
+        self.tells(below, first, last)?;
         let mut ids = Vec::with_capacity((last + 1 - first) as usize);
         let mut here = self.above(last);
         loop {
@@ -109,45 +114,18 @@ impl Walk {
             if here.seq == first {
                 break;
             }
-            here = store.below(folder, here)?;
+            here = below(here)?;
         }
         ids.reverse();
         Ok(ids)
     }
 
     /// Whether a transaction of this number, below HEAD's, is on the chain.
-    pub fn position(
-        &self,
-        store: &Store,
-        folder: &Folder,
-        id: TransactionId,
-        seq: u64,
-    ) -> Result<Position> {
-        let on_chain = self.ids(store, folder, seq, seq)?;
+    pub fn position(&self, below: Below<'_>, id: TransactionId, seq: u64) -> Result<Position> {
+        let on_chain = self.ids(below, seq, seq)?;
         Ok(match on_chain.first() == Some(&id) {
             true => Position::OnChain(seq),
             false => Position::OffChain,
-        })
-    }
-}
-
-impl Store {
-    /// The parent of one on the chain: the next below it. It need not be there itself.
-    pub(super) fn below(&self, folder: &Folder, here: Head) -> Result<Head> {
-        let place = folder.transaction(here.id);
-        let start = self
-            .start_of(&place, here.id)?
-            .ok_or_else(|| damaged(&place, "the chain needs it, and it is not there"))?;
-        if start.seq != here.seq {
-            let what = format!("its number should be {}", here.seq);
-            return Err(damaged(&place, what));
-        }
-        if here.seq == 1 && start.parent != TransactionId::ROOT {
-            return Err(damaged(&place, "the chain does not end at the root"));
-        }
-        Ok(Head {
-            id: start.parent,
-            seq: here.seq - 1,
         })
     }
 }
@@ -168,33 +146,10 @@ struct Kept {
     again: Duration,
 }
 
-/// The same, as it is told.
-struct Recent {
-    walk: Arc<Walk>,
-    failed: Option<Error>,
-}
-
-impl Store {
-    /// Whether `log` could not be rebuilt up to this head a moment ago, and nothing is another way now that
-    /// can be told at once.
-    pub(super) fn failed_to_mend(&self, folder: &Folder, head: Head) -> bool {
-        let recent = self.walks.recent(folder, head, self.disk.elapsed());
-        recent.is_some_and(|recent| {
-            !recent.walk.is_broken || recent.walk.why_broken(self, folder).is_some()
-        })
-    }
-
-    /// Why it is not worth a try to rebuild `log` under the lock: the chain is broken, or the disk refused
-    /// after a long walk, a moment ago.
-    pub(super) fn why_not_mend(&self, folder: &Folder, head: Head) -> Option<Error> {
-        let recent = self.walks.recent(folder, head, self.disk.elapsed())?;
-        let failed = recent.failed.filter(|why| {
-            let needed = super::log::LINE * head.seq;
-            let has_room = |room: Room| room.free_bytes > needed && room.free_files > 0;
-            !(why.is_no_space() && self.disk.room().is_ok_and(has_room))
-        });
-        recent.walk.why_broken(self, folder).or(failed)
-    }
+/// A walk that is so recent that another try to rebuild `log` is not worth it.
+pub(super) struct Recent {
+    pub walk: Arc<Walk>,
+    pub failed: Option<Error>,
 }
 
 impl Walks {
@@ -213,8 +168,8 @@ impl Walks {
         !self.is_empty() && (self.lock().get(folder.place())).is_some_and(|kept| kept.again <= now)
     }
 
-    /// What is known of this very head, if that is not long ago.
-    fn recent(&self, folder: &Folder, head: Head, now: Duration) -> Option<Recent> {
+    /// The walk from this very head, if that is not long ago.
+    pub fn recent(&self, folder: &Folder, head: Head, now: Duration) -> Option<Recent> {
         let walks = self.lock();
         let kept = walks.get(folder.place())?;
         (kept.walk.head == head && now < kept.again).then(|| Recent {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mentat_sync::disk::{Grouping, Mode, Real};
+use mentat_sync::disk::{Grouping, Real};
 use mentat_sync::model::{Head, TransactionId, UserId};
 use mentat_sync::store::{Options, PushBundle, Store};
 use sha2::{Digest, Sha256};
@@ -44,12 +44,12 @@ impl Site {
         let number = self.users.fetch_add(1, Ordering::Relaxed);
         id[..8].copy_from_slice(&number.to_le_bytes());
         let user = UserId::from_bytes(id);
-        let outcome = self.store.push_bundle(&user, &mut &bytes[..]);
+        let outcome = self.store.user(user).push_bundle(&mut &bytes[..]);
         let (outcome, leftovers) = outcome.expect("the disk works");
         if let Some(leftovers) = leftovers {
-            leftovers.clear(&self.store);
+            leftovers.clear();
         }
-        let head = self.store.head(&user).expect("HEAD can be read");
+        let head = self.store.user(user).head().expect("HEAD can be read");
         match outcome {
             PushBundle::Taken { head: told, .. } => assert_eq!(told, head),
             _ => assert_eq!(head, Head::ROOT),
@@ -72,25 +72,27 @@ impl Site {
         );
         let mut listing = self
             .store
-            .listing(&user, TransactionId::ROOT, 1_000_000)
+            .user(user)
+            .listing(TransactionId::ROOT, 1_000_000)
             .expect("the chain can be listed")
             .expect("the root is on it");
         let mut listed = 0;
         while listing.left() > 0 {
-            for id in listing.read(&self.store, 1000).expect("it is there") {
+            for id in listing.read(1000).expect("it is there") {
                 listed += 1;
                 assert!(
                     self.store
-                        .transaction(&user, id)
+                        .user(user)
+                        .transaction(id)
                         .expect("it can be read")
                         .is_some()
                 );
             }
         }
         assert_eq!(listed, head.seq);
-        let lock = self.store.lock_blocking(&user, Mode::Exclusive);
+        let lock = self.store.user(user).exclusive_blocking();
         if let Some(lock) = lock.expect("nobody else has it") {
-            self.store.delete_user(lock).expect("the user can go");
+            lock.delete().expect("the user can go");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use mentat_sync::disk::{Disk, Kind, Mode};
+use mentat_sync::disk::{Disk, Kind};
 use mentat_sync::model::{TransactionId, limits};
 use mentat_sync::store::{
     Advance, AdvanceRefusal, Mistake, Proposal, PutTransaction, Result, Store,
@@ -143,9 +143,9 @@ fn propose(store: &Store, id: u8, parent: TransactionId) -> PutTransaction {
         chunks: Vec::new(),
         seq: None,
     };
-    let draft = store.draft(&cast::user(), proposal).unwrap();
-    let lock = store.lock_blocking(&cast::user(), Mode::Shared).unwrap();
-    store.put_transaction(lock.unwrap(), draft).unwrap()
+    let draft = store.user(cast::user()).draft(proposal).unwrap();
+    let lock = store.user(cast::user()).shared_blocking().unwrap();
+    lock.unwrap().put_transaction(draft).unwrap()
 }
 
 /// A repair takes a pending transaction away that a server remembers, another comes under its id, with
@@ -163,9 +163,9 @@ fn advance_after_a_repair(mistake: Option<Mistake>) -> Advance {
         assert_eq!(put, PutTransaction::Accepted);
     }
     let advance = |to| {
-        let lock = server.store.lock_blocking(&cast::user(), Mode::Exclusive);
-        let (outcome, leftovers) = server.store.advance(lock.unwrap().unwrap(), to).unwrap();
-        leftovers.clear(&server.store);
+        let lock = server.store.user(cast::user()).exclusive_blocking();
+        let (outcome, leftovers) = lock.unwrap().unwrap().advance(to).unwrap();
+        leftovers.clear();
         outcome
     };
     // It looks at all that is pending for that, and remembers it.
@@ -375,11 +375,11 @@ const ON_PURPOSE: [(&str, &str); 13] = [
     // A path for words and for watching: the one that was given, where no better one is known.
     ("src/disk/real.rs", "let is_there = canonical .metadata()"),
     // What is gone has been told apart from what cannot be looked at before.
-    ("src/store/meet.rs", "gone.unwrap_or(what)"),
+    ("src/store/store.rs", "gone.unwrap_or(what)"),
     // Any other answer makes the user read-only.
     (
-        "src/store/advance.rs",
-        "self.read_head(folder), Ok(Some((_, id)))",
+        "src/store/move_head.rs",
+        "self.store.read_head(&self.folder), Ok(Some((_, id)))",
     ),
 ];
 const CHAIN: &str = "src/upkeep/fsck/chain.rs";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mentat_sync::disk::{Mode, Place};
+use mentat_sync::disk::Place;
 use mentat_sync::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId};
 use mentat_sync::store::{
     Advance, AdvanceRefusal, Error, Mistake, Options, Proposal, PushBundle, PutTransaction, Store,
@@ -75,10 +75,20 @@ fn put(store: &Store, n: u32, parent: TransactionId) -> PutTransaction {
         chunks: Vec::new(),
         seq: None,
     };
-    for mode in [Mode::Shared, Mode::Exclusive] {
-        let draft = store.draft(&user(), proposal).unwrap();
-        let lock = store.lock_blocking(&user(), mode).unwrap().unwrap();
-        match store.put_transaction(lock, draft).unwrap() {
+    for shared in [true, false] {
+        let user = store.user(user());
+        let draft = user.draft(proposal).unwrap();
+        let put = match shared {
+            true => {
+                let lock = user.shared_blocking().unwrap().unwrap();
+                lock.put_transaction(draft)
+            }
+            false => {
+                let lock = user.exclusive_blocking().unwrap().unwrap();
+                lock.put_transaction(draft)
+            }
+        };
+        match put.unwrap() {
             PutTransaction::Crowded(again) => proposal = *again,
             outcome => return outcome,
         }
@@ -91,17 +101,14 @@ fn accept(store: &Store, n: u32, parent: TransactionId) {
 }
 
 fn advance(store: &Store, n: u32) -> Advance {
-    let lock = store
-        .lock_blocking(&user(), Mode::Exclusive)
-        .unwrap()
-        .unwrap();
-    let (outcome, leftovers) = store.advance(lock, tx(n)).unwrap();
-    leftovers.clear(store);
+    let lock = store.user(user()).exclusive_blocking().unwrap().unwrap();
+    let (outcome, leftovers) = lock.advance(tx(n)).unwrap();
+    leftovers.clear();
     outcome
 }
 
 fn head(store: &Store) -> Head {
-    store.head(&user()).unwrap()
+    store.user(user()).head().unwrap()
 }
 
 fn full(limit: usize, used: usize) -> PutTransaction {
@@ -146,9 +153,9 @@ fn bundle(rows: &[Row], chunk: Option<&[u8]>, head: Option<u32>) -> Vec<u8> {
 }
 
 fn push(store: &Store, tar: &[u8]) -> PushBundle {
-    let (outcome, leftovers) = store.push_bundle(&user(), &mut &tar[..]).unwrap();
+    let (outcome, leftovers) = store.user(user()).push_bundle(&mut &tar[..]).unwrap();
     if let Some(leftovers) = leftovers {
-        leftovers.clear(store);
+        leftovers.clear();
     }
     outcome
 }
@@ -244,7 +251,10 @@ fn what_head_reaches_at_once_is_never_pending() {
         }
     );
     for n in [1, 51, 101, 102, 152, 154] {
-        assert!(store.transaction(&user(), tx(n)).unwrap().is_some(), "{n}");
+        assert!(
+            store.user(user()).transaction(tx(n)).unwrap().is_some(),
+            "{n}"
+        );
     }
 }
 
@@ -262,7 +272,13 @@ fn a_bundle_that_lost_the_race_leaves_no_more_than_there_is_room_for_and_its_chu
     };
     lost(&line(1001, 300, 0, 0), 1300);
     assert_eq!(pending(&sim).len(), 0);
-    assert!(store.chunk(&user(), &digest(b"mine")).unwrap().is_some());
+    assert!(
+        store
+            .user(user())
+            .chunk(&digest(b"mine"))
+            .unwrap()
+            .is_some()
+    );
     lost(&line(2001, 80, 0, 0), 2080);
     assert_eq!(pending(&sim).len(), 80);
     lost(&line(3001, 80, 0, 0), 3080);
@@ -370,7 +386,7 @@ fn what_follows_something_that_went_to_make_room_is_not_taken_in() {
 #[test]
 fn room_that_is_made_is_no_run_of_gc() {
     let (sim, store) = fresh(1);
-    let ran = || store.last_gc(&user()).unwrap();
+    let ran = || store.user(user()).last_gc().unwrap();
     accept(&store, 1, ROOT);
     assert!(matches!(advance(&store, 1), Advance::Advanced(_)));
     accept(&store, 2, ROOT);
@@ -424,7 +440,7 @@ fn what_will_be_refused_is_not_read_to_its_end() {
         left: &tar,
         read: AtomicUsize::new(0),
     };
-    let (outcome, _) = store.push_bundle(&user(), &mut body).unwrap();
+    let (outcome, _) = store.user(user()).push_bundle(&mut body).unwrap();
     is_too_much(outcome, (100, 0));
     let read = body.read.into_inner();
     assert!(read < tar.len() / 10, "{read} of {}", tar.len());
@@ -437,7 +453,7 @@ fn what_will_be_refused_is_not_read_to_its_end() {
     let (_, store) = enter(&sim, options, None);
     accept(&store, 1, ROOT);
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    while store.tally(&user()).is_none() {
+    while store.user(user()).tally().is_none() {
         assert!(std::time::Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -452,7 +468,10 @@ fn what_will_be_refused_is_not_read_to_its_end() {
         left: &tar,
         read: AtomicUsize::new(0),
     };
-    let refused = store.push_bundle(&user(), &mut body).map(|taken| taken.0);
+    let refused = store
+        .user(user())
+        .push_bundle(&mut body)
+        .map(|taken| taken.0);
     assert!(
         matches!(refused, Err(Error::QuotaExceeded { .. })),
         "{refused:?}"
@@ -508,15 +527,9 @@ fn live(seed: u64, mistake: Option<Mistake>) -> Result<(), String> {
         PutTransaction::Accepted => Ok(()),
         // Then one of them can be HEAD.
         PutTransaction::TooManyPending { .. } => {
-            let ids = store.pending_files(&user()).unwrap();
-            let lock = || {
-                store
-                    .lock_blocking(&user(), Mode::Exclusive)
-                    .unwrap()
-                    .unwrap()
-            };
-            let advances =
-                |id| matches!(store.advance(lock(), id).unwrap().0, Advance::Advanced(_));
+            let ids = store.user(user()).pending_files().unwrap();
+            let lock = || store.user(user()).exclusive_blocking().unwrap().unwrap();
+            let advances = |id| matches!(lock().advance(id).unwrap().0, Advance::Advanced(_));
             match ids.iter().any(|file| advances(file.pending.id)) {
                 true => Ok(()),
                 false => Err(format!("seed {seed}: nobody can commit")),

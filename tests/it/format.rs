@@ -27,7 +27,7 @@ fn frozen_one() -> Stock {
         transaction(5),
         &[alias(8), stock.chunk(""), stock.chunk("")],
     );
-    stock.store.add_user(&NEWCOMER).unwrap();
+    stock.store.user(NEWCOMER).add().unwrap();
     stock
 }
 

@@ -313,16 +313,20 @@ fn a_thread_of_its_own_waits_for_a_lock_no_longer_than_all_others() {
     };
     let user = user_id("ada").parse().unwrap();
     let (store, other) = (open(), open());
-    store.add_user(&user).unwrap();
+    store.user(user).add().unwrap();
     let waits = |mode| {
         let since = Instant::now();
-        let lock = store.lock_blocking(&user, mode);
-        assert!(matches!(lock, Err(Error::Busy)));
+        let user = store.user(user);
+        let refused = match mode {
+            Mode::Shared => user.shared_blocking().err(),
+            Mode::Exclusive => user.exclusive_blocking().err(),
+        };
+        assert!(matches!(refused, Some(Error::Busy)));
         let waited = since.elapsed();
         assert!(waited >= LOCK_WAIT && waited < IN_TIME, "{waited:?}");
     };
     // Held in this process.
-    let lock = store.lock_blocking(&user, Mode::Exclusive).unwrap();
+    let lock = store.user(user).exclusive_blocking().unwrap();
     std::thread::scope(|scope| {
         for mode in [Mode::Shared, Mode::Exclusive] {
             scope.spawn(move || waits(mode));
@@ -330,7 +334,7 @@ fn a_thread_of_its_own_waits_for_a_lock_no_longer_than_all_others() {
     });
     drop(lock);
     // Held by another: the first waits for the file, the others for the first and then for the file.
-    let lock = other.lock_blocking(&user, Mode::Exclusive).unwrap();
+    let lock = other.user(user).exclusive_blocking().unwrap();
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(move || waits(Mode::Exclusive));
@@ -338,10 +342,5 @@ fn a_thread_of_its_own_waits_for_a_lock_no_longer_than_all_others() {
         }
     });
     drop(lock);
-    assert!(
-        store
-            .lock_blocking(&user, Mode::Exclusive)
-            .unwrap()
-            .is_some()
-    );
+    assert!(store.user(user).exclusive_blocking().unwrap().is_some());
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mentat_sync::disk::{Grouping, Mode, Real};
+use mentat_sync::disk::{Grouping, Real};
 use mentat_sync::model::{ChunkId, UserId};
 use mentat_sync::store::{self, Options, PutChunk, Store};
 use mentat_sync::upkeep::gc::{self, collect};
@@ -95,24 +95,21 @@ fn an_upload_that_will_be_refused_is_known_before_its_body_is_read() {
     let there: ChunkId = chunk("there").id.parse().unwrap();
     let other: ChunkId = chunk("other").id.parse().unwrap();
     // Nothing is known yet, so nothing is refused.
-    assert!(store.foresee_chunk(&user, &other, Some(1000)).is_ok());
-    let mut staged = store.stage(&user).unwrap();
+    assert!(store.user(user).foresee_chunk(&other, Some(1000)).is_ok());
+    let mut staged = store.user(user).stage().unwrap();
     staged.write(b"there").unwrap();
-    let sealed = store.seal(staged).unwrap();
-    let lock = store.lock_blocking(&user, Mode::Shared).unwrap().unwrap();
-    assert_eq!(
-        store.put_chunk(lock, sealed, &there).unwrap(),
-        PutChunk::Stored
-    );
+    let sealed = staged.seal().unwrap();
+    let lock = store.user(user).shared_blocking().unwrap().unwrap();
+    assert_eq!(lock.put_chunk(sealed, &there).unwrap(), PutChunk::Stored);
     let deadline = Instant::now() + Duration::from_secs(20);
     // HEAD has 37 bytes, the chunk 5. A count beside the upload may have it twice, until the next.
-    while store.tally(&user) != Some((5, 42)) {
-        assert!(Instant::now() < deadline, "{:?}", store.tally(&user));
+    while store.user(user).tally() != Some((5, 42)) {
+        assert!(Instant::now() < deadline, "{:?}", store.user(user).tally());
         std::thread::sleep(Duration::from_millis(5));
-        let _ = store.foresee_chunk(&user, &other, Some(1));
+        let _ = store.user(user).foresee_chunk(&other, Some(1));
     }
-    assert!(store.foresee_chunk(&user, &other, Some(58)).is_ok());
-    let refused = store.foresee_chunk(&user, &other, Some(59));
+    assert!(store.user(user).foresee_chunk(&other, Some(58)).is_ok());
+    let refused = store.user(user).foresee_chunk(&other, Some(59));
     let known = matches!(
         refused,
         Err(store::Error::QuotaExceeded {
@@ -122,16 +119,16 @@ fn an_upload_that_will_be_refused_is_known_before_its_body_is_read() {
         })
     );
     assert!(known, "{refused:?}");
-    assert!(store.foresee_chunk(&user, &there, Some(1000)).is_ok());
+    assert!(store.user(user).foresee_chunk(&there, Some(1000)).is_ok());
     // Foreseeing takes nothing.
-    assert_eq!(store.tally(&user), Some((5, 42)));
+    assert_eq!(store.user(user).tally(), Some((5, 42)));
     // gc gives back what it removes.
     let gc = gc::CollectOptions {
         grace: Duration::ZERO,
         ..gc::CollectOptions::default()
     };
     collect(&store, &user, &gc, &mut |_| {}).unwrap();
-    assert_eq!(store.tally(&user), Some((4, 37)));
+    assert_eq!(store.user(user).tally(), Some((4, 37)));
 }
 
 #[test]

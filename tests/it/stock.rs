@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mentat_sync::disk::{Disk, Grouping, Mode, Real};
+use mentat_sync::disk::{Disk, Grouping, Real};
 use mentat_sync::model::{ChunkId, Head, TransactionId, UserId};
 use mentat_sync::store::{Advance, Options, Proposal, PutChunk, PutTransaction, RenameUser, Store};
 use mentat_sync::upkeep::fsck::{self, Finding, Kind, Mended, Summary};
@@ -90,11 +90,11 @@ impl Stock {
 
     /// Uploads bytes under an id that may be an alias.
     pub fn put(&self, bytes: &[u8], id: ChunkId) {
-        let mut staged = self.store.stage(&USER).unwrap();
+        let mut staged = self.store.user(USER).stage().unwrap();
         staged.write(bytes).unwrap();
-        let sealed = self.store.seal(staged).unwrap();
-        let lock = self.store.lock_blocking(&USER, Mode::Shared).unwrap();
-        let outcome = self.store.put_chunk(lock.unwrap(), sealed, &id).unwrap();
+        let sealed = staged.seal().unwrap();
+        let lock = self.store.user(USER).shared_blocking().unwrap();
+        let outcome = lock.unwrap().put_chunk(sealed, &id).unwrap();
         assert_eq!(outcome, PutChunk::Stored);
     }
 
@@ -106,17 +106,17 @@ impl Stock {
             chunks: chunks.to_vec(),
             seq: None,
         };
-        let draft = self.store.draft(&USER, proposal).unwrap();
-        let lock = self.store.lock_blocking(&USER, Mode::Shared).unwrap();
-        let outcome = self.store.put_transaction(lock.unwrap(), draft).unwrap();
+        let draft = self.store.user(USER).draft(proposal).unwrap();
+        let lock = self.store.user(USER).shared_blocking().unwrap();
+        let outcome = lock.unwrap().put_transaction(draft).unwrap();
         assert_eq!(outcome, PutTransaction::Accepted);
     }
 
     /// Advances HEAD.
     pub fn advance(&self, to: TransactionId) -> Advance {
-        let lock = self.store.lock_blocking(&USER, Mode::Exclusive).unwrap();
-        let (outcome, leftovers) = self.store.advance(lock.unwrap(), to).unwrap();
-        leftovers.clear(&self.store);
+        let lock = self.store.user(USER).exclusive_blocking().unwrap();
+        let (outcome, leftovers) = lock.unwrap().advance(to).unwrap();
+        leftovers.clear();
         outcome
     }
 
@@ -192,10 +192,11 @@ pub fn renames(stock: &Stock, stop: &AtomicBool, pause: Duration) {
         let next = UserId::from_bytes(next);
         let lock = stock
             .store
-            .lock_blocking(&user, Mode::Exclusive)
+            .user(user)
+            .exclusive_blocking()
             .unwrap()
             .unwrap();
-        let renamed = stock.store.rename_user(lock, &next).unwrap();
+        let renamed = lock.rename(&next).unwrap();
         assert_eq!(renamed, RenameUser::Renamed);
         user = next;
         std::thread::sleep(pause);

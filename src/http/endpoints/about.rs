@@ -1,6 +1,6 @@
 //! The endpoints about the server itself.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -67,7 +67,7 @@ pub fn load_balancer_heartbeat() -> Answer {
 /// `internal` when not. At most one real write a second, whose outcome all askers share.
 pub async fn heartbeat(site: &Site) -> Result<Answer, Error> {
     let try_once = async {
-        let store = Arc::clone(&site.store);
+        let store = site.store.clone();
         let written = aside(move || store.heartbeat()).await?;
         written.map_err(|error| Error::Store(error).log())
     };

@@ -1,7 +1,6 @@
 //! `/0.1/{user}/bundle`: a part of the chain as one tar, out and in.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 
 use actix_web::body::SizedStream;
 use actix_web::dev::RequestHead;
@@ -23,7 +22,7 @@ use crate::http::site::Site;
 use crate::http::threads::{Begun, begin};
 use crate::http::work::outcome;
 use crate::model::{UserId, limits};
-use crate::store::{self, BundleReader, Counts, Plan, PullBundle, PushBundle, Store};
+use crate::store::{self, BundleReader, Counts, Plan, PullBundle, PushBundle, User};
 use crate::wire::{BadQuery, BundleMessage, BundleQuery, Code, CountsMessage, TAR};
 
 /// `GET`: 200 with the tar of everything after `from` up to `to`, streamed; its `Content-Location`
@@ -64,8 +63,8 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Result<Ans
         return Ok(Answer::headers_only(response, Some(whole)));
     }
     let (first, length) = (choice.first(), choice.length(bytes));
-    let reader = reading(site, &user, move |store| start(store, &plan, first)).await?;
-    let pieces = pieces(Arc::clone(&site.store), user, reader, length);
+    let reader = reading(site, &user, move |user| start(user, &plan, first)).await?;
+    let pieces = pieces(user, reader, length);
     let response = match length {
         Some(length) => response.body(SizedStream::new(length, pieces)),
         None => response.streaming(pieces),
@@ -76,9 +75,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Result<Ans
 /// The plan of the bundle that a query asks for.
 async fn plan(site: &Site, user: UserId, query: &BundleQuery) -> Result<Plan, Error> {
     let (from, to, limit) = (query.from, query.to, query.limit);
-    let found = reading(site, &user, move |store| {
-        store.bundle(&user, from, to, limit)
-    });
+    let found = reading(site, &user, move |user| user.bundle(from, to, limit));
     match found.await? {
         PullBundle::Ready(plan) => Ok(plan),
         PullBundle::ToBeforeFrom => Err(BadQuery::ToBeforeFrom.into()),
@@ -92,7 +89,7 @@ async fn plan(site: &Site, user: UserId, query: &BundleQuery) -> Result<Plan, Er
 /// The length of a bundle, which takes a look at each of its files.
 async fn bytes(site: &Site, user: UserId, plan: &Plan) -> Result<u64, Error> {
     let plan = plan.clone();
-    reading(site, &user, move |store| store.bundle_bytes(&plan)).await
+    reading(site, &user, move |user| user.bundle_bytes(&plan)).await
 }
 
 /// Whether parts are served: only of a bundle whose end the request names, by `to` or by `If-Range`.
@@ -110,9 +107,9 @@ fn needs_length(request: &RequestHead, ranges: bool) -> bool {
 }
 
 /// A reader of a bundle from its byte `first` on.
-fn start(store: &Store, plan: &Plan, first: u64) -> store::Result<BundleReader> {
-    let mut reader = store.read_bundle(plan)?;
-    reader.skip(store, first)?;
+fn start(user: &User, plan: &Plan, first: u64) -> store::Result<BundleReader> {
+    let mut reader = user.read_bundle(plan)?;
+    reader.skip(first)?;
     Ok(reader)
 }
 
@@ -123,16 +120,14 @@ type NextPiece = Begun<store::Result<(Bytes, BundleReader)>>;
 /// read, and no thread is held while the network is waited for. A failure is logged, and breaks the
 /// connection off, which never looks like an end.
 fn pieces(
-    store: Arc<Store>,
     user: UserId,
     reader: BundleReader,
     length: Option<u64>,
 ) -> impl Stream<Item = io::Result<Bytes>> {
     let read = move |mut reader: BundleReader, left: u64| -> NextPiece {
-        let store = Arc::clone(&store);
         begin(&user, move || {
             let mut buffer = vec![0; left.min(limits::PIECE as u64) as usize];
-            let read = reader.read(&store, &mut buffer)?;
+            let read = reader.read(&mut buffer)?;
             buffer.truncate(read);
             Ok((Bytes::from(buffer), reader))
         })
@@ -167,7 +162,7 @@ pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Result<Answer, 
     let permit = site.limiters.pushes.take(body.who(), 1)?;
     let (send, receive) = mpsc::channel(limits::PUSH_PIECES);
     let (tell, mut told) = oneshot::channel();
-    let store = Arc::clone(&site.store);
+    let user = site.store.user(user);
     // A thread beyond those that other requests share, since it is held until the client is done sending, and
     // waits for the user's lock.
     tokio::task::spawn_blocking(move || {
@@ -177,13 +172,13 @@ pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Result<Answer, 
             piece: Bytes::new(),
             ended: false,
         };
-        match store.push_bundle(&user, &mut incoming) {
+        match user.push_bundle(&mut incoming) {
             Ok((outcome, leftovers)) => {
                 // Nothing more is read. A send that fails has a client that is gone.
                 drop(incoming);
                 let _ = tell.send(Ok(outcome));
                 if let Some(leftovers) = leftovers {
-                    leftovers.clear(&store);
+                    leftovers.clear();
                 }
             }
             Err(error) => {

@@ -4,12 +4,10 @@ use actix_web::HttpResponse;
 use actix_web::dev::RequestHead;
 use actix_web::http::{StatusCode, header};
 
-use crate::disk::Mode;
 use crate::http::answer::error::Error;
 use crate::http::answer::outcome::{Answer, CHANGING, Contents, IMMUTABLE, Resource};
 use crate::http::answer::problem::Problem;
-use crate::http::blocking::{blocking, lock, lock_known, lock_now};
-use crate::http::gather;
+use crate::http::blocking::blocking;
 use crate::http::request::body::Body;
 use crate::http::request::limiters::Permit;
 use crate::http::site::Site;
@@ -17,7 +15,7 @@ use crate::http::threads::{Begun, begin};
 use crate::http::work::outcome;
 use crate::model::{ChunkId, UserId, limits};
 use crate::rules::proposal;
-use crate::store::{self, PutChunk, Sealed, Staged};
+use crate::store::{self, PutChunk, Sealed, Staged, User};
 use crate::wire::{Code, JSON, MissingMessage, OCTETS, TEXT, parse_chunk_lines, parse_chunks};
 
 /// `GET`: 200 with the bytes, 206 with some of them, 304 when `If-None-Match` names the chunk. 400
@@ -25,7 +23,7 @@ use crate::wire::{Code, JSON, MissingMessage, OCTETS, TEXT, parse_chunk_lines, p
 pub async fn get(site: &Site, user: UserId, id: ChunkId) -> Result<Answer, Error> {
     check(site, &id)?;
     // In place: a look-up that the kernel has in memory costs less than the way to a thread.
-    let found = site.store.chunk(&user, &id)?;
+    let found = site.store.user(user).chunk(&id)?;
     let unknown = || Problem::new(Code::UnknownChunk, "there is no such chunk");
     Ok(Answer::Resource(Resource {
         tag: format!("\"{id}\""),
@@ -58,7 +56,7 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Res
     }
     let stored = match id {
         ChunkId::Digest(digest) if upload.writing.is_none() && site.settings.together => {
-            gather::put(site, user, digest, piece).await?
+            site.group_commit.put(user, digest, piece).await?
         }
         _ => upload.finish(site, piece, id).await?,
     };
@@ -103,8 +101,12 @@ pub async fn missing(
     for id in &ids {
         check(site, id)?;
     }
-    let lock = lock(site, &user, Mode::Shared).await?;
-    let missing = blocking(site, &user, move |store| store.missing(&user, lock, &ids)).await?;
+    let lock = site.store.user(user).shared().await?;
+    let missing = blocking(site, &user, move |user| match lock {
+        Some(lock) => lock.missing(&ids),
+        None => user.missing_all(&ids),
+    })
+    .await?;
     if !lines || says(header::ACCEPT, JSON) {
         return Ok(Answer::json(&MissingMessage { missing }));
     }
@@ -176,9 +178,9 @@ impl LongUpload {
     /// Writes and hashes a piece on a thread, and returns when the one before it is done.
     async fn hand_over(&mut self, site: &Site, piece: Vec<u8>) -> Result<(), Error> {
         let staged = self.written().await?;
-        let (store, user) = (site.store.clone(), self.user);
-        self.writing = Some(begin(&user, move || {
-            let mut staged = or_new(&store, &user, staged)?;
+        let user = site.store.user(self.user);
+        self.writing = Some(begin(&self.user, move || {
+            let mut staged = or_new(&user, staged)?;
             staged.write(&piece)?;
             Ok(staged)
         }));
@@ -196,20 +198,21 @@ impl LongUpload {
     /// then.
     async fn finish(mut self, site: &Site, piece: Vec<u8>, id: ChunkId) -> Result<PutChunk, Error> {
         let (staged, user) = (self.written().await?, self.user);
-        let stored = blocking(site, &user, move |store| {
-            let mut staged = or_new(store, &user, staged)?;
+        let stored = blocking(site, &user, move |user| {
+            let mut staged = or_new(user, staged)?;
             staged.write(&piece)?;
-            let sealed = store.seal(staged)?;
-            Ok(match lock_now(store, &user, Mode::Shared) {
-                Some(lock) => Stored::Put(store.put_chunk(lock?, sealed, &id)?),
+            let sealed = staged.seal()?;
+            Ok(match user.shared_now() {
+                Some(lock) => Stored::Put(lock?.put_chunk(sealed, &id)?),
                 None => Stored::Waiting(sealed),
             })
         });
         match stored.await? {
             Stored::Put(put) => Ok(put),
             Stored::Waiting(sealed) => {
-                let lock = lock_known(site, &user, Mode::Shared).await?;
-                blocking(site, &user, move |store| store.put_chunk(lock, sealed, &id)).await
+                let lock = site.store.user(user).shared().await?;
+                let lock = lock.ok_or(store::Error::UserGone)?;
+                blocking(site, &user, move |_| lock.put_chunk(sealed, &id)).await
             }
         }
     }
@@ -226,9 +229,9 @@ impl Drop for LongUpload {
     }
 }
 
-fn or_new(store: &store::Store, user: &UserId, staged: Option<Staged>) -> store::Result<Staged> {
+fn or_new(user: &User, staged: Option<Staged>) -> store::Result<Staged> {
     match staged {
         Some(staged) => Ok(staged),
-        None => store.stage(user),
+        None => user.stage(),
     }
 }

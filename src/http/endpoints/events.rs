@@ -1,7 +1,6 @@
 //! `/0.1/{user}/events`: the head, as it moves, for as long as the client listens.
 
 use std::io;
-use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::dev::RequestHead;
@@ -18,7 +17,7 @@ use crate::http::site::Site;
 use crate::http::watch::{Waiter, Woken};
 use crate::http::work::for_user;
 use crate::model::{TransactionId, UserId, limits};
-use crate::store::{Seen, Store};
+use crate::store::{SeenHead, Store};
 use crate::wire::HeadMessage;
 
 /// `GET`: 200, server-sent events (the WHATWG HTML standard, section 9.2): `id` the head, `data` the answer to
@@ -30,7 +29,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Result<Ans
         .waiters
         .take(Who::of(request, Some(user)), 1)?;
     let waiter = site.watch.wait(user);
-    let seen = blocking(site, &user, move |store| store.look(&user)).await?;
+    let seen = blocking(site, &user, move |user| user.look()).await?;
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
@@ -45,7 +44,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Result<Ans
         .get("last-event-id")
         .and_then(|value| value.to_str().ok()?.parse().ok());
     let events = HeadEvents {
-        store: Arc::clone(&site.store),
+        store: site.store.clone(),
         user,
         waiter,
         _permit: permit,
@@ -57,11 +56,11 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Result<Ans
 
 /// The events for one client, for as long as it listens.
 struct HeadEvents {
-    store: Arc<Store>,
+    store: Store,
     user: UserId,
     waiter: Waiter,
     _permit: Permit,
-    seen: Seen,
+    seen: SeenHead,
     /// The client has been told of the head that was seen.
     told: bool,
 }
@@ -98,9 +97,9 @@ impl HeadEvents {
     }
 
     /// Reads the head; a failure, which is logged, ends the stream, and the client comes again.
-    async fn look(&self) -> Option<Seen> {
-        let (store, user) = (Arc::clone(&self.store), self.user);
-        match for_user(&user, move || store.look(&user)).await {
+    async fn look(&self) -> Option<SeenHead> {
+        let (store, user) = (self.store.clone(), self.user);
+        match for_user(&user, move || store.user(user).look()).await {
             Ok(Ok(seen)) => Some(seen),
             Ok(Err(error)) => {
                 log::error!("user {}: events end: {error}", self.user.short());

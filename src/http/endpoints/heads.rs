@@ -1,6 +1,5 @@
 //! `/0.1/{user}/head`: where the chain ends.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::RequestHead;
@@ -8,12 +7,11 @@ use actix_web::http::{StatusCode, header};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use crate::disk::Mode;
 use crate::http::answer::error::Error;
 use crate::http::answer::json;
 use crate::http::answer::outcome::{Answer, CHANGING, Contents, Resource};
 use crate::http::answer::problem::Problem;
-use crate::http::blocking::{blocking, lock, lock_known, mend};
+use crate::http::blocking::{blocking, mend};
 use crate::http::request::body::Body;
 use crate::http::request::conditions::{holds, may_change};
 use crate::http::request::limiters::Who;
@@ -21,7 +19,7 @@ use crate::http::site::Site;
 use crate::http::watch::Woken;
 use crate::http::work::for_user;
 use crate::model::{Head, TransactionId, UserId, limits};
-use crate::store::{Advance, AdvanceRefusal, UserLock};
+use crate::store::{self, Advance, AdvanceRefusal, Exclusive};
 use crate::wire::{Code, HeadMessage, JSON, parse_head, parse_wait};
 
 /// `GET`: 200 with the head and its number, 304 when `If-None-Match` names it; 412
@@ -31,7 +29,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Result<Ans
     let wait = parse_wait(request.uri.query())?;
     let held = request.headers().contains_key(header::IF_NONE_MATCH);
     let head = if wait.is_zero() || !held {
-        blocking(site, &user, move |store| store.head(&user)).await?
+        blocking(site, &user, move |user| user.head()).await?
     } else {
         let is_new = |head: Head| !holds(request.headers(), &tag(head));
         let _permit = site
@@ -65,7 +63,7 @@ async fn another_head(
 ) -> Result<Head, Error> {
     let end = Instant::now() + wait;
     let mut waiter = site.watch.wait(user);
-    let look = || blocking(site, &user, move |store| store.look(&user));
+    let look = || blocking(site, &user, move |user| user.look());
     let mut seen = look().await?;
     while !is_new(seen.head) {
         let now = match timeout_at(end, waiter.woken()).await {
@@ -113,20 +111,21 @@ async fn advance_head(
     user: UserId,
     to: TransactionId,
 ) -> Result<Option<Advance>, Error> {
-    let before = site.store.mends(&user);
-    let lock = lock(site, &user, Mode::Exclusive).await?;
+    let theirs = site.store.user(user);
+    let before = theirs.mends();
+    let lock = theirs.exclusive().await?;
     may_leave(site, request, user).await?;
     let Some(lock) = lock else {
         return Ok(None);
     };
-    if let Some(advanced) = advance(site, lock, to, false).await? {
+    if let Some(advanced) = advance(lock, to, false).await? {
         return Ok(Some(advanced));
     }
     mend(site, &user, before).await?;
     // Where that did not help, the advance says why.
-    let lock = lock_known(site, &user, Mode::Exclusive).await?;
+    let lock = theirs.exclusive().await?.ok_or(store::Error::UserGone)?;
     may_leave(site, request, user).await?;
-    advance(site, lock, to, true).await
+    advance(lock, to, true).await
 }
 
 /// Refuses to move HEAD where `If-Match` does not name it. To be called under the lock.
@@ -134,7 +133,7 @@ async fn may_leave(site: &Site, request: &RequestHead, user: UserId) -> Result<(
     if !request.headers().contains_key(header::IF_MATCH) {
         return Ok(());
     }
-    let head = blocking(site, &user, move |store| store.head(&user)).await?;
+    let head = blocking(site, &user, move |user| user.head()).await?;
     if may_change(request.headers(), &tag(head)) {
         return Ok(());
     }
@@ -146,28 +145,27 @@ async fn may_leave(site: &Site, request: &RequestHead, user: UserId) -> Result<(
 /// `log` is wrong and may not be rebuilt here. The answer does not wait until what the advance leaves in
 /// `incoming/` is cleared.
 async fn advance(
-    site: &Site,
-    lock: UserLock,
+    lock: Exclusive,
     to: TransactionId,
     rebuild: bool,
 ) -> Result<Option<Advance>, Error> {
     let (tell, mut told) = oneshot::channel();
-    let (store, user) = (Arc::clone(&site.store), *lock.user());
+    let user = *lock.id();
     let work = move || {
         let wanted = match rebuild {
             true => Ok(false),
-            false => store.wants_log(&lock),
+            false => lock.wants_log(),
         };
         let advanced = match wanted {
             Ok(true) => Ok(None),
-            Ok(false) => store.advance(lock, to).map(Some),
+            Ok(false) => lock.advance(to).map(Some),
             Err(error) => Err(error),
         };
         // A client that is gone has nobody listen.
         match advanced {
             Ok(Some((advance, leftovers))) => {
                 let _ = tell.send(Ok(Some(advance)));
-                leftovers.clear(&store);
+                leftovers.clear();
             }
             Ok(None) => drop(tell.send(Ok(None))),
             Err(error) => drop(tell.send(Err(error))),
@@ -193,7 +191,7 @@ async fn advance(
 
 /// The refusal of an advance of a user without a folder; none is made to say so.
 async fn unknown_user(site: &Site, user: UserId, to: TransactionId) -> Result<Advance, Error> {
-    let head = blocking(site, &user, move |store| store.head(&user)).await?;
+    let head = blocking(site, &user, move |user| user.head()).await?;
     let why = AdvanceRefusal::without_a_folder(head, to);
     Ok(Advance::Refused { head, why })
 }

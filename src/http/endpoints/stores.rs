@@ -2,18 +2,17 @@
 
 use actix_web::http::StatusCode;
 
-use crate::disk::Mode;
 use crate::http::answer::error::Error;
 use crate::http::answer::outcome::Answer;
 use crate::http::answer::problem::Problem;
-use crate::http::blocking::{blocking, lock};
+use crate::http::blocking::blocking;
 use crate::http::site::Site;
 use crate::model::{UserId, limits};
 use crate::wire::{API, Code, LimitsMessage, StoreMessage};
 
 /// `GET`: 200 with the head and the limits; an unknown user reads as empty.
 pub async fn get(site: &Site, user: UserId) -> Result<Answer, Error> {
-    let head = blocking(site, &user, move |store| store.head(&user)).await?;
+    let head = blocking(site, &user, move |user| user.head()).await?;
     Ok(Answer::json(&StoreMessage {
         head: head.id,
         seq: head.seq,
@@ -35,8 +34,8 @@ pub async fn delete(site: &Site, user: UserId) -> Result<Answer, Error> {
         let detail = "this server was not started with --allow-delete";
         return Err(Problem::new(Code::DeleteDisabled, detail).into());
     }
-    if let Some(lock) = lock(site, &user, Mode::Exclusive).await? {
-        blocking(site, &user, move |store| store.delete_user(lock)).await?;
+    if let Some(lock) = site.store.user(user).exclusive().await? {
+        blocking(site, &user, move |_| lock.delete()).await?;
     }
     Ok(Answer::empty(StatusCode::NO_CONTENT))
 }

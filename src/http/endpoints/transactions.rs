@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::io;
-use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
@@ -11,19 +10,18 @@ use actix_web::http::{Method, StatusCode, header};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use crate::disk::Mode;
 use crate::http::answer::error::Error;
 use crate::http::answer::file::broken_off;
 use crate::http::answer::json;
 use crate::http::answer::outcome::{Answer, CHANGING, Contents, IMMUTABLE, Resource};
 use crate::http::answer::problem::Problem;
-use crate::http::blocking::{blocking, lock_known, lock_now, reading};
+use crate::http::blocking::{blocking, reading};
 use crate::http::request::body::Body;
 use crate::http::site::Site;
 use crate::http::work::for_user;
 use crate::model::{TransactionId, UserId, limits};
 use crate::rules::proposal::{self, Flaw};
-use crate::store::{self, Draft, Listing, Proposal, PutTransaction, Store};
+use crate::store::{self, Draft, Listing, Proposal, PutMode, PutTransaction};
 use crate::wire::{Code, JSON, ListingQuery, TransactionMessage, parse_transaction};
 
 /// The length of an id in a listing, with its quotes and a comma.
@@ -36,12 +34,12 @@ const END: &str = "]}\n";
 /// `malformed-id`; 404 `unknown-transaction` where `from` is not on the chain.
 pub async fn list(site: &Site, request: &RequestHead, user: UserId) -> Result<Answer, Error> {
     let ListingQuery { from, limit } = ListingQuery::parse(request.uri.query())?;
-    let found = reading(site, &user, move |store| {
-        let Some(mut listing) = store.listing(&user, from, limit)? else {
+    let found = reading(site, &user, move |user| {
+        let Some(mut listing) = user.listing(from, limit)? else {
             return Ok(None);
         };
         let count = listing.left();
-        let start = ids(store, &mut listing, true)?;
+        let start = ids(&mut listing, true)?;
         Ok(Some((listing, count, start)))
     });
     let Some((listing, count, start)) = found.await? else {
@@ -61,15 +59,15 @@ pub async fn list(site: &Site, request: &RequestHead, user: UserId) -> Result<An
     let response = if listing.left() == 0 {
         response.body(start + END)
     } else {
-        let rest = rest(Arc::clone(&site.store), user, start, listing);
+        let rest = rest(user, start, listing);
         response.body(SizedStream::new(length, rest))
     };
     Ok(response.into())
 }
 
 /// The next ids as they stand in the answer, so many as fit a piece; none at the end.
-fn ids(store: &Store, listing: &mut Listing, first: bool) -> store::Result<String> {
-    let read = listing.read(store, limits::PIECE / ENTRY)?;
+fn ids(listing: &mut Listing, first: bool) -> store::Result<String> {
+    let read = listing.read(limits::PIECE / ENTRY)?;
     let mut text = String::with_capacity(read.len() * ENTRY);
     for (index, id) in read.iter().enumerate() {
         let comma = if first && index == 0 { "" } else { "," };
@@ -80,31 +78,23 @@ fn ids(store: &Store, listing: &mut Listing, first: bool) -> store::Result<Strin
 
 /// The text of a listing from `start` on. A failure is logged, and breaks the connection off, which never looks
 /// like an end.
-fn rest(
-    store: Arc<Store>,
-    user: UserId,
-    start: String,
-    listing: Listing,
-) -> impl Stream<Item = io::Result<Bytes>> {
+fn rest(user: UserId, start: String, listing: Listing) -> impl Stream<Item = io::Result<Bytes>> {
     let start = stream::iter([Ok(Bytes::from(start))]);
-    let rest = stream::try_unfold(Some(listing), move |listing| {
-        let store = Arc::clone(&store);
-        async move {
-            let Some(mut listing) = listing else {
-                return Ok(None);
+    let rest = stream::try_unfold(Some(listing), move |listing| async move {
+        let Some(mut listing) = listing else {
+            return Ok(None);
+        };
+        let read = for_user(&user, move || {
+            let text = if listing.left() == 0 {
+                return Ok((END.to_owned(), None));
+            } else {
+                ids(&mut listing, false)?
             };
-            let read = for_user(&user, move || {
-                let text = if listing.left() == 0 {
-                    return Ok((END.to_owned(), None));
-                } else {
-                    ids(&store, &mut listing, false)?
-                };
-                Ok((text, Some(listing)))
-            });
-            let read: store::Result<_> = read.await.map_err(broken_off)?;
-            let (text, listing) = read.map_err(broken_off)?;
-            Ok(Some((Bytes::from(text), listing)))
-        }
+            Ok((text, Some(listing)))
+        });
+        let read: store::Result<_> = read.await.map_err(broken_off)?;
+        let (text, listing) = read.map_err(broken_off)?;
+        Ok(Some((Bytes::from(text), listing)))
     });
     stream::StreamExt::chain(start, rest)
 }
@@ -114,10 +104,10 @@ fn rest(
 pub async fn get(site: &Site, user: UserId, id: TransactionId) -> Result<Answer, Error> {
     let contents = if id == TransactionId::ROOT {
         // The root is stored nowhere; but the store decides whether the user is served at all.
-        blocking(site, &user, move |store| store.head(&user)).await?;
+        blocking(site, &user, move |user| user.head()).await?;
         Contents::Memory(json(&TransactionMessage::root()))
     } else {
-        let found = reading(site, &user, move |store| store.transaction(&user, id)).await?;
+        let found = reading(site, &user, move |user| user.transaction(id)).await?;
         Contents::File(found.ok_or_else(unknown)?, user)
     };
     Ok(Answer::Resource(Resource {
@@ -144,7 +134,7 @@ pub async fn put(
     let proposal = text.read(move |text| propose(text, id, uuids)).await??;
     let outcome = match put_under(site, user, proposal, site.store.mode_to_put()).await? {
         PutTransaction::Crowded(proposal) => {
-            put_under(site, user, *proposal, Mode::Exclusive).await?
+            put_under(site, user, *proposal, PutMode::Exclusive).await?
         }
         outcome => outcome,
     };
@@ -158,13 +148,14 @@ async fn put_under(
     site: &Site,
     user: UserId,
     proposal: Proposal,
-    mode: Mode,
+    mode: PutMode,
 ) -> Result<PutTransaction, Error> {
     Ok(match draft(site, user, proposal, mode).await? {
         Drafted::Put(outcome) => outcome,
         Drafted::Waiting(draft) => {
-            let lock = lock_known(site, &user, mode).await?;
-            blocking(site, &user, move |store| store.put_transaction(lock, draft)).await?
+            let lock = site.store.user(user).lock_to_put(mode).await?;
+            let lock = lock.ok_or(store::Error::UserGone)?;
+            blocking(site, &user, move |_| lock.put_transaction(draft)).await?
         }
     })
 }
@@ -182,18 +173,18 @@ async fn draft(
     site: &Site,
     user: UserId,
     mut proposal: Proposal,
-    mode: Mode,
+    mode: PutMode,
 ) -> Result<Drafted, Error> {
     let parent = proposal.parent;
     for _ in 0..limits::LOG_LOOKS {
-        let drafted = blocking(site, &user, move |store| {
-            let parent_seq = match store.parent_now(&user, parent) {
+        let drafted = blocking(site, &user, move |user| {
+            let parent_seq = match user.parent_now(parent) {
                 Err(store::Error::LogIsWrong) => return Ok(Err(proposal)),
                 other => other?,
             };
-            let draft = store.draft_after(&user, proposal, parent_seq)?;
-            Ok(Ok(match lock_now(store, &user, mode) {
-                Some(lock) => Drafted::Put(store.put_transaction(lock?, draft)?),
+            let draft = user.draft_after(proposal, parent_seq)?;
+            Ok(Ok(match user.lock_to_put_now(mode) {
+                Some(lock) => Drafted::Put(lock?.put_transaction(draft)?),
                 None => Drafted::Waiting(draft),
             }))
         });
@@ -201,9 +192,9 @@ async fn draft(
             Ok(drafted) => return Ok(drafted),
             Err(not_begun) => proposal = not_begun,
         }
-        reading(site, &user, move |store| store.parent_now(&user, parent)).await?;
+        reading(site, &user, move |user| user.parent_now(parent)).await?;
     }
-    Err(store::still_wrong(&user).into())
+    Err(site.store.user(user).still_wrong().into())
 }
 
 /// Reads a proposal from the body of a request.

@@ -10,11 +10,11 @@ use crate::disk::Place;
 use crate::model::{Head, limits};
 use crate::store::json;
 use crate::store::layout::{Dir, Thing};
-use crate::store::lock::UserLock;
-use crate::store::transactions::Where;
+use crate::store::locate::Where;
+use crate::store::lock::Exclusive;
 use crate::store::{Error, Result};
 
-impl Intake<'_> {
+impl Intake {
     /// Sorts by number, so that parents stand before children; one that came twice is there once.
     pub(super) fn sort_transactions(&mut self) {
         let existing = &mut self.existing;
@@ -40,7 +40,7 @@ impl Intake<'_> {
 
     fn contents(&self, staged: &StagedTransaction) -> Result<Vec<u8>> {
         let place = self.staging.place(&Thing::Transaction(staged.id));
-        let contents = self.store.read_file(&place, staged.bytes as usize)?;
+        let contents = self.user.store.read_file(&place, staged.bytes as usize)?;
         contents.ok_or(Error::UserGone)
     }
 
@@ -59,9 +59,8 @@ impl Intake<'_> {
                 Some(seq) => Some(seq),
                 None => {
                     outside.push(index);
-                    self.store.mending_log(&self.user, || {
-                        self.store.parent_now(&self.user, staged.parent)
-                    })?
+                    self.user
+                        .mending_log(|| self.user.parent_now(staged.parent))?
                 }
             };
             match parent {
@@ -86,13 +85,13 @@ impl Intake<'_> {
     /// Marks the transactions that are on the chain, and returns the HEAD that they were compared with. Takes
     /// no lock, as `log` may have to be rebuilt for it.
     pub(super) fn find_on_chain(&mut self) -> Step<Head> {
-        let (store, folder) = (self.store, &self.folder);
         // First, so that a HEAD that moves meanwhile is noticed.
-        let head = store.vouched_head(&self.state, folder)?;
+        let head = self.user.vouched_head()?;
         for staged in &mut self.staging.transactions {
-            let found = store.mending_log(&self.user, || {
-                let head = store.vouched_head(&self.state, folder)?;
-                store.locate_on_chain(folder, head.ok_or(Error::UserGone)?, staged.id)
+            let found = self.user.mending_log(|| {
+                let head = self.user.vouched_head()?;
+                self.user
+                    .locate_on_chain(head.ok_or(Error::UserGone)?, staged.id)
             });
             staged.on_chain = matches!(found?, Where::OnChain(_));
         }
@@ -102,8 +101,8 @@ impl Intake<'_> {
     /// Looks again whether a transaction is on the chain, since HEAD has moved.
     pub(super) fn look_again(&mut self, now: Head, index: usize) -> Step<()> {
         let staged = &mut self.staging.transactions[index];
-        let found = self.store.locate_on_chain(&self.folder, now, staged.id);
-        let found = self.store.log_was_mended(found, &self.folder)?;
+        let found = self.user.locate_on_chain(now, staged.id);
+        let found = self.user.log_was_mended(found)?;
         staged.on_chain = matches!(found, Where::OnChain(_));
         Ok(())
     }
@@ -112,19 +111,18 @@ impl Intake<'_> {
     /// what another of its id stands on before it is refused for that.
     pub(super) fn check_transaction(
         &mut self,
-        lock: &UserLock,
+        lock: &Exclusive,
         now: Head,
         index: usize,
         is_pending: bool,
     ) -> Step<()> {
-        let store = self.store;
         let staged = &self.staging.transactions[index];
         let (id, seq, has_chunks) = (staged.id, staged.seq, staged.has_chunks);
 
         // The parent, once more: an old one may have been collected as garbage meanwhile.
         if staged.is_outside {
-            let there = store.parent_seq(&self.folder, now, staged.parent);
-            match store.log_was_mended(there, &self.folder)? {
+            let there = self.user.parent_seq(now, staged.parent);
+            match self.user.log_was_mended(there)? {
                 None => return Err(PushBundle::UnknownParent(id).into()),
                 Some(there) if there + 1 == seq => {}
                 // It went, and came again elsewhere.
@@ -134,16 +132,16 @@ impl Intake<'_> {
 
         // Whether it exists.
         if self.staging.transactions[index].on_chain {
-            let there = self.folder.transaction(id);
+            let there = self.user.folder.transaction(id);
             self.compare(index, &there, Dir::of_transaction(id))?;
             // What it names and was lost may have come with this bundle.
             let contents = self.contents(&self.staging.transactions[index])?;
             let transaction = json::decode(&contents).ok_or(Error::UserGone)?;
-            store.keep_named(lock, &transaction.chunks)?;
+            lock.keep_named(&transaction.chunks)?;
             return Ok(());
         }
         if is_pending {
-            let there = self.folder.pending(id);
+            let there = self.user.folder.pending(id);
             self.compare(index, &there, Dir::Pending)?;
         }
 
@@ -156,17 +154,27 @@ impl Intake<'_> {
 
     /// Compares with the transaction of this id that is there: another content refuses the push.
     pub(super) fn compare(&mut self, index: usize, there: &Place, dir: Dir) -> Step<()> {
-        let staged = &self.staging.transactions[index];
-        let id = staged.id;
-        let ours = self.contents(staged)?;
-        let limit = limits::TRANSACTION_BYTES + json::PREFIX;
-        let theirs = self.store.read_file(there, limit)?.ok_or(Error::UserGone)?;
-        self.dirs.insert(dir);
-        if ours != theirs {
-            self.sync()?;
-            return Err(PushBundle::TransactionExists(id).into());
+        let is_same = self.is_same(index, there)?;
+        self.to_sync.dir(dir);
+        match is_same {
+            true => Ok(()),
+            false => self.refuse_id(index),
         }
-        Ok(())
+    }
+
+    /// Whether the transaction that is there has the same content.
+    pub(super) fn is_same(&self, index: usize, there: &Place) -> Result<bool> {
+        let ours = self.contents(&self.staging.transactions[index])?;
+        let limit = limits::TRANSACTION_BYTES + json::PREFIX;
+        let theirs = self.user.store.read_file(there, limit)?;
+        Ok(ours == theirs.ok_or(Error::UserGone)?)
+    }
+
+    /// Refuses the push because of an id that stands for other content. That is a promise too: the name is synced
+    /// before.
+    pub(super) fn refuse_id(&mut self, index: usize) -> Step<()> {
+        self.sync()?;
+        Err(PushBundle::TransactionExists(self.staging.transactions[index].id).into())
     }
 
     /// Looks for the chunks that this transaction names.
@@ -178,11 +186,8 @@ impl Intake<'_> {
             if !seen.insert(chunk) {
                 continue;
             }
-            match self.store.resolve(&self.folder, chunk)? {
-                Some(resolved) => {
-                    let dirs = self.store.unvouched(&self.user, &resolved);
-                    self.dirs.extend(dirs);
-                }
+            match self.user.resolve(chunk)? {
+                Some(resolved) => self.user.rely_on_chunk(&resolved, &mut self.to_sync),
                 None if missing.len() < limits::MISSING_NAMED => missing.push(*chunk),
                 None => {}
             }

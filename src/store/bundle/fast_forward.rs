@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 use super::intake::{DirsSeen, Intake};
 use super::outcome::{PushBundle, Step};
 use super::staging::StagedTransaction;
-use crate::disk::{Mode, Place};
+use crate::disk::Place;
 use crate::model::{Head, TransactionId};
-use crate::store::layout::{Area, Dir, Thing};
-use crate::store::lock::UserLock;
+use crate::store::error::damaged;
+use crate::store::layout::{Area, Dir, Folder, Thing};
+use crate::store::lock::Exclusive;
 use crate::store::mistake::Mistake;
-use crate::store::quota::Amount;
-use crate::store::user::damaged;
+use crate::store::tally::Amount;
 use crate::store::{Error, Leftovers, Result};
 
 /// A file or directory that has moved from the push's folder to the same place in the user's.
@@ -27,7 +27,7 @@ enum Moved {
     File(Thing),
 }
 
-impl Intake<'_> {
+impl Intake {
     /// Takes the bundle in as a fast-forward; `None`, and nothing is done, where it is none.
     pub fn fast_forward(
         &mut self,
@@ -39,14 +39,14 @@ impl Intake<'_> {
         let Some(to) = to.filter(|to| self.is_one_line(*to)) else {
             return Ok(None);
         };
-        self.store.mend_before_advance(&self.user)?;
-        let lock = self.lock(Mode::Exclusive)?;
-        let head = self.store.vouched_head_under(&lock)?;
+        self.user.mend_before_advance()?;
+        let lock = self.exclusive()?;
+        let head = lock.head_under_lock()?;
         let head = head.ok_or(Error::UserGone)?;
         if !self.continues(&lock, head, to)? || !self.has_all_chunks()? {
             return Ok(None);
         }
-        let room = match self.store.reserve_all(&self.user, self.amount()) {
+        let room = match self.user.reserve_all(self.amount()) {
             // Member by member it takes in what there is room for.
             Err(Error::QuotaExceeded { .. }) => return Ok(None),
             room => room?,
@@ -54,29 +54,24 @@ impl Intake<'_> {
         let transactions = &self.staging.transactions;
         let ids: Vec<_> = transactions.iter().map(|staged| staged.id).collect();
         let before = self.existing;
-        let mut moved = Vec::new();
-        let advanced = self
-            .name_all(&lock, &mut moved)
-            .and_then(|dirs| self.store.move_head(&lock, head, &ids, dirs));
-        let head = match advanced {
-            Ok(head) => head,
-            Err(error) => {
-                if !lock.state.is_read_only() {
-                    for moved in moved.into_iter().rev() {
-                        let (from, to) = self.ends(moved);
-                        let _ = self.store.disk.rename_new(&to, &from);
-                    }
-                }
-                return Err(error.into());
-            }
-        };
+        let staged = self.staging.folder().clone();
+        let (head, _) = lock.or_take_back(
+            |moved| {
+                let (from, to) = ends(&staged, &lock.folder, *moved);
+                lock.store.disk.rename_new(&to, &from)
+            },
+            |moved| {
+                let dirs = self.name_all(&lock, moved)?;
+                lock.move_head(head, &ids, dirs)
+            },
+        )?;
         room.keep();
         // What was there already takes no more room.
         let again = Amount {
             files: before.chunks as i64 - self.existing.chunks as i64,
             bytes: before.bytes as i64 - self.existing.bytes as i64,
         };
-        self.store.changed(&self.user, again);
+        self.user.changed(again);
         let taken = PushBundle::Taken {
             head,
             stored: self.stored,
@@ -103,18 +98,22 @@ impl Intake<'_> {
 
     /// Whether the first transaction's parent is HEAD; the last has no child; none of them is there, not even
     /// off the chain; and no chunk is, but for committed ones.
-    fn continues(&self, lock: &UserLock, head: Head, to: TransactionId) -> Result<bool> {
+    fn continues(&self, lock: &Exclusive, head: Head, to: TransactionId) -> Result<bool> {
         let transactions = &self.staging.transactions;
         let first = transactions.first().map(|first| (first.parent, first.seq));
         if first != Some((head.id, head.seq + 1)) {
             return Ok(false);
         }
-        self.store.look_at_pending(lock)?;
+        lock.look_at_pending()?;
         let seq = head.seq + transactions.len() as u64;
-        if !(self.store.pending_children(lock, Head { id: to, seq })).is_empty() {
+        if !(lock.pending_children(Head { id: to, seq })).is_empty() {
             return Ok(false);
         }
-        let over_pending = self.store.mistakes.made(Mistake::FastForwardOverPending);
+        let over_pending = self
+            .user
+            .store
+            .mistakes
+            .made(Mistake::FastForwardOverPending);
         let known = lock.state.known();
         let is_pending = |staged: &StagedTransaction| known.pending.contains_key(&staged.id);
         if !over_pending && transactions.iter().any(is_pending) {
@@ -128,7 +127,7 @@ impl Intake<'_> {
             .map(|staged| (Area::Incoming, Thing::Chunk(staged.digest)));
         let mut seen = DirsSeen::default();
         for (area, thing) in transactions.chain(chunks) {
-            if seen.holds(self.store, &self.folder, area, &thing)? {
+            if seen.holds(&self.user, area, &thing)? {
                 return Ok(false);
             }
         }
@@ -144,10 +143,10 @@ impl Intake<'_> {
             named.remove(&staged.digest);
         }
         for digest in named {
-            if !self.is_there(&self.folder.chunk(Area::Committed, &digest))? {
+            if !self.is_there(&self.user.folder.chunk(Area::Committed, &digest))? {
                 return Ok(false);
             }
-            self.dirs.insert(Dir::of_chunk(Area::Committed, &digest));
+            self.to_sync.dir(Dir::of_chunk(Area::Committed, &digest));
         }
         Ok(true)
     }
@@ -164,7 +163,7 @@ impl Intake<'_> {
     }
 
     /// Gives all members their committed names; returns the directories that hold what HEAD is to rely on.
-    fn name_all(&mut self, lock: &UserLock, moved: &mut Vec<Moved>) -> Result<BTreeSet<Dir>> {
+    fn name_all(&mut self, lock: &Exclusive, moved: &mut Vec<Moved>) -> Result<BTreeSet<Dir>> {
         let chunks = std::mem::take(&mut self.staging.chunks);
         let chunks = chunks
             .iter()
@@ -172,7 +171,7 @@ impl Intake<'_> {
         let transactions = (self.staging.transactions.iter())
             .map(|staged| (Thing::Transaction(staged.id), staged.bytes.into()));
         let kinds: [Vec<(Thing, u64)>; 2] = [chunks.collect(), transactions.collect()];
-        let mut dirs = std::mem::take(&mut self.dirs);
+        let mut dirs = self.to_sync.take_dirs();
         for things in kinds {
             let theirs: BTreeSet<Dir> = things
                 .iter()
@@ -200,7 +199,7 @@ impl Intake<'_> {
         match (thing, new) {
             (Thing::Transaction(_), true) => self.stored.transaction(bytes as u32),
             (Thing::Transaction(_), false) => {
-                let place = self.folder.thing(Area::Committed, thing);
+                let place = self.user.folder.thing(Area::Committed, thing);
                 return Err(damaged(&place, "there, though the lock is held"));
             }
             (_, true) => self.stored.chunk(bytes),
@@ -211,26 +210,27 @@ impl Intake<'_> {
     }
 
     /// Moves a file, or a whole directory of first bytes; `false` where the user has one of that name.
-    fn move_over(&self, lock: &UserLock, what: Moved, moved: &mut Vec<Moved>) -> Result<bool> {
+    fn move_over(&self, lock: &Exclusive, what: Moved, moved: &mut Vec<Moved>) -> Result<bool> {
         let into = match what {
             Moved::Dir(dir) => dir.parent().expect("it stands on a shelf"),
             Moved::File(thing) => thing.dir(Area::Committed),
         };
-        let (from, to) = self.ends(what);
-        let new = self.move_new(lock, into, &from, &to)?;
+        let (from, to) = ends(self.staging.folder(), &self.user.folder, what);
+        let new = lock.make_name(into, || lock.store.disk.rename_new(&from, &to))?;
         if new {
             moved.push(what);
         }
         Ok(new)
     }
+}
 
-    fn ends(&self, what: Moved) -> (Place, Place) {
-        match what {
-            Moved::Dir(dir) => (self.staging.dir(dir), self.folder.dir(dir)),
-            Moved::File(thing) => (
-                self.staging.place(&thing),
-                self.folder.thing(Area::Committed, &thing),
-            ),
-        }
+/// The places of a file or directory in the push's folder and in the user's.
+fn ends(staged: &Folder, user: &Folder, what: Moved) -> (Place, Place) {
+    match what {
+        Moved::Dir(dir) => (staged.dir(dir), user.dir(dir)),
+        Moved::File(thing) => (
+            staged.thing(Area::Committed, &thing),
+            user.thing(Area::Committed, &thing),
+        ),
     }
 }

@@ -16,7 +16,7 @@ use super::tar::{Members, bad};
 use crate::model::{ChunkDigest, ChunkId, TransactionId, limits};
 use crate::store::layout::{self, Area, Dir, Member, Thing};
 
-impl Intake<'_> {
+impl Intake {
     /// Reads all members; returns the HEAD among them.
     pub(super) fn read(&mut self, from: &mut dyn Read) -> Step<Option<TransactionId>> {
         let mut members = Members::new(from);
@@ -61,7 +61,7 @@ impl Intake<'_> {
         bytes: u64,
         members: &mut Members<'_>,
     ) -> Step<()> {
-        let limit = self.store.options.chunk_bytes;
+        let limit = self.user.store.options.chunk_bytes;
         if bytes > limit {
             return Err(PushBundle::TooLarge { limit }.into());
         }
@@ -70,9 +70,9 @@ impl Intake<'_> {
         let mut there = self.recent.has(&id);
         if !there {
             let seen = &mut self.seen;
-            there = seen.holds(self.store, &self.folder, Area::Committed, &thing)?;
+            there = seen.holds(&self.user, Area::Committed, &thing)?;
             if there {
-                self.dirs.insert(Dir::of_chunk(Area::Committed, &digest));
+                self.to_sync.dir(Dir::of_chunk(Area::Committed, &digest));
             }
         }
         if !there {
@@ -111,7 +111,7 @@ impl Intake<'_> {
     }
 
     fn read_alias(&mut self, alias: Uuid, bytes: u64, members: &mut Members<'_>) -> Step<()> {
-        if !self.store.options.uuid_chunk_ids {
+        if !self.user.store.options.uuid_chunk_ids {
             return Ok(bad("aliases are taken with --uuid-chunk-ids")?);
         }
         let line = members.whole_within(bytes, 65)?;

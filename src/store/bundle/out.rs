@@ -7,13 +7,13 @@ use uuid::Uuid;
 use super::tar::{BLOCK, END, header, padding};
 use super::window::Window;
 use crate::disk::{Handle, IfThere};
-use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
+use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, limits};
 use crate::store::chain::Listing;
-use crate::store::head::Position;
+use crate::store::error::damaged;
 use crate::store::json;
-use crate::store::layout::{Area, Folder, Member};
-use crate::store::user::damaged;
-use crate::store::{Error, Result, Store};
+use crate::store::layout::{Area, Member};
+use crate::store::walk::Position;
+use crate::store::{Error, Result, User};
 
 /// How a pull ended.
 pub enum PullBundle {
@@ -26,7 +26,6 @@ pub enum PullBundle {
 /// A bundle that can be read, any number of times: the bytes are always the same.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    user: UserId,
     /// The last transaction before the bundle.
     pub from: Head,
     /// The last transaction of the bundle, which its HEAD names.
@@ -53,7 +52,7 @@ enum Sending {
 
 /// A bundle being read, from any byte on.
 pub struct BundleReader {
-    folder: Folder,
+    user: User,
     to: Head,
     listing: Listing,
     ids: VecDeque<TransactionId>,
@@ -70,26 +69,23 @@ pub struct BundleReader {
     ended: bool,
 }
 
-impl Store {
+impl User {
     /// Plans a bundle of all after `from` up to and including `to` (else HEAD), but at most `limit`
     /// transactions. Only what is visible: nothing that is pending is ever in a bundle.
     ///
     /// # Errors
-    /// [`Error::LogIsWrong`], as of all reads of the chain: [`Store::mending_log`].
+    /// [`Error::LogIsWrong`], as of all reads of the chain: [`User::mending_log`].
     pub fn bundle(
         &self,
-        user: &UserId,
         from: TransactionId,
         to: Option<TransactionId>,
         limit: u64,
     ) -> Result<PullBundle> {
-        let state = self.users.state(user);
-        let folder = Folder::of(user);
-        let head = match self.vouched_head(&state, &folder)? {
+        let head = match self.vouched_head()? {
             Some(head) => head,
-            None => self.unless_denied(&folder)?.unwrap_or(Head::ROOT),
+            None => self.unless_denied()?.unwrap_or(Head::ROOT),
         };
-        let find = |id| match self.position(&folder, head, id)? {
+        let find = |id| match self.position(head, id)? {
             Position::OnChain(seq) => Ok(Some(Head { id, seq })),
             Position::OffChain => Ok(None),
             Position::LogIsWrong => Err(Error::LogIsWrong),
@@ -109,42 +105,39 @@ impl Store {
         }
         let last = to.seq.min(from.seq.saturating_add(limit));
         let to = if last < to.seq {
-            self.at(&folder, head, last)?
+            self.at(head, last)?
         } else {
             to
         };
-        let user = *user;
-        Ok(PullBundle::Ready(Plan { user, from, to }))
+        Ok(PullBundle::Ready(Plan { from, to }))
     }
 
     /// The transaction with this number on the chain that ends at `head`.
-    fn at(&self, folder: &Folder, head: Head, seq: u64) -> Result<Head> {
+    fn at(&self, head: Head, seq: u64) -> Result<Head> {
         if seq == 0 {
             return Ok(Head::ROOT);
         }
-        let mut part = self.part(folder, head, seq - 1, 1)?;
-        let id = part.read(self, 1)?.pop().ok_or(Error::LogIsWrong)?;
+        let mut part = self.part(head, seq - 1, 1)?;
+        let id = part.read(1)?.pop().ok_or(Error::LogIsWrong)?;
         Ok(Head { id, seq })
     }
 
     /// Starts to read a bundle at its first byte.
     pub fn read_bundle(&self, plan: &Plan) -> Result<BundleReader> {
-        let folder = Folder::of(&plan.user);
         // HEAD has moved on at most, so that the plan still holds; not so if the user was
         // deleted and came again.
-        let state = self.users.state(&plan.user);
-        let head = self.vouched_head(&state, &folder)?.unwrap_or(Head::ROOT);
+        let head = self.vouched_head()?.unwrap_or(Head::ROOT);
         for end in [plan.from, plan.to] {
-            match self.position(&folder, head, end.id)? {
+            match self.position(head, end.id)? {
                 Position::OnChain(seq) if seq == end.seq => {}
                 Position::LogIsWrong => return Err(Error::LogIsWrong),
                 _ => return Err(Error::UserGone),
             }
         }
         let count = plan.to.seq - plan.from.seq;
-        let listing = self.part(&folder, head, plan.from.seq, count)?;
+        let listing = self.part(head, plan.from.seq, count)?;
         Ok(BundleReader {
-            folder,
+            user: self.clone(),
             to: plan.to,
             listing,
             ids: VecDeque::new(),
@@ -161,23 +154,23 @@ impl Store {
 
     /// How long a bundle is. Costs a look at each of its files, and reads its transactions.
     pub fn bundle_bytes(&self, plan: &Plan) -> Result<u64> {
-        self.read_bundle(plan)?.skip(self, u64::MAX)
+        self.read_bundle(plan)?.skip(u64::MAX)
     }
 }
 
 impl BundleReader {
     /// Passes over so many bytes, without reading the chunks among them. Says how many those were:
     /// fewer at the end of the bundle. To be called before anything is read.
-    pub fn skip(&mut self, store: &Store, wanted: u64) -> Result<u64> {
+    pub fn skip(&mut self, wanted: u64) -> Result<u64> {
         let mut skipped: u64 = 0;
         while skipped < wanted && !self.ended {
-            let next = self.next(store)?;
-            let bytes = self.bytes_of(store, &next)?;
+            let next = self.next()?;
+            let bytes = self.bytes_of(&next)?;
             if bytes <= wanted - skipped {
                 skipped += bytes;
                 continue;
             }
-            self.send(store, next)?;
+            self.send(next)?;
             self.cut(wanted - skipped);
             skipped = wanted;
         }
@@ -185,15 +178,15 @@ impl BundleReader {
     }
 
     /// How long a member is in the tar, header and all.
-    fn bytes_of(&self, store: &Store, next: &Next) -> Result<u64> {
+    fn bytes_of(&self, next: &Next) -> Result<u64> {
         let bytes = match next {
             Next::End => return Ok(END.len() as u64),
             Next::Bytes(_, contents) => contents.len() as u64,
             Next::Chunk(digest) => {
-                let place = self.folder.chunk(Area::Committed, digest);
-                match store.disk.meta(&place).if_there()? {
+                let place = self.user.folder.chunk(Area::Committed, digest);
+                match self.user.store.disk.meta(&place).if_there()? {
                     Some(meta) => meta.bytes,
-                    None => return self.lost(store, digest),
+                    None => return self.lost(digest),
                 }
             }
         };
@@ -218,15 +211,15 @@ impl BundleReader {
     /// # Errors
     /// Also where a file is not as it must be. What was read before is then no bundle, and must
     /// not look like one to whoever gets it.
-    pub fn read(&mut self, store: &Store, buffer: &mut [u8]) -> Result<usize> {
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
             let Some(first) = self.sending.front_mut() else {
                 if self.ended {
                     break;
                 }
-                let next = self.next(store)?;
-                self.send(store, next)?;
+                let next = self.next()?;
+                self.send(next)?;
                 continue;
             };
             let length = first.left().min((buffer.len() - filled) as u64) as usize;
@@ -240,7 +233,7 @@ impl BundleReader {
                     ..
                 } => {
                     if handle.read_at(*offset, part)? < length {
-                        let place = self.folder.chunk(Area::Committed, digest);
+                        let place = self.user.folder.chunk(Area::Committed, digest);
                         return Err(damaged(&place, "shorter than it was just now"));
                     }
                 }
@@ -255,7 +248,7 @@ impl BundleReader {
     }
 
     /// Opens a member: its header, its contents, and the zeroes after them.
-    fn send(&mut self, store: &Store, next: Next) -> Result<()> {
+    fn send(&mut self, next: Next) -> Result<()> {
         let (name, bytes, contents) = match next {
             Next::End => {
                 self.sending.push_back(Sending::Bytes(END.to_vec(), 0));
@@ -266,9 +259,9 @@ impl BundleReader {
                 (member.name(), bytes, Sending::Bytes(contents, 0))
             }
             Next::Chunk(digest) => {
-                let place = self.folder.chunk(Area::Committed, &digest);
-                let Some(handle) = store.disk.open(&place).if_there()? else {
-                    return self.lost(store, &digest);
+                let place = self.user.folder.chunk(Area::Committed, &digest);
+                let Some(handle) = self.user.store.disk.open(&place).if_there()? else {
+                    return self.lost(&digest);
                 };
                 let bytes = handle.opened()?.bytes;
                 let file = Sending::File {
@@ -293,17 +286,17 @@ impl BundleReader {
     }
 
     /// A chunk of the chain that is not there: damage, unless the whole user went.
-    fn lost<T>(&self, store: &Store, digest: &ChunkDigest) -> Result<T> {
-        if !store.is_known(&self.folder)? {
+    fn lost<T>(&self, digest: &ChunkDigest) -> Result<T> {
+        if !self.user.has_folder()? {
             return Err(Error::UserGone);
         }
-        let place = self.folder.chunk(Area::Committed, digest);
+        let place = self.user.folder.chunk(Area::Committed, digest);
         Err(damaged(&place, "the chain needs it, and it is not there"))
     }
 
     /// Finds the next member of the tar: for each transaction the chunks that are not among the last ones
     /// sent, each alias after its chunk, and then its JSON; at last HEAD.
-    fn next(&mut self, store: &Store) -> Result<Next> {
+    fn next(&mut self) -> Result<Next> {
         loop {
             if let Some((alias, digest)) = self.alias.take() {
                 self.window.insert(ChunkId::Alias(alias));
@@ -315,8 +308,8 @@ impl BundleReader {
                     _ if self.window.has(&chunk) => continue,
                     ChunkId::Digest(digest) => digest,
                     ChunkId::Alias(alias) => {
-                        let found = store.find_alias(&self.folder, &alias)?;
-                        let place = self.folder.alias(Area::Committed, &alias);
+                        let found = self.user.find_alias(&alias)?;
+                        let place = self.user.folder.alias(Area::Committed, &alias);
                         let (_, digest) = found.ok_or_else(|| {
                             damaged(&place, "the chain needs it, and it is not there")
                         })?;
@@ -333,10 +326,10 @@ impl BundleReader {
                 return Ok(Next::Bytes(Member::Transaction(id), contents));
             }
             if self.ids.is_empty() {
-                self.ids = self.listing.read(store, 4096)?.into();
+                self.ids = self.listing.read(4096)?.into();
             }
             if let Some(id) = self.ids.pop_front() {
-                self.open_next(store, id)?;
+                self.open_next(id)?;
                 continue;
             }
             if !self.head_sent {
@@ -350,11 +343,15 @@ impl BundleReader {
     }
 
     /// Reads the next transaction of the chain.
-    fn open_next(&mut self, store: &Store, id: TransactionId) -> Result<()> {
-        let place = self.folder.transaction(id);
-        let contents = match store.read_file(&place, limits::TRANSACTION_BYTES + json::PREFIX)? {
+    fn open_next(&mut self, id: TransactionId) -> Result<()> {
+        let place = self.user.folder.transaction(id);
+        let contents = match self
+            .user
+            .store
+            .read_file(&place, limits::TRANSACTION_BYTES + json::PREFIX)?
+        {
             Some(contents) => contents,
-            None if !store.is_known(&self.folder)? => return Err(Error::UserGone),
+            None if !self.user.has_folder()? => return Err(Error::UserGone),
             None => return Err(damaged(&place, "the chain needs it, and it is not there")),
         };
         let transaction = json::decode(&contents)

@@ -9,27 +9,29 @@ use std::collections::HashSet;
 use super::intake::Intake;
 use super::outcome::{PushBundle, Step};
 use super::staging::{StagedTransaction, Staging};
-use crate::disk::{Mode, Place};
+use crate::disk::Place;
 use crate::model::{Head, TransactionId, limits};
 use crate::store::aside::Aside;
 use crate::store::json::Start;
 use crate::store::layout::{Dir, Thing};
-use crate::store::lock::UserLock;
+use crate::store::lock::Exclusive;
 use crate::store::mistake::Mistake;
-use crate::store::pending::Room;
-use crate::store::quota::Amount;
+use crate::store::pending::PendingRoom;
+use crate::store::publish::Published;
+use crate::store::tally::Amount;
+use crate::store::to_sync::ToSync;
 use crate::store::{Advance, AdvanceRefusal, Error, Leftovers, Result};
 
 /// The answer to a push, and the leftovers to be cleared after it.
 type Answered = (PushBundle, Option<Leftovers>);
 
 /// Transactions that came with a push, looked up by id.
-struct StagedById<'a, 's> {
-    staging: &'a Staging<'s>,
+struct StagedById<'a> {
+    staging: &'a Staging,
     by_id: Vec<u32>,
 }
 
-impl Aside for StagedById<'_, '_> {
+impl Aside for StagedById<'_> {
     fn find(&self, id: TransactionId) -> Option<(Start, Place)> {
         let transactions = &self.staging.transactions;
         let found = (self.by_id).binary_search_by_key(&id, |&i| transactions[i as usize].id);
@@ -40,7 +42,7 @@ impl Aside for StagedById<'_, '_> {
     }
 }
 
-impl Intake<'_> {
+impl Intake {
     /// Takes the transactions in and advances HEAD, where the bundle has one.
     pub fn take_transactions(&mut self, to: Option<TransactionId>) -> Step<Answered> {
         if self.staging.transactions.is_empty() {
@@ -58,13 +60,13 @@ impl Intake<'_> {
             }
         }
         match (self.publish_transactions(looked_at)?, refused) {
-            (Room::None { .. }, Some(lost)) if is_lost_race(&lost) => {
+            (PendingRoom::None { .. }, Some(lost)) if is_lost_race(&lost) => {
                 // Never to be committed, they are nothing that a rebase could use; their chunks are.
                 self.sync()?;
                 Ok((lost, None))
             }
-            (Room::None { used }, _) => {
-                let limit = self.store.options.pending_transactions;
+            (PendingRoom::None { used }, _) => {
+                let limit = self.user.store.options.pending_transactions;
                 Err(PushBundle::TooManyPending { limit, used }.into())
             }
             _ => self.finish(to),
@@ -91,10 +93,10 @@ impl Intake<'_> {
     /// Advances HEAD over the line, which is not pending before, nor ever if HEAD goes there. Under one exclusive
     /// lock each transaction is checked like one that is put by itself, and the advance like any other.
     fn commit_line(&mut self, to: TransactionId, looked_at: Head) -> Step<Answered> {
-        let lock = self.lock(Mode::Exclusive)?;
-        let now = self.store.vouched_head_under(&lock)?;
+        let lock = self.exclusive()?;
+        let now = lock.head_under_lock()?;
         let now = now.ok_or(Error::UserGone)?;
-        self.store.look_at_pending(&lock)?;
+        lock.look_at_pending()?;
         let (mut stored, mut existing) = (self.stored, self.existing);
         let mut amount = Amount::default();
         for index in 0..self.staging.transactions.len() {
@@ -113,12 +115,12 @@ impl Intake<'_> {
                 }
             }
         }
-        let room = self.store.reserve_all(&self.user, amount)?;
+        let room = self.user.reserve_all(amount)?;
         let staged = StagedById {
             staging: &self.staging,
             by_id: self.by_id(),
         };
-        let (outcome, leftovers) = self.store.advance_over(lock, to, &staged)?;
+        let (outcome, leftovers) = lock.advance_over(to, &staged)?;
         Ok(match outcome {
             Advance::Refused { head, why } => (PushBundle::Refused { head, why }, None),
             Advance::Advanced(head) => {
@@ -135,11 +137,11 @@ impl Intake<'_> {
 
     /// Takes the transactions in as pending, parents before children, if there is room for all of them. Each
     /// batch is counted in under the exclusive lock.
-    fn publish_transactions(&mut self, looked_at: Head) -> Step<Room> {
+    fn publish_transactions(&mut self, looked_at: Head) -> Step<PendingRoom> {
         let mut next = 0;
         while next < self.staging.transactions.len() {
-            let lock = self.lock(Mode::Exclusive)?;
-            let now = self.store.vouched_head_under(&lock)?;
+            let lock = self.exclusive()?;
+            let now = lock.head_under_lock()?;
             let now = now.ok_or(Error::UserGone)?;
             let end = (self.staging.transactions.len()).min(next + limits::PUBLISHED_AT_ONCE);
             // All of them at first, so that none is taken in where there is no room for the last.
@@ -153,9 +155,9 @@ impl Intake<'_> {
                 }
             }
             let wanted = self.new_among(next..counted)?;
-            let room = self.store.make_room(&lock, now, wanted)?;
-            let uncounted = self.store.mistakes.made(Mistake::BundleUncounted);
-            if matches!(room, Room::None { .. }) && !uncounted {
+            let room = lock.make_room(now, wanted)?;
+            let uncounted = self.user.store.mistakes.made(Mistake::BundleUncounted);
+            if matches!(room, PendingRoom::None { .. }) && !uncounted {
                 return Ok(room);
             }
             for index in next..end {
@@ -164,12 +166,17 @@ impl Intake<'_> {
             next = end;
         }
         self.staging.transactions.clear();
-        Ok(Room::Enough)
+        Ok(PendingRoom::Enough)
     }
 
     /// How many of these are neither on the chain nor pending.
     fn new_among(&self, range: std::ops::Range<usize>) -> Result<usize> {
-        let pending: HashSet<_> = self.store.list_pending(&self.folder)?.into_iter().collect();
+        let pending: HashSet<_> = self
+            .user
+            .store
+            .list_pending(&self.user.folder)?
+            .into_iter()
+            .collect();
         let is_new =
             |staged: &&StagedTransaction| !staged.on_chain && !pending.contains(&staged.id);
         Ok(self.staging.transactions[range]
@@ -181,7 +188,7 @@ impl Intake<'_> {
     /// Refuses as early as can be what is too much, whatever HEAD will be: no line has two of one number,
     /// and what is no line is pending first.
     pub fn foresee_transactions(&self) -> Step<()> {
-        let limit = self.store.options.pending_transactions;
+        let limit = self.user.store.options.pending_transactions;
         let staged = &self.staging.transactions;
         let look = staged.len().checked_sub(1) == Some(limit)
             || staged.len() > limit && staged.len().is_power_of_two();
@@ -197,7 +204,12 @@ impl Intake<'_> {
         if numbers.windows(2).all(|pair| pair[0].0 != pair[1].0) {
             return Ok(());
         }
-        let pending: HashSet<_> = self.store.list_pending(&self.folder)?.into_iter().collect();
+        let pending: HashSet<_> = self
+            .user
+            .store
+            .list_pending(&self.user.folder)?
+            .into_iter()
+            .collect();
         let new = numbers.iter().filter(|(_, id)| !pending.contains(id));
         if new.count() <= limit {
             return Ok(());
@@ -206,33 +218,33 @@ impl Intake<'_> {
         Err(PushBundle::TooManyPending { limit, used }.into())
     }
 
-    fn publish_transaction(&mut self, lock: &UserLock, now: Head, index: usize) -> Step<()> {
+    fn publish_transaction(&mut self, lock: &Exclusive, now: Head, index: usize) -> Step<()> {
         self.check_transaction(lock, now, index, false)?;
         let staged = &self.staging.transactions[index];
         let (id, seq, bytes) = (staged.id, staged.seq, staged.bytes);
         let (parent, on_chain) = (staged.parent, staged.on_chain);
-        let place = self.folder.pending(id);
         if on_chain {
             self.existing.transaction(bytes);
             return Ok(());
         }
 
         // Publish.
-        if self.name(
-            lock,
-            &Thing::Transaction(id),
-            bytes.into(),
-            Dir::Pending,
-            &place,
-        )? {
-            let mut known = lock.state.known();
-            known.pending.insert(id, Start { id, seq, parent });
-            drop(known);
-            self.stored.transaction(bytes);
-        } else {
-            self.compare(index, &place, Dir::Pending)?;
-            self.touch(&place)?;
-            self.existing.transaction(bytes);
+        let thing = Thing::Transaction(id);
+        let mut file = self.staging.unnamed(&thing, bytes.into());
+        let mut to_sync = std::mem::replace(&mut self.to_sync, ToSync::keeping(0));
+        to_sync.dir(Dir::Pending);
+        let is_same = |place: &_| self.is_same(index, place);
+        let published = lock.publish(&thing, &mut file, &is_same, &mut to_sync);
+        self.to_sync = to_sync;
+        match published? {
+            Published::New => {
+                let mut known = lock.state.known();
+                known.pending.insert(id, Start { id, seq, parent });
+                drop(known);
+                self.stored.transaction(bytes);
+            }
+            Published::There => self.existing.transaction(bytes),
+            Published::Other => self.refuse_id(index)?,
         }
         Ok(())
     }

@@ -8,25 +8,40 @@ use super::intake::Intake;
 use super::outcome::{PushBundle, Step};
 use super::staging::{StagedAlias, StagedChunk};
 use super::tar::bad;
-use crate::disk::{Mode, Place};
 use crate::model::{TransactionId, limits};
-use crate::store::chunks::ALIAS_BYTES;
 use crate::store::layout::{Area, Dir, Thing};
-use crate::store::lock::UserLock;
-use crate::store::quota::Amount;
+use crate::store::lock::{Exclusive, Locked, Shared};
+use crate::store::publish::Published;
+use crate::store::tally::Amount;
+use crate::store::to_sync::ToSync;
 use crate::store::{Advance, Error, Leftovers, Result};
 
-impl Intake<'_> {
-    pub(super) fn lock(&mut self, mode: Mode) -> Result<UserLock> {
-        let lock = self.store.lock_blocking(&self.user, mode)?;
-        let lock = lock.ok_or(Error::UserGone)?;
-        let stamp = lock.state.known().lock;
+/// Bytes in an alias's file: a digest and a newline.
+const ALIAS_BYTES: u64 = 65;
+
+impl Intake {
+    /// Takes the user's shared lock, of the folder in which the first lock was taken.
+    pub(super) fn shared(&mut self) -> Result<Shared> {
+        let lock = self.user.shared_blocking()?.ok_or(Error::UserGone)?;
+        self.check_folder()?;
+        Ok(lock)
+    }
+
+    /// Takes the user's exclusive lock, of the folder in which the first lock was taken.
+    pub(super) fn exclusive(&mut self) -> Result<Exclusive> {
+        let lock = self.user.exclusive_blocking()?.ok_or(Error::UserGone)?;
+        self.check_folder()?;
+        Ok(lock)
+    }
+
+    /// Sees, under a lock, that the folder is the one of the first lock, and takes writes.
+    fn check_folder(&mut self) -> Result<()> {
+        let stamp = self.user.state.known().lock;
         if self.stamp.is_some() && self.stamp != stamp {
             return Err(Error::UserGone);
         }
         self.stamp = stamp;
-        lock.state.check_writable()?;
-        Ok(lock)
+        self.user.state.check_writable()
     }
 
     /// Gives the chunks that have come so far their names, durably; then the aliases of those that
@@ -37,15 +52,14 @@ impl Intake<'_> {
         // Named, it is counted; transactions, which wait longer, are few bytes.
         self.expected = Amount::default();
         while !self.staging.chunks.is_empty() {
-            let lock = self.lock(Mode::Shared)?;
-            let head = self.store.vouched_head(&self.state, &self.folder)?;
+            let lock = self.shared()?;
+            let head = self.user.vouched_head()?;
             let moved = head != Some(self.began_at);
-            let lost = self.store.has_lost(&self.folder)?;
             for _ in 0..limits::PUBLISHED_AT_ONCE {
                 let Some(staged) = self.staging.chunks.pop() else {
                     break;
                 };
-                if self.publish_chunk(&lock, &staged, moved, lost)? {
+                if self.publish_chunk(&lock, &staged, moved)? {
                     self.stored.chunk(staged.bytes);
                 } else {
                     self.staging.remove(&Thing::Chunk(staged.digest));
@@ -64,9 +78,9 @@ impl Intake<'_> {
         if self.lost.is_empty() {
             return Ok(());
         }
-        let lock = self.lock(Mode::Shared)?;
+        let lock = self.shared()?;
         let lost: Vec<_> = std::mem::take(&mut self.lost).into_iter().collect();
-        self.store.keep_named(&lock, &lost)?;
+        lock.keep_named(&lost)?;
         Ok(())
     }
 
@@ -89,106 +103,30 @@ impl Intake<'_> {
     pub(super) fn sync_contents(&mut self) -> Step<()> {
         self.staging.finish()?;
         if std::mem::take(&mut self.staging.unsynced) > 0 {
-            self.store.sync_below(&self.staging.dir(Dir::User))?;
+            self.user.store.sync_below(&self.staging.dir(Dir::User))?;
         }
         Ok(())
     }
 
-    /// Syncs what was published, touched and relied on since the last time.
+    /// Syncs all that was published, made young and relied on since the last time.
     pub(super) fn sync(&mut self) -> Step<()> {
-        if std::mem::take(&mut self.touched) {
-            self.store.sync_below(&self.folder.dir(Dir::Incoming))?;
-        }
-        let dirs = std::mem::take(&mut self.dirs);
-        if !dirs.is_empty() {
-            self.store
-                .sync_dirs(&self.state, &self.folder, dirs, Vec::new())?;
+        let to_sync = std::mem::replace(&mut self.to_sync, ToSync::keeping(0));
+        if !to_sync.is_empty() {
+            self.user.sync(to_sync)?;
         }
         Ok(())
     }
 
     /// Gives one chunk its name; `false` where it has it already.
-    fn publish_chunk(
-        &mut self,
-        lock: &UserLock,
-        staged: &StagedChunk,
-        moved: bool,
-        lost: bool,
-    ) -> Result<bool> {
-        let digest = &staged.digest;
-        let committed = self.folder.chunk(Area::Committed, digest);
+    fn publish_chunk(&mut self, lock: &Locked, staged: &StagedChunk, moved: bool) -> Result<bool> {
+        let thing = Thing::Chunk(staged.digest);
+        let mut file = self.staging.unnamed(&thing, staged.bytes);
         // When it came it was not there: only an advance, which moves HEAD, could have changed that.
-        if moved && self.is_there(&committed)? {
-            self.dirs.insert(Dir::of_chunk(Area::Committed, digest));
-            return Ok(false);
-        }
-        let area = match lost && self.store.was_lost(&self.folder, digest)? {
-            true => Area::Committed,
-            false => Area::Incoming,
-        };
-        let place = self.folder.chunk(area, digest);
-        let dir = Dir::of_chunk(area, digest);
-        let new = self.name(lock, &Thing::Chunk(*digest), staged.bytes, dir, &place)?;
-        if !new && area == Area::Incoming {
-            self.touch(&place)?;
-        }
-        Ok(new)
-    }
-
-    /// Gives a member's file a name in `dir`, which is to be synced then; `false` where the
-    /// name is taken.
-    pub(super) fn name(
-        &mut self,
-        lock: &UserLock,
-        thing: &Thing,
-        bytes: u64,
-        dir: Dir,
-        to: &Place,
-    ) -> Result<bool> {
-        let from = self.staging.place(thing);
-        self.dirs.insert(dir);
-        let room = match self.store.reserve(&lock.user, bytes) {
-            // What is there takes no room.
-            Err(Error::QuotaExceeded { .. }) if self.is_there(to)? => return Ok(false),
-            other => other?,
-        };
-        let new = self.move_new(lock, dir, &from, to)?;
-        if new {
-            room.keep();
-        }
-        Ok(new)
-    }
-
-    /// Moves a file or directory of the push into `dir`; `false` where the name is taken.
-    pub(super) fn move_new(
-        &self,
-        lock: &UserLock,
-        dir: Dir,
-        from: &Place,
-        to: &Place,
-    ) -> Result<bool> {
-        let disk = &self.store.disk;
-        let moved = (self.store).in_dir(&lock.state, &lock.folder, dir, || {
-            match disk.rename_new(from, to) {
-                Ok(()) => Ok(true),
-                Err(taken) if taken.is_taken() => Ok(false),
-                Err(other) => Err(other),
-            }
-        });
-        moved.map_err(|error| match error {
-            // The directory is there, so it is what came that is not: the folder that it lay in was deleted, and
-            // this is the user's next one.
-            Error::Disk(absent) if absent.is_absent() => Error::UserGone,
-            other => other,
-        })
-    }
-
-    /// Makes a file in `incoming/` young: its grace period begins again.
-    pub(super) fn touch(&mut self, place: &Place) -> Result<()> {
-        let file = self.store.disk.open(place)?;
-        file.touch(self.store.disk.now())?;
-        self.touched = true;
-        Ok(())
+        file.is_new = !moved;
+        // The name is the digest.
+        let is_same = |_: &_| Ok(true);
+        let published = lock.publish(&thing, &mut file, &is_same, &mut self.to_sync)?;
+        Ok(published == Published::New)
     }
 
     /// Gives those aliases their names whose chunks are there, so that no alias ever stands for
@@ -196,7 +134,7 @@ impl Intake<'_> {
     fn publish_aliases(&mut self) -> Step<()> {
         let mut waiting = Vec::new();
         while !self.staging.aliases.is_empty() {
-            let lock = self.lock(Mode::Shared)?;
+            let lock = self.shared()?;
             for _ in 0..limits::PUBLISHED_AT_ONCE {
                 let Some(staged) = self.staging.aliases.pop() else {
                     break;
@@ -211,34 +149,38 @@ impl Intake<'_> {
     }
 
     /// Gives an alias its name, unless it has it; `None` where its chunk is not there.
-    fn publish_alias(&mut self, lock: &UserLock, staged: &StagedAlias) -> Step<Option<()>> {
+    fn publish_alias(&mut self, lock: &Locked, staged: &StagedAlias) -> Step<Option<()>> {
         let StagedAlias { alias, digest, .. } = staged;
-        let Some(chunk) = self.store.find_chunk(&self.folder, digest)? else {
+        let Some(chunk) = lock.find_chunk(digest)? else {
             return Ok(None);
         };
-        self.dirs.insert(Dir::of_chunk(chunk.area, digest));
-        let there = match self.store.find_alias(&self.folder, alias)? {
-            Some(there) => there,
-            None => {
-                let dir = Dir::of_alias(Area::Incoming, alias);
-                let place = self.folder.alias(Area::Incoming, alias);
-                if self.name(lock, &Thing::Alias(*alias), ALIAS_BYTES, dir, &place)? {
-                    return Ok(Some(()));
+        let thing = Thing::Alias(*alias);
+        self.to_sync.dir(Dir::of_chunk(chunk.area, digest));
+        let published = match lock.find_alias(alias)? {
+            Some((found, stands_for)) => {
+                self.to_sync.dir(Dir::of_alias(found.area, alias));
+                match stands_for == *digest {
+                    true => {
+                        lock.refresh(&thing, found, &mut self.to_sync)?;
+                        Published::There
+                    }
+                    false => Published::Other,
                 }
-                let there = self.store.find_alias(&self.folder, alias)?;
-                there.ok_or(Error::UserGone)?
+            }
+            None => {
+                let mut file = self.staging.unnamed(&thing, ALIAS_BYTES);
+                let is_same = |place: &_| {
+                    let there = lock.store.read_alias(place)?;
+                    Ok(there.is_some_and(|(_, stands_for)| stands_for == *digest))
+                };
+                self.to_sync.dir(Dir::of_alias(Area::Incoming, alias));
+                lock.publish(&thing, &mut file, &is_same, &mut self.to_sync)?
             }
         };
-        let (found, stands_for) = there;
-        self.dirs.insert(Dir::of_alias(found.area, alias));
-        if stands_for != *digest {
+        if published == Published::Other {
             // That too is a promise: the name is synced before.
             self.sync()?;
             return Err(PushBundle::ChunkExists(*alias).into());
-        }
-        if found.area == Area::Incoming {
-            let place = self.folder.alias(Area::Incoming, alias);
-            self.touch(&place)?;
         }
         Ok(Some(()))
     }
@@ -263,12 +205,11 @@ impl Intake<'_> {
         };
         let Some(to) = to else {
             self.sync()?;
-            let head = self.store.vouched_head(&self.state, &self.folder)?;
+            let head = self.user.vouched_head()?;
             return Ok((taken(head.ok_or(Error::UserGone)?), None));
         };
-        self.store.mend_before_advance(&self.user)?;
-        let lock = self.lock(Mode::Exclusive)?;
-        let (outcome, leftovers) = self.store.advance(lock, to)?;
+        self.user.mend_before_advance()?;
+        let (outcome, leftovers) = self.exclusive()?.advance(to)?;
         match outcome {
             Advance::Advanced(head) => Ok((taken(head), Some(leftovers))),
             Advance::Refused { head, why } => {

@@ -1,19 +1,18 @@
 //! In: a push from its first byte to its answer.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
-use std::sync::Arc;
 
 use super::intake::{DirsSeen, Intake};
 use super::outcome::{Counts, PushBundle, Step, Stop};
 use super::staging::Staging;
 use super::window::Window;
-use crate::model::{Head, UserId};
-use crate::store::layout::Folder;
-use crate::store::quota::Amount;
-use crate::store::{Leftovers, Result, Store};
+use crate::model::Head;
+use crate::store::tally::Amount;
+use crate::store::to_sync::ToSync;
+use crate::store::{Leftovers, Result, User};
 
-impl Store {
+impl User {
     /// Takes a bundle in and advances HEAD to its HEAD. Reads it to its end, with no lock held while
     /// it is waited for; takes the locks it needs, waiting in place; and makes the user's folder if
     /// there is none. Once all has come it is to be run to its end whatever becomes of the client.
@@ -23,41 +22,28 @@ impl Store {
     /// [`PUSHED_TRANSACTIONS`](crate::model::limits::PUSHED_TRANSACTIONS) at most.
     ///
     /// # Errors
-    /// HEAD has not moved (but see [`Store::advance`]); chunks and transactions that were verified
+    /// HEAD has not moved (but see [`Exclusive::advance`](crate::store::Exclusive::advance)); chunks and transactions that were verified
     /// before may have become pending.
-    pub fn push_bundle(
-        &self,
-        user: &UserId,
-        from: &mut dyn Read,
-    ) -> Result<(PushBundle, Option<Leftovers>)> {
-        match self.try_push(user, from) {
+    pub fn push_bundle(&self, from: &mut dyn Read) -> Result<(PushBundle, Option<Leftovers>)> {
+        match self.try_push(from) {
             Ok(taken) => Ok(taken),
             Err(Stop::Outcome(outcome)) => Ok((*outcome, None)),
             Err(Stop::Error(error)) => Err(error),
         }
     }
 
-    fn try_push(
-        &self,
-        user: &UserId,
-        from: &mut dyn Read,
-    ) -> Step<(PushBundle, Option<Leftovers>)> {
-        let state = self.users.state(user);
-        state.check_writable()?;
-        let folder = Folder::of(user);
-        let began_at = match self.vouched_head(&state, &folder)? {
+    fn try_push(&self, from: &mut dyn Read) -> Step<(PushBundle, Option<Leftovers>)> {
+        self.state.check_writable()?;
+        let began_at = match self.vouched_head()? {
             Some(head) => head,
             None => {
-                self.admit(user)?;
+                self.admit()?;
                 Head::ROOT
             }
         };
         let mut intake = Intake {
-            store: self,
-            user: *user,
-            staging: Staging::new(self, Arc::clone(&state), folder.clone()),
-            state,
-            folder,
+            user: self.clone(),
+            staging: Staging::new(self.clone()),
             stamp: None,
             began_at,
             named: Some(HashSet::new()),
@@ -67,8 +53,7 @@ impl Store {
             numbered: 0,
             seen: DirsSeen::default(),
             expected: Amount::default(),
-            dirs: BTreeSet::new(),
-            touched: false,
+            to_sync: ToSync::keeping(0),
             stored: Counts::default(),
             existing: Counts::default(),
         };

@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use super::outcome::Step;
 use super::unpack::{Crew, Unpacker};
-use crate::disk::{Handle, Place};
+use crate::disk::{self, Disk, Handle, Meta, Place};
 use crate::model::{ChunkDigest, TransactionId, limits};
 use crate::store::layout::{Dir, Folder, Thing};
-use crate::store::user::UserState;
-use crate::store::{Result, Store};
+use crate::store::publish::Unnamed;
+use crate::store::{Result, User};
 
 /// A chunk, whole, its digest found to be that of its name.
 #[derive(Clone, Copy)]
@@ -43,11 +43,8 @@ pub struct StagedTransaction {
 }
 
 /// Members that have no name in the store yet. Dropped, they are removed.
-pub struct Staging<'a> {
-    store: &'a Store,
-    state: Arc<UserState>,
-    /// The user's folder.
-    folder: Folder,
+pub struct Staging {
+    user: User,
     unpacker: Unpacker,
     crew: Option<Crew>,
     begun: bool,
@@ -58,14 +55,11 @@ pub struct Staging<'a> {
     pub transactions: Vec<StagedTransaction>,
 }
 
-impl<'a> Staging<'a> {
-    /// No members yet, for a push to this user. Makes nothing on the disk.
-    pub fn new(store: &'a Store, state: Arc<UserState>, folder: Folder) -> Self {
-        let place = folder.temporary(store.disk.random());
+impl Staging {
+    pub fn new(user: User) -> Self {
+        let store = &user.store;
+        let place = user.folder.temporary(store.disk.random());
         Self {
-            store,
-            state,
-            folder,
             unpacker: Unpacker {
                 disk: Arc::clone(&store.disk),
                 folder: Folder::at(place),
@@ -77,12 +71,28 @@ impl<'a> Staging<'a> {
             chunks: Vec::new(),
             aliases: Vec::new(),
             transactions: Vec::new(),
+            user,
         }
     }
 
     /// The place of a member's file.
     pub fn place(&self, thing: &Thing) -> Place {
         self.unpacker.place(thing)
+    }
+
+    /// The folder in which members stand, of the shape that a user's has.
+    pub fn folder(&self) -> &Folder {
+        &self.unpacker.folder
+    }
+
+    /// A member's file, to be published.
+    pub fn unnamed(&self, thing: &Thing, bytes: u64) -> MemberFile {
+        MemberFile {
+            disk: Arc::clone(&self.unpacker.disk),
+            place: self.place(thing),
+            bytes,
+            is_new: false,
+        }
     }
 
     /// The place of the directory that holds members of a user's `dir`.
@@ -120,13 +130,12 @@ impl<'a> Staging<'a> {
     }
 
     fn begin(&mut self) -> Result<()> {
-        self.store.check_room(0)?;
+        self.user.check_room(0)?;
         self.unsynced += 1;
         if !self.begun {
             let place = self.unpacker.folder.place();
-            self.store.in_dir(&self.state, &self.folder, Dir::Tmp, || {
-                self.store.disk.make_directory(place)
-            })?;
+            self.user
+                .in_dir(Dir::Tmp, || self.user.store.disk.make_directory(place))?;
             self.begun = true;
         }
         Ok(())
@@ -139,17 +148,48 @@ impl<'a> Staging<'a> {
 
     /// Removes a member's file that has not got a name.
     pub fn remove(&self, thing: &Thing) {
-        if let Err(error) = self.store.disk.remove_file(&self.place(thing)) {
+        if let Err(error) = self.user.store.disk.remove_file(&self.place(thing)) {
             log::debug!("a temporary file stays until the push ends: {error}");
         }
     }
 }
 
-impl Drop for Staging<'_> {
+/// A member's file, durable and without a name in the store.
+pub struct MemberFile {
+    disk: Arc<dyn Disk>,
+    place: Place,
+    bytes: u64,
+    /// The committed area does not have it.
+    pub is_new: bool,
+}
+
+impl Unnamed for MemberFile {
+    fn bytes(&self) -> Result<u64> {
+        Ok(self.bytes)
+    }
+
+    fn give_name(&mut self, to: &Place) -> disk::Result<()> {
+        self.disk.rename_new(&self.place, to)
+    }
+
+    fn replace(&mut self, to: &Place) -> disk::Result<()> {
+        self.disk.rename_over(&self.place, to)
+    }
+
+    fn meta(&self) -> Result<Option<Meta>> {
+        Ok(None)
+    }
+
+    fn is_new(&self) -> bool {
+        self.is_new
+    }
+}
+
+impl Drop for Staging {
     fn drop(&mut self) {
         self.crew = None;
         // A second time if need be: all of a bundle is much to leave behind for want of a descriptor.
-        let remove = || self.store.remove_tree(self.unpacker.folder.place());
+        let remove = || self.user.store.remove_tree(self.unpacker.folder.place());
         if self.begun
             && let Err(error) = remove().or_else(|_| remove())
         {

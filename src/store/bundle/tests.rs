@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::tar::{END, header, padding};
 use super::{Plan, PullBundle, PushBundle, Window};
-use crate::disk::{Grouping, Mode, Real};
+use crate::disk::{Grouping, Real};
 use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId, UserId};
 use crate::store::layout::Member;
 use crate::store::{
@@ -40,11 +40,11 @@ impl Site {
     }
 
     fn put_chunk(&self, bytes: &[u8], id: &ChunkId) {
-        let mut staged = self.store.stage(&USER).unwrap();
+        let mut staged = self.store.user(USER).stage().unwrap();
         staged.write(bytes).unwrap();
-        let sealed = self.store.seal(staged).unwrap();
-        let lock = self.store.lock_blocking(&USER, Mode::Shared);
-        let outcome = self.store.put_chunk(lock.unwrap().unwrap(), sealed, id);
+        let sealed = staged.seal().unwrap();
+        let lock = self.store.user(USER).shared_blocking();
+        let outcome = lock.unwrap().unwrap().put_chunk(sealed, id);
         assert_eq!(outcome.unwrap(), PutChunk::Stored);
     }
 
@@ -57,21 +57,21 @@ impl Site {
             chunks,
             seq,
         };
-        let draft = self.store.draft(&USER, proposal).unwrap();
-        let lock = self.store.lock_blocking(&USER, Mode::Shared);
-        let outcome = self.store.put_transaction(lock.unwrap().unwrap(), draft);
+        let draft = self.store.user(USER).draft(proposal).unwrap();
+        let lock = self.store.user(USER).shared_blocking();
+        let outcome = lock.unwrap().unwrap().put_transaction(draft);
         assert_eq!(outcome.unwrap(), PutTransaction::Accepted);
     }
 
     fn advance(&self, id: TransactionId) {
-        let lock = self.store.lock_blocking(&USER, Mode::Exclusive);
-        let (outcome, leftovers) = self.store.advance(lock.unwrap().unwrap(), id).unwrap();
+        let lock = self.store.user(USER).exclusive_blocking();
+        let (outcome, leftovers) = lock.unwrap().unwrap().advance(id).unwrap();
         assert!(matches!(outcome, Advance::Advanced(head) if head.id == id));
-        leftovers.clear(&self.store);
+        leftovers.clear();
     }
 
     fn plan(&self, from: TransactionId, to: Option<TransactionId>, limit: u64) -> Plan {
-        match self.store.bundle(&USER, from, to, limit).unwrap() {
+        match self.store.user(USER).bundle(from, to, limit).unwrap() {
             PullBundle::Ready(plan) => plan,
             _ => panic!("{from} to {to:?} is on the chain"),
         }
@@ -82,12 +82,12 @@ impl Site {
     }
 
     fn pull_from(&self, plan: &Plan, first: u64, piece: usize) -> Vec<u8> {
-        let mut reader = self.store.read_bundle(plan).unwrap();
-        assert_eq!(reader.skip(&self.store, first).unwrap(), first);
+        let mut reader = self.store.user(USER).read_bundle(plan).unwrap();
+        assert_eq!(reader.skip(first).unwrap(), first);
         let mut tar = Vec::new();
         let mut buffer = vec![0; piece];
         loop {
-            let read = reader.read(&self.store, &mut buffer).unwrap();
+            let read = reader.read(&mut buffer).unwrap();
             tar.extend_from_slice(&buffer[..read]);
             if read < buffer.len() {
                 return tar;
@@ -96,15 +96,15 @@ impl Site {
     }
 
     fn push(&self, mut tar: &[u8]) -> PushBundle {
-        let (outcome, leftovers) = self.store.push_bundle(&USER, &mut tar).unwrap();
+        let (outcome, leftovers) = self.store.user(USER).push_bundle(&mut tar).unwrap();
         if let Some(leftovers) = leftovers {
-            leftovers.clear(&self.store);
+            leftovers.clear();
         }
         outcome
     }
 
     fn head(&self) -> Head {
-        self.store.head(&USER).unwrap()
+        self.store.user(USER).head().unwrap()
     }
 
     /// Every file of the user, by path; a directory only where it is not empty.
@@ -220,7 +220,7 @@ fn a_pushed_bundle_is_there_and_is_pulled_byte_for_byte() {
     let plan = site.plan(TransactionId::ROOT, None, 100);
     assert_eq!(site.pull(&plan), small());
     assert_eq!(
-        site.store.bundle_bytes(&plan).unwrap(),
+        site.store.user(USER).bundle_bytes(&plan).unwrap(),
         small().len() as u64
     );
     let left: Vec<_> = site
@@ -242,10 +242,14 @@ fn what_is_pending_or_dead_is_in_no_bundle() {
         small()
     );
     for (from, to) in [(id(3), None), (id(4), None), (id(1), Some(id(3)))] {
-        let outcome = site.store.bundle(&USER, from, to, 100).unwrap();
+        let outcome = site.store.user(USER).bundle(from, to, 100).unwrap();
         assert!(matches!(outcome, PullBundle::UnknownTransaction(_)));
     }
-    let outcome = site.store.bundle(&USER, id(2), Some(id(1)), 100).unwrap();
+    let outcome = site
+        .store
+        .user(USER)
+        .bundle(id(2), Some(id(1)), 100)
+        .unwrap();
     assert!(matches!(outcome, PullBundle::ToBeforeFrom));
 }
 
@@ -282,10 +286,10 @@ fn a_missing_chunk_of_the_chain_is_an_error_and_no_end() {
     let folder = site.directory.path().join("users").join(USER.to_string());
     #[allow(clippy::disallowed_methods)]
     std::fs::remove_file(folder.join(lost)).unwrap();
-    let mut reader = site.store.read_bundle(&plan).unwrap();
+    let mut reader = site.store.user(USER).read_bundle(&plan).unwrap();
     let mut buffer = vec![0; 100_000];
-    assert!(reader.read(&site.store, &mut buffer).is_err());
-    assert!(site.store.bundle_bytes(&plan).is_err());
+    assert!(reader.read(&mut buffer).is_err());
+    assert!(site.store.user(USER).bundle_bytes(&plan).is_err());
 }
 
 #[test]
@@ -325,7 +329,13 @@ fn a_lost_race_keeps_everything_pending() {
         panic!("HEAD is elsewhere");
     };
     assert_eq!((head.id, why), (id(2), AdvanceRefusal::NotADescendant));
-    assert!(site.store.chunk(&USER, &chunk(b"mine")).unwrap().is_some());
+    assert!(
+        site.store
+            .user(USER)
+            .chunk(&chunk(b"mine"))
+            .unwrap()
+            .is_some()
+    );
     // The rebase sends one transaction and HEAD.
     let rebase = tar(&[
         transaction_member(id(8), 3, id(2), &[chunk(b"mine")]),
@@ -679,7 +689,7 @@ proptest! {
         for cut in cuts.into_iter().chain([100]) {
             let plan = here.plan(from, None, cut);
             let tar = here.pull(&plan);
-            prop_assert_eq!(here.store.bundle_bytes(&plan).unwrap(), tar.len() as u64);
+            prop_assert_eq!(here.store.user(USER).bundle_bytes(&plan).unwrap(), tar.len() as u64);
             let pinned = here.plan(from, Some(plan.to.id), 100);
             prop_assert!(here.pull(&pinned) == tar);
             let skip = skip.min(tar.len() as u64);

@@ -5,11 +5,11 @@ use super::outcome::Step;
 use super::staging::StagedTransaction;
 use super::tar::{Members, bad};
 use crate::model::{ChunkId, Transaction, TransactionId, limits};
-use crate::store::head::Position;
 use crate::store::layout::{Area, Dir, Thing};
+use crate::store::walk::Position;
 use crate::store::{Result, json};
 
-impl Intake<'_> {
+impl Intake {
     /// Takes a transaction in that is well-formed in itself; one that was on the chain when the push began is
     /// only counted.
     pub(super) fn read_transaction(
@@ -33,7 +33,7 @@ impl Intake<'_> {
                 (transaction, contents)
             }
         };
-        let aliases = self.store.options.uuid_chunk_ids;
+        let aliases = self.user.store.options.uuid_chunk_ids;
         let chunks = &transaction.chunks;
         if id == TransactionId::ROOT
             || transaction.parent == id
@@ -90,8 +90,8 @@ impl Intake<'_> {
                 ChunkId::Digest(digest) => Thing::Chunk(*digest),
                 ChunkId::Alias(alias) => Thing::Alias(*alias),
             };
-            let place = self.folder.thing(Area::Committed, &thing);
-            if self.store.meta_if_there(&place)?.is_none() {
+            let place = self.user.folder.thing(Area::Committed, &thing);
+            if self.user.store.meta_if_there(&place)?.is_none() {
                 self.lost.insert(*chunk);
             }
         }
@@ -132,9 +132,16 @@ impl Intake<'_> {
             self.numbers.insert(staged.id, staged.seq);
         }
         let mut seq = self.numbers.get(&parent).copied();
-        for place in [self.folder.transaction(parent), self.folder.pending(parent)] {
+        for place in [
+            self.user.folder.transaction(parent),
+            self.user.folder.pending(parent),
+        ] {
             if seq.is_none() {
-                seq = self.store.start_of(&place, parent)?.map(|start| start.seq);
+                seq = self
+                    .user
+                    .store
+                    .start_of(&place, parent)?
+                    .map(|start| start.seq);
             }
         }
         match seq {
@@ -152,13 +159,13 @@ impl Intake<'_> {
         if seq > head.seq {
             return Ok(false);
         }
-        let place = self.folder.transaction(id);
-        if self.store.read_file(&place, usize::MAX)?.as_deref() != Some(contents) {
+        let place = self.user.folder.transaction(id);
+        if self.user.store.read_file(&place, usize::MAX)?.as_deref() != Some(contents) {
             return Ok(false);
         }
         // Where `log` cannot tell, it is looked at again when all has come.
-        let position = self.store.position_at(&self.folder, head, id, seq)?;
-        self.dirs.insert(Dir::of_transaction(id));
+        let position = self.user.position_at(head, id, seq)?;
+        self.to_sync.dir(Dir::of_transaction(id));
         Ok(position == Position::OnChain(seq))
     }
 }

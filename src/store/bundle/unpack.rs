@@ -9,9 +9,9 @@ use super::outcome::Step;
 use super::tar::bad;
 use crate::disk::{self, Disk, Handle, IfThere, Place};
 use crate::model::limits;
+use crate::store::dirs::make_dirs;
 use crate::store::layout::{Area, Dir, Folder, Thing};
-use crate::store::quota::check_room;
-use crate::store::user::make_dirs;
+use crate::store::room::check_room;
 use crate::store::{Error, Result};
 
 /// Makes files in a folder of the shape that a user's has.

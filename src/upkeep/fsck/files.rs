@@ -13,7 +13,7 @@ use super::pending::LOOKS;
 use super::suspect::Suspect;
 use crate::disk::{self, Entry, Handle, IfThere, Place};
 use crate::model::{ChunkDigest, UserId};
-use crate::store::layout::{self, Area, Dir, Folder, Known, Shelf, Thing};
+use crate::store::layout::{self, Area, Dir, Folder, Recognised, Shelf, Thing};
 use crate::store::{self, Store, log};
 
 /// A file for a worker to read.
@@ -91,7 +91,9 @@ impl Check<'_> {
         let mut inner = Vec::new();
         let listed = self.store().disk().list(&place, &mut |entry| {
             match layout::recognise(dir, &entry.name) {
-                Some(Known::Dir(dir)) if entry.kind == disk::Kind::Directory => inner.push(dir),
+                Some(Recognised::Dir(dir)) if entry.kind == disk::Kind::Directory => {
+                    inner.push(dir)
+                }
                 Some(known) => self.entry(dir, &entry, known, give),
                 None => self.stranger(&place, &entry),
             }
@@ -129,9 +131,11 @@ impl Check<'_> {
     }
 
     /// A name that the layout knows.
-    fn entry(&self, dir: Dir, entry: &Entry, known: Known, give: Give) {
+    fn entry(&self, dir: Dir, entry: &Entry, known: Recognised, give: Give) {
         let place = || self.folder.dir(dir).join(&entry.name);
-        if entry.kind != disk::Kind::File && !matches!(known, Known::Temporary | Known::Lost) {
+        if entry.kind != disk::Kind::File
+            && !matches!(known, Recognised::Temporary | Recognised::Lost)
+        {
             let there = self.store().disk().meta(&place()).if_there();
             if let Some(Some(meta)) = self.seen(&place(), there)
                 && meta.kind != disk::Kind::File
@@ -141,28 +145,28 @@ impl Check<'_> {
             return;
         }
         match known {
-            Known::Dir(_) => {
+            Recognised::Dir(_) => {
                 let what = "a file where a directory should be";
                 self.damage(Kind::NotAFile, place(), what);
             }
             // Read with the chain.
-            Known::Head | Known::Log => {}
-            Known::Lock => {
+            Recognised::Head | Recognised::Log => {}
+            Recognised::Lock => {
                 let there = self.store().disk().meta(&place()).if_there();
                 if let Some(Some(meta)) = self.seen(&place(), there) {
                     self.mode(&place(), &meta, READ_WRITE);
                 }
             }
-            Known::Thing(area, Thing::Chunk(digest)) => give(ReadJob::Chunk(area, digest)),
-            Known::Thing(area, Thing::Alias(alias)) => give(ReadJob::Alias(area, alias)),
-            Known::Thing(Area::Committed, thing @ Thing::Transaction(_)) => {
+            Recognised::Thing(area, Thing::Chunk(digest)) => give(ReadJob::Chunk(area, digest)),
+            Recognised::Thing(area, Thing::Alias(alias)) => give(ReadJob::Alias(area, alias)),
+            Recognised::Thing(Area::Committed, thing @ Thing::Transaction(_)) => {
                 if self.chain.whole && !self.may_be_named(&thing) {
                     self.suspect(Suspect::OffChain(thing));
                 }
             }
             // Read with the pending.
-            Known::Thing(Area::Incoming, Thing::Transaction(_)) => {}
-            Known::Temporary => {
+            Recognised::Thing(Area::Incoming, Thing::Transaction(_)) => {}
+            Recognised::Temporary => {
                 let left = self.is_left_behind(&place());
                 if self.seen(&place(), left) == Some(true) {
                     let what = "older than a day: whoever made it is gone";
@@ -170,7 +174,7 @@ impl Check<'_> {
                     remember(&mut self.todo().temporaries, entry.name.clone());
                 }
             }
-            Known::Lost => self.lost(dir, entry),
+            Recognised::Lost => self.lost(dir, entry),
         }
     }
 

@@ -111,7 +111,7 @@ impl Check<'_> {
         self.mode(&place, &meta, READ);
         if let Some(head) = pending.head {
             // What is wrong with the chain has been reported.
-            let position = self.store().position(&self.folder, head, id);
+            let position = self.store().user(self.user).position(head, id);
             if matches!(position, Ok(Position::OnChain(_))) {
                 return self.suspect(Suspect::Leftover(thing));
             }
@@ -129,7 +129,7 @@ impl Check<'_> {
             Some(Some(start)) => start.seq,
             // It is there, and cannot be read, which is reported with it.
             Some(None) => return,
-            None => match self.store().position(&self.folder, head, parent) {
+            None => match self.store().user(self.user).position(head, parent) {
                 Ok(Position::OnChain(seq)) => seq,
                 Ok(Position::OffChain) => {
                     let still = self.is_there(Area::Incoming, &Thing::Transaction(id));
@@ -175,7 +175,7 @@ impl Check<'_> {
         let Some(head) = self.head_now()? else {
             return Ok(None);
         };
-        match self.store().position(&self.folder, head, id) {
+        match self.store().user(self.user).position(head, id) {
             Ok(Position::OnChain(seq)) => Ok(Some(seq)),
             Ok(_) | Err(store::Error::Damaged { .. }) => Ok(None),
             Err(other) => Err(other),

@@ -6,10 +6,10 @@ use super::check::{Check, Todo};
 use super::files::hash;
 use super::finding::Mended;
 use super::suspect::Suspect;
-use crate::disk::{self, IfThere, Mode, Place};
+use crate::disk::{self, IfThere, Place};
 use crate::model::{ChunkDigest, limits};
 use crate::store::layout::{Area, Dir, Thing};
-use crate::store::{Error, Mistake, Position, Result, UserLock};
+use crate::store::{Error, Exclusive, Mistake, Position, Result};
 
 /// The words for a mend: none where nothing was wrong any more, the reason where nothing could be done.
 type Done = Result<Option<String>>;
@@ -38,7 +38,7 @@ impl Check<'_> {
             rebuild,
             |()| self.folder.log(),
             |lock, ()| {
-                self.store().rebuild_log(lock)?;
+                lock.rebuild_log()?;
                 Ok(Some("rebuilt from the transactions".to_owned()))
             },
         );
@@ -75,10 +75,10 @@ impl Check<'_> {
         &self,
         items: &[T],
         place: impl Fn(&T) -> Place,
-        mend: impl Fn(&UserLock, &T) -> Done,
+        mend: impl Fn(&Exclusive, &T) -> Done,
     ) {
         for batch in items.chunks(limits::FSCK_BATCH) {
-            let lock = match self.store().lock_blocking(&self.user, Mode::Exclusive) {
+            let lock = match self.store().user(self.user).exclusive_blocking() {
                 Ok(Some(lock)) => Ok(lock),
                 // Deleted or renamed meanwhile.
                 Ok(None) => return,
@@ -116,7 +116,7 @@ impl Check<'_> {
         Ok(hash(&file, &mut buffer)?.0 == *digest)
     }
 
-    fn mend_damaged(&self, lock: &UserLock, area: Area, thing: &Thing) -> Done {
+    fn mend_damaged(&self, lock: &Exclusive, area: Area, thing: &Thing) -> Done {
         let still = self.is_there(area, thing)?
             && match thing {
                 Thing::Chunk(digest) => !self.is_sound(area, digest)?,
@@ -131,7 +131,7 @@ impl Check<'_> {
             return Ok(None);
         }
         let Thing::Chunk(digest) = thing else {
-            let to = self.store().set_aside(lock, area, thing, false)?;
+            let to = lock.set_aside(area, thing, false)?;
             return Ok(Some(format!(
                 "moved to {to:?}: a client can upload it again"
             )));
@@ -139,9 +139,9 @@ impl Check<'_> {
         // A mark says that the chain may name it. Where it certainly does not, none is needed.
         let named = self.catch_up()?.is_none() || self.may_be_named(thing);
         let marks = area == Area::Committed && named;
-        let to = self.store().set_aside(lock, area, thing, marks)?;
+        let to = lock.set_aside(area, thing, marks)?;
         if marks && self.is_sound(Area::Incoming, digest)? {
-            self.store().bring_back(lock, thing)?;
+            lock.bring_back(thing)?;
             self.forget_damaged(digest);
             return Ok(Some(format!(
                 "moved to {to:?}, and replaced by the one in incoming/"
@@ -157,12 +157,12 @@ impl Check<'_> {
         damaged.remove(digest);
     }
 
-    fn mend_missing(&self, lock: &UserLock, thing: &Thing) -> Done {
+    fn mend_missing(&self, lock: &Exclusive, thing: &Thing) -> Done {
         let there = self.is_there(Area::Committed, thing)?;
         match thing {
             Thing::Chunk(_) if there => Ok(None),
             Thing::Chunk(digest) if self.is_sound(Area::Incoming, digest)? => {
-                self.store().bring_back(lock, thing)?;
+                lock.bring_back(thing)?;
                 Ok(Some("linked from incoming/ into its place".to_owned()))
             }
             Thing::Chunk(digest) => {
@@ -170,7 +170,7 @@ impl Check<'_> {
                 if self.store().disk().meta(&mark).if_there()?.is_some() {
                     return Ok(None);
                 }
-                let mark = self.store().mark_missing(lock, digest)?;
+                let mark = lock.mark_missing(digest)?;
                 let what = format!("marked as missing by {mark:?}: a client can upload it again");
                 Ok(Some(what))
             }
@@ -180,7 +180,7 @@ impl Check<'_> {
                     return Err(self.cannot(thing, "which chunk it stands for is lost with it"));
                 };
                 if !there {
-                    self.store().bring_back(lock, thing)?;
+                    lock.bring_back(thing)?;
                 }
                 self.mend_missing(lock, &Thing::Chunk(digest))?;
                 Ok(Some("linked from incoming/ into its place".to_owned()))
@@ -205,7 +205,7 @@ impl Check<'_> {
     }
 
     /// Clears a leftover, if it still is one.
-    fn clear(&self, lock: &UserLock, suspect: &Suspect) -> Done {
+    fn clear(&self, lock: &Exclusive, suspect: &Suspect) -> Done {
         let looks = !self.store().mistakes.made(Mistake::NoRepairLook);
         let seen = if looks {
             self.catch_up()?
@@ -223,11 +223,11 @@ impl Check<'_> {
             // The next advance cuts it.
             Suspect::LogTail => Ok(None),
             Suspect::OffChain(Thing::Transaction(id)) => {
-                match self.store().position(&self.folder, head, *id)? {
+                match lock.position(head, *id)? {
                     Position::OffChain => {}
                     _ => return Ok(None),
                 }
-                match self.store().drop_off_chain(lock, *id)? {
+                match lock.drop_off_chain(*id)? {
                     Some(to) => Ok(Some(format!("moved to {to:?}"))),
                     None => said("removed: incoming/ has the same file"),
                 }
@@ -236,14 +236,14 @@ impl Check<'_> {
                 if !self.twins_agree(thing)? {
                     return Err(self.cannot(thing, "the one in incoming/ differs: mend that first"));
                 }
-                self.store().send_back(lock, thing)?;
+                lock.send_back(thing)?;
                 said("moved back to incoming/, where gc decides about it")
             }
             Suspect::Leftover(thing) => {
                 if !self.twins_agree(thing)? {
                     return Err(self.cannot(thing, "the committed one differs: mend that first"));
                 }
-                self.store().drop_leftover(lock, thing)?;
+                lock.drop_leftover(thing)?;
                 said("removed: it is committed")
             }
         }
@@ -280,12 +280,12 @@ impl Check<'_> {
         })
     }
 
-    fn clear_mark(&self, lock: &UserLock, digest: &ChunkDigest) -> Done {
+    fn clear_mark(&self, lock: &Exclusive, digest: &ChunkDigest) -> Done {
         if !self.is_sound(Area::Committed, digest)? {
             return Ok(None);
         }
         let name = Thing::Chunk(*digest).name();
-        self.store().drop_file(lock, Dir::LostChunks, &name)?;
+        lock.drop_file(Dir::LostChunks, &name)?;
         Ok(Some(
             "removed: the chunk is there again, and sound".to_owned(),
         ))
@@ -293,18 +293,18 @@ impl Check<'_> {
 
     /// Whether whoever made a temporary thing is gone.
     pub(super) fn is_left_behind(&self, place: &Place) -> Result<bool> {
-        let dates = self.store().dates(&self.user)?;
+        let dates = self.store().user(self.user).dates()?;
         self.store().is_left_behind(place, &dates)
     }
 
-    fn clear_temporary(&self, lock: &UserLock, name: &str) -> Done {
+    fn clear_temporary(&self, lock: &Exclusive, name: &str) -> Done {
         let place = self.folder.dir(Dir::Tmp).join(name);
         if !self.is_left_behind(&place)? {
             return Ok(None);
         }
         match self.store().disk().meta(&place)? {
             meta if meta.kind == disk::Kind::Directory => self.store().remove_tree(&place)?,
-            _ => self.store().drop_file(lock, Dir::Tmp, name)?,
+            _ => lock.drop_file(Dir::Tmp, name)?,
         }
         Ok(Some("removed".to_owned()))
     }

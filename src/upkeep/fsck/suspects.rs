@@ -29,7 +29,7 @@ impl Check<'_> {
         if suspects.is_empty() || self.is_gone() {
             return;
         }
-        let lock = self.store().lock_if_there(&self.user);
+        let lock = self.store().user(self.user).shared_if_there();
         let _lock = self.seen(&self.folder.lock(), lock);
         let Some(Some(head)) = self.seen(&self.folder.head(), self.catch_up()) else {
             return;
@@ -118,7 +118,7 @@ impl Check<'_> {
                     && self.is_there(Area::Incoming, thing)?
                     && match thing {
                         Thing::Transaction(id) => {
-                            let at = self.store().position(&self.folder, head, *id)?;
+                            let at = self.store().user(self.user).position(head, *id)?;
                             matches!(at, Position::OnChain(_))
                         }
                         other => self.seems_named(other),

@@ -12,7 +12,7 @@ impl Run<'_> {
     pub(super) fn top(&self) -> Result<Vec<UserId>, Error> {
         self.format()?;
         if let Some(user) = self.options.user {
-            return match self.store.is_known(&layout::Folder::of(&user)) {
+            return match self.store.has_folder(&layout::Folder::of(&user)) {
                 Ok(true) => Ok(vec![user]),
                 Ok(false) => Err(Error::NoSuchUser),
                 Err(other) => Err(other.into()),

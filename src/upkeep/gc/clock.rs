@@ -46,7 +46,7 @@ pub fn clock(store: &Store, options: &CollectOptions) -> Result<Clock> {
 pub fn last_run(store: &Store) -> Result<Option<SystemTime>> {
     let mut last = None;
     for user in store.users()? {
-        last = last.max(store.last_gc(&user)?);
+        last = last.max(store.user(user).last_gc()?);
     }
     Ok(last)
 }

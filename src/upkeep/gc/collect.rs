@@ -3,10 +3,9 @@
 use super::event::{CollectOptions, Garbage, Why};
 use super::mark::Mark;
 use super::sweep::{Sweep, SweepStop};
-use crate::disk::Mode;
 use crate::model::UserId;
 use crate::rules::dates::Memory;
-use crate::store::{Error, Item, Result, Store, SweepStamp, Swept};
+use crate::store::{Error, Item, Result, Store, SweepStamp, Swept, User};
 
 /// How a collection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,18 +29,17 @@ pub fn collect(
     options: &CollectOptions,
     each: &mut dyn FnMut(Garbage),
 ) -> Result<Collected> {
-    collect_and_redate(store, user, options, &mut 0, each)
+    collect_and_redate(&store.user(*user), options, &mut 0, each)
 }
 
 /// Collects as [`collect`] does, and counts the files that were made young.
 pub(super) fn collect_and_redate(
-    store: &Store,
-    user: &UserId,
+    user: &User,
     options: &CollectOptions,
     redated: &mut u64,
     each: &mut dyn FnMut(Garbage),
 ) -> Result<Collected> {
-    match collect_of_folder(store, user, options, redated, each) {
+    match collect_of_folder(user, options, redated, each) {
         // Whoever was deleted or renamed meanwhile, or came just now, has nothing that this run is about.
         Err(Error::UserGone) => Ok(Collected::All),
         other => other,
@@ -50,32 +48,30 @@ pub(super) fn collect_and_redate(
 
 /// Collects the garbage of the folder that is the user's when this begins.
 fn collect_of_folder(
-    store: &Store,
-    user: &UserId,
+    user: &User,
     options: &CollectOptions,
     redated: &mut u64,
     each: &mut dyn FnMut(Garbage),
 ) -> Result<Collected> {
     let stamp = match options.dry_run {
         true => SweepStamp::default(),
-        false => match store.lock_blocking(user, Mode::Shared)? {
+        false => match user.shared_blocking()? {
             // Under the lock, or it could be that of a batch which goes on to sweep what is marked.
-            Some(_lock) => store.sweep_stamp(user)?,
+            Some(_lock) => user.sweep_stamp()?,
             None => return Ok(Collected::All),
         },
     };
-    let Some(mark) = Mark::of(store, user, options.grace, stamp)? else {
+    let Some(mark) = Mark::of(user, options.grace, stamp)? else {
         return Ok(Collected::All);
     };
     if options.dry_run {
         mark.tell(each);
-        for (item, bytes) in store.left_behind(user, &mark.dates)? {
+        for (item, bytes) in user.left_behind(&mark.dates)? {
             each(left_behind(item, bytes));
         }
         return Ok(Collected::All);
     }
     let mut sweep = Sweep {
-        store,
         user,
         mark,
         redated: 0,
@@ -88,16 +84,16 @@ fn collect_of_folder(
         Err(SweepStop::Overtaken) => Collected::Overtaken,
         Err(SweepStop::Error(error)) => return Err(error),
     };
-    store.redate_temporaries(user, &mark.dates)?;
-    for (item, bytes) in store.left_behind(user, &mark.dates)? {
-        if store.sweep_temporary(user, &item, &mark.dates)? == Swept::Gone {
+    user.redate_temporaries(&mark.dates)?;
+    for (item, bytes) in user.left_behind(&mark.dates)? {
+        if user.sweep_temporary(&item, &mark.dates)? == Swept::Gone {
             each(left_behind(item, bytes));
         }
     }
     if ended == Collected::All {
-        let before = store.gc_memory(user)?;
+        let before = user.gc_memory()?;
         let memory = Memory::of(before.as_ref(), mark.now, mark.grace, mark.oldest_left());
-        store.remember_gc(user, mark.stamp, mark.stamp == stamp, &memory)?;
+        user.remember_gc(mark.stamp, mark.stamp == stamp, &memory)?;
     }
     Ok(ended)
 }

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 use super::event::{Garbage, Why};
-use crate::model::{ChunkId, TransactionId, UserId};
+use crate::model::{ChunkId, TransactionId};
 use crate::rules::dates::Dates;
 use crate::rules::garbage::{Ground, Pending, is_young, judge};
-use crate::store::{IncomingFile, Item, Result, Store, SweepStamp};
+use crate::store::{IncomingFile, Item, Result, SweepStamp, User};
 
 /// A pending transaction as the mark saw it.
 pub struct MarkedPending {
@@ -54,16 +54,11 @@ pub struct Mark {
 impl Mark {
     /// Looks at all that is in `incoming/`; `None` for a user without a folder. The stamp is from
     /// before, from a moment when nobody was sweeping.
-    pub fn of(
-        store: &Store,
-        user: &UserId,
-        grace: Duration,
-        stamp: SweepStamp,
-    ) -> Result<Option<Self>> {
-        let dates = store.dates(user)?;
-        let now = store.now();
+    pub fn of(user: &User, grace: Duration, stamp: SweepStamp) -> Result<Option<Self>> {
+        let dates = user.dates()?;
+        let now = user.store().now();
         // HEAD first: what is listed after it can only be closer to being committed.
-        let Some(head) = store.durable_head(user)? else {
+        let Some(head) = user.durable_head()? else {
             return Ok(None);
         };
         let mut mark = Self {
@@ -81,9 +76,9 @@ impl Mark {
             leftovers: Vec::new(),
         };
         let mut pending: Vec<Pending> = Vec::new();
-        for file in store.pending_files(user)? {
+        for file in user.pending_files()? {
             let (id, time, bytes) = (file.pending.id, file.pending.time, file.bytes);
-            let is_committed = store.ground(user, head, id)? != Ground::Unknown;
+            let is_committed = user.ground(head, id)? != Ground::Unknown;
             let seen = MarkedPending {
                 time,
                 bytes,
@@ -104,24 +99,24 @@ impl Mark {
             }
         }
         mark.committed.sort_unstable();
-        let verdict = judge(&pending, now, grace, |id| store.ground(user, head, id))?;
+        let verdict = judge(&pending, now, grace, |id| user.ground(head, id))?;
         mark.garbage = verdict.garbage;
-        mark.find_old(store, user)?;
+        mark.find_old(user)?;
         for id in verdict.needed {
-            mark.spare(store, user, id)?;
+            mark.spare(user, id)?;
         }
         Ok(Some(mark))
     }
 
-    fn find_old(&mut self, store: &Store, user: &UserId) -> Result<()> {
+    fn find_old(&mut self, user: &User) -> Result<()> {
         let mut young = Vec::new();
-        store.incoming_aliases(user, |file| {
+        user.incoming_aliases(|file| {
             if let (false, ChunkId::Alias(alias)) = (self.take(&file), file.id) {
                 young.push(alias);
             }
             Ok(())
         })?;
-        store.incoming_chunks(user, |file| {
+        user.incoming_chunks(|file| {
             self.take(&file);
             Ok(())
         })?;
@@ -129,7 +124,7 @@ impl Mark {
             .sort_unstable_by_key(|old| std::cmp::Reverse(old.id));
         self.leftovers.sort_unstable();
         for alias in young {
-            self.spare_alias(store, user, &alias)?;
+            self.spare_alias(user, &alias)?;
         }
         Ok(())
     }
@@ -177,11 +172,11 @@ impl Mark {
     }
 
     /// A pending transaction stays: so do its pending ancestors, and what they all name.
-    pub fn spare(&mut self, store: &Store, user: &UserId, id: TransactionId) -> Result<()> {
+    pub fn spare(&mut self, user: &User, id: TransactionId) -> Result<()> {
         let mut here = id;
         while self.spared.insert(here) {
             // One that is not pending any more was committed, or swept by somebody else.
-            let Some(needs) = store.needs(user, here)? else {
+            let Some(needs) = user.needs(here)? else {
                 break;
             };
             for chunk in needs.chunks {
@@ -192,9 +187,9 @@ impl Mark {
         Ok(())
     }
 
-    fn spare_alias(&mut self, store: &Store, user: &UserId, alias: &Uuid) -> Result<()> {
+    fn spare_alias(&mut self, user: &User, alias: &Uuid) -> Result<()> {
         self.spare_chunk(&ChunkId::Alias(*alias));
-        if let Some(digest) = store.stands_for(user, alias)? {
+        if let Some(digest) = user.stands_for(alias)? {
             self.spare_chunk(&ChunkId::Digest(digest));
         }
         Ok(())

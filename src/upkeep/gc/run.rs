@@ -27,9 +27,10 @@ pub fn run(
     };
     for user in users {
         let mut files = 0;
-        let collected = collect_and_redate(store, &user, options, &mut files, &mut |garbage| {
-            each(Event::Garbage { user, garbage });
-        });
+        let collected =
+            collect_and_redate(&store.user(user), options, &mut files, &mut |garbage| {
+                each(Event::Garbage { user, garbage });
+            });
         if files > 0 {
             each(Event::Redated { user, files });
         }

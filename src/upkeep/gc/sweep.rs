@@ -2,9 +2,8 @@
 
 use super::event::Garbage;
 use super::mark::{Mark, Old, abandoned, leftover};
-use crate::disk::Mode;
-use crate::model::{ChunkId, UserId, limits};
-use crate::store::{Error, Item, Mistake, Store, Swept, UserLock};
+use crate::model::{ChunkId, limits};
+use crate::store::{Error, Exclusive, Item, Mistake, Swept, User};
 
 /// Why a sweep does not go on.
 pub enum SweepStop {
@@ -24,8 +23,7 @@ pub type SweepStep = std::result::Result<(), SweepStop>;
 
 /// The removal of what was marked, as far as a second look under the lock agrees.
 pub struct Sweep<'a> {
-    pub store: &'a Store,
-    pub user: &'a UserId,
+    pub user: &'a User,
     pub mark: Mark,
     /// How much was made young because its date could not be right.
     pub redated: u64,
@@ -38,7 +36,7 @@ impl Sweep<'_> {
     /// # Errors
     /// The rest stays, and the store is sound.
     pub fn run(&mut self, each: &mut dyn FnMut(Garbage)) -> SweepStep {
-        if self.store.mistakes.made(Mistake::ParentsFirst) {
+        if self.user.store().mistakes.made(Mistake::ParentsFirst) {
             self.mark.garbage.reverse();
             self.mark.old.sort_unstable_by_key(|old| old.id);
             self.old(each)?;
@@ -52,14 +50,14 @@ impl Sweep<'_> {
     }
 
     /// The lock, and a look at what came since the mark: that and what it needs is spared.
-    fn lock(&mut self) -> std::result::Result<UserLock, SweepStop> {
-        let lock = self.store.lock_blocking(self.user, Mode::Exclusive)?;
+    fn lock(&mut self) -> std::result::Result<Exclusive, SweepStop> {
+        let lock = self.user.exclusive_blocking()?;
         let lock = lock.ok_or(Error::UserGone)?;
-        if self.store.sweep_stamp(self.user)? != self.mark.stamp {
+        if self.user.sweep_stamp()? != self.mark.stamp {
             return Err(SweepStop::Overtaken);
         }
-        for id in self.store.unseen(&lock, &self.mark.seen)? {
-            self.mark.spare(self.store, self.user, id)?;
+        for id in lock.unseen(&self.mark.seen)? {
+            self.mark.spare(self.user, id)?;
         }
         Ok(lock)
     }
@@ -69,7 +67,7 @@ impl Sweep<'_> {
         let misdated = std::mem::take(&mut self.mark.misdated);
         for batch in misdated.chunks(limits::SWEEP_FILES) {
             let lock = self.lock()?;
-            for (item, time) in self.store.redate(&lock, batch, &self.mark.dates)? {
+            for (item, time) in lock.redate(batch, &self.mark.dates)? {
                 self.redated += 1;
                 if let Item::Transaction(id) = item
                     && let Some(seen) = self.mark.seen.get_mut(&id)
@@ -85,9 +83,9 @@ impl Sweep<'_> {
         let committed = std::mem::take(&mut self.mark.committed);
         for batch in committed.chunks(limits::SWEEP_FILES) {
             let lock = self.lock()?;
-            self.mark.stamp = self.store.note_sweep(&lock)?;
+            self.mark.stamp = lock.note_sweep()?;
             for id in batch {
-                if self.store.sweep_committed(&lock, *id)? == Swept::Gone {
+                if lock.sweep_committed(*id)? == Swept::Gone {
                     each(leftover(Item::Transaction(*id)));
                 }
             }
@@ -100,7 +98,7 @@ impl Sweep<'_> {
         let mut gone = false;
         for batch in garbage.chunks(limits::SWEEP_FILES) {
             let lock = self.lock()?;
-            self.mark.stamp = self.store.note_sweep(&lock)?;
+            self.mark.stamp = lock.note_sweep()?;
             for id in batch {
                 if self.mark.spared.contains(id) {
                     continue;
@@ -110,18 +108,18 @@ impl Sweep<'_> {
                     continue;
                 };
                 // Children were before: none of them is left that could be put again later.
-                match self.store.sweep_transaction(&lock, *id, seen.time)? {
+                match lock.sweep_transaction(*id, seen.time)? {
                     Swept::Gone => {
                         gone = true;
                         each(abandoned(Item::Transaction(*id), seen.bytes));
                     }
-                    Swept::Fresher => self.mark.spare(self.store, self.user, *id)?,
+                    Swept::Fresher => self.mark.spare(self.user, *id)?,
                     Swept::NotThere | Swept::Needed => {}
                 }
             }
         }
         if gone {
-            self.store.sync_swept_transactions(self.user)?;
+            self.user.sync_swept_transactions()?;
         }
         Ok(())
     }
@@ -131,7 +129,7 @@ impl Sweep<'_> {
         let mut aliases = Vec::new();
         while next < self.mark.old.len() {
             if !aliases.is_empty() && matches!(self.mark.old[next].id, ChunkId::Digest(_)) {
-                self.store.sync_swept_aliases(self.user, &aliases)?;
+                self.user.sync_swept_aliases(&aliases)?;
                 aliases.clear();
             }
             let lock = self.lock()?;
@@ -149,7 +147,7 @@ impl Sweep<'_> {
                 }
                 files += 1;
                 let is_old = |time| self.mark.is_old(time);
-                match self.store.sweep_chunk(&lock, &old.id, is_old)? {
+                match lock.sweep_chunk(&old.id, is_old)? {
                     Swept::Gone => {
                         bytes += old.bytes;
                         each(abandoned(old.id.into(), old.bytes));
@@ -172,7 +170,7 @@ impl Sweep<'_> {
         let leftovers = std::mem::take(&mut self.mark.leftovers);
         for batch in leftovers.chunks(limits::SWEEP_FILES) {
             let lock = self.lock()?;
-            let swept = self.store.sweep_leftovers(&lock, batch)?;
+            let swept = lock.sweep_leftovers(batch)?;
             for (id, swept) in batch.iter().zip(swept) {
                 if swept == Swept::Gone {
                     each(leftover((*id).into()));

@@ -1,6 +1,5 @@
 //! Garbage collection inside a server: from time to time, and silent unless something went.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::clock::last_run;
@@ -12,7 +11,7 @@ use crate::store::{Item, Store};
 /// Collects at once if the last run, by whichever process, is as long ago as `period` or never was,
 /// and then every `period`, on a thread of its own that ends with the process: a collection that is
 /// cut off leaves a sound store.
-pub fn every(store: Arc<Store>, period: Duration, options: CollectOptions) -> std::io::Result<()> {
+pub fn every(store: Store, period: Duration, options: CollectOptions) -> std::io::Result<()> {
     let work = move || {
         let mut tried = None;
         loop {

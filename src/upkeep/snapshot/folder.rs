@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::outcome::Error;
 use crate::disk::{Disk, IfThere, Kind, Place, Real};
 use crate::model::{TransactionId, limits};
-use crate::store::layout::{self, Area, Dir, Folder, Known, Shelf};
+use crate::store::layout::{self, Area, Dir, Folder, Recognised, Shelf};
 use crate::store::{self, Store, log};
 
 /// The shelves of the committed area.
@@ -96,7 +96,7 @@ impl Linking<'_> {
         let dir = Dir::Shelf(shelf);
         let mut fans = Vec::new();
         let listed = self.from.list(&self.folder.dir(dir), &mut |entry| {
-            if let Some(Known::Dir(fan)) = layout::recognise(dir, &entry.name)
+            if let Some(Recognised::Dir(fan)) = layout::recognise(dir, &entry.name)
                 && entry.kind == Kind::Directory
             {
                 fans.push(fan);
@@ -120,7 +120,7 @@ impl Linking<'_> {
         let listed = self.from.list(&from, &mut |entry| {
             let known = matches!(
                 layout::recognise(fan, &entry.name),
-                Some(Known::Thing(Area::Committed, _))
+                Some(Recognised::Thing(Area::Committed, _))
             );
             if !known || entry.kind != Kind::File {
                 return true;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use mentat_sync::disk::{Grouping, Mode, Real};
+use mentat_sync::disk::{Grouping, Real};
 use mentat_sync::store::{Options, Store};
 use mentat_sync::upkeep::fsck;
 
@@ -80,10 +80,8 @@ fn rename(server: &Server, stop: &AtomicBool, told: &Acknowledged) {
             return;
         }
         let from = (turn % 2) as usize;
-        let lock = store.lock_blocking(&names[from], Mode::Exclusive).unwrap();
-        store
-            .rename_user(lock.unwrap(), &names[1 - from])
-            .expect("a rename");
+        let lock = store.user(names[from]).exclusive_blocking().unwrap();
+        (lock.unwrap()).rename(&names[1 - from]).expect("a rename");
         told.renames.fetch_add(1, Ordering::Relaxed);
         std::thread::sleep(pause(turn));
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mentat_sync::disk::{Mode, Place};
+use mentat_sync::disk::Place;
 use mentat_sync::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId};
 use mentat_sync::store::{
-    Advance, Mistake, Options, Proposal, PutChunk, PutTransaction, Store, UserLock,
+    Advance, Exclusive, Mistake, Options, Proposal, PutChunk, PutTransaction, Shared, Store,
 };
 use mentat_sync::upkeep::gc::{self, Collected, Garbage, collect};
 use sha2::{Digest, Sha256};
@@ -66,8 +66,12 @@ pub fn pass(sim: &Sim, time: Duration) {
     sim.with(|world| world.clock += time);
 }
 
-fn lock(store: &Store, mode: Mode) -> UserLock {
-    store.lock_blocking(&user(), mode).unwrap().unwrap()
+fn shared(store: &Store) -> Shared {
+    store.user(user()).shared_blocking().unwrap().unwrap()
+}
+
+fn exclusive(store: &Store) -> Exclusive {
+    store.user(user()).exclusive_blocking().unwrap().unwrap()
 }
 
 pub fn put_chunk(store: &Store, n: u8) {
@@ -80,15 +84,18 @@ pub fn put_alias(store: &Store, n: u8) {
 
 /// Asks which of these are not there.
 pub fn ask(store: &Store, ids: &[ChunkId]) -> Vec<ChunkId> {
-    let lock = store.lock_blocking(&user(), Mode::Shared).unwrap();
-    store.missing(&user(), lock, ids).unwrap()
+    let lock = store.user(user()).shared_blocking().unwrap();
+    match lock {
+        Some(lock) => lock.missing(ids).unwrap(),
+        None => store.user(user()).missing_all(ids).unwrap(),
+    }
 }
 
 fn put_chunk_as(store: &Store, n: u8, id: &ChunkId) {
-    let mut staged = store.stage(&user()).unwrap();
+    let mut staged = store.user(user()).stage().unwrap();
     staged.write(&bytes(n)).unwrap();
-    let sealed = store.seal(staged).unwrap();
-    let outcome = store.put_chunk(lock(store, Mode::Shared), sealed, id);
+    let sealed = staged.seal().unwrap();
+    let outcome = shared(store).put_chunk(sealed, id);
     assert_eq!(outcome.unwrap(), PutChunk::Stored);
 }
 
@@ -99,12 +106,12 @@ pub fn put(store: &Store, id: u8, parent: TransactionId, chunks: &[ChunkId]) -> 
         chunks: chunks.to_vec(),
         seq: None,
     };
-    let draft = store.draft(&user(), proposal).unwrap();
-    let outcome = store.put_transaction(lock(store, Mode::Shared), draft);
+    let draft = store.user(user()).draft(proposal).unwrap();
+    let outcome = shared(store).put_transaction(draft);
     match outcome.unwrap() {
         PutTransaction::Crowded(proposal) => {
-            let draft = store.draft(&user(), *proposal).unwrap();
-            (store.put_transaction(lock(store, Mode::Exclusive), draft)).unwrap()
+            let draft = store.user(user()).draft(*proposal).unwrap();
+            (exclusive(store).put_transaction(draft)).unwrap()
         }
         outcome => outcome,
     }
@@ -116,14 +123,14 @@ pub fn accept(store: &Store, id: u8, parent: TransactionId, chunks: &[ChunkId]) 
 }
 
 pub fn advance(store: &Store, id: u8) -> Advance {
-    let (outcome, leftovers) = (store.advance(lock(store, Mode::Exclusive), tx(id))).unwrap();
-    leftovers.clear(store);
+    let (outcome, leftovers) = (exclusive(store).advance(tx(id))).unwrap();
+    leftovers.clear();
     outcome
 }
 
 /// An advance that dies before it drops what it leaves in `incoming/`.
 pub fn advance_and_die(store: &Store, id: u8) {
-    let (outcome, leftovers) = (store.advance(lock(store, Mode::Exclusive), tx(id))).unwrap();
+    let (outcome, leftovers) = (exclusive(store).advance(tx(id))).unwrap();
     assert!(matches!(outcome, Advance::Advanced(_)));
     drop(leftovers);
 }
@@ -179,9 +186,9 @@ pub fn incoming(sim: &Sim) -> BTreeSet<String> {
 }
 
 pub fn is_pending(store: &Store, id: u8) -> bool {
-    store.needs(&user(), tx(id)).unwrap().is_some()
+    store.user(user()).needs(tx(id)).unwrap().is_some()
 }
 
 pub fn is_there(store: &Store, id: &ChunkId) -> bool {
-    store.chunk(&user(), id).unwrap().is_some()
+    store.user(user()).chunk(id).unwrap().is_some()
 }

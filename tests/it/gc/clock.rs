@@ -57,7 +57,10 @@ fn a_run_that_sweeps_is_remembered_as_one_that_finds_nothing_is() {
     pass(&sim, DAY);
     assert_eq!(sweep(&store), []);
     assert!(last_run(&store).unwrap() > first);
-    assert_eq!(store.last_gc(&user()).unwrap(), last_run(&store).unwrap());
+    assert_eq!(
+        store.user(user()).last_gc().unwrap(),
+        last_run(&store).unwrap()
+    );
 }
 
 #[test]

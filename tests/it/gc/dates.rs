@@ -73,7 +73,7 @@ fn uploaded_by_a_wrong_clock(later_run: bool, wrong: SystemTime) -> (Sim, Store)
         sweep_with(&store, GRACE);
     } else {
         sim.process()
-            .remove_file(&store.place_of(&user(), &chunk(1).into()))
+            .remove_file(&store.user(user()).place_of(&chunk(1).into()))
             .unwrap();
     }
     at(&sim, wrong, || upload(&store));
@@ -241,7 +241,7 @@ fn an_upload_that_began_while_the_clock_was_wrong_is_not_taken_from_under_its_cl
         let pushed = tmp.join("0123456789abcdef");
         let mut staged = None;
         at(&sim, UNSET + DAY, || {
-            let mut upload = store.stage(&user()).unwrap();
+            let mut upload = store.user(user()).stage().unwrap();
             upload.write(b"half of").unwrap();
             staged = Some(upload);
             let disk = sim.process();

@@ -84,7 +84,7 @@ fn die_everywhere(mistake: Option<Mistake>) -> Result<u64, String> {
                 return Err(wrong(format!("{left:?} is left of {wanted:?}")));
             }
             advance(&store, 7);
-            assert!(store.transaction(&user(), tx(7)).unwrap().is_some());
+            assert!(store.user(user()).transaction(tx(7)).unwrap().is_some());
         }
     }
     unreachable!("a collection ends")
@@ -146,11 +146,11 @@ fn what_a_head_that_is_not_durable_makes_dead_survives() {
         for seed in 0..16 {
             let sim = sim.survivor(seed);
             let store = open(&sim);
-            if store.head(&user()).unwrap().seq == 0 {
+            if store.user(user()).head().unwrap().seq == 0 {
                 back += 1;
                 advance(&store, 2);
                 assert!(
-                    store.transaction(&user(), tx(2)).unwrap().is_some(),
+                    store.user(user()).transaction(tx(2)).unwrap().is_some(),
                     "death at step {step}, cut {seed}"
                 );
             }

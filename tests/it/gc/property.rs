@@ -194,7 +194,7 @@ fn act(sim: &Sim, store: &Store, book: &Mutex<Book>, random: &mut Random) {
             }
         }
         _ => {
-            let head = store.head(&user()).unwrap();
+            let head = store.user(user()).head().unwrap();
             let mut book = book.lock().unwrap();
             if head != book.head.unwrap_or(Head::ROOT) {
                 book.wrong = Some(format!("HEAD is {head:?}"));
@@ -219,7 +219,7 @@ fn judge(sim: &Sim, store: &Store, book: &mut Book) -> Option<String> {
         }
     }
     for n in book.chain.iter() {
-        if store.transaction(&user(), *n).unwrap().is_none() {
+        if store.user(user()).transaction(*n).unwrap().is_none() {
             return Some(format!("{n} is on the chain, and is gone"));
         }
         let (_, chunks) =
@@ -238,7 +238,7 @@ fn judge(sim: &Sim, store: &Store, book: &mut Book) -> Option<String> {
             let (parent, chunks) = CONTENTS[usize::from(needed) - 1][book.puts[&needed].content];
             let lost =
                 |what: &str| Some(format!("{n} was acknowledged; of {needed} {what} is gone"));
-            match store.needs(&user(), tx(needed)).unwrap() {
+            match store.user(user()).needs(tx(needed)).unwrap() {
                 None => return lost("the transaction"),
                 Some(needs) if needs.parent != id_of(parent) => return lost("the right content"),
                 Some(_) => {}

@@ -162,7 +162,7 @@ fn what_an_advance_left_is_dropped_and_stays_committed() {
     );
     assert!(incoming(&sim).is_empty());
     assert!(is_there(&store, &chunk(1)) && is_there(&store, &alias(2)));
-    assert!(store.transaction(&user(), tx(1)).unwrap().is_some());
+    assert!(store.user(user()).transaction(tx(1)).unwrap().is_some());
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn temporary_files_go_after_a_day() {
     let sim = fresh();
     let store = open(&sim);
     put_chunk(&store, 1);
-    let mut staged = store.stage(&user()).unwrap();
+    let mut staged = store.user(user()).stage().unwrap();
     staged.write(b"never finished").unwrap();
     std::mem::forget(staged);
     pass(&sim, DAY / 2);
@@ -271,7 +271,7 @@ fn a_dry_run_names_what_the_run_removes_and_touches_nothing() {
         put_alias(&store, n);
         accept(&store, n, tx(n - 2), &[alias(n)]);
     }
-    let mut staged = store.stage(&user()).unwrap();
+    let mut staged = store.user(user()).stage().unwrap();
     staged.write(b"never finished").unwrap();
     std::mem::forget(staged);
     pass(&sim, GRACE * 2);
@@ -284,7 +284,9 @@ fn a_dry_run_names_what_the_run_removes_and_touches_nothing() {
     let there = incoming(&sim);
     let gone = sweep(&store);
     assert_eq!(told, gone);
-    let places = gone.iter().map(|gone| store.place_of(&user(), &gone.item));
+    let places = gone
+        .iter()
+        .map(|gone| store.user(user()).place_of(&gone.item));
     let mut left = there;
     for place in places {
         assert!(left.remove(place.as_str()), "{place:?} was there, and once");
@@ -359,7 +361,7 @@ fn on_a_full_disk_the_run_is_remembered_and_what_an_earlier_one_proved_stands() 
     let store = open(&sim);
     put_chunk(&store, 1);
     sweep(&store);
-    let before = store.gc_memory(&user()).unwrap().unwrap();
+    let before = store.user(user()).gc_memory().unwrap().unwrap();
     pass(&sim, GRACE + DAY);
     put_chunk(&store, 2);
     let mut not_remembered = 0;
@@ -378,14 +380,14 @@ fn on_a_full_disk_the_run_is_remembered_and_what_an_earlier_one_proved_stands() 
         if disk.steps() < step {
             break;
         }
-        let memory = sweeper.gc_memory(&user()).unwrap();
+        let memory = sweeper.user(user()).gc_memory().unwrap();
         if let Ok(ended) = ended
             && memory.is_none_or(|memory| memory.cut == before.cut)
         {
             not_remembered += 1;
             assert_eq!(ended, Collected::All);
             assert!(!is_there(&sweeper, &chunk(1)) && is_there(&sweeper, &chunk(2)));
-            assert!(sweeper.last_gc(&user()).unwrap() >= Some(now));
+            assert!(sweeper.user(user()).last_gc().unwrap() >= Some(now));
         }
     }
     assert_eq!(not_remembered, 1);

@@ -134,8 +134,8 @@ fn judge(sim: &Sim, acknowledged: &Acknowledged) -> Option<String> {
         }
     }
     for n in &acknowledged.transactions {
-        let on_chain = store.transaction(&user(), tx(*n)).unwrap().is_some();
-        if !on_chain && store.needs(&user(), tx(*n)).unwrap().is_none() {
+        let on_chain = store.user(user()).transaction(tx(*n)).unwrap().is_some();
+        if !on_chain && store.user(user()).needs(tx(*n)).unwrap().is_none() {
             return Some(format!("transaction {n} was acknowledged, and is gone"));
         }
     }
@@ -246,7 +246,7 @@ const TAKEN_AWAY: Scene = Scene {
                     note(acknowledged, |done| done.transactions.push(1));
                     break;
                 }
-                _ => drop(store.head(&user())),
+                _ => drop(store.user(user()).head()),
             }
         }
     },

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use mentat_sync::disk::Mode;
 use mentat_sync::model::{Head, TransactionId};
 use mentat_sync::store::{
-    Advance, AdvanceRefusal, Error, Mistake, Options, PutChunk, PutTransaction, Result, Store,
-    UserLock,
+    Advance, AdvanceRefusal, Error, Exclusive, Mistake, Options, PutChunk, PutTransaction, Result,
+    Shared, Store,
 };
 
 use super::answers::{Answers, Book, Fact};
@@ -174,19 +173,23 @@ pub fn promise(book: &Book, before: &Answers, fact: Fact) {
     }
 }
 
-pub fn lock(store: &Store, mode: Mode) -> Result<UserLock> {
-    store.lock_blocking(&user(), mode)?.ok_or(Error::UserGone)
+fn shared(store: &Store) -> Result<Shared> {
+    (store.user(user()).shared_blocking()?).ok_or(Error::UserGone)
+}
+
+fn exclusive(store: &Store) -> Result<Exclusive> {
+    (store.user(user()).exclusive_blocking()?).ok_or(Error::UserGone)
 }
 
 fn put_chunk(store: &Store, book: &Book, before: &Answers, name: Chunk) -> Result<()> {
     let bytes = cast::chunk_bytes(name);
     let (first, second) = bytes.split_at(bytes.len() / 2);
-    let mut staged = store.stage(&user())?;
+    let mut staged = store.user(user()).stage()?;
     staged.write(first)?;
     staged.write(second)?;
-    let sealed = store.seal(staged)?;
-    let lock = lock(store, Mode::Shared)?;
-    match store.put_chunk(lock, sealed, &cast::chunk_id(name))? {
+    let sealed = staged.seal()?;
+    let lock = shared(store)?;
+    match lock.put_chunk(sealed, &cast::chunk_id(name))? {
         PutChunk::Stored => promise(book, before, Fact::Chunk(name)),
         other => book.wrong(format!("PUT chunk {name} is answered {other:?}")),
     }
@@ -195,9 +198,11 @@ fn put_chunk(store: &Store, book: &Book, before: &Answers, name: Chunk) -> Resul
 
 fn put_transaction(store: &Store, book: &Book, before: &Answers, name: Content) -> Result<()> {
     let known = cast::known(name);
-    let draft = store.mending_log(&user(), || store.draft(&user(), known.proposal()))?;
-    let lock = lock(store, Mode::Shared)?;
-    let outcome = store.put_transaction(lock, draft)?;
+    let draft = store
+        .user(user())
+        .mending_log(|| store.user(user()).draft(known.proposal()))?;
+    let lock = shared(store)?;
+    let outcome = lock.put_transaction(draft)?;
     let twin = |other: &Content| *other != name && cast::id(other) == known.id;
     let fine = match &outcome {
         PutTransaction::Accepted => {
@@ -234,8 +239,8 @@ fn put_transaction(store: &Store, book: &Book, before: &Answers, name: Content) 
 
 fn advance(store: &Store, book: &Book, before: &Answers, name: Content) -> Result<()> {
     let to = cast::id(name);
-    let lock = lock(store, Mode::Exclusive)?;
-    let (outcome, leftovers) = store.advance(lock, to)?;
+    let lock = exclusive(store)?;
+    let (outcome, leftovers) = lock.advance(to)?;
     match &outcome {
         Advance::Advanced(head) => judge_advanced(book, before, name, *head),
         Advance::Refused { head, why } => {
@@ -247,7 +252,7 @@ fn advance(store: &Store, book: &Book, before: &Answers, name: Content) -> Resul
             judge_refusal(book, before, name, there, *head, why);
         }
     }
-    leftovers.clear(store);
+    leftovers.clear();
     Ok(())
 }
 
@@ -311,29 +316,29 @@ pub fn judge_head(book: &Book, before: &Answers, head: TransactionId, what: &str
 }
 
 fn get_head(store: &Store, book: &Book, before: &Answers) -> Result<()> {
-    let head = store.head(&user())?;
+    let head = store.user(user()).head()?;
     judge_head(book, before, head.id, "GET head");
     Ok(())
 }
 
 fn told(store: &Store, book: &Book, before: &Answers) -> Result<()> {
-    if let Some(seen) = store.seen(&user()) {
+    if let Some(seen) = store.user(user()).seen() {
         judge_head(book, before, seen.head.id, "what those who wait are told");
     }
     Ok(())
 }
 
 fn get_listing(store: &Store, book: &Book, before: &Answers) -> Result<()> {
-    let listing = store.mending_log(&user(), || {
-        store.listing(&user(), TransactionId::ROOT, 1000)
-    });
+    let listing = store
+        .user(user())
+        .mending_log(|| store.user(user()).listing(TransactionId::ROOT, 1000));
     let Some(mut listing) = listing? else {
         book.wrong("a listing from the root is refused");
         return Ok(());
     };
     let mut ids = Vec::new();
     while listing.left() > 0 {
-        ids.extend(listing.read(store, 2)?);
+        ids.extend(listing.read(2)?);
     }
     let last = ids.last().copied().unwrap_or(TransactionId::ROOT);
     if cast::line(last).as_ref() != Some(&ids) {
@@ -352,7 +357,7 @@ pub fn read_all(content: &mentat_sync::store::Content) -> Result<Vec<u8>> {
 }
 
 fn get_chunk(store: &Store, book: &Book, before: &Answers, name: Chunk) -> Result<()> {
-    match store.chunk(&user(), &cast::chunk_id(name))? {
+    match store.user(user()).chunk(&cast::chunk_id(name))? {
         Some(content) => {
             if read_all(&content)? != cast::chunk_bytes(name) {
                 book.wrong(format!("GET chunk {name} answers other bytes"));
@@ -371,7 +376,10 @@ fn get_chunk(store: &Store, book: &Book, before: &Answers, name: Chunk) -> Resul
 
 fn get_transaction(store: &Store, book: &Book, before: &Answers, name: Content) -> Result<()> {
     let id = cast::id(name);
-    match store.mending_log(&user(), || store.transaction(&user(), id))? {
+    match store
+        .user(user())
+        .mending_log(|| store.user(user()).transaction(id))?
+    {
         Some(content) => {
             match cast::read(&read_all(&content)?) {
                 Some(known) if known.id == id => {}
@@ -390,8 +398,8 @@ fn get_transaction(store: &Store, book: &Book, before: &Answers, name: Content) 
 }
 
 fn delete(store: &Store, book: &Book) -> Result<()> {
-    if let Some(lock) = store.lock_blocking(&user(), Mode::Exclusive)? {
-        store.delete_user(lock)?;
+    if let Some(lock) = store.user(user()).exclusive_blocking()? {
+        lock.delete()?;
     }
     let mut answers = book.open();
     answers.deletions.1 += 1;

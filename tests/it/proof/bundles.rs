@@ -2,10 +2,10 @@
 
 use std::io::Read;
 
-use mentat_sync::disk::{Mode, Place};
-use mentat_sync::model::{ChunkId, TransactionId, UserId};
+use mentat_sync::disk::Place;
+use mentat_sync::model::{ChunkId, TransactionId};
 use mentat_sync::store::{
-    Error, PullBundle, PushBundle, PutChunk, Result, Store, Taken, Together, Upload,
+    Durable, Error, Group, PullBundle, PushBundle, PutChunk, Result, Store, Taken, Upload, Written,
 };
 
 use super::acts::{judge_advanced, judge_head, judge_refusal, promise, undisturbed};
@@ -14,8 +14,11 @@ use super::cast::{self, Chunk, Content, user};
 
 pub fn ask(store: &Store, book: &Book, before: &Answers, names: &[Chunk]) -> Result<()> {
     let ids: Vec<_> = names.iter().map(|name| cast::chunk_id(name)).collect();
-    let lock = store.lock_blocking(&user(), Mode::Shared)?;
-    let missing = store.missing(&user(), lock, &ids)?;
+    let lock = store.user(user()).shared_blocking()?;
+    let missing = match lock {
+        Some(lock) => lock.missing(&ids)?,
+        None => store.user(user()).missing_all(&ids)?,
+    };
     for name in names {
         if !missing.contains(&cast::chunk_id(name)) {
             promise(book, before, Fact::Chunk(name));
@@ -26,42 +29,77 @@ pub fn ask(store: &Store, book: &Book, before: &Answers, names: &[Chunk]) -> Res
     Ok(())
 }
 
-/// In two groups, the second of which is written when the first has its names and is not told yet. Each
-/// is answered by itself; the first error is given back.
+/// In two groups, the second of which is written when the first has its names and is not told yet. Whoever finds the
+/// lock held waits for it, and comes again. Each is answered by itself; the first error is given back.
 pub fn put_chunks(store: &Store, book: &Book, before: &Answers, names: &[Chunk]) -> Result<()> {
-    let (mut errors, mut told) = (Vec::new(), 0);
-    let mut tell = |name: Chunk, outcome| {
-        told += 1;
+    let mut told = Told::default();
+    let mut group = Group::default();
+    let (first, second) = names.split_at(names.len().div_ceil(2));
+    for names in [first, second, &[]] {
+        let mut written = Vec::new();
+        for name in names {
+            match upload(store, name).write() {
+                Ok(one) => written.push((one, *name)),
+                Err(error) => told.tell(book, before, name, Err(error)),
+            }
+        }
+        step(store, &mut group, written, |name, outcome| {
+            told.tell(book, before, name, outcome);
+        });
+    }
+    for (one, name) in std::mem::take(&mut told.waiting) {
+        match one.user.shared_blocking() {
+            Ok(Some(lock)) => {
+                let mut tell = |name, outcome| told.tell(book, before, name, outcome);
+                group.name_under(lock, vec![(one, name)], &mut tell);
+                step(store, &mut group, Vec::new(), tell);
+            }
+            Ok(None) => told.tell(book, before, name, Err(Error::UserGone)),
+            Err(error) => told.tell(book, before, name, Err(error)),
+        }
+    }
+    assert!(group.is_empty() && told.waiting.is_empty());
+    assert_eq!(told.number, names.len());
+    told.errors.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// One step of a group commit: a sync, and names.
+fn step(
+    store: &Store,
+    group: &mut Group<Chunk>,
+    written: Vec<(Written, Chunk)>,
+    mut tell: impl FnMut(Chunk, Result<Taken>),
+) {
+    let durable = group.sync(store, written, &mut tell);
+    group.name(durable, &mut tell);
+}
+
+/// What the clients of some chunks were told.
+#[derive(Default)]
+struct Told {
+    number: usize,
+    errors: Vec<Error>,
+    waiting: Vec<(Durable, Chunk)>,
+}
+
+impl Told {
+    fn tell(&mut self, book: &Book, before: &Answers, name: Chunk, outcome: Result<Taken>) {
+        self.number += 1;
         match outcome {
             Ok(Taken::Put(PutChunk::Stored)) => promise(book, before, Fact::Chunk(name)),
             Ok(Taken::Put(other)) => book.wrong(format!("PUT chunk {name} is answered {other:?}")),
-            // The user's folder went away between the writing and the lock.
-            Ok(Taken::Sealed(_)) => errors.push(Error::UserGone),
-            Err(error) => errors.push(error),
-        }
-    };
-    let lock = |user: &UserId| store.lock_blocking(user, Mode::Shared).transpose();
-    let mut together = Together::default();
-    let (first, second) = names.split_at(names.len().div_ceil(2));
-    for group in [first, second, &[]] {
-        let mut written = Vec::new();
-        for name in group {
-            match store.write(upload(name)) {
-                Ok(one) => written.push((one, *name)),
-                Err(error) => tell(name, Err(error)),
+            Ok(Taken::Unnamed(one)) => {
+                self.number -= 1;
+                self.waiting.push((*one, name));
             }
+            Err(error) => self.errors.push(error),
         }
-        let durable = together.sync(store, written, &mut tell);
-        together.name(store, durable, lock, &mut tell);
     }
-    assert!(together.is_empty());
-    assert_eq!(told, names.len());
-    errors.into_iter().next().map_or(Ok(()), Err)
 }
 
-fn upload(name: Chunk) -> Upload {
+fn upload(store: &Store, name: Chunk) -> Upload {
     Upload {
-        user: user(),
+        user: store.user(user()),
         id: match cast::chunk_id(name) {
             ChunkId::Digest(digest) => digest,
             ChunkId::Alias(_) => panic!("aliases are put one by one"),
@@ -79,7 +117,7 @@ pub fn push(
     spare: &[Chunk],
 ) -> Result<()> {
     let tar = cast::bundle(names, with_head, spare);
-    let (outcome, leftovers) = store.push_bundle(&user(), &mut &tar[..])?;
+    let (outcome, leftovers) = store.user(user()).push_bundle(&mut &tar[..])?;
     let all_is_there = || {
         for name in names {
             promise(book, before, Fact::Transaction(name));
@@ -122,23 +160,23 @@ pub fn push(
         book.wrong(format!("a push of {names:?} is answered {outcome:?}"));
     }
     if let Some(leftovers) = leftovers {
-        leftovers.clear(store);
+        leftovers.clear();
     }
     Ok(())
 }
 
 pub fn pull(store: &Store, book: &Book, before: &Answers) -> Result<()> {
-    let planned = store.mending_log(&user(), || {
-        store.bundle(&user(), TransactionId::ROOT, None, 1000)
-    });
+    let planned = store
+        .user(user())
+        .mending_log(|| store.user(user()).bundle(TransactionId::ROOT, None, 1000));
     let PullBundle::Ready(plan) = planned? else {
         book.wrong("a bundle from the root is refused");
         return Ok(());
     };
-    let (mut reader, mut bytes) = (store.read_bundle(&plan)?, Vec::new());
+    let (mut reader, mut bytes) = (store.user(user()).read_bundle(&plan)?, Vec::new());
     let mut buffer = [0; 1 << 10];
     loop {
-        match reader.read(store, &mut buffer)? {
+        match reader.read(&mut buffer)? {
             0 => break,
             read => bytes.extend(&buffer[..read]),
         }

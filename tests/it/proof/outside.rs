@@ -1,6 +1,6 @@
 //! What people and other programs do to whole folders, behind the back of whoever serves them.
 
-use mentat_sync::disk::{Mode, Place};
+use mentat_sync::disk::Place;
 use mentat_sync::model::UserId;
 use mentat_sync::store::{Error, RenameUser, Result, Store};
 
@@ -106,8 +106,8 @@ pub fn rename_back(store: &Store) -> Result<()> {
 }
 
 fn rename(store: &Store, from: &UserId, to: &UserId) -> Result<()> {
-    let lock = store.lock_blocking(from, Mode::Exclusive)?;
-    match store.rename_user(lock.ok_or(Error::UserGone)?, to)? {
+    let lock = store.user(*from).exclusive_blocking()?;
+    match lock.ok_or(Error::UserGone)?.rename(to)? {
         RenameUser::Renamed => Ok(()),
         RenameUser::NoSuchUser | RenameUser::Taken => Err(Error::Busy),
     }

@@ -5,15 +5,15 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::model::UserId;
 
-/// What waits, each thing with its user. To put in and to take out costs the same however long it is.
-pub struct Queue<T> {
+/// Things that wait, each with its user. To put in and to take out costs the same however long it is.
+pub(super) struct FairQueue<T> {
     theirs: HashMap<UserId, VecDeque<T>>,
-    /// Those for whom something waits, each once.
+    /// The users for whom something waits, each once.
     turns: VecDeque<UserId>,
     length: usize,
 }
 
-impl<T> Default for Queue<T> {
+impl<T> Default for FairQueue<T> {
     fn default() -> Self {
         Self {
             theirs: HashMap::new(),
@@ -23,7 +23,7 @@ impl<T> Default for Queue<T> {
     }
 }
 
-impl<T> Queue<T> {
+impl<T> FairQueue<T> {
     /// Adds this, behind what waits for the same user.
     pub fn push(&mut self, user: UserId, one: T) {
         let theirs = self.theirs.entry(user).or_default();
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn users_take_turns_and_each_comes_in_order() {
         let [ada, bob, eve] = [1, 2, 3].map(|user| UserId::from_bytes([user; 16]));
-        let mut queue = Queue::default();
+        let mut queue = FairQueue::default();
         for number in 0..1000 {
             queue.push(ada, ("ada", number));
         }
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_user_for_whom_nothing_waits_is_forgotten() {
-        let mut queue = Queue::default();
+        let mut queue = FairQueue::default();
         for user in 0..100 {
             queue.push(UserId::from_bytes([user; 16]), user);
         }

@@ -1,36 +1,31 @@
-//! Small chunks taken in together: one sync serves the bytes of some and the names of those before
-//! them, and the lock is taken once for each user's. Each goes the way of one that comes alone
-//! (DESIGN, Order of writes) and is told by itself; what is shared is the waiting.
+//! One group of a group commit: small chunks, from the bytes in memory to the name that is durable.
 
-use std::sync::Arc;
-
-use super::chunks::{Sealed, Staged, Work};
-use super::layout::Area;
-use super::lock::UserLock;
+use super::dirs::NewDirs;
+use super::lock::Shared;
 use super::mistake::Mistake;
-use super::user::{NewDirs, UserState};
-use super::vouch::Name;
-use super::{Error, PutChunk, Result, Store};
-use crate::disk::{self, Meta, Target};
-use crate::model::{ChunkDigest, ChunkId, UserId};
+use super::staged::{Sealed, Staged};
+use super::to_sync::{Synced, ToSync};
+use super::{Error, PutChunk, Result, Store, User};
+use crate::disk::{self, Target};
+use crate::model::{ChunkDigest, ChunkId};
 
 /// A small chunk, whole in memory, with the id it is called by.
 pub struct Upload {
-    pub user: UserId,
+    pub user: User,
     pub id: ChunkDigest,
     pub bytes: Vec<u8>,
 }
 
-/// The same, written and not durable yet. Dropped, it leaves nothing.
+/// A small chunk, written and not durable yet. Dropped, it leaves nothing.
 pub struct Written {
-    user: UserId,
+    user: User,
     id: ChunkDigest,
     staged: Staged,
 }
 
-/// The same, durable and without a name. Dropped, it leaves nothing.
+/// A small chunk, durable and without a name. Dropped, it leaves nothing.
 pub struct Durable {
-    user: UserId,
+    pub user: User,
     id: ChunkDigest,
     sealed: Sealed,
 }
@@ -39,34 +34,34 @@ pub struct Durable {
 pub enum Taken {
     /// To its end.
     Put(PutChunk),
-    /// Its bytes are durable; the lock was not to be had without waiting, and [`Store::put_chunk`] is
-    /// left to be done under it.
-    Sealed(Sealed),
+    /// To durable bytes; the lock was not to be had without waiting.
+    Unnamed(Box<Durable>),
 }
 
 /// Chunks that have their names, which the next sync makes durable, each with who is to be told.
-pub struct Together<T>(Vec<Named<T>>);
+pub struct Group<T>(Vec<Named<T>>);
 
-/// What was named under one user's lock, after that was given back.
+/// Chunks that were named under one user's lock, after that was given back.
 struct Named<T> {
-    user: UserId,
-    state: Arc<UserState>,
+    user: User,
     dirs: NewDirs,
     targets: Vec<Target>,
-    names: Vec<(Area, ChunkId, Meta)>,
+    synced: Synced,
     owners: Vec<T>,
 }
 
-impl Store {
-    /// Writes a small chunk.
-    pub fn write(&self, upload: Upload) -> Result<Written> {
-        let Upload { user, id, bytes } = upload;
-        let mut staged = self.stage(&user)?;
+impl Upload {
+    /// Writes the chunk to a temporary file.
+    pub fn write(self) -> Result<Written> {
+        let Upload { user, id, bytes } = self;
+        let mut staged = user.stage()?;
         staged.write(&bytes)?;
         Ok(Written { user, id, staged })
     }
+}
 
-    /// What became of a part of what was synced in one go. A folder that is gone is a matter of its own
+impl Store {
+    /// The outcome for a part of the targets that were synced in one go. A folder that is gone is a matter of its own
     /// user, whom nothing was lost for: the others' are asked for by themselves.
     fn share(&self, synced: &disk::Result<()>, share: &[Target]) -> Result<()> {
         match synced {
@@ -80,16 +75,21 @@ impl Store {
     }
 }
 
-impl<T> Default for Together<T> {
+impl<T> Default for Group<T> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<T> Together<T> {
+impl<T> Group<T> {
     /// Whether nothing waits for a sync.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Takes the chunks of another group along, whose names the next sync makes durable.
+    pub fn join(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
     }
 
     /// Makes the names given so far durable, and the bytes of what is written, with one sync. Tells those
@@ -113,7 +113,7 @@ impl<T> Together<T> {
         let synced = store.disk.sync(&targets);
         for (one, ends) in named.into_iter().zip(ends.windows(2)) {
             let synced = store.share(&synced, &targets[ends[0]..ends[1]]);
-            one.told(store, &synced, &mut tell);
+            one.told(&synced, &mut tell);
         }
         match store.share(&synced, &targets[..ends[0]]) {
             Ok(()) => written.into_iter().map(durable).collect(),
@@ -126,75 +126,60 @@ impl<T> Together<T> {
         }
     }
 
-    /// Gives them their names. `lock` takes a user's shared lock if that needs no waiting: nobody waits
+    /// Gives the chunks their names. A lock that is not to be had without waiting is not waited for: nobody waits
     /// for another one's user.
     ///
     /// # Errors
     /// One that gets no name is told its own error.
-    pub fn name(
-        &mut self,
-        store: &Store,
-        mut all: Vec<(Durable, T)>,
-        lock: impl Fn(&UserId) -> Option<Result<UserLock>>,
-        mut tell: impl FnMut(T, Result<Taken>),
-    ) {
-        all.sort_by_key(|(one, _)| one.user);
-        while let Some(user) = all.last().map(|(one, _)| one.user) {
-            let theirs = all.split_off(all.partition_point(|(one, _)| one.user < user));
-            let takes = |lock: UserLock| store.check_takes(&lock).map(|()| lock);
-            match lock(&user).map(|lock| lock.and_then(takes)) {
-                Some(Ok(lock)) => self.name_under(store, lock, theirs, &mut tell),
+    pub fn name(&mut self, mut all: Vec<(Durable, T)>, mut tell: impl FnMut(T, Result<Taken>)) {
+        all.sort_by_key(|(one, _)| one.user.id);
+        while let Some(user) = all.last().map(|(one, _)| one.user.clone()) {
+            let from = all.partition_point(|(one, _)| one.user.id < user.id);
+            let theirs = all.split_off(from);
+            match user.shared_now() {
+                Some(Ok(lock)) => self.name_under(lock, theirs, &mut tell),
                 None => {
                     for (one, owner) in theirs {
-                        tell(owner, Ok(Taken::Sealed(one.sealed)));
+                        tell(owner, Ok(Taken::Unnamed(Box::new(one))));
                     }
                 }
-                Some(Err(error)) => {
-                    for (_, owner) in theirs {
-                        tell(owner, Err(error.again()));
-                    }
-                }
+                Some(Err(error)) => tell_all(theirs, &error, &mut tell),
             }
         }
     }
 
-    /// Gives all of one user's their names.
-    fn name_under(
+    /// Gives chunks of one user their names under the user's lock, which was waited for or not.
+    ///
+    /// # Errors
+    /// One that gets no name is told its own error.
+    pub fn name_under(
         &mut self,
-        store: &Store,
-        lock: UserLock,
+        lock: Shared,
         all: Vec<(Durable, T)>,
         tell: &mut impl FnMut(T, Result<Taken>),
     ) {
-        let early = store.mistakes.made(Mistake::AnswerBeforeSync);
-        let mut work = Work::default();
+        if let Err(error) = lock.check_takes() {
+            return tell_all(all, &error, tell);
+        }
+        let early = lock.store.mistakes.made(Mistake::AnswerBeforeSync);
+        // Each of them held a descriptor before.
+        let mut to_sync = ToSync::keeping(all.len());
         let mut owners = Vec::with_capacity(all.len());
-        // A repair takes the exclusive lock, so this holds for as long as the shared one is held.
-        let lost = match store.has_lost(&lock.folder) {
-            Ok(lost) => lost,
-            Err(error) => {
-                for (_, owner) in all {
-                    tell(owner, Err(error.again()));
-                }
-                return;
-            }
-        };
         for (one, owner) in all {
-            match store.name_chunk(&lock, one.sealed, one.id, lost, &mut work) {
+            match lock.name_chunk(one.sealed, &ChunkId::Digest(one.id), &mut to_sync) {
                 Ok(PutChunk::Stored) if !early => owners.push(owner),
                 other => tell(owner, other.map(Taken::Put)),
             }
         }
-        let (user, state, folder) = lock.release();
-        let mut targets = work.targets;
-        let dirs = store.dirs_to_sync(&state, &folder, work.dirs, &mut targets);
+        let user = lock.release();
+        let (dirs, mut targets, synced) = to_sync.into_parts();
+        let dirs = user.dirs_to_sync(dirs, &mut targets);
         if !owners.is_empty() {
             self.0.push(Named {
                 user,
-                state,
                 dirs,
                 targets,
-                names: work.names,
+                synced,
                 owners,
             });
         }
@@ -207,15 +192,19 @@ fn durable<T>((one, owner): (Written, T)) -> (Durable, T) {
     (Durable { user, id, sealed }, owner)
 }
 
+/// Tells all of these one error.
+fn tell_all<T>(all: Vec<(Durable, T)>, error: &Error, tell: &mut impl FnMut(T, Result<Taken>)) {
+    for (_, owner) in all {
+        tell(owner, Err(error.again()));
+    }
+}
+
 impl<T> Named<T> {
     /// The names are durable, and are vouched for; or else they may not be.
-    fn told(self, store: &Store, synced: &Result<()>, tell: &mut impl FnMut(T, Result<Taken>)) {
+    fn told(self, synced: &Result<()>, tell: &mut impl FnMut(T, Result<Taken>)) {
         if synced.is_ok() {
-            self.state.dirs_synced(self.dirs);
-            for (area, chunk, meta) in self.names {
-                let user = self.user;
-                store.vouched.insert(Name { user, area, chunk }, &meta);
-            }
+            self.user.dirs_synced(self.dirs);
+            self.user.vouch(self.synced);
         }
         for owner in self.owners {
             tell(
@@ -232,13 +221,15 @@ impl<T> Named<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{Grouping, Mode, Real};
+    use crate::disk::{Grouping, Real};
+    use crate::model::UserId;
     use crate::store::Options;
     use sha2::{Digest, Sha256};
+    use std::sync::Arc;
 
-    fn upload(user: u8, bytes: &[u8]) -> Upload {
+    fn upload(store: &Store, user: u8, bytes: &[u8]) -> Upload {
         Upload {
-            user: UserId::from_bytes([user; 16]),
+            user: store.user(UserId::from_bytes([user; 16])),
             id: ChunkDigest::from_bytes(Sha256::digest(bytes).into()),
             bytes: bytes.to_vec(),
         }
@@ -250,18 +241,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let disk = Real::new(directory.path(), Grouping::Off).unwrap();
         let store = Store::open(Arc::new(disk), Options::default()).unwrap();
-        let lock = |user: &UserId| store.lock_blocking(user, Mode::Shared).transpose();
-        let written = |user, bytes| (store.write(upload(user, bytes)).unwrap(), user);
+        let written = |user, bytes| (upload(&store, user, bytes).write().unwrap(), user);
         let mut told = Vec::new();
-        let mut together = Together::default();
-        let durable = together.sync(&store, vec![written(1, b"a"), written(2, b"b")], |_, _| {
+        let mut group = Group::default();
+        let durable = group.sync(&store, vec![written(1, b"a"), written(2, b"b")], |_, _| {
             panic!("nobody has a name yet")
         });
-        together.name(&store, durable, lock, |_, _| panic!("all get their names"));
-        let gone = store.lock_blocking(&UserId::from_bytes([1; 16]), Mode::Exclusive);
-        store.delete_user(gone.unwrap().unwrap()).unwrap();
+        group.name(durable, |_, _| panic!("all get their names"));
+        let gone = store.user(UserId::from_bytes([1; 16])).exclusive_blocking();
+        gone.unwrap().unwrap().delete().unwrap();
         let next = vec![written(2, b"c")];
-        let durable = together.sync(&store, next, |user, outcome| told.push((user, outcome)));
+        let durable = group.sync(&store, next, |user, outcome| told.push((user, outcome)));
         assert_eq!(durable.len(), 1);
         told.sort_by_key(|(user, _)| *user);
         assert!(matches!(

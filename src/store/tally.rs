@@ -1,4 +1,4 @@
-//! How much a user may have, and how full the disk may get. Off unless the operator chose limits.
+//! Tallies of what users have. Off unless the operator chose limits.
 //!
 //! How much a user has is kept in memory: counted once, on a thread of its own, when this process
 //! first stores something for the user, and kept up from then on. No request waits for a count:
@@ -15,11 +15,11 @@ use std::time::SystemTime;
 
 use super::layout::Folder;
 use super::usage::count;
-use super::{Error, Limit, Result, Store};
+use super::{Error, Limit, Options, Result};
 use crate::disk::Disk;
-use crate::model::{ChunkId, UserId, limits};
+use crate::model::{UserId, limits};
 
-/// How much: may be negative, as a change is.
+/// A number of files and of bytes: may be negative, as a change is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Amount {
     pub files: i64,
@@ -38,7 +38,8 @@ impl Amount {
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
 
-    fn less(self) -> Self {
+    /// The amount as one that goes.
+    pub fn less(self) -> Self {
         Self {
             files: -self.files,
             bytes: -self.bytes,
@@ -46,21 +47,21 @@ impl Amount {
     }
 }
 
-/// What is known of what a user has.
+/// The files and bytes of a user, as far as they are known.
 #[derive(Default)]
-struct Tally {
+struct UserTally {
     used: Amount,
     /// When it was counted last; never yet, where there is no time.
     counted: Option<SystemTime>,
-    /// It is being counted, or is about to be: what changed since that began.
+    /// The changes since a count began, or is about to begin; `None` where there is no count.
     counting: Option<Amount>,
     /// How often it changed.
     changes: u64,
-    /// What has room reserved and no name yet.
+    /// Files that have room reserved and no name yet.
     reserved: Amount,
 }
 
-impl Tally {
+impl UserTally {
     fn change(&mut self, amount: Amount) {
         self.changes += 1;
         self.used.add(amount);
@@ -75,14 +76,22 @@ impl Tally {
     }
 }
 
-/// What is known of what all users have, and the thread that counts.
-#[derive(Default)]
+/// The files and bytes of all users, as far as they are known, and the thread that counts.
 pub(super) struct Tallies {
-    users: Arc<Users>,
+    disk: Arc<dyn Disk>,
+    users: Arc<Table>,
     counter: Mutex<Option<Sender<Count>>>,
+    /// The most bytes, and files, a user.
+    most_bytes: Option<u64>,
+    most_files: Option<u64>,
+    clear_dead: ClearDead,
 }
 
-/// Whom to count, and whether it is because something was refused.
+/// Drops the pending transactions of a user that can never be committed: they go before a user is counted anew
+/// because something was refused.
+pub(super) type ClearDead = fn(&Arc<dyn Disk>, &UserId);
+
+/// A user to be counted, and whether it is because something was refused.
 struct Count {
     user: UserId,
     refused: bool,
@@ -90,10 +99,10 @@ struct Count {
 
 /// Bounded by the number of users, at some tens of bytes each.
 #[derive(Default)]
-struct Users(Mutex<HashMap<UserId, Tally>>);
+struct Table(Mutex<HashMap<UserId, UserTally>>);
 
-impl Users {
-    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, Tally>> {
+impl Table {
+    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, UserTally>> {
         self.0.lock().expect("no code panics while it holds this")
     }
 
@@ -164,7 +173,7 @@ struct Quiet {
 /// Room for a file that is about to be named. Dropped before it is kept, it is given back.
 #[must_use = "keep it once the file has its name"]
 pub(super) struct Reservation {
-    users: Option<(Arc<Users>, UserId)>,
+    users: Option<(Arc<Table>, UserId)>,
     amount: Amount,
 }
 
@@ -190,88 +199,74 @@ impl Drop for Reservation {
     }
 }
 
-impl Store {
-    pub(super) fn has_quotas(&self) -> bool {
-        self.options.user_bytes.is_some() || self.options.user_files.is_some()
-    }
-
-    /// Says beforehand that an upload would be refused, so that its body need not be read. Of a chunk
-    /// that is there already none is: it takes no room.
-    ///
-    /// # Errors
-    /// [`Error::QuotaExceeded`], [`Error::NoRoom`].
-    pub fn foresee_chunk(&self, user: &UserId, id: &ChunkId, bytes: Option<u64>) -> Result<()> {
-        let amount = Amount::file(bytes.unwrap_or(0));
-        let refused = match self.check_room(bytes.unwrap_or(0)) {
-            Ok(()) if !self.has_quotas() => return Ok(()),
-            Ok(()) => self.fits(user, amount, false),
-            refused => refused,
-        };
-        match refused {
-            Err(Error::QuotaExceeded { .. }) if self.is_chunk(user, id)? => Ok(()),
-            other => other,
+impl Tallies {
+    /// Tallies of no user yet.
+    pub fn new(disk: Arc<dyn Disk>, options: &Options, clear_dead: ClearDead) -> Self {
+        Self {
+            disk,
+            users: Arc::default(),
+            counter: Mutex::default(),
+            most_bytes: options.user_bytes,
+            most_files: options.user_files,
+            clear_dead,
         }
     }
 
-    fn is_chunk(&self, user: &UserId, id: &ChunkId) -> Result<bool> {
-        Ok(self.resolve(&Folder::of(user), id)?.is_some())
+    /// Whether the operator chose limits.
+    pub fn is_on(&self) -> bool {
+        self.most_bytes.is_some() || self.most_files.is_some()
     }
 
-    /// Room for one more file of the user's, if there may be one more.
+    /// Reserves room for so much more.
     ///
     /// # Errors
     /// [`Error::QuotaExceeded`]
-    pub(super) fn reserve(&self, user: &UserId, bytes: u64) -> Result<Reservation> {
-        self.reserve_all(user, Amount::file(bytes))
-    }
-
-    /// The same for several files at once.
-    pub(super) fn reserve_all(&self, user: &UserId, amount: Amount) -> Result<Reservation> {
-        if !self.has_quotas() {
+    pub fn reserve(&self, user: &UserId, amount: Amount) -> Result<Reservation> {
+        if !self.is_on() {
             return Ok(Reservation::NONE);
         }
         self.fits(user, amount, true)?;
         Ok(Reservation {
-            users: Some((Arc::clone(&self.tallies.users), *user)),
+            users: Some((Arc::clone(&self.users), *user)),
             amount,
         })
     }
 
-    /// Says beforehand that so much more would be refused. Takes nothing.
+    /// Sees whether so much more would be refused. Takes nothing.
     ///
     /// # Errors
     /// [`Error::QuotaExceeded`]
-    pub(super) fn foresee(&self, user: &UserId, more: Amount) -> Result<()> {
+    pub fn foresee(&self, user: &UserId, more: Amount) -> Result<()> {
         self.fits(user, more, false)
     }
 
-    /// What the user has changed without a new name being asked for.
-    pub(super) fn changed(&self, user: &UserId, amount: Amount) {
-        if self.has_quotas() {
-            self.tallies.users.change(user, amount);
+    /// Notes a change of a user's files that needed no new name.
+    pub fn changed(&self, user: &UserId, amount: Amount) {
+        if self.is_on() {
+            self.users.change(user, amount);
         }
     }
 
-    /// A file of the user's is gone.
-    pub(super) fn removed(&self, user: &UserId, bytes: u64) {
-        self.changed(user, Amount::file(bytes).less());
+    /// Forgets a user, whose folder is another one now, or none.
+    pub fn forget(&self, user: &UserId) {
+        self.users.lock().remove(user);
     }
 
-    /// The user's folder is another one now, or none.
-    pub(super) fn forget_tally(&self, user: &UserId) {
-        self.tallies.users.lock().remove(user);
-    }
-
-    /// What this process believes that the user has, files and bytes, once it was counted.
-    pub fn tally(&self, user: &UserId) -> Option<(u64, u64)> {
-        let users = self.tallies.users.lock();
+    /// The files and bytes that this process believes a user to have, once they were counted.
+    pub fn of(&self, user: &UserId) -> Option<(u64, u64)> {
+        let users = self.users.lock();
         let tally = users.get(user).filter(|tally| tally.counted.is_some())?;
         Some((whole(tally.used.files), whole(tally.used.bytes)))
     }
 
+    /// Whether the user may have so much more; with `take` it is reserved. Has the user counted where that was long
+    /// ago.
+    ///
+    /// # Errors
+    /// [`Error::QuotaExceeded`]
     fn fits(&self, user: &UserId, more: Amount, take: bool) -> Result<()> {
         let now = self.disk.now();
-        let mut users = self.tallies.users.lock();
+        let mut users = self.users.lock();
         let tally = users.entry(*user).or_default();
         let refused = tally.counted.and_then(|_| {
             let over = |limit: Limit, most: Option<u64>, used: i64, more: i64| {
@@ -283,7 +278,7 @@ impl Store {
                     used: whole(used),
                 })
             };
-            let (files, bytes) = (self.options.user_files, self.options.user_bytes);
+            let (files, bytes) = (self.most_files, self.most_bytes);
             over(Limit::Bytes, bytes, tally.used.bytes, more.bytes)
                 .or_else(|| over(Limit::Files, files, tally.used.files, more.files))
         });
@@ -316,17 +311,18 @@ impl Store {
             refused,
         };
         let poisoned = "no code panics while it holds this";
-        let mut counter = self.tallies.counter.lock().expect(poisoned);
+        let mut counter = self.counter.lock().expect(poisoned);
         let sent = counter.as_ref().map(|counter| counter.send(next()));
         if !matches!(sent, Some(Ok(()))) {
             let (sender, users) = channel();
-            let (disk, tallies) = (Arc::clone(&self.disk), Arc::clone(&self.tallies.users));
+            let (disk, tallies) = (Arc::clone(&self.disk), Arc::clone(&self.users));
+            let clear_dead = self.clear_dead;
             let thread = std::thread::Builder::new().name("count".to_owned());
-            let started = thread.spawn(move || count_all(&disk, &tallies, &users));
+            let started = thread.spawn(move || count_all(&disk, &tallies, &users, clear_dead));
             // With no thread to be had it stays uncounted; the next upload tries again.
             if let Err(error) = started {
                 log::warn!("cannot start a thread that counts: {error}");
-                (self.tallies.users).end(user, None, false, self.disk.now());
+                (self.users).end(user, None, false, self.disk.now());
                 return;
             }
             // The thread waits for what is sent as long as the store is there.
@@ -334,33 +330,6 @@ impl Store {
             *counter = Some(sender);
         }
     }
-
-    /// Whether the disk has room for so many bytes, and the reserve stays free.
-    ///
-    /// # Errors
-    /// [`Error::NoRoom`]
-    pub(super) fn check_room(&self, bytes: u64) -> Result<()> {
-        check_room(&*self.disk, self.options.min_free, bytes)
-    }
-}
-
-/// The same with the reserve given.
-pub(super) fn check_room(disk: &dyn Disk, min_free: u64, bytes: u64) -> Result<()> {
-    if min_free == 0 {
-        return Ok(());
-    }
-    let room = disk.room()?;
-    let too_few_bytes = room.free_bytes < min_free.saturating_add(bytes);
-    // None at all is what a file system says that has no such number.
-    let too_few_files = (1..limits::MIN_FREE_FILES).contains(&room.free_files);
-    if too_few_bytes || too_few_files {
-        return Err(Error::NoRoom {
-            min_free,
-            free_bytes: room.free_bytes,
-            free_files: room.free_files,
-        });
-    }
-    Ok(())
 }
 
 fn whole(number: i64) -> u64 {
@@ -368,10 +337,15 @@ fn whole(number: i64) -> u64 {
 }
 
 /// Counts whatever user it is sent, one after the other, until the store is dropped.
-fn count_all(disk: &Arc<dyn Disk>, tallies: &Users, users: &Receiver<Count>) {
+fn count_all(
+    disk: &Arc<dyn Disk>,
+    tallies: &Table,
+    users: &Receiver<Count>,
+    clear_dead: ClearDead,
+) {
     for Count { user, refused } in users {
         if refused {
-            drop_dead(disk, &user);
+            clear_dead(disk, &user);
         }
         for tries_left in (0..limits::COUNTS).rev() {
             let Some(since) = tallies.begin(&user) else {
@@ -385,15 +359,6 @@ fn count_all(disk: &Arc<dyn Disk>, tallies: &Users, users: &Receiver<Count>) {
             }
             disk.pause(limits::COUNT_PAUSE);
         }
-    }
-}
-
-/// Room is wanted: what can never be committed goes first. As another process would do it, with all locks.
-fn drop_dead(disk: &Arc<dyn Disk>, user: &UserId) {
-    let store = Store::examine(Arc::clone(disk));
-    if let Err(error) = store.drop_all_dead(user) {
-        let user = user.short();
-        log::debug!("user {user}: what is dead stays for now: {error}");
     }
 }
 
@@ -415,9 +380,9 @@ mod tests {
     use super::*;
 
     /// A count that begins while a file of 5 bytes is about to be named, and finds none of it.
-    fn count_beside_a_reservation(settle: impl FnOnce(&Users, &UserId)) -> Amount {
-        let (users, user) = (Users::default(), UserId::from_bytes([7; 16]));
-        let mut tally = Tally::default();
+    fn count_beside_a_reservation(settle: impl FnOnce(&Table, &UserId)) -> Amount {
+        let (users, user) = (Table::default(), UserId::from_bytes([7; 16]));
+        let mut tally = UserTally::default();
         tally.reserve(Amount::file(5));
         users.lock().insert(user, tally);
         let since = users.begin(&user).unwrap();
@@ -433,16 +398,16 @@ mod tests {
     fn what_is_about_to_be_named_is_counted() {
         let file = Amount::file(5);
         assert_eq!(count_beside_a_reservation(|_, _| {}), file);
-        let named = |users: &Users, user: &UserId| users.settle(user, file, true);
+        let named = |users: &Table, user: &UserId| users.settle(user, file, true);
         assert_eq!(count_beside_a_reservation(named), file);
-        let given_back = |users: &Users, user: &UserId| users.settle(user, file, false);
+        let given_back = |users: &Table, user: &UserId| users.settle(user, file, false);
         assert_eq!(count_beside_a_reservation(given_back), Amount::default());
     }
 
     #[test]
     fn what_a_deleted_user_had_reserved_is_not_owed_by_the_next() {
-        let (users, user) = (Users::default(), UserId::from_bytes([7; 16]));
-        users.lock().insert(user, Tally::default());
+        let (users, user) = (Table::default(), UserId::from_bytes([7; 16]));
+        users.lock().insert(user, UserTally::default());
         users.settle(&user, Amount::file(5), true);
         let since = users.begin(&user).unwrap();
         assert!(users.is_quiet(&user, since), "it can be counted exactly");

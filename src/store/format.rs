@@ -1,0 +1,95 @@
+//! The file `FORMAT`, which tells a store and the version of its layout; and the directories beside it.
+
+use super::error::taken_is_fine;
+use super::layout;
+use super::{Error, Result};
+use crate::disk::{Disk, IfThere, Place, Target};
+
+/// The contents of the file `FORMAT`.
+pub(crate) const FORMAT: &str = "mentat-sync 1\n";
+
+/// Returns the fault of a file `FORMAT` with these contents; `None` where it is as it should be.
+pub(crate) fn format_trouble(found: &[u8]) -> Option<String> {
+    if found == FORMAT.as_bytes() {
+        return None;
+    }
+    let ours = FORMAT.trim_end();
+    let said = String::from_utf8_lossy(found);
+    if said.trim_end().trim_start_matches('\u{feff}') == ours {
+        return Some(format!(
+            "FORMAT says {said:?} where it should say {FORMAT:?}, with one newline and nothing else \
+             after it: an editor may have written it; `echo {ours} > FORMAT` mends it"
+        ));
+    }
+    Some(format!(
+        "FORMAT says {said:?}, and this program reads {FORMAT:?} only: use the version of mentat-sync \
+         that wrote it, or name another directory with --data"
+    ))
+}
+
+/// Reads the first 64 bytes of `FORMAT`; `None` where there is no such file.
+pub(super) fn read_format(disk: &dyn Disk) -> Result<Option<Vec<u8>>> {
+    let Some(file) = disk.open(&layout::format()).if_there()? else {
+        return Ok(None);
+    };
+    let mut buffer = vec![0; 64];
+    let read = file.read_at(0, &mut buffer)?;
+    buffer.truncate(read);
+    Ok(Some(buffer))
+}
+
+/// Whether anything stands in `users/`. Costs one look.
+pub(super) fn has_users(disk: &dyn Disk) -> Result<bool> {
+    let mut found = false;
+    let listed = disk.list(&layout::users(), &mut |_| {
+        found = true;
+        false
+    });
+    listed.if_there()?;
+    Ok(found)
+}
+
+/// Sees that the directory is a store of this format, and makes it one if there is nothing in it yet.
+///
+/// # Errors
+/// [`Error::NotAStore`] where `FORMAT` is unknown, or missing beside users.
+pub(super) fn check_format(disk: &dyn Disk) -> Result<()> {
+    match read_format(disk)? {
+        Some(found) => match format_trouble(&found) {
+            None => make_top(disk),
+            Some(trouble) => Err(Error::NotAStore(trouble)),
+        },
+        None => {
+            if has_users(disk)? {
+                return Err(Error::NotAStore(format!(
+                    "there are users but no file FORMAT: if this is a mentat-sync store of \
+                     format 1 (a copy that was not finished, say), finish the copy, or make \
+                     the file with `echo {} > FORMAT`; otherwise name another directory with \
+                     --data",
+                    FORMAT.trim_end(),
+                )));
+            }
+            make_top(disk)?;
+            write_format(disk, &layout::format())
+        }
+    }
+}
+
+fn make_top(disk: &dyn Disk) -> Result<()> {
+    for place in [layout::users(), layout::tmp(), layout::trash()] {
+        disk.make_directory(&place).or_else(taken_is_fine)?;
+    }
+    Ok(())
+}
+
+fn write_format(disk: &dyn Disk, place: &Place) -> Result<()> {
+    let temporary = layout::probe(disk.random());
+    let file = disk.create(&temporary)?;
+    file.append(FORMAT.as_bytes())?;
+    disk.sync(&[Target::File(file)])?;
+    match disk.rename_new(&temporary, place) {
+        Err(taken) if taken.is_taken() => disk.remove_file(&temporary)?,
+        other => other?,
+    }
+    Ok(disk.sync(&[Target::Directory(layout::top())])?)
+}

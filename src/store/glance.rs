@@ -1,0 +1,44 @@
+//! Looks at a user for who lists them: nothing is synced, and nothing remembered.
+
+use super::error::damaged;
+use super::usage::{Usage, count};
+use super::{Result, User};
+use crate::model::{Head, TransactionId};
+
+impl User {
+    /// Counts the files and bytes in the user's folder. Lists each directory that is there once, and looks at each file once.
+    pub fn usage(&self) -> Result<Usage> {
+        count(&*self.store.disk, &self.folder)
+    }
+
+    /// The user's head as it is on the disk now: for a mere look, since nothing is synced. `None` where there is no
+    /// folder.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`](super::Error::Damaged) where HEAD is missing, is no id, or leads nowhere.
+    pub fn glance_at_head(&self) -> Result<Option<Head>> {
+        loop {
+            let Some((_, id)) = self.store.read_head(&self.folder)? else {
+                return Ok(None);
+            };
+            match self.seq_of(id)? {
+                Some(seq) => return Ok(Some(Head { id, seq })),
+                // Perhaps the user was deleted between the two looks: then HEAD is gone too, or another.
+                None if matches!(self.store.read_head(&self.folder)?, Some((_, now)) if now == id) =>
+                {
+                    let place = self.folder.transaction(id);
+                    return Err(damaged(&place, "HEAD names it, and it is not there"));
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn seq_of(&self, id: TransactionId) -> Result<Option<u64>> {
+        if id == Head::ROOT.id {
+            return Ok(Some(0));
+        }
+        let start = self.store.start_of(&self.folder.transaction(id), id)?;
+        Ok(start.map(|start| start.seq))
+    }
+}

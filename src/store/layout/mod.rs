@@ -1,0 +1,12 @@
+//! The only place that builds or parses a path of the store. `FORMAT.md` is its document.
+
+mod build;
+mod recognise;
+
+pub use build::{
+    Area, Dir, Folder, Shelf, Thing, aside, format, probe, spare, tmp, top, trash, users,
+};
+pub use recognise::{
+    Member, Recognised, is_apple_double, is_top, parse_chunk, parse_fan, parse_lost_chunk,
+    parse_transaction, parse_user, recognise,
+};

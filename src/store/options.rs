@@ -1,0 +1,37 @@
+//! Choices of the operator that the store keeps to.
+
+use crate::model::limits;
+
+/// Choices of the operator.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Users without a folder get one at their first upload.
+    pub new_users: bool,
+    /// A chunk may also be called by a uuid.
+    pub uuid_chunk_ids: bool,
+    /// The longest chunk, in bytes.
+    pub chunk_bytes: u64,
+    /// The most pending transactions a user.
+    pub pending_transactions: usize,
+    /// The most bytes a user, committed and pending together.
+    pub user_bytes: Option<u64>,
+    /// The most files a user, committed and pending together.
+    pub user_files: Option<u64>,
+    /// How many bytes of the disk uploads leave free, so that everything else still works; none at
+    /// all where it is 0.
+    pub min_free: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            new_users: true,
+            uuid_chunk_ids: false,
+            chunk_bytes: limits::CHUNK_BYTES,
+            pending_transactions: limits::PENDING_TRANSACTIONS,
+            user_bytes: None,
+            user_files: None,
+            min_free: 0,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The store: an open data directory, with all users in it.
+
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::format;
+use super::layout;
+use super::met::{Met, Opened};
+use super::mistake::Mistakes;
+use super::options::Options;
+use super::state::States;
+use super::tally::Tallies;
+use super::vouch::Files;
+use super::walk::Walks;
+use super::{Error, Result};
+use crate::disk::{Disk, Identity, Kind, Meta};
+use crate::model::UserId;
+
+/// An open data directory. A clone costs nothing, and is of the very same store; all methods may be called
+/// from any thread. Everything about one user is a method of [`User`](super::User).
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+/// Parts of an open data directory.
+pub struct Inner {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) options: Options,
+    pub(crate) mistakes: Mistakes,
+    pub(super) states: States,
+    pub(super) vouched: Files,
+    pub(super) met: Met,
+    pub(super) opened: Opened,
+    pub(super) tallies: Tallies,
+    pub(super) walks: Walks,
+}
+
+impl Deref for Store {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Store {
+    /// A store over this directory, nothing of which is looked at. `clear_dead` drops the pending transactions of
+    /// a user that can never be committed.
+    pub(super) fn over(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        mistakes: Mistakes,
+        opened: Opened,
+        clear_dead: fn(&Arc<dyn Disk>, &UserId),
+    ) -> Self {
+        Self(Arc::new(Inner {
+            tallies: Tallies::new(Arc::clone(&disk), &options, clear_dead),
+            disk,
+            options,
+            mistakes,
+            states: States::default(),
+            vouched: Files::default(),
+            met: Met::default(),
+            opened,
+            walks: Walks::default(),
+        }))
+    }
+
+    /// The choices of the operator.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The disk under the store.
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
+    /// The clock that stamps this store's files.
+    pub fn now(&self) -> SystemTime {
+        self.disk.now()
+    }
+
+    /// The users who have a folder, sorted. Costs a listing of `users/`.
+    pub fn users(&self) -> Result<Vec<UserId>> {
+        let mut users = Vec::new();
+        self.disk.list(&layout::users(), &mut |entry| {
+            if entry.kind == Kind::Directory {
+                users.extend(layout::parse_user(&entry.name));
+            }
+            true
+        })?;
+        users.sort_unstable();
+        Ok(users)
+    }
+
+    /// The system's path of the folder of all users, to be watched; `None` on a disk that has no paths.
+    pub fn path_of_users(&self) -> Option<PathBuf> {
+        self.disk.path(&layout::users())
+    }
+
+    /// Reads the first 64 bytes of `FORMAT`; `None` where there is no such file.
+    pub(crate) fn read_format(&self) -> Result<Option<Vec<u8>>> {
+        format::read_format(self.disk())
+    }
+
+    /// Whether anything stands in `users/`. Costs one look.
+    pub(crate) fn has_users(&self) -> Result<bool> {
+        format::has_users(self.disk())
+    }
+
+    /// Sees that the store is where it was opened: the same data directory at its path, and the same
+    /// `users/` in it. Says when the latter changed last. Costs two looks.
+    ///
+    /// # Errors
+    /// [`Error::StoreGone`]
+    pub(super) fn check_there(&self) -> Result<SystemTime> {
+        let Some([top, opened]) = self.opened.here else {
+            return Ok(SystemTime::UNIX_EPOCH);
+        };
+        let gone = match self.disk.meta_by_path(&layout::top()) {
+            Ok(there) if Identity::of(&there) == top => None,
+            Ok(_) => Some("another directory is in its place"),
+            Err(absent) if absent.is_absent() => Some("its directory was removed or moved away"),
+            Err(other) => return Err(other.into()),
+        };
+        let users = match self.disk.meta(&layout::users()) {
+            _ if gone.is_some() => Err("above"),
+            Ok(meta) if Identity::of(&meta) == opened => Ok(meta.changed),
+            Ok(_) => Err("users/ is another directory than it was"),
+            Err(absent) if absent.is_absent() => Err("users/ was removed or moved away"),
+            Err(other) => return Err(other.into()),
+        };
+        users.map_err(|what| Error::StoreGone(gone.unwrap_or(what)))
+    }
+
+    /// Whether the store is where it was opened. For whoever has worked on it for a while: what was written
+    /// into a store that was moved away meanwhile is not acknowledged.
+    ///
+    /// # Errors
+    /// [`Error::StoreGone`]
+    pub fn is_there(&self) -> Result<()> {
+        self.check_there().map(drop)
+    }
+
+    /// Notes that this process made the folder, all of it durable.
+    pub(super) fn made(&self, folder: &Meta) {
+        self.met.insert(Identity::of(folder));
+    }
+}
