@@ -10,7 +10,7 @@ use super::watch::HeadWatch;
 use crate::model::limits;
 use crate::store::{GroupCommit, Store};
 
-/// Everything that all requests share.
+/// The state that all requests share.
 pub struct Site {
     /// The store that is served.
     pub store: Store,

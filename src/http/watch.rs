@@ -53,7 +53,7 @@ struct WatchedUser {
 enum News {
     /// The store has seen the head.
     Seen,
-    /// Nobody could read it.
+    /// The head could not be read: each waiter is to look.
     Look,
 }
 
@@ -78,7 +78,7 @@ pub struct Waiter {
 pub enum Woken {
     /// The head may be another one: this, the newest that this process has seen.
     Seen(SeenHead),
-    /// Something happened, or nobody can tell: look.
+    /// The head may be another one, and this process has not read it: look.
     Look,
     /// The server ends.
     Closed,

@@ -19,7 +19,7 @@ pub enum Error {
     Store(store::Error),
 }
 
-/// Whatever is a refusal: a problem, or what the parsers say of a malformed request.
+/// A refusal, made of a problem or of what the parsers say of a malformed request.
 impl<T> From<T> for Error
 where
     Problem: From<T>,

@@ -13,19 +13,19 @@ pub enum Phase {
     Head(HeadEnd),
     /// The next bytes, so many, of a head that is whole and sound.
     Handing(usize),
-    /// Nothing: a whole head has been handed out, and the service has not told yet what follows it.
+    /// No bytes: a whole head has been handed out, and the service has not told yet what follows it.
     Decoding,
     /// The next bytes, so many, of a body.
     Body(u64),
     /// A body in chunks.
     Chunked(ChunkedEnd),
-    /// Nothing more of a body whose chunks are broken.
+    /// No more bytes of a body whose chunks are broken.
     BrokenBody,
-    /// Nothing: the request is whole, and further bytes belong to the next one.
+    /// No bytes: the request is whole, and further bytes belong to the next one.
     Answering,
-    /// Nothing any more: the connection ends with this answer, whatever the client may still send.
+    /// No bytes any more: the connection ends with this answer, whatever the client may still send.
     Last,
-    /// Nothing any more: the client wants the connection to end with this answer, and has nothing to add.
+    /// No bytes any more: the client wants the connection to end with this answer, and has nothing to add.
     Over,
 }
 

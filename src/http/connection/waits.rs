@@ -16,7 +16,7 @@ pub struct Patience {
     pub taking: Duration,
 }
 
-/// Something that a connection waits for, not for ever.
+/// An event that a connection waits for, within a bound.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Awaited {
     /// The end of a head, or the first one.

@@ -16,7 +16,7 @@ use crate::model::limits;
 
 /// A connection that has been accepted, not yet served.
 pub struct Accepted {
-    /// Its socket.
+    /// The socket.
     pub stream: Stream,
     /// The permit to be one of the open connections.
     pub permit: OwnedSemaphorePermit,
