@@ -7,7 +7,7 @@ use super::{GRACE, LIFE, Outcome, Plan, play};
 use crate::kit::{effort, skipped};
 
 /// Seconds that it takes within `cargo test`: as few as let everything happen once, or more.
-const SHORT: [u64; 2] = [20, 40];
+const SHORT: u64 = 20;
 
 /// With less it would be no test.
 const ENOUGH: [&str; 13] = [
@@ -63,10 +63,10 @@ pub fn only(users: &[Kind], seconds: u64) -> Plan {
 }
 
 #[test]
+#[ignore = "full effort: the campaign needs its time, see scripts/soak"]
 fn everything_at_once_breaks_no_promise() {
-    let [first, full] = SHORT;
     let seconds = effort::chosen("SOAK_SECONDS");
-    let plan = everything(seconds.unwrap_or(effort::either(first, full)));
+    let plan = everything(seconds.unwrap_or(SHORT));
     println!("soak: seed {}", plan.seed);
     let outcome = play(plan);
     if let Some(reason) = outcome.skipped {
@@ -136,6 +136,7 @@ fn a_copy_in_the_wrong_order_is_noticed() {
 }
 
 #[test]
+#[ignore = "full effort: what grows slowly takes its time to be seen"]
 fn a_leaked_descriptor_is_noticed() {
     // A busy machine gets few requests done, and few are leaked.
     let leak = [6, 12, 24, 48].into_iter().find_map(|seconds| {
