@@ -226,7 +226,16 @@ impl ServeCommand {
             Syncs::Each => Grouping::Off,
         };
         let (store, works) = open_to_serve(path, options, grouping)?;
-        store.probe().map_err(|error| not_usable(path, &error))?;
+        let put_off = store
+            .probe_or_put_off()
+            .map_err(|error| not_usable(path, &error))?;
+        if let Some(full) = put_off {
+            let Failure { words, .. } = not_usable(path, &full);
+            log::warn!(
+                "the disk is full: {words}; reads, gc and delete work, uploads are refused, and what is needed of the \
+                 directory is tried once there is room"
+            );
+        }
         if works != grouping {
             log::info!(
                 "{} is on a file system by FUSE: every file is synced by itself, whatever --sync says",

@@ -38,6 +38,13 @@ impl Exclusive {
     ) -> Result<(Advance, Leftovers)> {
         self.state.check_writable()?;
 
+        // What was put off at start is known before HEAD moves; as long as there is no room for it, HEAD moves
+        // if it can.
+        match self.store.probe_if_due() {
+            Err(full) if full.is_no_space() => {}
+            other => other?,
+        }
+
         // Read HEAD.
         let head = self.head_under_lock()?.ok_or(Error::UserGone)?;
 

@@ -11,9 +11,9 @@ pub enum Error {
     /// A file is not what the layout says it is. Only `fsck` and a person can tell what to do.
     #[error("{place:?} is damaged: {what}")]
     Damaged { place: Place, what: String },
-    /// The data directory, or `users/` in it, is not what was opened: nothing is known of any user.
+    /// The data directory, or `users/` in it, is not what was opened, or cannot be seen: nothing is known of any user.
     #[error("the store went away: {0}")]
-    StoreGone(&'static str),
+    StoreGone(String),
     /// The user's lock was held by somebody else for longer than [`crate::model::limits::LOCK_WAIT`].
     #[error("the user's lock is held by somebody else")]
     Busy,
@@ -117,7 +117,7 @@ impl Error {
             Error::UserGone => Error::UserGone,
             Error::ReadOnly => Error::ReadOnly,
             Error::NotDurable => Error::NotDurable,
-            Error::StoreGone(how) => Error::StoreGone(how),
+            Error::StoreGone(how) => Error::StoreGone(how.clone()),
             Error::Damaged { place, what } => Error::Damaged {
                 place: place.clone(),
                 what: what.clone(),

@@ -1,6 +1,6 @@
 //! The file `FORMAT`, which tells a store and the version of its layout; and the directories beside it.
 
-use super::error::taken_is_fine;
+use super::error::{absent_is_fine, taken_is_fine};
 use super::layout;
 use super::{Error, Result};
 use crate::disk::{Disk, IfThere, Place, Target};
@@ -76,8 +76,13 @@ pub(super) fn check_format(disk: &dyn Disk) -> Result<()> {
 }
 
 fn make_top(disk: &dyn Disk) -> Result<()> {
-    for place in [layout::users(), layout::tmp(), layout::trash()] {
-        disk.make_directory(&place).or_else(taken_is_fine)?;
+    disk.make_directory(&layout::users()).or_else(taken_is_fine)?;
+    for place in [layout::tmp(), layout::trash()] {
+        match disk.make_directory(&place).or_else(taken_is_fine) {
+            // A full disk is no reason not to read what is there; the probe makes them once there is room.
+            Err(full) if full.is_no_space() => {}
+            other => other?,
+        }
     }
     Ok(())
 }
@@ -85,11 +90,14 @@ fn make_top(disk: &dyn Disk) -> Result<()> {
 fn write_format(disk: &dyn Disk, place: &Place) -> Result<()> {
     let temporary = layout::probe(disk.random());
     let file = disk.create(&temporary)?;
-    file.append(FORMAT.as_bytes())?;
-    disk.sync(&[Target::File(file)])?;
-    match disk.rename_new(&temporary, place) {
-        Err(taken) if taken.is_taken() => disk.remove_file(&temporary)?,
-        other => other?,
+    let written = (file.append(FORMAT.as_bytes()))
+        .and_then(|()| disk.sync(&[Target::File(file)]))
+        .and_then(|()| disk.rename_new(&temporary, place));
+    if let Err(refused) = written {
+        disk.remove_file(&temporary).or_else(absent_is_fine)?;
+        if !refused.is_taken() {
+            return Err(refused.into());
+        }
     }
     Ok(disk.sync(&[Target::Directory(layout::top())])?)
 }

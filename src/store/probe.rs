@@ -1,17 +1,22 @@
 //! Trials of the data directory: of all verbs that the store needs, before anything is promised; and, later, that a
 //! file can be written.
 
+use std::sync::atomic::Ordering;
+
+use super::error::taken_is_fine;
 use super::layout;
 use super::{Error, Result, Store};
-use crate::disk::{self, Kind, Mode, Place, Target};
+use crate::disk::{self, IfThere, Kind, Mode, Place, Target};
 
 impl Store {
-    /// Writes a file to the data directory, durably, and takes it away again.
+    /// Writes a file to the data directory, durably, and takes it away again. Where a probe was put off it is made
+    /// now.
     ///
     /// # Errors
-    /// [`Error::StoreGone`] where the store is not there any more.
+    /// [`Error::StoreGone`] where the store is not there any more; those of [`Store::probe`].
     pub fn heartbeat(&self) -> Result<()> {
         self.is_there()?;
+        self.probe_if_due()?;
         let place = layout::probe(self.disk.random());
         let file = self.disk.create(&place)?;
         let tried = file
@@ -19,6 +24,38 @@ impl Store {
             .and_then(|()| self.disk.sync(&[Target::File(file)]));
         let removed = self.disk.remove_file(&place);
         Ok(tried.and(removed)?)
+    }
+
+    /// Probes as [`Store::probe`] does, but where there is no room to write (nor an inode, nor quota), puts off what
+    /// can only be probed by writing, and returns the refusal: a full disk is no reason not to start (DESIGN, The
+    /// files). The first upload, advance of HEAD or heartbeat that finds room makes the probe then.
+    ///
+    /// # Errors
+    /// Those of [`Store::probe`], but for want of room.
+    pub fn probe_or_put_off(&self) -> Result<Option<Error>> {
+        match self.probe() {
+            Ok(()) => Ok(None),
+            Err(full) if full.is_no_space() => {
+                self.probe_is_due.store(true, Ordering::Release);
+                Ok(Some(full))
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Makes the probe that was put off, if one was; it stays due where it fails. Costs nothing otherwise.
+    ///
+    /// # Errors
+    /// Those of [`Store::probe`]; where it is for want of room, nothing is known as before.
+    pub(super) fn probe_if_due(&self) -> Result<()> {
+        if !self.probe_is_due.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.probe()?;
+        if self.probe_is_due.swap(false, Ordering::AcqRel) {
+            log::info!("there is room again, and the data directory can do all that is needed");
+        }
+        Ok(())
     }
 
     /// Tries what the store needs of the directory: to write, link, rename a file and a folder without
@@ -41,7 +78,14 @@ impl Store {
     fn probe_directories(&self) -> Result<()> {
         let device = self.disk.meta(&layout::top())?.device;
         for directory in [layout::users(), layout::tmp(), layout::trash()] {
-            let meta = self.disk.meta(&directory)?;
+            // There was no room to make it when the store was opened.
+            let meta = match self.disk.meta(&directory).if_there()? {
+                Some(meta) => meta,
+                None => {
+                    self.disk.make_directory(&directory).or_else(taken_is_fine)?;
+                    self.disk.meta(&directory)?
+                }
+            };
             if meta.kind != Kind::Directory {
                 let what = format!("{directory:?} is not a directory");
                 return Err(Error::NotAStore(what));

@@ -78,8 +78,9 @@ impl User {
     /// Sees whether the disk has room for so many bytes, and the reserve stays free.
     ///
     /// # Errors
-    /// [`Error::NoRoom`]
+    /// [`Error::NoRoom`]; those of a probe that was put off until there is room.
     pub(super) fn check_room(&self, bytes: u64) -> Result<()> {
+        self.store.probe_if_due()?;
         check_room(&*self.store.disk, self.store.options.min_free, bytes)
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use super::format;
@@ -15,7 +16,7 @@ use super::tally::Tallies;
 use super::vouch::Files;
 use super::walk::Walks;
 use super::{Error, Result};
-use crate::disk::{Disk, Identity, Kind, Meta};
+use crate::disk::{self, Disk, Identity, Kind, Meta};
 use crate::model::UserId;
 
 /// An open data directory. A clone costs nothing, and is of the very same store; all methods may be called
@@ -34,6 +35,8 @@ pub struct Inner {
     pub(super) opened: Opened,
     pub(super) tallies: Tallies,
     pub(super) walks: Walks,
+    /// A probe was put off for want of room.
+    pub(super) probe_is_due: AtomicBool,
 }
 
 impl Deref for Store {
@@ -64,6 +67,7 @@ impl Store {
             met: Met::default(),
             opened,
             walks: Walks::default(),
+            probe_is_due: AtomicBool::new(false),
         }))
     }
 
@@ -111,7 +115,7 @@ impl Store {
     }
 
     /// Sees that the store is where it was opened: the same data directory at its path, and the same
-    /// `users/` in it. Says when the latter changed last. Costs two looks.
+    /// `users/` in it, with nothing mounted over them. Says when the latter changed last. Costs two looks.
     ///
     /// # Errors
     /// [`Error::StoreGone`]
@@ -119,20 +123,21 @@ impl Store {
         let Some([top, opened]) = self.opened.here else {
             return Ok(SystemTime::UNIX_EPOCH);
         };
-        let gone = match self.disk.meta_by_path(&layout::top()) {
-            Ok(there) if Identity::of(&there) == top => None,
-            Ok(_) => Some("another directory is in its place"),
-            Err(absent) if absent.is_absent() => Some("its directory was removed or moved away"),
-            Err(other) => return Err(other.into()),
-        };
-        let users = match self.disk.meta(&layout::users()) {
-            _ if gone.is_some() => Err("above"),
+        let gone = |what: &str| Error::StoreGone(what.to_owned());
+        match self.disk.meta_by_path(&layout::top()) {
+            Ok(there) if Identity::of(&there) == top => {}
+            Ok(_) => return Err(gone("another directory is in its place")),
+            Err(absent) if absent.is_absent() => {
+                return Err(gone("its directory was removed or moved away"));
+            }
+            Err(other) => return Err(unseen(other)),
+        }
+        match self.disk.meta(&layout::users()) {
             Ok(meta) if Identity::of(&meta) == opened => Ok(meta.changed),
-            Ok(_) => Err("users/ is another directory than it was"),
-            Err(absent) if absent.is_absent() => Err("users/ was removed or moved away"),
-            Err(other) => return Err(other.into()),
-        };
-        users.map_err(|what| Error::StoreGone(gone.unwrap_or(what)))
+            Ok(_) => Err(gone("users/ is another directory than it was")),
+            Err(absent) if absent.is_absent() => Err(gone("users/ was removed or moved away")),
+            Err(other) => Err(unseen(other)),
+        }
     }
 
     /// Whether the store is where it was opened. For whoever has worked on it for a while: what was written
@@ -147,5 +152,14 @@ impl Store {
     /// Notes that this process made the folder, all of it durable.
     pub(super) fn made(&self, folder: &Meta) {
         self.met.insert(Identity::of(folder));
+    }
+}
+
+/// A store that cannot be seen where it was opened is not known to be there; but a look that failed for want of
+/// something of this process, or of the box, tells nothing of the store.
+fn unseen(error: disk::Error) -> Error {
+    match error.out_of_reach() {
+        Some(why) => Error::StoreGone(format!("{error}: {why}")),
+        None => error.into(),
     }
 }

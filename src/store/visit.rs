@@ -59,7 +59,14 @@ impl User {
                         return Ok(None);
                     }
                 }
-                Err(other) => return Err(other.into()),
+                // Nothing of the user is seen, such as where another file system is mounted there.
+                Err(other) => {
+                    let what = other.out_of_reach();
+                    return Err(what.map_or_else(
+                        || other.into(),
+                        |what| damaged(self.folder.place(), what),
+                    ));
+                }
             }
         }
         Err(Error::Busy)

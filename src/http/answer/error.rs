@@ -89,7 +89,7 @@ fn problem_of(error: &store::Error) -> Problem {
             Code::Damaged,
             "the store is not where it was when the server started; the server's log says more",
         ),
-        store::Error::Disk(disk) if disk.is_out_of_shape() => damaged(),
+        store::Error::Disk(disk) if disk.is_out_of_shape() || disk.out_of_reach().is_some() => damaged(),
         store::Error::Damaged { .. } | store::Error::LogIsWrong => damaged(),
         store::Error::ReadOnly => Problem::new(
             Code::Internal,
@@ -104,7 +104,7 @@ fn problem_of(error: &store::Error) -> Problem {
 }
 
 fn damaged() -> Problem {
-    let detail = "a file of the store is damaged; the server's log says which";
+    let detail = "a file of the store is damaged, or cannot be reached; the server's log says which";
     Problem::new(Code::Damaged, detail)
 }
 

@@ -63,8 +63,8 @@ pub fn load_balancer_heartbeat() -> Answer {
     Answer::text("alive\n")
 }
 
-/// `GET /__heartbeat__`: 200 when the data directory can be written; 507 `no-space` or 500
-/// `internal` when not. At most one real write a second, whose outcome all askers share.
+/// `GET /__heartbeat__`: 200 when the data directory can be written; 507 `no-space`, 500 `internal`, or 500 `damaged`
+/// where it is not there, when not. At most one real write a second, whose outcome all askers share.
 pub async fn heartbeat(site: &Site) -> Result<Answer, Error> {
     let try_once = async {
         let store = site.store.clone();
