@@ -76,7 +76,8 @@ pub(super) fn check_format(disk: &dyn Disk) -> Result<()> {
 }
 
 fn make_top(disk: &dyn Disk) -> Result<()> {
-    disk.make_directory(&layout::users()).or_else(taken_is_fine)?;
+    disk.make_directory(&layout::users())
+        .or_else(taken_is_fine)?;
     for place in [layout::tmp(), layout::trash()] {
         match disk.make_directory(&place).or_else(taken_is_fine) {
             // A full disk is no reason not to read what is there; the probe makes them once there is room.

@@ -27,8 +27,8 @@ impl Store {
     }
 
     /// Probes as [`Store::probe`] does, but where there is no room to write (nor an inode, nor quota), puts off what
-    /// can only be probed by writing, and returns the refusal: a full disk is no reason not to start (DESIGN, The
-    /// files). The first upload, advance of HEAD or heartbeat that finds room makes the probe then.
+    /// can only be probed by writing, and returns the refusal: a full disk is no reason not to start (DESIGN,
+    /// Files). The first upload, advance of HEAD or heartbeat that finds room makes the probe then.
     ///
     /// # Errors
     /// Those of [`Store::probe`], but for want of room.
@@ -82,7 +82,9 @@ impl Store {
             let meta = match self.disk.meta(&directory).if_there()? {
                 Some(meta) => meta,
                 None => {
-                    self.disk.make_directory(&directory).or_else(taken_is_fine)?;
+                    self.disk
+                        .make_directory(&directory)
+                        .or_else(taken_is_fine)?;
                     self.disk.meta(&directory)?
                 }
             };

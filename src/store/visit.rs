@@ -62,10 +62,8 @@ impl User {
                 // Nothing of the user is seen, such as where another file system is mounted there.
                 Err(other) => {
                     let what = other.out_of_reach();
-                    return Err(what.map_or_else(
-                        || other.into(),
-                        |what| damaged(self.folder.place(), what),
-                    ));
+                    return Err(what
+                        .map_or_else(|| other.into(), |what| damaged(self.folder.place(), what)));
                 }
             }
         }

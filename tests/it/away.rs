@@ -2,12 +2,16 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::faults::strace::{self, Tracer};
-use crate::kit::{ROOT, Server, chunk, skipped, transaction_id, user_id};
+use crate::full_disk::{beside, in_own_namespace};
+use crate::kit::{
+    Device, ROOT, Server, chunk, run_with_deadline, skipped, transaction_id, user_id,
+};
 use crate::waiting::{Stream, event};
 
 /// One way for a store to go away: what is done, and what undoes it.
@@ -90,8 +94,8 @@ const WAYS: [Way; 8] = [
     },
 ];
 
-/// Every kind of question, about a user who is known and one who is not.
-fn every_answer_says_damaged(server: &Server, way: &str) {
+/// Every kind of question about a user.
+fn answers_say_damaged(server: &Server, way: &str, user: &str) {
     let (piece, id) = (chunk("milk"), transaction_id("next"));
     let body = json!({"parent": ROOT, "chunks": []}).to_string();
     let head = json!({ "head": id }).to_string();
@@ -111,17 +115,22 @@ fn every_answer_says_damaged(server: &Server, way: &str) {
         ("POST", "bundle".to_owned(), String::new()),
         ("DELETE", String::new(), String::new()),
     ];
+    for (method, rest, body) in &requests {
+        let path = format!("/0.1/{}/{rest}", user_id(user));
+        let sent = (*method != "GET").then_some(body.as_bytes());
+        let answer = server.client().request(method, &path, &[], sent);
+        assert_eq!(
+            answer.status, 500,
+            "{way}: {method} {rest} of {user}: {answer:?}"
+        );
+        assert_eq!(answer.json()["code"], "damaged", "{way}: {answer:?}");
+    }
+}
+
+/// Every kind of question, about a user who is known and one who is not.
+pub fn every_answer_says_damaged(server: &Server, way: &str) {
     for user in ["ada", "bob"] {
-        for (method, rest, body) in &requests {
-            let path = format!("/0.1/{}/{rest}", user_id(user));
-            let sent = (*method != "GET").then_some(body.as_bytes());
-            let answer = server.client().request(method, &path, &[], sent);
-            assert_eq!(
-                answer.status, 500,
-                "{way}: {method} {rest} of {user}: {answer:?}"
-            );
-            assert_eq!(answer.json()["code"], "damaged", "{way}: {answer:?}");
-        }
+        answers_say_damaged(server, way, user);
     }
     let alive = server
         .client()
@@ -178,6 +187,63 @@ fn a_store_that_went_away_is_not_empty_and_serves_again_when_it_is_back() {
             events.until(&event(&second, 2));
         }
     }
+}
+
+/// Mounts something over a place in the data directory of a server in its own namespace, or unmounts it.
+#[track_caller]
+fn mount(server: &Server, program: &str, arguments: &[&str], place: &Path) {
+    let mut command = beside(server, program);
+    let ended = run_with_deadline(command.args(arguments).arg(place));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn a_file_system_that_is_mounted_over_the_store_or_a_user_is_damage_until_it_is_unmounted() {
+    let data = Arc::new(tempfile::tempdir().unwrap());
+    let Some(command) = in_own_namespace("true") else {
+        return;
+    };
+    let server = Server::launch(command, data, &["--allow-delete"]);
+    let mut ada = server.device("ada");
+    let (milk, first) = (chunk("milk"), transaction_id("first"));
+    ada.commit(&first, ROOT, &[&milk]);
+    let tmpfs: &[&str] = &["-t", "tmpfs", "none"];
+    let sound = |ada: &mut Device| {
+        assert_eq!(ada.head(), (first.clone(), 1));
+        ada.get(&format!("chunks/{}", milk.id)).expect(200);
+        assert_eq!(server.device("bob").head(), (ROOT.to_owned(), 0));
+    };
+    for name in ["users", ""] {
+        let place = server.data().join(name);
+        mount(&server, "mount", tmpfs, &place);
+        every_answer_says_damaged(&server, &format!("mounted over {place:?}"));
+        mount(&server, "umount", &[], &place);
+        sound(&mut ada);
+    }
+    server.has_said(|line| line.contains("ERROR") && line.contains("is mounted there"));
+
+    // Over one user's folder: that user's answers alone.
+    let place = server.folder("ada");
+    mount(&server, "mount", tmpfs, &place);
+    answers_say_damaged(&server, "mounted over a user", "ada");
+    assert_eq!(server.device("bob").head(), (ROOT.to_owned(), 0));
+    mount(&server, "umount", &[], &place);
+    sound(&mut ada);
+
+    // Inside it: those that need what is there.
+    for inside in ["chunks", "incoming"] {
+        let place = server.folder("ada").join(inside);
+        mount(&server, "mount", tmpfs, &place);
+        assert_eq!(ada.head(), (first.clone(), 1));
+        let answer = match inside {
+            "chunks" => ada.get(&format!("chunks/{}", milk.id)),
+            _ => ada.put_chunk(&chunk("more")),
+        };
+        answer.expect_refusal(500, "damaged");
+        mount(&server, "umount", &[], &place);
+        sound(&mut ada);
+    }
+    ada.commit(&transaction_id("second"), &first, &[&chunk("more")]);
 }
 
 /// A user's own folder that is moved away and back is no matter of the store: the user is unknown meanwhile.

@@ -432,3 +432,48 @@ fn a_process_that_is_killed_at_any_step() {
     }
     println!("killed at {count} steps");
 }
+
+/// Without room, at whichever step of the probe, a server starts, and makes the probe as soon as there is room; with
+/// any other refusal it does not start.
+#[test]
+fn a_probe_that_finds_no_room_is_put_off_until_there_is_some() {
+    let steps = {
+        let client = Client::new(&Sim::new(Reading::Posix), None);
+        client.disk.set_fault(Fault::None);
+        assert!(client.store.probe_or_put_off().unwrap().is_none());
+        client.disk.steps()
+    };
+    let (mut put_off, mut refused) = (0, 0);
+    for step in 1..=steps {
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::ACCESS] {
+            let sim = Sim::new(Reading::Posix);
+            let client = Client::new(&sim, None);
+            let beat = |fault| {
+                client.disk.set_fault(fault);
+                let outcome = client.store.heartbeat();
+                (outcome, client.disk.steps())
+            };
+            client.disk.set_fault(Fault::From(step, errno));
+            match client.store.probe_or_put_off() {
+                Err(error) => {
+                    assert!(!error.is_no_space(), "{errno:?} at {step}: {error}");
+                    refused += 1;
+                }
+                Ok(None) => {}
+                Ok(Some(full)) => {
+                    put_off += 1;
+                    assert!(full.is_no_space(), "{errno:?} at {step}: {full}");
+                    // Whatever else is the matter is found when there is room; until then it stays to be tried.
+                    client.disk.set_fault(Fault::From(3, Errno::ACCESS));
+                    let staged = client.store.user(user()).stage();
+                    assert!(staged.is_err(), "{errno:?} at {step}");
+                    let (tried, long) = beat(Fault::None);
+                    let (again, short) = beat(Fault::None);
+                    assert!(tried.is_ok() && again.is_ok(), "{errno:?} at {step}");
+                    assert!(long > short, "{errno:?} at {step}: {long}, {short}");
+                }
+            }
+        }
+    }
+    assert!(put_off > 0 && refused > 0, "{put_off}, {refused}");
+}

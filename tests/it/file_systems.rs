@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::away::every_answer_says_damaged;
 use crate::faults::strace::{self, Tracer};
 use crate::full_disk::in_own_namespace;
 use crate::kit::{
@@ -17,13 +18,17 @@ use crate::kit::{
 /// A directory that bindfs shows of another one. Unmounted in the end.
 struct Bind {
     top: Arc<TempDir>,
-    _under: TempDir,
+    under: Arc<TempDir>,
     bindfs: Child,
 }
 
 impl Bind {
     fn mount() -> Option<Self> {
         let [under, top] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        Self::mount_at(Arc::new(under), Arc::new(top))
+    }
+
+    fn mount_at(under: Arc<TempDir>, top: Arc<TempDir>) -> Option<Self> {
         let spawned = Command::new("bindfs")
             .arg("-f")
             .args([under.path(), top.path()])
@@ -48,17 +53,12 @@ impl Bind {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        let top = Arc::new(top);
-        Some(Self {
-            top,
-            _under: under,
-            bindfs,
-        })
+        Some(Self { top, under, bindfs })
     }
 }
 
-impl Drop for Bind {
-    fn drop(&mut self) {
+impl Bind {
+    fn unmount(&self) {
         for unmount in [&["fusermount3", "-u", "-z"] as &[_], &["umount", "-l"]] {
             let mut command = Command::new(unmount[0]);
             let ended = command.args(&unmount[1..]).arg(self.top.path()).output();
@@ -66,6 +66,12 @@ impl Drop for Bind {
                 break;
             }
         }
+    }
+}
+
+impl Drop for Bind {
+    fn drop(&mut self) {
+        self.unmount();
         self.bindfs.kill().ok();
         self.bindfs.wait().ok();
     }
@@ -234,6 +240,29 @@ fn on_fuse_every_file_and_every_name_is_synced_by_itself() {
     }
     // Those of the bundle as well: 31 chunks that were not there, and the transaction.
     assert!(synced(&lines[before..], &temporary) >= 32, "{lines:#?}");
+}
+
+#[test]
+fn where_the_program_behind_fuse_has_died_all_is_damaged_until_a_restart() {
+    let Some(mut bind) = Bind::mount() else {
+        return;
+    };
+    let server = Server::on(Arc::clone(&bind.top), &["--allow-delete"]);
+    let one = transaction_id("one");
+    server.device("ada").commit(&one, ROOT, &[&chunk("milk")]);
+    assert_eq!(server.device("bob").head(), (ROOT.to_owned(), 0));
+    bind.bindfs.kill().unwrap();
+    bind.bindfs.wait().unwrap();
+    every_answer_says_damaged(&server, "dead");
+    server.has_said(|line| line.contains("ERROR") && line.contains("has ended"));
+    bind.unmount();
+    every_answer_says_damaged(&server, "unmounted");
+    let anew = Bind::mount_at(Arc::clone(&bind.under), Arc::clone(&bind.top)).unwrap();
+    every_answer_says_damaged(&server, "mounted anew");
+    let server = server.restart();
+    assert_eq!(server.device("ada").head(), (one, 1));
+    drop(server);
+    drop(anew);
 }
 
 /// A server for which this is done to its system calls, from the first.

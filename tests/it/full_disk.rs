@@ -1,9 +1,13 @@
+use std::ffi::OsStr;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::kit::{ROOT, Server, binary, chunk, run_with_deadline, skipped, transaction_id, tree};
+use crate::faults::strace::{self, Tracer};
+use crate::kit::{
+    ROOT, Server, binary, chunk, run_with_deadline, skipped, transaction_id, tree, user_id,
+};
 
 /// A mount namespace in which `script` is run before the binary; it goes when the process does, and
 /// nobody else sees what is mounted there. `None` where the system does not let us have one.
@@ -133,19 +137,25 @@ fn a_read_only_directory_is_said_to_be_one_at_start() {
     assert!(!ended.stderr.contains("panicked"), "{ended:?}");
 }
 
+/// A command that runs where a server in its own namespace does, and sees what is mounted there.
+pub fn beside(server: &Server, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args(["--target", &server.pid().to_string(), "--mount"]);
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--preserve-credentials"]);
+    }
+    command.arg(program);
+    command
+}
+
 /// Changes how the disk of a server in its own namespace is mounted; tried again while files that are
 /// being written stand in the way.
 fn remount(server: &Server, options: &str) {
-    let pid = server.pid().to_string();
     let directory = server.data();
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &pid, "--mount"]);
-        if !rustix::process::geteuid().is_root() {
-            command.args(["--user", "--preserve-credentials"]);
-        }
-        command.args(["mount", "-o", &format!("remount,{options}")]);
+        let mut command = beside(server, "mount");
+        command.args(["-o", &format!("remount,{options}")]);
         let ended = run_with_deadline(command.arg(&directory));
         if ended.code == Some(0) {
             return;
@@ -212,6 +222,154 @@ fn without_inodes_there_is_no_space() {
         let got = device.get(&format!("chunks/{}", chunk.id)).expect(200);
         assert_eq!(got.body, chunk.bytes);
     }
+}
+
+/// A disk that holds a store already, and then something else until nothing more fits.
+struct Filled {
+    options: &'static str,
+    /// The shell's words for what fills it, in the data directory.
+    fill: &'static str,
+    /// And for what makes room again.
+    clear: &'static str,
+}
+
+const FILLED: [Filled; 3] = [
+    Filled {
+        options: "size=2m",
+        fill: "cat /dev/zero > filler",
+        clear: "rm filler",
+    },
+    Filled {
+        options: "size=16m,nr_inodes=300",
+        fill: "i=0; while mkdir filler$i; do i=$((i+1)); done",
+        clear: "rmdir filler*",
+    },
+    Filled {
+        options: "size=16m,nr_inodes=300",
+        fill: "rmdir tmp trash; i=0; while mkdir filler$i; do i=$((i+1)); done",
+        clear: "rmdir filler*",
+    },
+];
+
+/// A server that is started on such a disk, with ada, whose HEAD is at `first` and may go to `waiting`, and bob and eve, who have a chunk
+/// each that nothing names.
+fn started_on(disk: &Filled) -> Option<Server> {
+    let before = Server::start();
+    let milk = chunk("milk");
+    (before.device("ada")).commit(&transaction_id("first"), ROOT, &[&milk]);
+    let (waiting, first) = (transaction_id("waiting"), transaction_id("first"));
+    let mut ada = before.device("ada");
+    ada.put_transaction(&waiting, &first, &[]).expect(201);
+    for name in ["bob", "eve"] {
+        before.device(name).put_chunk(&milk).expect(201);
+    }
+    let (source, _keeper) = (before.data(), before.keeper());
+    assert_eq!(before.stop().code(), Some(0));
+    let data = Arc::new(tempfile::tempdir().unwrap());
+    let directory = data.path().join("data");
+    std::fs::create_dir(&directory).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o {},mode=700 none '{to}' && cp -a '{}/.' '{to}' && (cd '{to}'; ({}) 2>&-; true)",
+        disk.options,
+        source.display(),
+        disk.fill,
+        to = directory.display(),
+    );
+    let command = in_own_namespace(&script)?;
+    Some(Server::launch(command, data, &["--allow-delete"]))
+}
+
+#[track_caller]
+fn heartbeat_becomes(server: &Server, status: u16) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut client = server.client();
+    while client.get("/__heartbeat__").status != status {
+        assert!(Instant::now() < deadline, "the heartbeat is not {status}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_full_disk_is_no_reason_not_to_start() {
+    for disk in FILLED {
+        let Some(server) = started_on(&disk) else {
+            return;
+        };
+        let line = server.has_said(|line| line.contains("disk is full"));
+        assert!(
+            line.contains("WARN") && line.contains("once there is room"),
+            "{line}"
+        );
+        let mut ada = server.device("ada");
+        let (milk, first) = (chunk("milk"), transaction_id("first"));
+        assert_eq!(ada.head(), (first.clone(), 1));
+        assert_eq!(ada.chain_after(ROOT), [first.as_str()]);
+        ada.get(&format!("chunks/{}", milk.id)).expect(200);
+        assert_eq!(server.device("max").head(), (ROOT.to_owned(), 0));
+        let large = chunk(vec![b'x'; 10_000]);
+        ada.put_chunk(&large).expect_refusal(507, "no-space");
+        heartbeat_becomes(&server, 507);
+
+        let tool = |arguments: &[&str]| {
+            let mut command = beside(&server, binary().get_program());
+            run_with_deadline(command.args(arguments).arg("--data").arg(server.data()))
+        };
+        let checked = tool(&["fsck", "--repair"]);
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+        if !disk.fill.contains("trash") {
+            let path = format!("/0.1/{}/", user_id("eve"));
+            let deleted = server.client().request("DELETE", &path, &[], None);
+            deleted.expect(204);
+            let gone = tool(&["users", "rm", &user_id("bob")]);
+            assert_eq!(gone.code, Some(0), "{gone:?}");
+        }
+        let collected = tool(&["gc", "--grace", "0s"]);
+        assert_eq!(collected.code, Some(0), "{collected:?}");
+
+        let mut clear = beside(&server, "sh");
+        let cleared = clear.args(["-c", &format!("cd \"$0\" && {}", disk.clear)]);
+        assert_eq!(run_with_deadline(cleared.arg(server.data())).code, Some(0));
+        ada.put_chunk(&large).expect(201);
+        server.has_said(|line| line.contains("there is room again"));
+        ada.commit(&transaction_id("second"), &first, &[&large]);
+        heartbeat_becomes(&server, 200);
+        let checked = tool(&["fsck"]);
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+        assert_eq!(server.stop().code(), Some(0));
+    }
+}
+
+/// What the probe would refuse at start is refused when it is made at last: here locks that lock nothing.
+#[test]
+fn what_could_not_be_tried_at_start_is_tried_before_the_first_upload() {
+    if !strace::works() {
+        skipped("locks that lock nothing", "strace cannot trace here");
+        return;
+    }
+    let Some(server) = started_on(&FILLED[0]) else {
+        return;
+    };
+    let log = server.keeper().path().join("flock.log");
+    let trace = ["-f", "-e", "trace=flock", "-e", "inject=flock:retval=0"];
+    let tracer = Tracer::attach_to(&[server.pid().to_string()], &log, &trace.map(str::to_owned));
+    let mut clear = beside(&server, "rm");
+    let cleared = clear.arg(server.data().join("filler"));
+    assert_eq!(run_with_deadline(cleared).code, Some(0));
+    let mut ada = server.device("ada");
+    for _ in 0..2 {
+        ada.put_chunk(&chunk("late"))
+            .expect_refusal(500, "internal");
+    }
+    ada.put_transaction(&transaction_id("late"), &transaction_id("first"), &[])
+        .expect_refusal(500, "internal");
+    let waiting = transaction_id("waiting");
+    ada.put_head(&waiting).expect_refusal(500, "internal");
+    heartbeat_becomes(&server, 500);
+    assert_eq!(ada.head(), (transaction_id("first"), 1));
+    tracer.detach();
+    ada.put_head(&waiting).expect(204);
+    ada.put_chunk(&chunk("late")).expect(201);
+    heartbeat_becomes(&server, 200);
 }
 
 #[test]

@@ -89,7 +89,9 @@ fn problem_of(error: &store::Error) -> Problem {
             Code::Damaged,
             "the store is not where it was when the server started; the server's log says more",
         ),
-        store::Error::Disk(disk) if disk.is_out_of_shape() || disk.out_of_reach().is_some() => damaged(),
+        store::Error::Disk(disk) if disk.is_out_of_shape() || disk.out_of_reach().is_some() => {
+            damaged()
+        }
         store::Error::Damaged { .. } | store::Error::LogIsWrong => damaged(),
         store::Error::ReadOnly => Problem::new(
             Code::Internal,
@@ -104,7 +106,8 @@ fn problem_of(error: &store::Error) -> Problem {
 }
 
 fn damaged() -> Problem {
-    let detail = "a file of the store is damaged, or cannot be reached; the server's log says which";
+    let detail =
+        "a file of the store is damaged, or cannot be reached; the server's log says which";
     Problem::new(Code::Damaged, detail)
 }
 
@@ -152,6 +155,33 @@ mod tests {
             assert_eq!(status(error), failed);
         }
         assert_eq!(status(Problem::busy("")), busy);
+    }
+
+    /// Only what fails in looking: of a write that failed the client can know that nothing came of it.
+    #[test]
+    fn what_the_disk_does_not_let_anybody_see_is_damaged_and_what_it_does_not_take_is_not() {
+        use crate::disk::{self, Place};
+        use rustix::io::Errno;
+        let code = |verb, errno: Errno| {
+            let (place, source) = (Place::new("users"), errno.into());
+            let error = store::Error::Disk(disk::Error {
+                verb,
+                place,
+                source,
+            });
+            format!("{:?}", problem_of(&error))
+        };
+        let is_damaged = |said: &str| said.contains("code: Damaged");
+        for verb in ["look at", "open", "list", "read", "rename", "write", "sync"] {
+            for errno in [Errno::XDEV, Errno::NOTCONN, Errno::STALE, Errno::NODEV] {
+                assert!(is_damaged(&code(verb, errno)), "{verb}: {errno:?}");
+            }
+            for errno in [Errno::ACCESS, Errno::MFILE, Errno::ROFS, Errno::DQUOT] {
+                assert!(!is_damaged(&code(verb, errno)), "{verb}: {errno:?}");
+            }
+            let looks = matches!(verb, "look at" | "open" | "list" | "read");
+            assert_eq!(is_damaged(&code(verb, Errno::IO)), looks, "{verb}");
+        }
     }
 
     #[test]
