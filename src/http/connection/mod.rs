@@ -25,6 +25,13 @@
 //! **Lenient framing.** actix takes a line feed alone for a line end, which a proxy in front of it may not, so
 //! that the two may see different requests; and a head of 128 KiB. [`framing`] is stricter.
 //!
+//! **Other protocols.** A request that asks for one by `Upgrade`, as `curl --http2` does with each, actix answers
+//! with `connection: upgrade`, as if the connection became another protocol's, and then ends it without a word;
+//! for a WebSocket it takes all that follows for the body. We have no other protocol, and a server may ignore
+//! the wish (RFC 9110, 7.8): it is made spaces of ([`upgrade`]) before actix sees the head, the request is
+//! answered like any other, and the connection stays for the next. CONNECT is none of these: what follows it
+//! is meant for somebody else, so its connection ends with the answer.
+//!
 //! **Clients that are slow.** actix times the head of the first request on a connection and no later one,
 //! and not a client that takes nothing of its answer. A connection times both ([`waits`]).
 //!
@@ -52,6 +59,7 @@
 //! - [`listen`] binds sockets, [`accept`] accepts connections, [`workers`] serve them, each with a runtime
 //! - [`stream`] is the connection as actix reads and writes it, over a [`socket`]
 //! - [`framing`] and [`sound`] judge the bytes of requests; [`refusal`] names the verdicts
+//! - [`upgrade`] passes over the wish for another protocol
 //! - [`phase`] is where a connection stands between two requests; [`turns`] the service's handle on that
 //! - [`waits`], [`life`] and [`open`] end it: for a slow client, a client that is gone, a server that stops
 //! - [`file_part`] sends parts of files
@@ -70,5 +78,6 @@ pub mod socket;
 pub mod sound;
 pub mod stream;
 pub mod turns;
+pub mod upgrade;
 pub mod waits;
 pub mod workers;

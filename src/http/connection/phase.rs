@@ -49,6 +49,8 @@ pub struct TurnState {
     pub refusal: Option<Refusal>,
     /// Wakes the reader of the connection, who waits for the turn of the next request.
     pub reader: Option<Waker>,
+    /// Wakes the body of an answer that is about to break off, when all before has gone out.
+    pub breaking: Option<Waker>,
     /// The part of a file that follows what was written.
     pub part: FilePart,
     /// Bytes of files that have gone out for the answer at hand.
@@ -68,6 +70,7 @@ impl TurnState {
             stopping,
             refusal: None,
             reader: None,
+            breaking: None,
             part: FilePart::None,
             sent: 0,
         }
@@ -97,6 +100,7 @@ impl TurnState {
     pub fn flush(&mut self) {
         if !self.flushed {
             self.flushed = true;
+            self.breaking.take().into_iter().for_each(Waker::wake);
             self.wake_unheard();
         }
     }
@@ -114,8 +118,9 @@ impl TurnState {
         !self.replied && self.flushed && matches!(self.phase, Phase::Answering)
     }
 
-    /// Whether these bytes are one head, whole, sound and alone; then they count as handed out.
-    pub fn is_one_head(&mut self, bytes: &[u8]) -> bool {
+    /// Whether these bytes are one head, whole, sound and alone; then they count as handed out, as [`sound`] leaves
+    /// them.
+    pub fn is_one_head(&mut self, bytes: &mut [u8]) -> bool {
         let is_one =
             HeadEnd::default().find(bytes) == Scan::End(bytes.len()) && sound(bytes).is_ok();
         if is_one {

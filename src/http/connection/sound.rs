@@ -10,6 +10,7 @@ use actix_web::http::header;
 use bytes::BytesMut;
 
 use super::refusal::Refusal;
+use super::upgrade;
 
 /// The most fields that a usual head has.
 const USUAL_FIELDS: usize = 32;
@@ -18,15 +19,17 @@ const USUAL_FIELDS: usize = 32;
 const USUAL_METHODS: &[&str] = &["GET", "HEAD", "PUT", "POST", "DELETE"];
 
 /// Judges a head, which is whole, by whether actix takes it. Most heads are of a kind that is known to be
-/// taken, which costs one parse without an allocation; actix itself is asked about the others.
+/// taken, which costs one parse without an allocation; actix itself is asked about the others. Of those a wish
+/// for another protocol is passed over first, which actix must not see.
 ///
 /// # Errors
 /// The refusal with which the head is to be answered.
-pub fn sound(head: &[u8]) -> Result<(), Refusal> {
+pub fn sound(head: &mut [u8]) -> Result<(), Refusal> {
     if is_usual(head).unwrap_or(false) {
         return Ok(());
     }
-    match Codec::default().decode(&mut BytesMut::from(head)) {
+    upgrade::pass_over(head);
+    match Codec::default().decode(&mut BytesMut::from(&*head)) {
         Ok(Some(Message::Item(_))) => Ok(()),
         Err(ParseError::TooLarge) => Err(Refusal::TooLong),
         _ => Err(Refusal::Malformed),
@@ -34,7 +37,7 @@ pub fn sound(head: &[u8]) -> Result<(), Refusal> {
 }
 
 /// Whether the head is of a kind that actix takes for certain: HTTP/1.1, a plain path, one host, a body that
-/// is announced once or not at all. `None` where httparse takes it for no head.
+/// is announced once or not at all, and no wish for another protocol. `None` where httparse takes it for no head.
 fn is_usual(head: &[u8]) -> Option<bool> {
     let mut fields = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
     let mut request = httparse::Request::new(&mut []);
@@ -58,6 +61,7 @@ fn is_usual(head: &[u8]) -> Option<bool> {
                 let is_chunked = field.value.eq_ignore_ascii_case(b"chunked");
                 bodies += if is_chunked { 1 } else { 2 };
             }
+            _ if upgrade::asks_for_one(field.name, field.value) => return Some(false),
             _ => {}
         }
     }
@@ -74,7 +78,9 @@ fn is_usual(head: &[u8]) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::{Strategy, prop, prop_assert, proptest};
+    use actix_http::h1::MessageType;
+    use actix_web::http::{ConnectionType, Method};
+    use proptest::prelude::{Strategy, prop, prop_assert, prop_assert_eq, proptest};
 
     fn run<T>(test: impl FnOnce() -> T) -> T {
         actix_web::rt::System::new().block_on(async { test() })
@@ -114,7 +120,11 @@ mod tests {
             "transfer-encoding: chunked, chunked",
             "expect: 100-continue",
             "connection: close",
+            "connection: Keep-Alive, Upgrade",
+            "connection: upgrade,close",
+            "Connection: UPGRADE",
             "upgrade: websocket",
+            "Upgrade: h2c",
             "a: b",
             "a : b",
             "a: \u{e9}",
@@ -153,7 +163,7 @@ mod tests {
                 "PATCH /%20 HTTP/1.1\r\nhost: x\r\n\r\n",
                 "\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n",
             ] {
-                assert_eq!(sound(head.as_bytes()), Ok(()), "{head}");
+                assert_eq!(sound(&mut head.as_bytes().to_vec()), Ok(()), "{head}");
             }
         });
     }
@@ -164,6 +174,27 @@ mod tests {
             if is_usual(&head) == Some(true) {
                 let taken = run(|| Codec::default().decode(&mut BytesMut::from(head.as_slice())));
                 prop_assert!(matches!(taken, Ok(Some(Message::Item(_)))));
+            }
+        }
+
+        #[test]
+        fn no_sound_head_says_anything_of_another_protocol(head in almost_usual()) {
+            let mut handed = head.clone();
+            let told = run(|| {
+                sound(&mut handed).ok()?;
+                let mut codec = Codec::default();
+                let decoded = codec.decode(&mut BytesMut::from(handed.as_slice()));
+                let Ok(Some(Message::Item(request))) = decoded else {
+                    panic!("it is sound");
+                };
+                let is_connect = request.method() == Method::CONNECT;
+                let is_stream = matches!(codec.message_type(), MessageType::Stream);
+                Some((request.head().connection_type(), is_stream && !is_connect))
+            });
+            if let Some((kind, is_stream)) = told {
+                prop_assert!(kind != ConnectionType::Upgrade);
+                prop_assert!(!is_stream);
+                prop_assert_eq!(handed.len(), head.len());
             }
         }
     }

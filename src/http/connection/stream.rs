@@ -86,7 +86,7 @@ impl<S: Socket, P: Unpin> Connection<S, P> {
             let looked_at = end.length();
             match end.find(&self.ahead[looked_at..]) {
                 Scan::More => {}
-                Scan::End(more) => match sound(&self.ahead[..looked_at + more]) {
+                Scan::End(more) => match sound(&mut self.ahead[..looked_at + more]) {
                     Ok(()) => state.phase = Phase::Handing(looked_at + more),
                     Err(refusal) => self.refuse(state, refusal),
                 },
@@ -104,7 +104,7 @@ impl<S: Socket, P: Unpin> Connection<S, P> {
                 Poll::Pending if ready!(self.time_head(state, context)) => continue,
                 Poll::Pending => return Poll::Ready(Ok(())),
             }
-            let read = &buffer.filled()[before..];
+            let read = &mut buffer.filled_mut()[before..];
             if read.is_empty() {
                 self.life.half_close();
                 return Poll::Ready(Ok(()));
@@ -579,6 +579,49 @@ mod tests {
             assert_eq!(seen.reads().await, "");
             seen.flushes().await;
             assert_eq!(seen.reads().await, GET);
+        });
+    }
+
+    #[test]
+    fn an_answer_breaks_off_when_all_before_has_gone_out() {
+        run(async {
+            let mut seen = Seen::new(LONG);
+            seen.says(GET);
+            assert_eq!(seen.reads().await, GET);
+            seen.begin(&[]);
+            let broken = [Ok(Bytes::from("before")), Err(io::Error::other("broken"))];
+            let streamed = HttpResponse::Ok().streaming(futures_util::stream::iter(broken));
+            let response = (seen.connection.turns()).end(&RequestHead::default(), streamed);
+            let mut body = pin!(response.into_body());
+            let mut next = async || poll_fn(|context| body.as_mut().poll_next(context)).await;
+            assert_eq!(next().await.unwrap().unwrap(), "before");
+            for _ in 0..2 {
+                assert!(pin!(next()).now_or_never().is_none());
+            }
+            let (broken, ()) = tokio::time::timeout(LONG, join(next(), seen.flushes()))
+                .await
+                .unwrap();
+            assert!(broken.unwrap().is_err());
+        });
+    }
+
+    #[test]
+    fn what_asks_for_another_protocol_is_handed_out_without_that() {
+        run(async {
+            let wish =
+                "GET / HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade\r\nUpgrade: h2c\r\n\r\n";
+            let handed =
+                "GET / HTTP/1.1\r\nHost: x\r\nConnection: close,        \r\nUpgrade:    \r\n\r\n";
+            for cut in 0..wish.len() {
+                let mut seen = Seen::new(LONG);
+                seen.says(&wish[..cut]);
+                assert_eq!(seen.reads().await, "", "{cut}");
+                seen.says(&(wish[cut..].to_owned() + GET));
+                assert_eq!(seen.reads().await, handed, "{cut}");
+                seen.begin(&[]);
+                seen.answers(false).await;
+                assert_eq!(seen.reads().await, GET, "{cut}");
+            }
         });
     }
 

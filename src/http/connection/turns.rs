@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
@@ -103,6 +103,7 @@ impl Turns {
             Err(body) => BoxBody::new(PassingBody {
                 body,
                 turns: self.clone(),
+                error: None,
             }),
         })
     }
@@ -112,6 +113,20 @@ impl Turns {
         let mut state = self.0.borrow_mut();
         state.answered = true;
         state.flushed = false;
+    }
+
+    /// Ready when all that was handed over has gone out, which is known of what actix flushes after the first call
+    /// (`first`).
+    fn poll_gone_out(&self, first: bool, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.borrow_mut();
+        if first {
+            state.flushed = false;
+        }
+        if state.flushed {
+            return Poll::Ready(());
+        }
+        state.breaking = Some(context.waker().clone());
+        Poll::Pending
     }
 
     /// Notes that the server stops: what has been received is answered, and then the connection ends.
@@ -127,10 +142,13 @@ impl Turns {
     }
 }
 
-/// The body of an answer, which passes the turn on when it has been handed over, or breaks off.
+/// The body of an answer, which passes the turn on when it has been handed over, or breaks off. Then actix drops
+/// what it has not sent yet, perhaps the status line: so an error waits until all before it has gone out.
 struct PassingBody {
     body: BoxBody,
     turns: Turns,
+    /// The error with which it breaks off.
+    error: Option<<BoxBody as MessageBody>::Error>,
 }
 
 impl MessageBody for PassingBody {
@@ -144,7 +162,16 @@ impl MessageBody for PassingBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        self.get_mut().body.as_pin_mut().poll_next(context)
+        let this = self.get_mut();
+        let first = this.error.is_none();
+        if first {
+            match ready!(this.body.as_pin_mut().poll_next(context)) {
+                Some(Err(error)) => this.error = Some(error),
+                other => return Poll::Ready(other),
+            }
+        }
+        ready!(this.turns.poll_gone_out(first, context));
+        Poll::Ready(this.error.take().map(Err))
     }
 }
 

@@ -74,8 +74,6 @@ pub struct Body {
     payload: Payload,
     announced: Option<u64>,
     received: u64,
-    /// The length after which actix is asked for nothing more.
-    whole: Option<u64>,
     stall: Duration,
     /// The time by which it may be behind.
     grace: Duration,
@@ -114,8 +112,8 @@ impl Body {
         who: Who,
         turns: &Turns,
     ) -> Self {
-        // A request says that it has a body (RFC 9112, 6.3); to actix the rest of a connection may
-        // be one too, after a CONNECT or an upgrade.
+        // A request says that it has a body (RFC 9112, 6.3); to actix the rest of a connection is one too,
+        // after a CONNECT.
         let has_one = announced(headers).is_some_and(|bytes| bytes > 0)
             || headers.contains_key(header::TRANSFER_ENCODING);
         let state = if has_one {
@@ -123,13 +121,10 @@ impl Body {
         } else {
             BodyState::Ended
         };
-        let upgrade = headers.contains_key(header::UPGRADE);
-        let whole = announced(headers).filter(|_| upgrade);
         Self {
             payload,
             announced: announced(headers),
             received: 0,
-            whole,
             stall: bounds.stall,
             grace: limits::BODY_GRACE.max(bounds.stall),
             behind: Duration::ZERO,
@@ -167,9 +162,6 @@ impl Body {
                 let behind = self.behind + asked.elapsed();
                 self.behind = behind.saturating_sub(worth(bytes.len()));
                 self.received += bytes.len() as u64;
-                if self.whole.is_some_and(|whole| self.received >= whole) {
-                    self.state = BodyState::Ended;
-                }
                 Ok(Some(bytes))
             }
             Ok(None) => {
@@ -272,7 +264,6 @@ mod tests {
             },
             announced: None,
             received: 0,
-            whole: None,
             stall: Duration::from_secs(60),
             grace: GRACE,
             behind: Duration::ZERO,
