@@ -60,9 +60,9 @@ async fn chosen(
             response.body(piece)
         }
         Contents::File(content, user) => {
+            let pieces = pieces(turns.clone(), user, content.handle, first, length).await?;
             // To actix it is a body without a length, since not all of it goes through its hands.
             response.no_chunking(length);
-            let pieces = pieces(turns.clone(), user, content.handle, first, length);
             response.body(BodyStream::new(pieces))
         }
     })

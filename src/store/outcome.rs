@@ -38,7 +38,8 @@ pub enum PutTransaction {
     /// Room for pending transactions is scarce: the proposal is to be put again under the exclusive lock, which
     /// alone can tell.
     Crowded(Box<Proposal>),
-    /// There are as many pending transactions as there may be, and all of them can still be committed.
+    /// There are as many pending transactions as there may be (`limit`), or more, and all of them (`used`) can still
+    /// be committed.
     TooManyPending {
         limit: usize,
         used: usize,

@@ -29,9 +29,11 @@ pub(super) enum PendingRoom {
     Unsure,
     /// The parent of the transaction that the room is for was dropped to make room.
     ParentGone,
-    /// The pending transactions are so many, and none of them is dead.
+    /// The pending transactions that are not dead are so many (`used`), and those that would be besides (`wanted`)
+    /// are too many.
     None {
         used: usize,
+        wanted: usize,
     },
 }
 
@@ -88,7 +90,8 @@ impl Shared {
                     full: Some((at, seen_from, used)),
                     ..
                 } if *seen_from == head.id && lately(*at) => {
-                    return Ok(PendingRoom::None { used: *used });
+                    let (used, wanted) = (*used, 1);
+                    return Ok(PendingRoom::None { used, wanted });
                 }
                 Counted {
                     uncounted: Some((at, left)),
@@ -136,7 +139,7 @@ impl Exclusive {
             if wanted == 1 && dead.is_empty() {
                 self.state.known().counted.full = Some((self.store.disk.now(), head.id, used));
             }
-            return Ok(PendingRoom::None { used });
+            return Ok(PendingRoom::None { used, wanted });
         }
         // Some more than must be, so that the next one need not look again; not all, which may take long.
         let must = (count + wanted).saturating_sub(limit);

@@ -204,7 +204,7 @@ impl Locked {
             PendingRoom::Enough => {}
             PendingRoom::ParentGone => return told(PutTransaction::UnknownParent),
             PendingRoom::Unsure => return told(PutTransaction::Crowded(Box::new(proposal))),
-            PendingRoom::None { used } => {
+            PendingRoom::None { used, .. } => {
                 let limit = self.store.options.pending_transactions;
                 return told(PutTransaction::TooManyPending { limit, used });
             }

@@ -161,9 +161,13 @@ fn push(store: &Store, tar: &[u8]) -> PushBundle {
 }
 
 #[track_caller]
-fn is_too_much(outcome: PushBundle, expected: (usize, usize)) {
+fn is_too_much(outcome: PushBundle, expected: (usize, usize, usize)) {
     match outcome {
-        PushBundle::TooManyPending { limit, used } => assert_eq!((limit, used), expected),
+        PushBundle::TooManyPending {
+            limit,
+            used,
+            wanted,
+        } => assert_eq!((limit, used, wanted), expected),
         other => panic!("{other:?}"),
     }
 }
@@ -182,20 +186,23 @@ fn what_comes_in_a_bundle_counts_like_everything_else() {
     // Without HEAD; with a HEAD that something in the bundle follows; with two branches.
     is_too_much(
         push(&store, &bundle(&line(1, 101, 0, 0), None, None)),
-        (100, 0),
+        (100, 0, 101),
     );
     is_too_much(
         push(&store, &bundle(&line(1, 300, 0, 0), None, Some(299))),
-        (100, 0),
+        (100, 0, 300),
     );
     let branches = [line(1, 101, 0, 0), line(201, 1, 0, 0)].concat();
-    is_too_much(push(&store, &bundle(&branches, None, Some(101))), (100, 0));
+    is_too_much(
+        push(&store, &bundle(&branches, None, Some(101))),
+        (100, 0, 102),
+    );
     assert_eq!(pending(&sim).len(), 0);
 
     is_taken_to(push(&store, &bundle(&line(1, 60, 0, 0), None, None)), 0);
     is_too_much(
         push(&store, &bundle(&line(501, 41, 0, 0), None, None)),
-        (100, 60),
+        (100, 60, 41),
     );
     assert_eq!(pending(&sim).len(), 60);
     // What is there already is none more.
@@ -204,14 +211,30 @@ fn what_comes_in_a_bundle_counts_like_everything_else() {
     assert_eq!(put(&store, 999, ROOT), full(100, 100));
     is_too_much(
         push(&store, &bundle(&[(999, 0, 1)], None, None)),
-        (100, 100),
+        (100, 100, 1),
     );
     // Something follows its HEAD, so it stays pending, for which there is no room.
     is_too_much(
         push(&store, &bundle(&line(900, 2, 0, 0), None, Some(900))),
-        (100, 100),
+        (100, 100, 2),
     );
     assert_eq!(pending(&sim).len(), 100);
+}
+
+#[test]
+fn a_bundle_that_is_refused_for_room_is_told_how_many_are_there_that_can_still_be_committed() {
+    let (sim, store) = fresh(3);
+    accept(&store, 1, ROOT);
+    accept(&store, 2, ROOT);
+    accept(&store, 3, tx(1));
+    assert!(matches!(advance(&store, 3), Advance::Advanced(_)));
+    accept(&store, 4, tx(3));
+    assert_eq!(pending(&sim).len(), 2);
+    // Of two branches it is known before all has come; of one line when HEAD has.
+    let branches = [line(100, 3, 3, 2), line(200, 1, 3, 2)].concat();
+    is_too_much(push(&store, &bundle(&branches, None, None)), (3, 1, 4));
+    let followed = bundle(&line(100, 4, 3, 2), None, Some(102));
+    is_too_much(push(&store, &followed), (3, 1, 4));
 }
 
 #[test]
@@ -441,7 +464,7 @@ fn what_will_be_refused_is_not_read_to_its_end() {
         read: AtomicUsize::new(0),
     };
     let (outcome, _) = store.user(user()).push_bundle(&mut body).unwrap();
-    is_too_much(outcome, (100, 0));
+    is_too_much(outcome, (100, 0, 128));
     let read = body.read.into_inner();
     assert!(read < tar.len() / 10, "{read} of {}", tar.len());
 

@@ -1,4 +1,4 @@
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -331,6 +331,21 @@ fn what_a_push_refuses_moves_nothing() {
         (&answer.json()["limit"], &answer.json()["used"]),
         (&1.into(), &0.into())
     );
+    // The HEAD of this one is not its last: it could only be pending, as 409 would say that it is.
+    let followed = story().transaction(&transaction_id("after"), 3, &second(), &[]);
+    let mut members = followed.0;
+    let head = members.iter().position(|(name, _)| name == "HEAD").unwrap();
+    let head = members.remove(head);
+    members.push(head);
+    let tar = Members(members).tar();
+    let refused = push(&mut few.device("ada"), &tar);
+    let refused = refused.expect_refusal(507, "quota-exceeded").json();
+    assert_eq!(
+        refused["detail"],
+        "0 transactions that HEAD can still reach are pending, and with 3 more they would be more than the 1 \
+         that may be: send one line as a bundle whose HEAD is the last of it (which needs no room)"
+    );
+    push(&mut server.device("roomy"), &tar).expect_refusal(409, "has-descendants");
 }
 
 /// The `detail` of a refusal of this push.
@@ -667,12 +682,49 @@ fn a_pull_that_fails_in_the_middle_never_looks_like_an_end() {
     let eggs = chunk("eggs");
     let place = format!("chunks/{}/{}", &eggs.id[..2], eggs.id);
     std::fs::remove_file(server.folder("ada").join(place)).unwrap();
+    // Nothing has been said yet when the first of it is read: so there is an answer, and another after it.
     let path = device.path("bundle");
-    assert!(device.client.attempt("GET", &path, &[], None).is_err());
+    let mut connection = Connection::open(server.address()).unwrap();
+    for _ in 0..20 {
+        for what in ["head", "bundle"] {
+            let path = device.path(what);
+            connection
+                .send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
+                .unwrap();
+        }
+        connection.answer("GET").unwrap().expect(200);
+        let answer = connection.answer("GET").unwrap();
+        answer.expect_refusal(500, "damaged");
+    }
+    let answer = device.client.request("HEAD", &path, &[], None);
+    assert_eq!(answer.status, 500);
     let pinned = [("range", "bytes=0-")];
     let path = device.path(&format!("bundle?to={}", second()));
     let answer = device.client.request("GET", &path, &pinned, None);
     answer.expect_refusal(500, "damaged");
+}
+
+#[test]
+fn what_was_read_before_a_pull_failed_arrives_and_never_looks_like_an_end() {
+    /// The length of the first piece of a bundle.
+    const PIECE: usize = 256 << 10;
+    let server = Server::start();
+    let mut device = server.device("ada");
+    let (large, lost) = (chunk(vec![b'x'; PIECE + 1]), chunk("lost"));
+    device.commit(&first(), ROOT, &[&large, &lost]);
+    let place = format!("chunks/{}/{}", &lost.id[..2], lost.id);
+    std::fs::remove_file(server.folder("ada").join(place)).unwrap();
+    let request = format!("GET {} HTTP/1.1\r\nhost: x\r\n\r\n", device.path("bundle"));
+    for _ in 0..20 {
+        let mut connection = std::net::TcpStream::connect(server.address()).unwrap();
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let _ = connection.read_to_end(&mut answer);
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{}", answer.len());
+        assert!(answer.len() > PIECE, "{}", answer.len());
+        assert!(!text.ends_with("\r\n0\r\n\r\n"));
+    }
 }
 
 /// Runs a line of shell with `$STORE` as the address of a user's store.

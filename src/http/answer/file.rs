@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 
 use super::error::Error;
 use super::problem::Problem;
@@ -67,15 +67,27 @@ fn whole(read: Vec<u8>, length: usize) -> Result<Bytes, Error> {
 /// A part of a file, piece by piece: the next is looked at when the last has gone into the network. Pieces that
 /// are in memory the system sends by itself; others are read on a thread. A failure is logged, and breaks the
 /// connection off, which never looks like an end.
-pub fn pieces(
+///
+/// # Errors
+/// When the beginning cannot be read, which is looked at before anything is said: where it is not in memory, the
+/// first piece is read.
+pub async fn pieces(
     turns: Turns,
     user: UserId,
     handle: Handle,
     first: u64,
     length: u64,
-) -> impl Stream<Item = io::Result<Bytes>> {
+) -> Result<impl Stream<Item = io::Result<Bytes>>, Error> {
     let end = first + length;
-    stream::try_unfold((turns, handle, first), move |state| async move {
+    let start = match handle.read_now(first, &mut [0]) {
+        Some(Ok(1)) => None,
+        _ => {
+            let piece = length.min(limits::PIECE as u64) as usize;
+            Some(read_on_a_thread(&user, &handle, first, piece).await?)
+        }
+    };
+    let first = first + start.as_ref().map_or(0, |start| start.len() as u64);
+    let rest = stream::try_unfold((turns, handle, first), move |state| async move {
         let (turns, handle, mut offset) = state;
         let most = |most: usize, from: u64| {
             usize::try_from(end - from).map_or(most, |left| left.min(most))
@@ -98,7 +110,8 @@ pub fn pieces(
         let piece = piece.map_err(broken_off)?;
         let next = offset + piece.len() as u64;
         Ok(Some((piece, (turns, handle, next))))
-    })
+    });
+    Ok(stream::iter(start.map(Ok)).chain(rest))
 }
 
 /// Whether a part of a file can be sent without waiting for the disk, as far as looks here and there
@@ -115,4 +128,35 @@ fn is_in_memory(handle: &Handle, offset: u64, length: usize) -> bool {
 pub fn broken_off(error: impl Into<Error>) -> io::Error {
     let _: Problem = error.into().log();
     io::Error::other("a read failed; see above")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, Grouping, Place, Real};
+
+    #[test]
+    fn a_file_whose_beginning_cannot_be_read_is_refused_before_anything_is_said() {
+        actix_web::rt::System::new().block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let disk = Real::new(folder.path(), Grouping::Off).unwrap();
+            let handle = disk.create(&Place::new("file")).unwrap();
+            let length = 3 * limits::PIECE;
+            handle.append(&vec![b'x'; length]).unwrap();
+            let user: UserId = "67e55044-10b1-426f-9247-bb680e5fe0c8".parse().unwrap();
+            let pieces = |first: usize| {
+                let left = (length - first) as u64;
+                let (turns, handle) = (Turns::new(false), Handle::clone(&handle));
+                super::pieces(turns, user, handle, first as u64, left)
+            };
+            assert!(pieces(0).await.is_ok());
+            let file = std::fs::OpenOptions::new()
+                .write(true)
+                .open(folder.path().join("file"));
+            file.unwrap().set_len(10).unwrap();
+            assert!(pieces(10).await.is_err());
+            // It breaks off later where its beginning is there.
+            assert!(pieces(0).await.is_ok());
+        });
+    }
 }

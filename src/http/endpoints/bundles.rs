@@ -6,11 +6,11 @@ use actix_web::body::SizedStream;
 use actix_web::dev::RequestHead;
 use actix_web::http::{Method, Version, header};
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::heads;
-use super::transactions::TOO_MANY_PENDING;
+use super::transactions::too_many_pending;
 use crate::http::answer::error::Error;
 use crate::http::answer::file::broken_off;
 use crate::http::answer::outcome::{Answer, CHANGING, IMMUTABLE};
@@ -19,7 +19,7 @@ use crate::http::blocking::reading;
 use crate::http::request::body::Body;
 use crate::http::request::choice::Choice;
 use crate::http::site::Site;
-use crate::http::threads::{Begun, begin};
+use crate::http::threads::begin;
 use crate::http::work::outcome;
 use crate::model::{UserId, limits};
 use crate::store::{self, BundleReader, Counts, Plan, PullBundle, PushBundle, User};
@@ -63,8 +63,8 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Result<Ans
         return Ok(Answer::headers_only(response, Some(whole)));
     }
     let (first, length) = (choice.first(), choice.length(bytes));
-    let reader = reading(site, &user, move |user| start(user, &plan, first)).await?;
-    let pieces = pieces(user, reader, length);
+    let start = reading(site, &user, move |user| start(user, &plan, first, length)).await?;
+    let pieces = pieces(user, start, length);
     let response = match length {
         Some(length) => response.body(SizedStream::new(length, pieces)),
         None => response.streaming(pieces),
@@ -106,55 +106,69 @@ fn needs_length(request: &RequestHead, ranges: bool) -> bool {
         || ranges && request.headers().contains_key(header::RANGE)
 }
 
-/// A reader of a bundle from its byte `first` on.
-fn start(user: &User, plan: &Plan, first: u64) -> store::Result<BundleReader> {
+/// A piece of a bundle, and the reader of the next.
+type Piece = (Bytes, BundleReader);
+
+/// Reads the first piece of a bundle from its byte `first` on: an error of the members in it is the answer, which
+/// could only break off if its head had gone out before.
+fn start(user: &User, plan: &Plan, first: u64, length: Option<u64>) -> store::Result<Piece> {
     let mut reader = user.read_bundle(plan)?;
     reader.skip(first)?;
-    Ok(reader)
+    piece(reader, length.unwrap_or(u64::MAX))
 }
 
-/// A piece that is being read, and the reader of the next.
-type NextPiece = Begun<store::Result<(Bytes, BundleReader)>>;
+/// Reads the next piece of a bundle, of which so many bytes are left to be sent at most.
+fn piece(mut reader: BundleReader, left: u64) -> store::Result<Piece> {
+    let mut buffer = vec![0; left.min(limits::PIECE as u64) as usize];
+    let read = reader.read(&mut buffer)?;
+    buffer.truncate(read);
+    Ok((Bytes::from(buffer), reader))
+}
 
-/// The bundle from here on, piece by piece, so many bytes or all: while one is on its way the next is
+/// The bundle from its first piece on, so many bytes or all: while one piece is on its way the next is
 /// read, and no thread is held while the network is waited for. A failure is logged, and breaks the
-/// connection off, which never looks like an end.
+/// connection off behind what was read before, which never looks like an end.
 fn pieces(
     user: UserId,
-    reader: BundleReader,
+    start: Piece,
     length: Option<u64>,
 ) -> impl Stream<Item = io::Result<Bytes>> {
-    let read = move |mut reader: BundleReader, left: u64| -> NextPiece {
-        begin(&user, move || {
-            let mut buffer = vec![0; left.min(limits::PIECE as u64) as usize];
-            let read = reader.read(&mut buffer)?;
-            buffer.truncate(read);
-            Ok((Bytes::from(buffer), reader))
-        })
-    };
-    let left = length.unwrap_or(u64::MAX);
-    let first = Some((read(reader, left), left));
-    stream::try_unfold((first, read), move |(state, read)| async move {
-        let Some((reading, left)) = state else {
-            return Ok(None);
-        };
-        let piece = outcome(reading).await.map_err(broken_off)?;
-        let (piece, reader) = piece.map_err(broken_off)?;
-        if piece.is_empty() {
+    let read = move |reader, left| begin(&user, move || piece(reader, left));
+    let next = move |(bytes, reader): Piece, left: u64| {
+        if bytes.is_empty() {
             return match length {
-                Some(_) if left > 0 => Err(io::Error::other("a read failed; see above")),
+                Some(_) if left > 0 => Err(io::Error::other("a bundle is shorter than it was")),
                 _ => Ok(None),
             };
         }
-        let left = left - piece.len() as u64;
-        let next = (left > 0).then(|| (read(reader, left), left));
-        Ok(Some((piece, (next, read))))
-    })
+        let left = left - bytes.len() as u64;
+        let reading = (left > 0).then(|| (read(reader, left), left));
+        Ok(Some((bytes, reading)))
+    };
+    let first = next(start, length.unwrap_or(u64::MAX));
+    let (first, reading) = match first {
+        Ok(Some((bytes, reading))) => (Some(Ok(bytes)), reading),
+        Ok(None) => (None, None),
+        Err(short) => (Some(Err(short)), None),
+    };
+    let rest = stream::try_unfold((reading, next), move |(reading, next)| async move {
+        let Some((reading, left)) = reading else {
+            return Ok(None);
+        };
+        let piece = outcome(reading).await.map_err(broken_off)?;
+        let piece = piece.map_err(broken_off)?;
+        let Some((bytes, reading)) = next(piece, left)? else {
+            return Ok(None);
+        };
+        Ok(Some((bytes, (reading, next))))
+    });
+    stream::iter(first).chain(rest)
 }
 
 /// `POST`: 200, all of the bundle is there and HEAD is the bundle's, with how much was new. 409 with the
 /// current head where HEAD may not go there: `unknown-transaction`, `not-a-descendant`,
-/// `has-descendants`, `missing-chunks`; all of it is pending then. 400 `bad-bundle`,
+/// `has-descendants`, `missing-chunks`; all of it is pending then, which is why 507 comes before where there is no
+/// room for that. 400 `bad-bundle`,
 /// `incomplete-body`; 404 `missing-chunks`; 408 `timeout`; 409 `unknown-parent`,
 /// `transaction-exists`, `chunk-exists`; 413 `too-large`; 503 `busy`; 507 `no-space`,
 /// `quota-exceeded`.
@@ -205,26 +219,26 @@ pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Result<Answer, 
 
 /// Hands the next piece of the body on; returns whether that was the end. Dropped, it loses nothing
 /// that matters: the store has answered then.
-async fn next_piece(body: &mut Body, send: &mpsc::Sender<Piece>) -> Result<bool, Problem> {
+async fn next_piece(body: &mut Body, send: &mpsc::Sender<Pushed>) -> Result<bool, Problem> {
     let piece = match body.next().await? {
-        Some(bytes) => Piece::More(bytes),
-        None => Piece::End,
+        Some(bytes) => Pushed::More(bytes),
+        None => Pushed::End,
     };
-    let end = matches!(piece, Piece::End);
+    let end = matches!(piece, Pushed::End);
     // Nobody listens any more once the store has answered, which it is about to tell.
     let _ = send.send(piece).await;
     Ok(end)
 }
 
 /// A pushed bundle on its way to the store.
-enum Piece {
+enum Pushed {
     More(Bytes),
     End,
 }
 
 /// The body of a push, as the store reads it.
 struct Incoming {
-    receive: mpsc::Receiver<Piece>,
+    receive: mpsc::Receiver<Pushed>,
     piece: Bytes,
     ended: bool,
 }
@@ -233,8 +247,8 @@ impl Read for Incoming {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() && !self.ended {
             match self.receive.blocking_recv() {
-                Some(Piece::More(bytes)) => self.piece = bytes,
-                Some(Piece::End) => self.ended = true,
+                Some(Pushed::More(bytes)) => self.piece = bytes,
+                Some(Pushed::End) => self.ended = true,
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
@@ -281,12 +295,11 @@ fn answer(outcome: PushBundle) -> Result<Answer, Error> {
             let detail = format!("the id {alias} stands for other bytes");
             Problem::new(Code::ChunkExists, detail)
         }
-        PushBundle::TooManyPending { limit, used } => {
-            let detail = format!("{used} {TOO_MANY_PENDING}");
-            Problem::new(Code::QuotaExceeded, detail)
-                .limit(limit as u64)
-                .used(used as u64)
-        }
+        PushBundle::TooManyPending {
+            limit,
+            used,
+            wanted,
+        } => too_many_pending(limit, used, wanted),
     };
     Err(refusal.into())
 }

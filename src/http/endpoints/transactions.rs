@@ -238,23 +238,29 @@ fn refusal(refused: PutTransaction) -> Problem {
             Code::InvalidTransaction,
             format!("seq is the parent's plus one, which is {expected}"),
         ),
-        PutTransaction::TooManyPending { limit, used } => {
-            let detail = format!("{used} {TOO_MANY_PENDING}");
-            Problem::new(Code::QuotaExceeded, detail)
-                .limit(limit as u64)
-                .used(used as u64)
-        }
+        PutTransaction::TooManyPending { limit, used } => too_many_pending(limit, used, 1),
         PutTransaction::Crowded(_) => {
             Problem::busy("there is hardly room for more that is pending")
         }
     }
 }
 
-/// The advice for a client with too many pending transactions. HEAD may go only where nothing follows, so the
-/// last of a line makes room.
-pub(super) const TOO_MANY_PENDING: &str = "transactions are pending that HEAD can still reach, and no more may \
-     be: advance HEAD to the last of a line of them (which makes room for as many as it reaches, and for all \
-     that it leaves behind), or send them as a bundle with its HEAD";
+/// The refusal of so many more transactions (`wanted`) that would be pending beside the `used` ones of `limit`, with
+/// advice. HEAD may go only where nothing follows, so the last of a line makes room.
+pub(super) fn too_many_pending(limit: usize, used: usize, wanted: usize) -> Problem {
+    let mut detail = format!(
+        "{used} transactions that HEAD can still reach are pending, and with {wanted} more they would be more than \
+         the {limit} that may be: "
+    );
+    if used > 0 {
+        detail += "advance HEAD to the last of a line of them (which makes room for as many as it reaches, and \
+                   for all that it leaves behind), or ";
+    }
+    detail += "send one line as a bundle whose HEAD is the last of it (which needs no room)";
+    Problem::new(Code::QuotaExceeded, detail)
+        .limit(limit as u64)
+        .used(used as u64)
+}
 
 /// The refusal of a transaction that is not on the chain.
 fn unknown() -> Problem {

@@ -35,8 +35,13 @@ pub enum PushBundle {
     MissingChunks(Vec<ChunkId>),
     /// The alias stands for other bytes.
     ChunkExists(Uuid),
-    /// There would be more pending transactions than there may be.
-    TooManyPending { limit: usize, used: usize },
+    /// There would be more pending transactions than there may be: so many of the bundle (`wanted`), besides those
+    /// that are there and can still be committed (`used`).
+    TooManyPending {
+        limit: usize,
+        used: usize,
+        wanted: usize,
+    },
 }
 
 /// How much was in a bundle.

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use super::intake::Intake;
-use super::outcome::{PushBundle, Step};
+use super::outcome::{PushBundle, Step, Stop};
 use super::staging::{StagedTransaction, Staging};
 use crate::disk::Place;
 use crate::model::{Head, TransactionId, limits};
@@ -65,10 +65,7 @@ impl Intake {
                 self.sync()?;
                 Ok((lost, None))
             }
-            (PendingRoom::None { used }, _) => {
-                let limit = self.user.store.options.pending_transactions;
-                Err(PushBundle::TooManyPending { limit, used }.into())
-            }
+            (PendingRoom::None { used, wanted }, _) => Err(self.too_many(used, wanted)),
             _ => self.finish(to),
         }
     }
@@ -185,9 +182,20 @@ impl Intake {
             .count())
     }
 
+    /// The refusal of so many more pending transactions than these that are there.
+    fn too_many(&self, used: usize, wanted: usize) -> Stop {
+        let limit = self.user.store.options.pending_transactions;
+        let refusal = PushBundle::TooManyPending {
+            limit,
+            used,
+            wanted,
+        };
+        refusal.into()
+    }
+
     /// Refuses as early as can be what is too much, whatever HEAD will be: no line has two of one number,
     /// and what is no line is pending first.
-    pub fn foresee_transactions(&self) -> Step<()> {
+    pub fn foresee_transactions(&mut self) -> Step<()> {
         let limit = self.user.store.options.pending_transactions;
         let staged = &self.staging.transactions;
         let look = staged.len().checked_sub(1) == Some(limit)
@@ -211,11 +219,17 @@ impl Intake {
             .into_iter()
             .collect();
         let new = numbers.iter().filter(|(_, id)| !pending.contains(id));
-        if new.count() <= limit {
+        let wanted = new.count();
+        if wanted <= limit {
             return Ok(());
         }
-        let used = pending.len();
-        Err(PushBundle::TooManyPending { limit, used }.into())
+        // There is no room for so many, whatever goes; this tells how many there are that do not.
+        let lock = self.exclusive()?;
+        let now = lock.head_under_lock()?;
+        match lock.make_room(now.ok_or(Error::UserGone)?, wanted)? {
+            PendingRoom::None { used, wanted } => Err(self.too_many(used, wanted)),
+            _ => Ok(()),
+        }
     }
 
     fn publish_transaction(&mut self, lock: &Exclusive, now: Head, index: usize) -> Step<()> {

@@ -623,7 +623,11 @@ fn pending_transactions_are_bounded_but_those_that_head_reaches_are_not() {
     let upload = tar(&[all[..cut].to_vec()]);
     assert!(matches!(
         site.push(&upload),
-        PushBundle::TooManyPending { limit: 1, used: 0 }
+        PushBundle::TooManyPending {
+            limit: 1,
+            used: 0,
+            wanted: 2
+        }
     ));
     assert!(matches!(site.push(&all), PushBundle::Taken { head, .. } if head.seq == 2));
 }
