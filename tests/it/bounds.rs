@@ -464,7 +464,7 @@ fn what_will_be_refused_is_not_read_to_its_end() {
         read: AtomicUsize::new(0),
     };
     let (outcome, _) = store.user(user()).push_bundle(&mut body).unwrap();
-    is_too_much(outcome, (100, 0, 128));
+    is_too_much(outcome, (100, 0, 101));
     let read = body.read.into_inner();
     assert!(read < tar.len() / 10, "{read} of {}", tar.len());
 

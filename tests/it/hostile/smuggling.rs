@@ -1,7 +1,8 @@
 //! Requests whose framing two readers could understand differently (RFC 9112, 11.2). Behind each stands
 //! a whole upload: read as a request of its own, it would be one that a proxy in front never saw.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::kit::{Chunk, Connection, ROOT, Server, chunk, transaction_id, tree};
@@ -469,26 +470,26 @@ fn a_wish_for_another_protocol_is_passed_over_and_the_connection_stays() {
 fn what_stands_beside_a_wish_for_another_protocol_keeps_its_meaning() {
     let ground = Ground::lay();
     let path = ground.server.device("ada").path("head");
-    for (method, version, option, stays) in [
-        ("GET", "1.1", "upgrade, close", false),
-        ("GET", "1.1", "close, Upgrade", false),
-        ("GET", "1.1", "upgrade\r\nconnection: close", false),
-        ("GET", "1.0", "Upgrade", false),
-        ("GET", "1.0", "upgrade, keep-alive", true),
-        ("CONNECT", "1.1", "upgrade", false),
+    for (method, version, option, answered) in [
+        ("GET", "1.1", "upgrade, close", 1),
+        ("GET", "1.1", "close, Upgrade", 1),
+        ("GET", "1.1", "upgrade\r\nconnection: close", 1),
+        ("GET", "1.1", "upgrade, te", 2),
+        ("GET", "1.0", "Upgrade", 1),
+        ("GET", "1.0", "upgrade, keep-alive", 2),
+        ("CONNECT", "1.1", "upgrade", 1),
     ] {
-        let mut connection = Connection::open(ground.server.address()).unwrap();
+        let mut stream = TcpStream::connect(ground.server.address()).unwrap();
         let target = if method == "CONNECT" { "x:80" } else { &path };
-        let head = format!(
-            "{method} {target} HTTP/{version}\r\nhost: x\r\nupgrade: h2c\r\nconnection: {option}\r\n\r\n"
+        let requests = format!(
+            "{method} {target} HTTP/{version}\r\nhost: x\r\nupgrade: h2c\r\nconnection: {option}\r\n\r\n\
+             GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
         );
-        connection.send(&head).unwrap();
-        connection.answer("GET").unwrap();
-        connection
-            .send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
-            .ok();
-        let next = connection.answer("GET").map(|answer| answer.status).ok();
-        assert_eq!(next, stays.then_some(200), "{method} {version} {option}");
+        stream.write_all(requests.as_bytes()).unwrap();
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).unwrap();
+        let found = answers.matches("referrer-policy").count();
+        assert_eq!(found, answered, "{method} {version} {option}: {answers}");
     }
 }
 
