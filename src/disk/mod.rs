@@ -164,6 +164,20 @@ impl Error {
         self.verb == "sync" && !untried && !self.is_absent()
     }
 
+    /// Whether this tells nothing of what it was about: the process, or the system, lacked something for a moment.
+    pub fn is_passing(&self) -> bool {
+        let passing = [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::INTR,
+            Errno::AGAIN,
+        ];
+        self.source
+            .raw_os_error()
+            .is_some_and(|number| passing.contains(&Errno::from_raw_os_error(number)))
+    }
+
     /// Whether room was lacking: on the disk, of its inodes or in a disk quota.
     pub fn is_no_space(&self) -> bool {
         matches!(

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::error::damaged;
 use super::walk::{Position, Walk};
 use super::{Error, Result, User, log};
 use crate::disk::Handle;
@@ -11,6 +10,7 @@ use crate::model::{Head, TransactionId};
 /// A part of the chain, ready to be read: ids oldest first.
 pub struct Listing {
     user: User,
+    head: Head,
     source: ChainSource,
     next: u64,
     last: u64,
@@ -42,14 +42,33 @@ impl Listing {
         }
         let ids = match &self.source {
             ChainSource::Nowhere => Vec::new(),
-            ChainSource::Log(file) => log::read(file, self.next, count)?
-                .ok_or_else(|| damaged(&self.user.folder.log(), "the log changed below HEAD"))?,
-            ChainSource::Walk(walk) => {
-                let below = |here| self.user.below(here);
-                walk.ids(&below, self.next, self.next + count - 1)?
-            }
+            ChainSource::Log(file) => match log::read(file, self.next, count)? {
+                Some(ids) => ids,
+                // It was right when the listing began.
+                None => self.go_on_walking(count)?,
+            },
+            ChainSource::Walk(walk) => self.walked(walk, count)?,
         };
         self.next += ids.len() as u64;
+        Ok(ids)
+    }
+
+    /// The next ids, as a walk tells them.
+    fn walked(&self, walk: &Walk, count: u64) -> Result<Vec<TransactionId>> {
+        let below = |here| self.user.below(here);
+        walk.ids(&below, self.next, self.next + count - 1)
+    }
+
+    /// The next ids, and the others from now on, by a walk from HEAD down to here.
+    fn go_on_walking(&mut self, count: u64) -> Result<Vec<TransactionId>> {
+        let mut walk = Walk::from(self.head);
+        let mut here = self.head;
+        while here.seq >= self.next {
+            walk.note(here);
+            here = self.user.below(here)?;
+        }
+        let ids = self.walked(&walk, count)?;
+        self.source = ChainSource::Walk(Arc::new(walk));
         Ok(ids)
     }
 }
@@ -89,6 +108,7 @@ impl User {
         };
         Ok(Listing {
             user: self.clone(),
+            head,
             source,
             next: from + 1,
             last,

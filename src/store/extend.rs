@@ -1,5 +1,7 @@
 //! `log` extended by an advance.
 
+use std::io;
+
 use super::lock::Exclusive;
 use super::mistake::Mistake;
 use super::{Result, log};
@@ -27,13 +29,24 @@ impl Exclusive {
         if checked && !self.log_reaches(head)? {
             self.rebuild_log()?;
         }
-        let (file, made) = match self.store.disk.open_to_write(&place) {
-            Err(absent) if absent.is_absent() => (self.store.disk.create(&place)?, true),
+        let disk = &self.store.disk;
+        let (file, made) = match disk.open_to_write(&place) {
+            Err(absent) if absent.is_absent() => (disk.create(&place)?, true),
+            // Something else has the name, below the first line too, or it is not for us to write.
+            Err(wrong) if !wrong.is_passing() && !is_read_only(&wrong) => {
+                self.rebuild_log()?;
+                (disk.open_to_write(&place)?, false)
+            }
             other => (other?, false),
         };
         file.set_len(log::LINE * head.seq)?;
         Ok((file, made))
     }
+}
+
+/// Whether nothing can be written here at all, so that a new file cannot be made either.
+fn is_read_only(error: &disk::Error) -> bool {
+    error.kind() == io::ErrorKind::ReadOnlyFilesystem
 }
 
 /// Writes these ids as the lines after `head`.

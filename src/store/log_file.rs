@@ -1,20 +1,25 @@
-//! The file `log` of a user: opened, and compared with HEAD.
+//! The file `log` of a user: opened, compared with HEAD, and replaced.
 
 use std::io;
 
-use super::log;
-use super::{Error, Result, User};
-use crate::disk::{self, Handle};
+use super::incoming::Temporary;
+use super::layout::{self, Dir, Folder};
+use super::lock::Exclusive;
+use super::{Result, Store, User, log};
+use crate::disk::Handle;
 use crate::model::Head;
 
+impl Store {
+    /// Opens `log` of a folder; `None` where it is wrong, as [`log::unless_wrong`] says.
+    pub(crate) fn log_to_read(&self, folder: &Folder) -> Result<Option<Handle>> {
+        Ok(log::unless_wrong(self.disk.open(&folder.log()))?)
+    }
+}
+
 impl User {
-    /// Opens `log`; `None` where there is none, or one that cannot be read, which is as good as none: a new one takes its place, or the chain
-    /// is read by walking.
+    /// Opens `log`; `None` where it is wrong.
     pub(super) fn log_to_read(&self) -> Result<Option<Handle>> {
-        match self.store.open_log(&self.folder) {
-            Err(Error::Disk(error)) if is_no_log(&error) => Ok(None),
-            other => other,
-        }
+        self.store.log_to_read(&self.folder)
     }
 
     /// `log`, if it is right at HEAD and in each line of this part.
@@ -47,10 +52,21 @@ impl User {
     }
 }
 
-/// No regular file, or one that is not for us to read: a new one takes its place.
-fn is_no_log(error: &disk::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
-    )
+impl Exclusive {
+    /// Gives a new file the name `log`, durably, whatever has it: a rename replaces a file, a symlink, a socket, and
+    /// follows none. A directory, which no file replaces, goes to `lost+found` with all that is in it.
+    pub(super) fn replace_log(&self, new: &mut Temporary) -> Result<()> {
+        let place = self.folder.log();
+        match new.replace(&place) {
+            Err(refused) if refused.kind() == io::ErrorKind::IsADirectory => {
+                let lost = self.folder.dir(Dir::LostFound);
+                let to = layout::spare_log(&lost, self.store.disk.random());
+                self.in_dir(Dir::LostFound, || self.store.disk.rename_new(&place, &to))?;
+                self.sync_dirs([Dir::LostFound], Vec::new())?;
+                new.replace(&place)?;
+            }
+            other => other?,
+        }
+        self.sync_dirs([Dir::User], Vec::new())
+    }
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use super::error::damaged;
 use super::incoming::Temporary;
-use super::layout::Dir;
 use super::lock::Exclusive;
 use super::state::UserState;
 use super::waiting::{deadline, wait_in_place};
@@ -261,9 +260,10 @@ impl User {
         Ok(())
     }
 
-    /// Whether `log` has the same lines as a new one up to this head. Costs a reading of both.
+    /// Whether `log` has the same lines as a new one up to this head, and can be written on. Costs a reading of both.
     fn says_the_same(&self, new: &Handle, head: Head) -> Result<bool> {
-        let Some(old) = self.log_to_read()? else {
+        let old = self.store.disk.open_to_write(&self.folder.log());
+        let Some(old) = log::unless_wrong(old)? else {
             return Ok(false);
         };
         let mut buffers = [(); 2].map(|()| vec![0; limits::PIECE]);
@@ -273,7 +273,7 @@ impl User {
             let length = (bytes - at).min(limits::PIECE as u64) as usize;
             let [ours, theirs] = &mut buffers;
             let same = new.read_at(at, &mut ours[..length])? == length
-                && old.read_at(at, &mut theirs[..length])? == length
+                && log::unless_wrong(old.read_at(at, &mut theirs[..length]))? == Some(length)
                 && ours[..length] == theirs[..length];
             if !same {
                 return Ok(false);
@@ -303,13 +303,12 @@ impl Exclusive {
             return Err(why);
         }
         let (walk, built) = self.build_log(head);
-        if built.is_err() {
-            self.keep_walk(walk, &built, began);
-        }
+        self.keep_walk(walk, &built, began);
         self.install_log(built?)
     }
 
-    /// Gives a new `log` its name, unless the old one says the same by now.
+    /// Gives a new `log` its name, unless the old one says the same by now. The walk is kept where the disk does not
+    /// give the new one back either.
     fn install_log(&self, mut new: NewLog) -> Result<()> {
         self.state.check_writable()?;
         let head = self.head_under_lock()?;
@@ -324,10 +323,11 @@ impl Exclusive {
             if head != new.head {
                 self.store.disk.sync(&[Target::File(file)])?;
             }
-            new.temporary.replace(&self.folder.log())?;
-            self.sync_dirs([Dir::User], Vec::new())?;
+            self.replace_log(&mut new.temporary)?;
         }
-        self.store.walks.forget(&self.folder);
+        if head.seq == 0 || self.right_log(head, 0, head.seq)?.is_some() {
+            self.store.walks.forget(&self.folder);
+        }
         Ok(())
     }
 }

@@ -62,7 +62,8 @@ impl Store {
         Ok(ids)
     }
 
-    /// Opens the `log` of a folder; `None` where there is none.
+    /// Opens the `log` of a folder; `None` where there is none. For whoever tells what is wrong with it: the others
+    /// ask [`Store::log_to_read`].
     pub(crate) fn open_log(&self, folder: &Folder) -> Result<Option<Handle>> {
         match self.disk.open(&folder.log()) {
             Ok(log) => Ok(Some(log)),

@@ -232,9 +232,18 @@ const ROWS: &[Row] = &[
             fs::create_dir(stock.file("log")).unwrap();
         },
         says: &["damage not-a-file", "harmless log-short"],
-        answers: &[("GET transactions", "200"), ("GET head", "200")],
-        stays: &["damage not-a-file", "harmless log-short"],
-        last: &["damage not-a-file", "harmless log-short"],
+        // It goes to lost+found.
+        answers: &[("GET transactions", "200"), ("PUT head 5", "204")],
+        ..Row::NONE
+    },
+    Row {
+        name: "the log is a symlink",
+        harm: |stock| {
+            fs::remove_file(stock.file("log")).unwrap();
+            symlink("HEAD", stock.file("log")).unwrap();
+        },
+        says: &["damage not-a-file", "harmless log-short"],
+        then: &[("GET transactions", "200"), ("PUT head 5", "204")],
         ..Row::NONE
     },
     // Committed chunks: taken out of the way, and put again by a client straight into their place.

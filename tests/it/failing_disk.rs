@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::kit::effort;
 use crate::proof::cast::{Tar, digest, user};
 use crate::proof::{Act, Answers, Book, Client, Disks, Fact, Files, folder, judge};
-use crate::stories::without_log;
+use crate::stories::{directory_for_log, without_log};
 use simulated_disk::{Fault, Killed, Random, Reading, Sim, World};
 
 use Act::{
@@ -44,6 +44,10 @@ fn cases() -> Vec<Case> {
         meddle: Some(without_log),
         ..case(&three, act)
     };
+    let no_file = |act| Case {
+        meddle: Some(directory_for_log),
+        ..case(&three, act)
+    };
     vec![
         case(&[], PutChunk("a")),
         case(&[], PutTransaction("E")),
@@ -68,6 +72,8 @@ fn cases() -> Vec<Case> {
         without_log(GetListing),
         without_log(PutTransaction("D")),
         without_log(Advance("C")),
+        no_file(GetListing),
+        no_file(Advance("C")),
     ]
 }
 

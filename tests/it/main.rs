@@ -47,6 +47,8 @@ mod locks;
 mod races;
 // Several servers on one directory, killed and started again, and many clients: HEAD stays linearizable.
 mod killed;
+// `log` in every way in which nothing can be read from it.
+mod wrong_logs;
 // System calls that fail, are late, or are the last one: through strace, at each call of each operation.
 mod faults;
 // A clock that jumps.

@@ -201,6 +201,33 @@ fn fsck_says_what_the_owner_cannot_use_and_mends_it() {
     assert!(!ended.stdout.contains("foreign-owner"), "{ended:?}");
 }
 
+/// It can be read, so that no reader minds; an advance makes another one.
+#[test]
+fn a_log_that_is_not_for_us_to_write_is_made_anew_by_an_advance() {
+    let Some(place) = Installed::new() else {
+        return;
+    };
+    let server = place.serve();
+    let mut device = server.device("ada");
+    let ids = ["one", "two", "three", "four"].map(transaction_id);
+    device.commit(&ids[0], ROOT, &[]);
+    let log = server.folder("ada").join("log");
+    let set = |owner, mode| {
+        chown(&log, Some(owner), Some(owner)).unwrap();
+        fs::set_permissions(&log, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (at, (owner, mode)) in [(SERVICE, 0o400), (0, 0o644), (0, 0o600)]
+        .into_iter()
+        .enumerate()
+    {
+        set(owner, mode);
+        assert_eq!(device.chain_after(ROOT), ids[..=at]);
+        device.commit(&ids[at + 1], &ids[at], &[]);
+        assert_eq!(device.chain_after(ROOT), ids[..=at + 1]);
+        assert_eq!(place.foreign(), [""; 0]);
+    }
+}
+
 #[test]
 fn what_fsck_may_not_look_at_is_not_sound() {
     let Some(place) = Installed::new() else {

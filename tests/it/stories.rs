@@ -371,6 +371,13 @@ pub fn without_log(world: &mut World) {
     world.remove(&log, Kind::File).expect("there was one");
 }
 
+/// Something has the name of `log` that no file replaces.
+pub fn directory_for_log(world: &mut World) {
+    without_log(world);
+    let made = world.make_directory(&folder().join("log"));
+    made.expect("the name is free");
+}
+
 /// The same with a log of another time, which says Z where HEAD is B.
 pub fn model_20b() -> Scenario {
     Scenario {

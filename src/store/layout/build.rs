@@ -300,6 +300,11 @@ pub fn spare(directory: &Place, thing: &Thing, random: u64) -> Place {
     directory.join(format_args!("{}.{random:016x}", thing.name()))
 }
 
+/// A name in `lost+found` that nobody else has, for what has the name of `log` and is no file.
+pub fn spare_log(directory: &Place, random: u64) -> Place {
+    directory.join(format_args!("log.{random:016x}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -57,7 +57,7 @@ impl Check<'_> {
             return Ok(Some(before));
         }
         let start = self.store().start_of(&self.folder.transaction(id), id)?;
-        let (Some(start), Some(log)) = (start, self.store().open_log(&self.folder)?) else {
+        let (Some(start), Some(log)) = (start, self.store().log_to_read(&self.folder)?) else {
             return Ok(None);
         };
         let head = Head { id, seq: start.seq };

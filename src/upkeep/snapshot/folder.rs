@@ -143,9 +143,10 @@ impl Linking<'_> {
         Ok(())
     }
 
-    /// Copies the lines of `log` up to HEAD's. A missing or short one is rebuilt by whoever needs it.
+    /// Copies the lines of `log` up to HEAD's, as far as they can be read. A missing or short one is rebuilt by whoever
+    /// needs it.
     fn log(&self, seq: u64) -> Result<(), Error> {
-        let Some(from) = self.store.open_log(&self.folder)? else {
+        let Some(from) = self.store.log_to_read(&self.folder)? else {
             return Ok(());
         };
         let to = self.target.create(&self.to.log())?;
@@ -153,10 +154,10 @@ impl Linking<'_> {
         let (mut offset, end) = (0, log::LINE * seq);
         while offset < end {
             let piece = buffer.len().min((end - offset) as usize);
-            let read = from.read_at(offset, &mut buffer[..piece])?;
-            if read == 0 {
+            let read = log::unless_wrong(from.read_at(offset, &mut buffer[..piece]))?;
+            let Some(read) = read.filter(|read| *read > 0) else {
                 break;
-            }
+            };
             to.append(&buffer[..read])?;
             offset += read as u64;
         }
