@@ -19,8 +19,8 @@ use crate::upkeep::gc::{CollectOptions, Ended, Event, Why, run};
 
 /// Remove garbage: what was uploaded, is not reachable from HEAD, and is older than the grace period.
 ///
-/// Only what is pending is looked at, so a long chain costs nothing. Works beside a running server, and
-/// on a full disk. A dry run prints the path of every file that would go; a run says how much went, and
+/// Only what is pending is looked at, and where a chunk would go, the chain once, which may name it. Works beside
+/// a running server, and on a full disk. A dry run prints the path of every file that would go; a run says how much went, and
 /// nothing if nothing did.
 #[derive(Args)]
 pub struct GcCommand {
@@ -169,6 +169,24 @@ impl GcCommand {
                     "mentat-sync: user {user}: {files} that cannot be right: kept, as if uploaded now"
                 );
             }),
+            Event::PutBack { user, files } => progress.aside(|| {
+                let files = match files {
+                    1 => "1 committed file was lost and has".to_owned(),
+                    files => format!("{files} committed files were lost and have"),
+                };
+                let what = match self.dry_run {
+                    true => "it would be put back into its place",
+                    false => "put back into its place",
+                };
+                eprintln!("mentat-sync: user {user}: {files} come again: {what}");
+            }),
+            Event::Unsure { user, error } => {
+                total.failed += 1;
+                let Failure { words, .. } = not_usable(&self.data.path, &error);
+                progress.aside(|| {
+                    eprintln!("mentat-sync: user {user}: what the chain may name stays: {words}");
+                });
+            }
             Event::Failed { user, error } => {
                 total.failed += 1;
                 let whose = user.map_or(String::new(), |user| format!("user {user}: "));

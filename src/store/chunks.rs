@@ -67,7 +67,7 @@ impl Locked {
         let thing = Thing::Chunk(sealed.digest());
         // The name is the digest.
         let is_same = |_: &_| Ok(true);
-        self.publish(&thing, &mut sealed.temporary, &is_same, to_sync)
+        self.publish(&thing, &mut sealed, &is_same, to_sync)
             .map(drop)
     }
 

@@ -61,6 +61,6 @@ pub enum Swept {
     NotThere,
     /// The file was put again, or asked about, since it was seen.
     Fresher,
-    /// The chain names it, as a mark in `lost+found` says: gc does not touch the last one there is.
+    /// The chain names it, as a mark in `lost+found` says, or may name it: gc does not touch the last one there is.
     Needed,
 }

@@ -48,6 +48,8 @@ pub enum Mistake {
     UntoldRepair,
     /// Garbage collection takes what a mark says was lost from the committed area.
     SweptThoughLost,
+    /// Garbage collection takes what the chain names, where the committed area has lost it.
+    SweptThoughNamed,
     /// Garbage collection believes every date.
     BelieveDates,
     /// The transactions of a bundle are pending whether there is room for them or not.
@@ -59,7 +61,7 @@ pub enum Mistake {
 #[cfg(feature = "mistakes")]
 impl Mistake {
     /// Each of them once.
-    pub const ALL: [Mistake; 25] = [
+    pub const ALL: [Mistake; 26] = [
         Mistake::NoVouch,
         Mistake::Replace,
         Mistake::AnswerBeforeSync,
@@ -82,6 +84,7 @@ impl Mistake {
         Mistake::UnseenIsAbsent,
         Mistake::UntoldRepair,
         Mistake::SweptThoughLost,
+        Mistake::SweptThoughNamed,
         Mistake::BelieveDates,
         Mistake::BundleUncounted,
         Mistake::DeadCounted,

@@ -3,7 +3,7 @@
 //! A PUT of a chunk, a group of small ones, an alias, a transaction and each member of a pushed bundle go this way,
 //! in this order: a chunk that the chain names and that was lost goes straight back to its committed place; a
 //! chunk that is committed stays; room is reserved; the name is given if it is free; and whatever has the name
-//! already becomes young.
+//! already becomes young. Nothing is replaced but a chunk's file of another length, which is damaged.
 
 use super::layout::{Area, Dir, Thing};
 use super::lock::Locked;
@@ -21,7 +21,7 @@ pub(super) trait Unnamed {
     /// Gives the file its name, which must be free.
     fn give_name(&mut self, to: &Place) -> disk::Result<()>;
 
-    /// Gives the file its name in place of whatever has it: for the mistake that replaces.
+    /// Gives the file its name in place of whatever has it: of a damaged file.
     fn replace(&mut self, to: &Place) -> disk::Result<()>;
 
     /// The file's metadata, to vouch for it by; `None` where that is not worth a look.
@@ -46,7 +46,8 @@ pub(super) enum Published {
 
 impl Locked {
     /// Gives a file its name in the area where it belongs, and notes in `to_sync` what makes the name durable.
-    /// `is_same` compares with the file that has the name already.
+    /// `is_same` compares with the file that has the name already. A chunk's is known by its digest, and damaged
+    /// where its length is another: then this one takes its place.
     ///
     /// # Errors
     /// [`Error::QuotaExceeded`] where there is no room for a new file; [`Error::UserGone`] where the folder was
@@ -58,14 +59,19 @@ impl Locked {
         is_same: &dyn Fn(&Place) -> Result<bool>,
         to_sync: &mut ToSync,
     ) -> Result<Published> {
-        let there = |area: Area, meta: Option<Meta>, to_sync: &mut ToSync| {
-            let meta = meta.ok_or(Error::UserGone)?;
-            if !is_same(&self.folder.thing(area, thing))? {
-                return Ok(Published::Other);
-            }
-            self.refresh(thing, Found { area, meta }, to_sync)?;
-            Ok(Published::There)
-        };
+        let there =
+            |area: Area, meta: Option<Meta>, file: &mut dyn Unnamed, to_sync: &mut ToSync| {
+                let meta = meta.ok_or(Error::UserGone)?;
+                if matches!(thing, Thing::Chunk(_)) && meta.bytes != file.bytes()? {
+                    self.replace_damaged(thing, area, file, to_sync)?;
+                    return Ok(Published::New);
+                }
+                if !is_same(&self.folder.thing(area, thing))? {
+                    return Ok(Published::Other);
+                }
+                self.refresh(thing, Found { area, meta }, to_sync)?;
+                Ok(Published::There)
+            };
         let area = match thing {
             Thing::Chunk(digest) => {
                 let any_lost = self.any_lost()?;
@@ -74,7 +80,7 @@ impl Locked {
                 if !file.is_new()
                     && let Some(meta) = self.look_for(Area::Committed, thing)?
                 {
-                    return there(Area::Committed, Some(meta), to_sync);
+                    return there(Area::Committed, Some(meta), file, to_sync);
                 }
                 match any_lost && self.was_lost(digest)? {
                     true => Area::Committed,
@@ -87,7 +93,7 @@ impl Locked {
             // What is there takes no room.
             Err(refused @ Error::QuotaExceeded { .. }) => {
                 let meta = self.look_for(area, thing)?.ok_or(refused)?;
-                return there(area, Some(meta), to_sync);
+                return there(area, Some(meta), file, to_sync);
             }
             other => other?,
         };
@@ -99,7 +105,7 @@ impl Locked {
         })?;
         if !is_new {
             drop(room);
-            return there(area, self.look_for(area, thing)?, to_sync);
+            return there(area, self.look_for(area, thing)?, file, to_sync);
         }
         room.keep();
         to_sync.dir(dir);

@@ -3,8 +3,9 @@
 use sha2::{Digest, Sha256};
 
 use super::incoming::Temporary;
+use super::publish::Unnamed;
 use super::{Error, Result, User};
-use crate::disk::Target;
+use crate::disk::{self, Meta, Place, Target};
 use crate::model::ChunkDigest;
 
 /// A chunk on its way in: a temporary file and its digest so far. Dropped, it leaves nothing.
@@ -19,7 +20,7 @@ pub struct Staged {
 pub struct Sealed {
     digest: ChunkDigest,
     bytes: u64,
-    pub(super) temporary: Temporary,
+    temporary: Temporary,
 }
 
 impl User {
@@ -102,5 +103,23 @@ impl Sealed {
     /// The number of bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+}
+
+impl Unnamed for Sealed {
+    fn bytes(&self) -> Result<u64> {
+        Ok(self.bytes)
+    }
+
+    fn give_name(&mut self, to: &Place) -> disk::Result<()> {
+        self.temporary.give_name(to)
+    }
+
+    fn replace(&mut self, to: &Place) -> disk::Result<()> {
+        self.temporary.replace(to)
+    }
+
+    fn meta(&self) -> Result<Option<Meta>> {
+        self.temporary.meta()
     }
 }

@@ -1,8 +1,8 @@
 //! Garbage collection's removals, each after a second look under the exclusive lock.
 //!
 //! Which of it is garbage is decided in [`crate::rules::garbage`], in which order it goes in
-//! [`crate::upkeep::gc`]. Nothing here makes a file, so that it works on a full disk, and nothing
-//! touches the committed area.
+//! [`crate::upkeep::gc`]. Nothing that is removed needs a new file, so that it works on a full disk, and nothing
+//! in the committed area is touched: what the chain names gets its name there back.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -82,8 +82,13 @@ impl Exclusive {
     }
 
     /// Removes a chunk or an alias from `incoming/` if, looked at once more, its time is still one
-    /// that `is_old`.
-    pub fn sweep_chunk(&self, id: &ChunkId, is_old: impl Fn(SystemTime) -> bool) -> Result<Swept> {
+    /// that `is_old`; and the chain does not name it (`is_unnamed`), or the committed area has one as long.
+    pub fn sweep_chunk(
+        &self,
+        id: &ChunkId,
+        is_unnamed: bool,
+        is_old: impl Fn(SystemTime) -> bool,
+    ) -> Result<Swept> {
         let place = self.folder.thing(Area::Incoming, &Thing::from(*id));
         match self.store.meta_if_there(&place)? {
             None => Ok(Swept::NotThere),
@@ -93,12 +98,29 @@ impl Exclusive {
                 Ok(Swept::Fresher)
             }
             Some(_) if self.has_lost()? && self.is_last(id)? => Ok(Swept::Needed),
+            Some(meta) if !is_unnamed && !self.is_second(id, &meta)? => Ok(Swept::Needed),
             Some(meta) => {
                 let swept = self.store.sweep(&place)?;
                 self.note_removed(swept, &meta);
                 Ok(swept)
             }
         }
+    }
+
+    /// Whether the committed area has such a chunk or alias too, of this length.
+    fn is_second(&self, id: &ChunkId, meta: &Meta) -> Result<bool> {
+        let place = self.folder.thing(Area::Committed, &Thing::from(*id));
+        let there = self.store.meta_if_there(&place)?;
+        Ok(there.is_some_and(|there| there.bytes == meta.bytes)
+            || self.store.mistakes.made(Mistake::SweptThoughNamed))
+    }
+
+    /// Gives what the chain names, and stands in `incoming/` only, its place in the committed area, durably, and
+    /// then drops the name in `incoming/`. Says how many are there.
+    pub fn put_back(&self, ids: &[ChunkId]) -> Result<u64> {
+        let missing = self.keep_named(ids)?;
+        self.sweep_leftovers(ids)?;
+        Ok((ids.len() - missing.len()) as u64)
     }
 
     /// Removes from `incoming/` those that have their committed names too, after making those

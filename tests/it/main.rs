@@ -15,6 +15,9 @@
 // What the tests share: server processes on fresh directories, a plain HTTP client, builders of ids and chunks.
 mod kit;
 
+// Chunks that went missing or were cut short, and are uploaded again.
+mod again;
+
 // The seed, told as a story of two devices.
 mod story;
 // One row for each way to be refused, and what is left behind by a refused request: nothing.

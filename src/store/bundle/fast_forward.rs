@@ -189,10 +189,24 @@ impl Intake {
                 let new = whole.contains(&thing.dir(Area::Committed))
                     || self.move_over(lock, Moved::File(thing), moved)?;
                 self.count(&thing, bytes, new)?;
+                if !new {
+                    self.replace_if_damaged(lock, &thing, bytes)?;
+                }
             }
             dirs.extend(theirs);
         }
+        dirs.extend(self.to_sync.take_dirs());
         Ok(dirs)
+    }
+
+    /// Gives a chunk that is there already the bytes that came, if it has not as many.
+    fn replace_if_damaged(&mut self, lock: &Exclusive, thing: &Thing, bytes: u64) -> Result<()> {
+        let there = lock.look_for(Area::Committed, thing)?;
+        if there.is_some_and(|there| there.bytes != bytes) {
+            let mut file = self.staging.unnamed(thing, bytes);
+            lock.replace_damaged(thing, Area::Committed, &mut file, &mut self.to_sync)?;
+        }
+        Ok(())
     }
 
     fn count(&mut self, thing: &Thing, bytes: u64, new: bool) -> Result<()> {

@@ -6,13 +6,13 @@ use std::collections::{HashMap, HashSet};
 use super::outcome::Counts;
 use super::staging::Staging;
 use super::window::Window;
-use crate::disk::Place;
+use crate::disk::{Meta, Place};
 use crate::model::{ChunkDigest, ChunkId, Head, TransactionId};
 use crate::store::layout::{Area, Dir, Thing};
 use crate::store::state::LockFile;
 use crate::store::tally::Amount;
 use crate::store::to_sync::ToSync;
-use crate::store::{Error, Result, User};
+use crate::store::{Result, User};
 
 /// Directories looked for so far, and whether they are there: nothing is in one that is not, which saves a
 /// look at each thing.
@@ -23,13 +23,21 @@ impl DirsSeen {
     /// Whether the user of this folder has the thing in `area`. Costs a look for each new directory, and one for
     /// the thing where its directory is there.
     pub fn holds(&mut self, user: &User, area: Area, thing: &Thing) -> Result<bool> {
-        let is_there = |place| Ok::<_, Error>(user.store.meta_if_there(&place)?.is_some());
+        Ok(self.look(user, area, thing)?.is_some())
+    }
+
+    /// Looks at the thing in `area`, at the same cost.
+    pub fn look(&mut self, user: &User, area: Area, thing: &Thing) -> Result<Option<Meta>> {
+        let meta = |place| user.store.meta_if_there(&place);
         let dir = thing.dir(area);
         let is_dir = match self.0.entry(dir) {
             Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(new) => *new.insert(is_there(user.folder.dir(dir))?),
+            Entry::Vacant(new) => *new.insert(meta(user.folder.dir(dir))?.is_some()),
         };
-        Ok(is_dir && is_there(user.folder.thing(area, thing))?)
+        match is_dir {
+            true => meta(user.folder.thing(area, thing)),
+            false => Ok(None),
+        }
     }
 }
 
@@ -52,6 +60,8 @@ pub(super) struct Intake {
     pub numbered: usize,
     /// The user's directories, as they were when they were looked for first.
     pub seen: DirsSeen,
+    /// A committed chunk's file was of another length than the one that came, so that it is to be replaced.
+    pub met_damage: bool,
     /// The room that members without a name will take when they get one; counted where there are quotas.
     pub expected: Amount,
     /// Names and dates that are relied on, not synced since.

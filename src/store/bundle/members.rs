@@ -70,7 +70,10 @@ impl Intake {
         let mut there = self.recent.has(&id);
         if !there {
             let seen = &mut self.seen;
-            there = seen.holds(&self.user, Area::Committed, &thing)?;
+            let found = seen.look(&self.user, Area::Committed, &thing)?;
+            // Of another length it is damaged, and what comes takes its place.
+            there = found.is_some_and(|meta| meta.bytes == bytes);
+            self.met_damage |= found.is_some() && !there;
             if there {
                 self.to_sync.dir(Dir::of_chunk(Area::Committed, &digest));
             }

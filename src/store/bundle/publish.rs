@@ -122,7 +122,7 @@ impl Intake {
         let thing = Thing::Chunk(staged.digest);
         let mut file = self.staging.unnamed(&thing, staged.bytes);
         // When it came it was not there: only an advance, which moves HEAD, could have changed that.
-        file.is_new = !moved;
+        file.is_new = !moved && !self.met_damage;
         // The name is the digest.
         let is_same = |_: &_| Ok(true);
         let published = lock.publish(&thing, &mut file, &is_same, &mut self.to_sync)?;

@@ -52,6 +52,7 @@ impl User {
             numbers: HashMap::new(),
             numbered: 0,
             seen: DirsSeen::default(),
+            met_damage: false,
             expected: Amount::default(),
             to_sync: ToSync::keeping(0),
             stored: Counts::default(),

@@ -1,6 +1,6 @@
 //! The collection of one user's garbage: mark, then sweep.
 
-use super::event::{CollectOptions, Garbage, Why};
+use super::event::{Besides, CollectOptions, Garbage, Why};
 use super::mark::Mark;
 use super::sweep::{Sweep, SweepStop};
 use crate::model::UserId;
@@ -22,24 +22,30 @@ pub enum Collected {
 ///
 /// # Errors
 /// What was told to `each` is gone, the rest stays, and the store is sound. [`Error::Damaged`] where
-/// something pending cannot be read: what it needs cannot be known then, so nothing goes.
+/// something pending cannot be read: what it needs cannot be known then, so nothing goes; and where the chain
+/// cannot be read: then all went but what it might name.
 pub fn collect(
     store: &Store,
     user: &UserId,
     options: &CollectOptions,
     each: &mut dyn FnMut(Garbage),
 ) -> Result<Collected> {
-    collect_and_redate(&store.user(*user), options, &mut 0, each)
+    let mut besides = Besides::default();
+    let collected = collect_and_mend(&store.user(*user), options, &mut besides, each)?;
+    match besides.trouble {
+        Some(error) => Err(error),
+        None => Ok(collected),
+    }
 }
 
-/// Collects as [`collect`] does, and counts the files that were made young.
-pub(super) fn collect_and_redate(
+/// Collects as [`collect`] does, and notes what else was done.
+pub(super) fn collect_and_mend(
     user: &User,
     options: &CollectOptions,
-    redated: &mut u64,
+    besides: &mut Besides,
     each: &mut dyn FnMut(Garbage),
 ) -> Result<Collected> {
-    match collect_of_folder(user, options, redated, each) {
+    match collect_of_folder(user, options, besides, each) {
         // Whoever was deleted or renamed meanwhile, or came just now, has nothing that this run is about.
         Err(Error::UserGone) => Ok(Collected::All),
         other => other,
@@ -50,7 +56,7 @@ pub(super) fn collect_and_redate(
 fn collect_of_folder(
     user: &User,
     options: &CollectOptions,
-    redated: &mut u64,
+    besides: &mut Besides,
     each: &mut dyn FnMut(Garbage),
 ) -> Result<Collected> {
     let stamp = match options.dry_run {
@@ -61,11 +67,13 @@ fn collect_of_folder(
             None => return Ok(Collected::All),
         },
     };
-    let Some(mark) = Mark::of(user, options.grace, stamp)? else {
+    let Some(mut mark) = Mark::of(user, options.grace, stamp)? else {
         return Ok(Collected::All);
     };
     if options.dry_run {
         mark.tell(each);
+        besides.put_back = mark.named().len() as u64;
+        besides.trouble = mark.trouble.take();
         for (item, bytes) in user.left_behind(&mark.dates)? {
             each(left_behind(item, bytes));
         }
@@ -75,10 +83,12 @@ fn collect_of_folder(
         user,
         mark,
         redated: 0,
+        put_back: 0,
     };
     let ran = sweep.run(each);
-    *redated = sweep.redated;
-    let mark = sweep.mark;
+    (besides.redated, besides.put_back) = (sweep.redated, sweep.put_back);
+    let mut mark = sweep.mark;
+    besides.trouble = mark.trouble.take();
     let ended = match ran {
         Ok(()) => Collected::All,
         Err(SweepStop::Overtaken) => Collected::Overtaken,

@@ -59,8 +59,24 @@ pub enum Event {
     Overtaken(UserId),
     /// Files of this user had dates that cannot be right, and are kept as if they had come now.
     Redated { user: UserId, files: u64 },
+    /// Chunks and aliases of this user's that the chain names stood in `incoming/` only, and have their places in
+    /// the committed area again; or, in a dry run, would get them.
+    PutBack { user: UserId, files: u64 },
+    /// What the chain may name stays in `incoming/`: the chain cannot be read, or it cannot be put back.
+    Unsure { user: UserId, error: Error },
     /// Garbage stays: this user's or, without one, that at the top.
     Failed { user: Option<UserId>, error: Error },
+}
+
+/// What a collection did besides removing.
+#[derive(Debug, Default)]
+pub(super) struct Besides {
+    /// Files that were made young.
+    pub redated: u64,
+    /// Files that got their places in the committed area again, or would.
+    pub put_back: u64,
+    /// Why what the chain may name stays.
+    pub trouble: Option<Error>,
 }
 
 /// How a run ended.

@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
+use super::claims::Claim;
 use super::event::{Garbage, Why};
 use crate::model::{ChunkId, TransactionId};
 use crate::rules::dates::Dates;
 use crate::rules::garbage::{Ground, Pending, is_young, judge};
-use crate::store::{IncomingFile, Item, Result, SweepStamp, User};
+use crate::store::{Error, IncomingFile, Item, Result, SweepStamp, User};
 
 /// A pending transaction as the mark saw it.
 pub struct MarkedPending {
@@ -25,6 +26,7 @@ pub struct Old {
     pub bytes: u64,
     pub time: SystemTime,
     pub spared: bool,
+    pub claim: Claim,
 }
 
 /// The garbage of one moment, found without a lock: proposals, which the sweep looks at again.
@@ -49,6 +51,8 @@ pub struct Mark {
     pub old: Vec<Old>,
     /// Chunks and aliases that have their committed names.
     pub leftovers: Vec<ChunkId>,
+    /// Why some of it stays that would go otherwise.
+    pub trouble: Option<Error>,
 }
 
 impl Mark {
@@ -74,6 +78,7 @@ impl Mark {
             spared: HashSet::new(),
             old: Vec::new(),
             leftovers: Vec::new(),
+            trouble: None,
         };
         let mut pending: Vec<Pending> = Vec::new();
         for file in user.pending_files()? {
@@ -105,6 +110,7 @@ impl Mark {
         for id in verdict.needed {
             mark.spare(user, id)?;
         }
+        mark.ask_chain(user, head)?;
         Ok(Some(mark))
     }
 
@@ -145,6 +151,7 @@ impl Mark {
                 bytes: file.bytes,
                 time: file.time,
                 spared: false,
+                claim: Claim::Unasked,
             });
         } else {
             return false;

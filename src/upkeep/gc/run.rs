@@ -1,8 +1,8 @@
 //! A run of gc: all users one after the other, and the top of the data directory.
 
 use super::clock::{Clock, clock};
-use super::collect::{Collected, collect_and_redate};
-use super::event::{CollectOptions, Ended, Event};
+use super::collect::{Collected, collect_and_mend};
+use super::event::{Besides, CollectOptions, Ended, Event};
 use crate::model::UserId;
 use crate::store::{Result, Store};
 
@@ -26,13 +26,26 @@ pub fn run(
         None => store.users()?,
     };
     for user in users {
-        let mut files = 0;
+        let mut besides = Besides::default();
         let collected =
-            collect_and_redate(&store.user(user), options, &mut files, &mut |garbage| {
+            collect_and_mend(&store.user(user), options, &mut besides, &mut |garbage| {
                 each(Event::Garbage { user, garbage });
             });
-        if files > 0 {
+        let Besides {
+            redated,
+            put_back,
+            trouble,
+        } = besides;
+        if redated > 0 {
+            let files = redated;
             each(Event::Redated { user, files });
+        }
+        if put_back > 0 {
+            let files = put_back;
+            each(Event::PutBack { user, files });
+        }
+        if let Some(error) = trouble {
+            each(Event::Unsure { user, error });
         }
         match collected {
             Ok(Collected::All) => {}

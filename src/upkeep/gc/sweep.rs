@@ -1,5 +1,6 @@
 //! The sweep: the removal of what was marked, as far as a second look under the lock agrees.
 
+use super::claims::Claim;
 use super::event::Garbage;
 use super::mark::{Mark, Old, abandoned, leftover};
 use crate::model::{ChunkId, limits};
@@ -27,6 +28,8 @@ pub struct Sweep<'a> {
     pub mark: Mark,
     /// How much was made young because its date could not be right.
     pub redated: u64,
+    /// How much was given its place in the committed area.
+    pub put_back: u64,
 }
 
 impl Sweep<'_> {
@@ -44,6 +47,7 @@ impl Sweep<'_> {
         }
         self.redate()?;
         self.committed(each)?;
+        self.put_back()?;
         self.transactions(each)?;
         self.old(each)?;
         self.leftovers(each)
@@ -87,6 +91,23 @@ impl Sweep<'_> {
             for id in batch {
                 if lock.sweep_committed(*id)? == Swept::Gone {
                     each(leftover(Item::Transaction(*id)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives what the chain names its place in the committed area. Where that cannot be done, it stays, and all else
+    /// goes: a full disk may want just that.
+    fn put_back(&mut self) -> SweepStep {
+        for batch in self.mark.named().chunks(limits::SWEEP_FILES) {
+            let lock = self.lock()?;
+            match lock.put_back(batch) {
+                Ok(files) => self.put_back += files,
+                Err(Error::UserGone) => return Err(Error::UserGone.into()),
+                Err(error) => {
+                    self.mark.trouble = Some(error);
+                    break;
                 }
             }
         }
@@ -147,7 +168,7 @@ impl Sweep<'_> {
                 }
                 files += 1;
                 let is_old = |time| self.mark.is_old(time);
-                match lock.sweep_chunk(&old.id, is_old)? {
+                match lock.sweep_chunk(&old.id, old.claim == Claim::Unnamed, is_old)? {
                     Swept::Gone => {
                         bytes += old.bytes;
                         each(abandoned(old.id.into(), old.bytes));

@@ -85,6 +85,14 @@ fn tell(store: &Store, options: &CollectOptions) {
             "gc: user {}: {files} files had dates that cannot be right, and are kept as if they had come now",
             user.short()
         ),
+        Event::PutBack { user, files } => log::warn!(
+            "gc: user {}: {files} committed files were lost and had come again: they are back in their places",
+            user.short()
+        ),
+        Event::Unsure { user, error } => log::warn!(
+            "gc: user {}: what the chain may name stays in incoming/: {error}",
+            user.short()
+        ),
         Event::Failed { user, error } => {
             let whose = user.map_or("what is at the top".to_owned(), |user| {
                 user.short().to_string()

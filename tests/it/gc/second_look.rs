@@ -253,7 +253,35 @@ const TAKEN_AWAY: Scene = Scene {
     lately: |store| accept(store, 1, ROOT, &[]),
 };
 
-const SCENES: [&Scene; 6] = [&NEW, &REPLAY, &UPLOAD, &QUESTION, &ADVANCE, &OTHER_CONTENT];
+/// An old chunk becomes what the chain names, while the chain is asked about it.
+const COMMITTED_MEANWHILE: Scene = Scene {
+    before: |store| {
+        put_chunk(store, 1);
+        accept(store, 1, ROOT, &[chunk(1)]);
+        advance_to(store, 1, 1);
+        put_chunk(store, 2);
+    },
+    client: |store, acknowledged| {
+        if put(store, 2, tx(1), &[chunk(2)]) == PutTransaction::Accepted {
+            advance_to(store, 2, 2);
+            note(acknowledged, |done| {
+                done.transactions.push(2);
+                done.chunks.push(2);
+            });
+        }
+    },
+    lately: |_| {},
+};
+
+const SCENES: [&Scene; 7] = [
+    &NEW,
+    &REPLAY,
+    &UPLOAD,
+    &QUESTION,
+    &ADVANCE,
+    &OTHER_CONTENT,
+    &COMMITTED_MEANWHILE,
+];
 
 #[test]
 fn whatever_is_acknowledged_beside_a_sweep_survives_it() {

@@ -1,0 +1,81 @@
+//! Claims of the chain to what gc would take: a committed chunk that went missing and was uploaded again stands
+//! in `incoming/` alone, and belongs into the committed area.
+
+use std::collections::HashSet;
+
+use super::mark::Mark;
+use crate::model::{ChunkId, Head};
+use crate::store::{Error, Mistake, Result, SweepStamp, User};
+
+/// What is known of the chain's claim to an old file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The chain was not asked: the committed area had a file of the name, or something pending needed this one.
+    Unasked,
+    /// The chain names it, and the committed area does not have it.
+    Named,
+    /// The chain does not name it.
+    Unnamed,
+}
+
+impl Mark {
+    /// Asks the chain whether it names what would go and the committed area does not have. What it names is
+    /// spared, to be put back; where it cannot be read to its start, all that it might name is spared.
+    ///
+    /// Costs a look for each file that would go, and where there is one that is not committed, one pass over the
+    /// chain. No lock is held meanwhile, and none is needed: `head` was read before. What an advance reaches
+    /// after that, it links into the committed area under the exclusive lock, before HEAD goes there; the sweep
+    /// has that lock when it takes a file. So whatever the chain names and this pass has not seen is in the
+    /// committed area by then, and the one in `incoming/` is a second name. A chunk that is lost later than that
+    /// and uploaded again is young, which the sweep sees. And what was not asked about, since the committed area had
+    /// it, is not taken if it has it no more.
+    ///
+    /// # Errors
+    /// [`Error::UserGone`]; that the chain cannot be read is not one, but [`Mark::trouble`].
+    pub fn ask_chain(&mut self, user: &User, head: Head) -> Result<()> {
+        if user.store().mistakes.made(Mistake::SweptThoughNamed) {
+            return Ok(());
+        }
+        let mut asked: HashSet<ChunkId> = HashSet::new();
+        for old in self.old.iter().filter(|old| !old.spared) {
+            if !user.is_committed(&old.id)? {
+                asked.insert(old.id);
+            }
+        }
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let named = match user.named_by_chain(head, &asked) {
+            Ok(named) => Some(named),
+            Err(error) => {
+                self.cannot_ask(user, error)?;
+                None
+            }
+        };
+        for old in self.old.iter_mut().filter(|old| asked.contains(&old.id)) {
+            old.claim = match &named {
+                None => Claim::Unasked,
+                Some(named) if named.contains(&old.id) => Claim::Named,
+                Some(_) => Claim::Unnamed,
+            };
+            old.spared = old.claim != Claim::Unnamed;
+        }
+        Ok(())
+    }
+
+    /// Remembers why the chain cannot be read, unless it is that the user went, or became another, meanwhile.
+    fn cannot_ask(&mut self, user: &User, error: Error) -> Result<()> {
+        user.durable_head()?.ok_or(Error::UserGone)?;
+        // Else the sweep finds out that it is overtaken.
+        if self.stamp == SweepStamp::default() || user.sweep_stamp()? == self.stamp {
+            self.trouble = Some(error);
+        }
+        Ok(())
+    }
+
+    /// What is to be put back.
+    pub fn named(&self) -> Vec<ChunkId> {
+        let named = (self.old.iter()).filter(|old| old.claim == Claim::Named);
+        named.map(|old| old.id).collect()
+    }
+}
