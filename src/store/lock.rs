@@ -47,7 +47,8 @@ impl Locked {
 /// this guard.
 pub struct Shared(Locked);
 
-/// A user whose lock nobody else holds. All that changes what is published already is a verb of this guard.
+/// A user whose lock nobody else holds. All that changes what is published already is a verb of this guard, but for
+/// the replacing of a damaged chunk.
 pub struct Exclusive(Locked);
 
 impl Deref for Shared {
