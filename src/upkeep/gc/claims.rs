@@ -3,20 +3,9 @@
 
 use std::collections::HashSet;
 
-use super::mark::Mark;
+use super::mark::{Claim, Mark};
 use crate::model::{ChunkId, Head};
 use crate::store::{Error, Mistake, Result, SweepStamp, User};
-
-/// What is known of the chain's claim to an old file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// The chain was not asked: the committed area had a file of the name, or something pending needed this one.
-    Unasked,
-    /// The chain names it, and the committed area does not have it.
-    Named,
-    /// The chain does not name it.
-    Unnamed,
-}
 
 impl Mark {
     /// Asks the chain whether it names what would go and the committed area does not have. What it names is

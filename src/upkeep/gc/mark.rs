@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use super::claims::Claim;
 use super::event::{Garbage, Why};
 use crate::model::{ChunkId, TransactionId};
 use crate::rules::dates::Dates;
@@ -18,6 +17,17 @@ pub struct MarkedPending {
     pub bytes: u64,
     /// The transaction is on the chain.
     pub is_committed: bool,
+}
+
+/// What is known of the chain's claim to an old file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The chain was not asked: the committed area had a file of the name, or something pending needed this one.
+    Unasked,
+    /// The chain names it, and the committed area does not have it.
+    Named,
+    /// The chain does not name it.
+    Unnamed,
 }
 
 /// A chunk or alias that was old when it was marked.

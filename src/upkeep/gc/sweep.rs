@@ -1,8 +1,7 @@
 //! The sweep: the removal of what was marked, as far as a second look under the lock agrees.
 
-use super::claims::Claim;
 use super::event::Garbage;
-use super::mark::{Mark, Old, abandoned, leftover};
+use super::mark::{Claim, Mark, Old, abandoned, leftover};
 use crate::model::{ChunkId, limits};
 use crate::store::{Error, Exclusive, Item, Mistake, Swept, User};
 
