@@ -1,4 +1,4 @@
-//! What the chain names, told by reading all of it: for garbage collection, which must not take that.
+//! Names that the chain has for chunks and aliases, told by reading all of it: garbage collection must not take those.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ impl User {
         Ok(self.store.meta_if_there(&place)?.is_some())
     }
 
-    /// Those of these chunks and aliases that the chain which ends at `head` names, also by an alias. Takes no
+    /// Picks out the chunks and aliases that the chain which ends at `head` names, also by an alias. Takes no
     /// lock: what HEAD reaches never changes.
     ///
     /// Reads each transaction of the chain, from HEAD down, until all are found to be named or the root is met.

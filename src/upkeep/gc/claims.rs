@@ -62,7 +62,7 @@ impl Mark {
         Ok(())
     }
 
-    /// What is to be put back.
+    /// The chunks and aliases that are to be put back.
     pub fn named(&self) -> Vec<ChunkId> {
         let named = (self.old.iter()).filter(|old| old.claim == Claim::Named);
         named.map(|old| old.id).collect()

@@ -62,13 +62,13 @@ pub enum Event {
     /// Chunks and aliases of this user's that the chain names stood in `incoming/` only, and have their places in
     /// the committed area again; or, in a dry run, would get them.
     PutBack { user: UserId, files: u64 },
-    /// What the chain may name stays in `incoming/`: the chain cannot be read, or it cannot be put back.
+    /// Files that the chain may name stay in `incoming/`: the chain cannot be read, or they cannot be put back.
     Unsure { user: UserId, error: Error },
     /// Garbage stays: this user's or, without one, that at the top.
     Failed { user: Option<UserId>, error: Error },
 }
 
-/// What a collection did besides removing.
+/// The work of a collection besides removing.
 #[derive(Debug, Default)]
 pub(super) struct Besides {
     /// Files that were made young.

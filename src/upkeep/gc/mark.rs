@@ -19,7 +19,7 @@ pub struct MarkedPending {
     pub is_committed: bool,
 }
 
-/// What is known of the chain's claim to an old file.
+/// The chain's claim to an old file, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// The chain was not asked: the committed area had a file of the name, or something pending needed this one.
