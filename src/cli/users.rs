@@ -79,7 +79,9 @@ impl UsersCommand {
         let disk = Real::new(path, Grouping::Off).map_err(|e| in_the_way(path, "open", &e))?;
         let look = || {
             let store = Store::to_read(Arc::new(disk))?;
-            let users = store.users()?;
+            let names = store.names_of_users()?;
+            let mut users = [names.folders, names.others].concat();
+            users.sort_unstable();
             Ok((store, users))
         };
         let (store, users) = look().map_err(|error| not_usable(path, &error))?;

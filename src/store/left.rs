@@ -71,7 +71,7 @@ impl Store {
         if let Err(error) = self.redate_top() {
             log::warn!("something at the top keeps a date that cannot be right: {error}");
         }
-        for left in self.left_at_top()? {
+        for left in self.left_at_top() {
             if let Err(error) = left.and_then(|place| self.sweep_top(&place)) {
                 log::warn!("a leftover stays: {error}");
             }
@@ -80,27 +80,31 @@ impl Store {
     }
 
     /// The places that [`Store::clear_top`] would take away; an error for each of which that cannot be seen.
-    pub fn left_at_top(&self) -> Result<Vec<Result<Place>>> {
-        let all = self.at_top()?.into_iter();
+    pub fn left_at_top(&self) -> Vec<Result<Place>> {
+        let all = self.at_top().into_iter();
         let left = all.filter_map(|aged| match aged {
             Ok((place, age)) => (age == Age::Left).then_some(Ok(place)),
             Err(error) => Some(Err(error)),
         });
-        Ok(left.collect())
+        left.collect()
     }
 
     /// Makes young what stands at the top with a date that cannot be right, so that it goes a day from now.
+    ///
+    /// # Errors
+    /// The first of those that there were; all others are young.
     pub fn redate_top(&self) -> Result<()> {
-        for (place, age) in self.at_top()?.into_iter().flatten() {
+        let mut outcome = Ok(());
+        for (place, age) in self.at_top().into_iter().flatten() {
             if age == Age::Misdated {
-                self.redate_temporary(&place)?;
+                outcome = outcome.and(self.redate_temporary(&place));
             }
         }
-        Ok(())
+        outcome
     }
 
-    /// The places in `trash/` and `tmp/`, each with how old it is.
-    fn at_top(&self) -> Result<Vec<Result<(Place, Age)>>> {
+    /// The places in `trash/` and `tmp/`, each with how old it is; an error for each that cannot be seen.
+    fn at_top(&self) -> Vec<Result<(Place, Age)>> {
         let mut places = Vec::new();
         for directory in [layout::trash(), layout::tmp()] {
             let mut names = Vec::new();
@@ -108,7 +112,9 @@ impl Store {
                 names.push(entry.name);
                 true
             });
-            listed.if_there()?;
+            if let Err(error) = listed.if_there() {
+                places.push(Err(error.into()));
+            }
             names.sort_unstable();
             let is_trash = directory == layout::trash();
             for place in names.iter().map(|name| directory.join(name)) {
@@ -119,7 +125,7 @@ impl Store {
                 places.push(age.map(|age| (place, age)));
             }
         }
-        Ok(places)
+        places
     }
 
     /// Takes away one of them, and all below it.

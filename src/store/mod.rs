@@ -117,7 +117,7 @@ pub use outcome::{Advance, AdvanceRefusal, Content, PutChunk, PutTransaction};
 pub use proposal::Proposal;
 pub use staged::{Sealed, Staged};
 pub use state::SweepStamp;
-pub use store::Store;
+pub use store::{Store, UserNames};
 pub use transactions::{PutLock, PutMode};
 pub use usage::Usage;
 pub use user::User;

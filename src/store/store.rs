@@ -39,6 +39,16 @@ pub struct Inner {
     pub(super) probe_is_due: AtomicBool,
 }
 
+/// The users' names in `users/`, by what has them.
+#[derive(Clone, Debug, Default)]
+pub struct UserNames {
+    /// The users who have a folder, sorted.
+    pub folders: Vec<UserId>,
+    /// The users whose name a symlink, a file or a device has, sorted: every answer about such a user is
+    /// [`Error::Damaged`].
+    pub others: Vec<UserId>,
+}
+
 impl Deref for Store {
     type Target = Inner;
 
@@ -88,15 +98,23 @@ impl Store {
 
     /// The users who have a folder, sorted. Costs a listing of `users/`.
     pub fn users(&self) -> Result<Vec<UserId>> {
-        let mut users = Vec::new();
+        Ok(self.names_of_users()?.folders)
+    }
+
+    /// All users' names that are taken in `users/`, by whatever. Costs a listing of it.
+    pub fn names_of_users(&self) -> Result<UserNames> {
+        let mut names = UserNames::default();
         self.disk.list(&layout::users(), &mut |entry| {
-            if entry.kind == Kind::Directory {
-                users.extend(layout::parse_user(&entry.name));
-            }
+            let taken = match entry.kind {
+                Kind::Directory => &mut names.folders,
+                Kind::File | Kind::Other => &mut names.others,
+            };
+            taken.extend(layout::parse_user(&entry.name));
             true
         })?;
-        users.sort_unstable();
-        Ok(users)
+        names.folders.sort_unstable();
+        names.others.sort_unstable();
+        Ok(names)
     }
 
     /// The system's path of the folder of all users, to be watched; `None` on a disk that has no paths.

@@ -88,7 +88,8 @@ kinds! {
     Leftover = "leftover",
     /// A name that the layout does not know.
     Stranger = "stranger",
-    /// A symlink, directory or device where a file should be, or a file where a directory should.
+    /// A symlink, directory or device where a file should be, or anything else where a directory should, as under a
+    /// user's name.
     NotAFile = "not-a-file",
     /// Others than the owner may read the file.
     ModeLoose = "mode-loose",

@@ -15,16 +15,20 @@ impl Run<'_> {
             return match self.store.has_folder(&layout::Folder::of(&user)) {
                 Ok(true) => Ok(vec![user]),
                 Ok(false) => Err(Error::NoSuchUser),
+                Err(store::Error::Damaged { .. }) => {
+                    self.no_folder(user);
+                    Ok(Vec::new())
+                }
                 Err(other) => Err(other.into()),
             };
         }
         self.owners()?;
         self.strangers(&layout::top(), |entry| layout::is_top(&entry.name))?;
         self.strangers(&layout::users(), |entry| {
-            entry.kind == disk::Kind::Directory && layout::parse_user(&entry.name).is_some()
+            layout::parse_user(&entry.name).is_some()
         })?;
         let mut left = Vec::new();
-        for found in self.store.left_at_top()? {
+        for found in self.store.left_at_top() {
             match found {
                 Ok(place) => left.push(place),
                 Err(store::Error::Disk(error)) => {
@@ -57,7 +61,22 @@ impl Run<'_> {
                 });
             }
         }
-        Ok(self.store.users()?)
+        let names = self.store.names_of_users()?;
+        for user in names.others {
+            self.no_folder(user);
+        }
+        Ok(names.folders)
+    }
+
+    /// Reports something else than a folder that has a user's name: the server refuses that user.
+    fn no_folder(&self, user: UserId) {
+        self.found(&Finding {
+            kind: Kind::NotAFile,
+            severity: Severity::Damage,
+            user: Some(user),
+            place: layout::Folder::of(&user).place().clone(),
+            detail: "a symlink, file or device, where the user's folder should be".to_owned(),
+        });
     }
 
     fn format(&self) -> Result<(), Error> {

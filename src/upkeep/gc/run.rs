@@ -62,7 +62,7 @@ pub fn run(
         {
             each(Event::Failed { user: None, error });
         }
-        for left in store.left_at_top()? {
+        for left in store.left_at_top() {
             let swept = left.and_then(|place| match options.dry_run {
                 true => Ok(place),
                 false => store.sweep_top(&place).map(|()| place),
