@@ -11,7 +11,7 @@ use super::open::{in_the_way, not_usable};
 use super::output::{counted, print};
 use super::progress::Progress;
 use crate::disk::{Grouping, Real};
-use crate::upkeep::snapshot::{self, Error};
+use crate::upkeep::snapshot::{self, Error, LeftOut};
 
 /// Make a consistent copy of the data directory, without copying chunks: what never changes gets a
 /// second name. Works beside a running server. The copy is a store like any other; to keep it on another
@@ -26,7 +26,8 @@ pub struct SnapshotCommand {
 }
 
 impl SnapshotCommand {
-    /// Takes the snapshot and prints what is in it. Fails where there is none, or it holds damage.
+    /// Takes the snapshot and prints what is in it. Fails where there is none, a user is left out, or it
+    /// holds damage.
     pub fn run(&self) -> Result<(), Failure> {
         let path = &self.data.path;
         let disk = Real::new(path, Grouping::Off).map_err(|e| in_the_way(path, "open", &e))?;
@@ -38,8 +39,10 @@ impl SnapshotCommand {
             Error::Store(error) => not_usable(path, &error),
             other => Failure::failed(other.to_string()),
         })?;
-        for (user, what) in &taken.left_out {
-            eprintln!("mentat-sync: user {user} is not in the snapshot: HEAD is damaged: {what}");
+        for LeftOut { user, place, what } in &taken.left_out {
+            let place = path.join(place.as_str());
+            let place = place.display();
+            eprintln!("mentat-sync: user {user} is not in the snapshot: {place}: {what}");
         }
         for user in &taken.went {
             eprintln!(

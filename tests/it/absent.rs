@@ -353,9 +353,12 @@ const SHRUGS: [&str; 10] = [
 ];
 
 /// Where it is right to go on, and why.
-const ON_PURPOSE: [(&str, &str); 13] = [
+const ON_PURPOSE: [(&str, &str); 15] = [
     // Words for a person beside an error that is told.
     ("src/cli/open.rs", "above.metadata()"),
+    ("src/upkeep/snapshot/obstacle.rs", "from.meta(&error.place)"),
+    // A copy does without a log, which whoever needs it makes anew from the chain.
+    ("src/upkeep/snapshot/folder.rs", "self.store.open_log("),
     // A doubt, at which everything is read again more slowly, and told.
     (CHAIN, "read_transaction_file(&place, id).ok()"),
     (CHAIN, "if let Ok(Some(start)) = start"),

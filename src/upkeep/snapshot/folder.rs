@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::outcome::Error;
-use crate::disk::{Disk, IfThere, Kind, Place, Real};
+use super::obstacle::{Obstacle, Stopped};
+use crate::disk::{Disk, IfThere, Kind, Real};
 use crate::model::{TransactionId, limits};
 use crate::store::layout::{self, Area, Dir, Folder, Recognised, Shelf};
-use crate::store::{self, Store, log};
+use crate::store::{Store, log};
 
 /// The shelves of the committed area.
 const COMMITTED: [Shelf; 3] = [
@@ -39,13 +39,14 @@ pub(super) struct Copied {
 /// still in use at the end: one that is being removed loses its files one by one.
 ///
 /// # Errors
-/// [`store::Error::Damaged`] where there is no HEAD, or one that cannot be read or leads nowhere.
+/// [`Stopped::Folder`] where there is no HEAD, or one that cannot be read or leads nowhere, or where anything else of
+/// the folder is in the way: others are copied all the same.
 pub(super) fn link_folder(
     from: &Arc<Real>,
     target: &Real,
     to: &Folder,
     linked: &dyn Fn(),
-) -> Result<Copied, Error> {
+) -> Result<Copied, Stopped> {
     let mut linking = Linking {
         from,
         store: Store::examine(from.clone()),
@@ -63,19 +64,16 @@ pub(super) fn link_folder(
 }
 
 impl Linking<'_> {
-    fn copy(&mut self) -> Result<TransactionId, Error> {
-        let absent = |place: Place, what: &str| store::Error::Damaged {
-            place,
-            what: what.to_owned(),
-        };
-        let Some((_, head)) = self.store.read_head(&self.folder)? else {
-            return Err(absent(self.folder.head(), "missing").into());
+    fn copy(&mut self) -> Result<TransactionId, Stopped> {
+        let Some(head) = self.head()? else {
+            return Err(Obstacle::damage(self.folder.head(), "missing").into());
         };
         let mut seq = 0;
         if head != TransactionId::ROOT {
             let place = self.folder.transaction(head);
-            let Some(start) = self.store.start_of(&place, head)? else {
-                return Err(absent(place, "HEAD names it, and it is not there").into());
+            let start = self.store.start_of(&place, head);
+            let Some(start) = start.map_err(|error| Stopped::of_source(self.from, error))? else {
+                return Err(Obstacle::damage(place, "HEAD names it, and it is not there").into());
             };
             seq = start.seq;
         }
@@ -85,14 +83,20 @@ impl Linking<'_> {
         }
         self.log(seq)?;
         // Whoever removes the folder by hand, where it stands, takes HEAD as well.
-        match self.store.read_head(&self.folder)? {
+        match self.head()? {
             Some(_) => Ok(head),
-            None => Err(absent(self.folder.head(), "removed meanwhile").into()),
+            None => Err(Obstacle::damage(self.folder.head(), "removed meanwhile").into()),
         }
     }
 
+    fn head(&self) -> Result<Option<TransactionId>, Stopped> {
+        let head = self.store.read_head(&self.folder);
+        let head = head.map_err(|error| Stopped::of_source(self.from, error))?;
+        Ok(head.map(|(_, id)| id))
+    }
+
     /// Links what is on a shelf. What went away meanwhile was off the chain, or the folder is being removed.
-    fn shelf(&mut self, shelf: Shelf) -> Result<(), Error> {
+    fn shelf(&mut self, shelf: Shelf) -> Result<(), Stopped> {
         let dir = Dir::Shelf(shelf);
         let mut fans = Vec::new();
         let listed = self.from.list(&self.folder.dir(dir), &mut |entry| {
@@ -103,7 +107,8 @@ impl Linking<'_> {
             }
             true
         });
-        if listed.if_there()?.is_none() {
+        let listed = listed.if_there();
+        if (listed.map_err(|error| Stopped::of_source(self.from, error))?).is_none() {
             return Ok(());
         }
         self.target.make_directory(&self.to.dir(dir))?;
@@ -113,7 +118,7 @@ impl Linking<'_> {
         Ok(())
     }
 
-    fn fan(&mut self, fan: Dir) -> Result<(), Error> {
+    fn fan(&mut self, fan: Dir) -> Result<(), Stopped> {
         let (from, to) = (self.folder.dir(fan), self.to.dir(fan));
         self.target.make_directory(&to)?;
         let (mut files, mut outcome) = (0, Ok(()));
@@ -138,15 +143,16 @@ impl Linking<'_> {
             outcome.is_ok()
         });
         self.files += files;
-        outcome?;
-        listed.if_there()?;
-        Ok(())
+        outcome
+            .and(listed.if_there().map(drop))
+            .map_err(|error| Stopped::of_source(self.from, error))
     }
 
     /// Copies the lines of `log` up to HEAD's, as far as they can be read. A missing or short one is rebuilt by whoever
     /// needs it.
-    fn log(&self, seq: u64) -> Result<(), Error> {
-        let Some(from) = self.store.log_to_read(&self.folder)? else {
+    fn log(&self, seq: u64) -> Result<(), Stopped> {
+        let of_source = |error| Stopped::of_source(self.from, error);
+        let Some(from) = self.store.log_to_read(&self.folder).map_err(of_source)? else {
             return Ok(());
         };
         let to = self.target.create(&self.to.log())?;

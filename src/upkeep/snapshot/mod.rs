@@ -8,20 +8,26 @@
 //! from others by its [`Identity`], not by its name; whether it was still a user's folder at the end is looked at
 //! before its copy counts; and at the very end fsck looks whether all is there that each HEAD reaches.
 //!
+//! No user stops another: whoever is damaged, cannot be read or is no folder at all is left out and named, and the
+//! others are copied.
+//!
 //! A file that has two names is never changed in place: chunks, aliases and transactions are only ever
 //! linked and unlinked, and what is made young again is in `incoming/`, which is not copied.
 
 mod folder;
+mod obstacle;
 mod outcome;
 mod roll;
 
-pub use outcome::{Error, Snapshot};
+pub use outcome::{Error, LeftOut, Snapshot};
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use self::folder::Copied;
+use self::obstacle::{Obstacle, Stopped};
 use self::roll::{Fate, Roll, Visited};
 use super::fsck::{self, Finding, Mended, Observer, Severity};
 use crate::disk::{self, Disk, Grouping, Identity, IfThere, Place, Real, Target};
@@ -58,17 +64,10 @@ pub fn snapshot(
         source,
         copied: Store::examine(target.clone()),
         target,
+        destination,
         linked,
     };
-    copy.all().map_err(|error| match error {
-        // Two file systems can have one device number (subvolumes), or one be mounted in the other.
-        Error::Store(store::Error::Disk(error))
-            if error.kind() == std::io::ErrorKind::CrossesDevices =>
-        {
-            Error::OtherFileSystem(destination.to_owned())
-        }
-        other => other,
-    })
+    copy.all()
 }
 
 /// Opens the destination, making it if it is not there, and says whether it was made.
@@ -102,11 +101,15 @@ fn is_inside(source: &Real, destination: &Path) -> bool {
         .is_some_and(|(data, nearest)| nearest.starts_with(data))
 }
 
+/// Users whose names something has that cannot be entered, each with what is the matter.
+type Apart = BTreeMap<UserId, Obstacle>;
+
 struct Copy<'a> {
     store: Store,
     source: Arc<Real>,
     target: Arc<Real>,
     copied: Store,
+    destination: &'a Path,
     linked: &'a dyn Fn(),
 }
 
@@ -116,8 +119,14 @@ impl Copy<'_> {
             self.target.make_directory(&place)?;
         }
         let mut snapshot = Snapshot::default();
-        let met = self.gather(&mut snapshot)?;
+        let (met, apart) = self.gather(&mut snapshot)?;
+        self.unless_on_another_file_system(&met)?;
         self.target.sync_everything()?;
+        for (user, obstacle) in apart {
+            if met.iter().all(|met| met.user != user) {
+                snapshot.left_out.push(obstacle.of(user));
+            }
+        }
         for met in met {
             match met.fate {
                 Fate::Copied { at, head, files } => {
@@ -127,7 +136,7 @@ impl Copy<'_> {
                     snapshot.users += 1;
                     snapshot.files += files;
                 }
-                Fate::LeftOut(what) => snapshot.left_out.push((met.user, what)),
+                Fate::LeftOut(obstacle) => snapshot.left_out.push(obstacle.of(met.user)),
             }
         }
         snapshot.left_out.sort_unstable();
@@ -138,9 +147,20 @@ impl Copy<'_> {
         Ok(snapshot)
     }
 
+    /// Two file systems can have one device number (subvolumes), or one be mounted in the other: then not one link
+    /// could be made. Where some could, it is only the others' folders that are mounted from elsewhere.
+    fn unless_on_another_file_system(&self, met: &[Visited]) -> Result<(), Error> {
+        let has_files = |met: &Visited| matches!(met.fate, Fate::Copied { files: 1.., .. });
+        let crosses = |met: &Visited| matches!(&met.fate, Fate::LeftOut(why) if why.crosses);
+        match met.iter().any(crosses) && !met.iter().any(has_files) {
+            true => Err(Error::OtherFileSystem(self.destination.to_owned())),
+            false => Ok(()),
+        }
+    }
+
     /// Copies everybody, each under a name of its own in `tmp/`: by what name, is known only when nobody is on the
-    /// move. Looks again until everybody who is there has been met.
-    fn gather(&self, snapshot: &mut Snapshot) -> Result<Vec<Visited>, Error> {
+    /// move. Looks again until everybody who is there has been met. Says as well who could not even be entered.
+    fn gather(&self, snapshot: &mut Snapshot) -> Result<(Vec<Visited>, Apart), Error> {
         let users = self.source.below(&layout::users())?.identity()?;
         let begun = self.source.now();
         let mut roll = Roll::default();
@@ -150,7 +170,7 @@ impl Copy<'_> {
                 self.source.pause(limits::SNAPSHOT_PAUSE);
             }
             let late = (round >= limits::SNAPSHOT_LATE).then_some(begun);
-            let quiet = self.round(round, &users, late, &mut roll, snapshot)?;
+            let (quiet, apart) = self.round(round, &users, late, &mut roll, snapshot)?;
             if roll.settle(round, &mut gone) && quiet {
                 for met in gone {
                     self.forget(&met.fate)?;
@@ -159,14 +179,14 @@ impl Copy<'_> {
                 snapshot
                     .went
                     .retain(|user| all.iter().all(|met| met.user != *user));
-                return Ok(all);
+                return Ok((all, apart));
             }
         }
         Err(Error::Unsettled)
     }
 
-    /// Copies those who have not been met yet, and says whether there was nothing to do. Those who came after `late`
-    /// are left to the next snapshot.
+    /// Copies those who have not been met yet, and says whether there was nothing to do, and who cannot be entered.
+    /// Those who came after `late` are left to the next snapshot.
     fn round(
         &self,
         round: u32,
@@ -174,15 +194,26 @@ impl Copy<'_> {
         late: Option<SystemTime>,
         roll: &mut Roll,
         snapshot: &mut Snapshot,
-    ) -> Result<bool, Error> {
+    ) -> Result<(bool, Apart), Error> {
+        let names = self.store.names_of_users()?;
+        let no_folder =
+            || Obstacle::damage(layout::top(), "a symlink, file or device, not a folder");
+        let others = names.others.into_iter().map(|user| (user, no_folder()));
+        let mut apart: Apart = others.collect();
         let mut quiet = true;
-        for user in self.store.users()? {
-            let from = self.source.below(Folder::of(&user).place()).if_there()?;
-            let Some(from) = from.map(Arc::new) else {
-                quiet = false;
-                continue;
+        for user in names.folders {
+            let (from, identity) = match self.enter(&user) {
+                Ok(Some(entered)) => entered,
+                Ok(None) => {
+                    quiet = false;
+                    continue;
+                }
+                Err(Stopped::Folder(obstacle)) => {
+                    apart.insert(user, obstacle);
+                    continue;
+                }
+                Err(Stopped::Snapshot(error)) => return Err(error),
             };
-            let identity = from.identity()?;
             let is_late = late
                 .zip(identity.born())
                 .is_some_and(|(late, born)| born > late);
@@ -197,7 +228,18 @@ impl Copy<'_> {
                 }
             }
         }
-        Ok(quiet)
+        Ok((quiet, apart))
+    }
+
+    /// Opens a user's folder, and tells it from others; `None` for one who is gone.
+    fn enter(&self, user: &UserId) -> Result<Option<(Arc<Real>, Identity)>, Stopped> {
+        let from = self.source.below(Folder::of(user).place()).if_there();
+        let at_top = |error| Stopped::of_folder(&self.source, user, error);
+        let Some(from) = from.map_err(at_top)?.map(Arc::new) else {
+            return Ok(None);
+        };
+        let identity = from.identity().map_err(at_top)?;
+        Ok(Some((from, identity)))
     }
 
     /// Copies all of a user but HEAD; `None` for one who was deleted meanwhile.
@@ -213,17 +255,28 @@ impl Copy<'_> {
         // copied as a whole.
         let fate = match copied {
             Ok(Copied { head, files }) => Fate::Copied { at, head, files },
-            Err(Error::Store(store::Error::Damaged { what, .. })) => {
+            Err(Stopped::Folder(obstacle)) => {
                 self.remove(&at)?;
-                Fate::LeftOut(what)
+                Fate::LeftOut(obstacle)
             }
-            Err(other) => return Err(other),
+            Err(Stopped::Snapshot(error)) => return Err(error),
         };
-        if from.is_in(users)? {
-            return Ok(Some(fate));
+        match (from.is_in(users), fate) {
+            (Ok(true), fate) => Ok(Some(fate)),
+            (Ok(false), fate) => {
+                self.forget(&fate)?;
+                Ok(None)
+            }
+            // A folder that may not be searched does not say where it is.
+            (Err(_), Fate::LeftOut(obstacle)) => Ok(Some(Fate::LeftOut(obstacle))),
+            (Err(error), fate) => {
+                self.forget(&fate)?;
+                match Stopped::of_folder(&self.source, user, error) {
+                    Stopped::Folder(obstacle) => Ok(Some(Fate::LeftOut(obstacle))),
+                    Stopped::Snapshot(error) => Err(error),
+                }
+            }
         }
-        self.forget(&fate)?;
-        Ok(None)
     }
 
     /// Takes what there is of a user out of the snapshot again.

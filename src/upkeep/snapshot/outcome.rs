@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::disk;
+use crate::disk::{self, Place};
 use crate::model::UserId;
 use crate::store;
 use crate::upkeep::fsck::Finding;
@@ -14,8 +14,8 @@ pub struct Snapshot {
     pub users: u64,
     /// Files that got a second name.
     pub files: u64,
-    /// Users who are not in it, because their HEAD is damaged, and in what way.
-    pub left_out: Vec<(UserId, String)>,
+    /// Users who are not in it, because they are damaged or cannot be read.
+    pub left_out: Vec<LeftOut>,
     /// Users who are not in it, because they were deleted while it was taken.
     pub went: BTreeSet<UserId>,
     /// Pieces of damage in it, which the store has as well; and files that could not be looked at.
@@ -23,6 +23,16 @@ pub struct Snapshot {
     pub unchecked: u64,
     /// The first of them.
     pub findings: Vec<Finding>,
+}
+
+/// A user who is not in a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftOut {
+    pub user: UserId,
+    /// The place in the data directory that is in the way.
+    pub place: Place,
+    /// The matter with that place, in words for a person.
+    pub what: String,
 }
 
 /// Why there is no snapshot.

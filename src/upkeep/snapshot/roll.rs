@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::obstacle::Obstacle;
 use crate::disk::{Identity, Real};
 use crate::model::{TransactionId, UserId, limits};
 use crate::store::layout::Folder;
@@ -15,8 +16,8 @@ pub(super) enum Fate {
         head: TransactionId,
         files: u64,
     },
-    /// The folder is damaged, and in what way.
-    LeftOut(String),
+    /// The folder is damaged or cannot be read, and in what way.
+    LeftOut(Obstacle),
 }
 
 /// A folder that was met.
