@@ -4,6 +4,7 @@
 
 mod linked;
 mod meanwhile;
+mod odd;
 mod upheaval;
 
 use std::fs;

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 
@@ -14,6 +15,13 @@ use crate::kit::{
 
 /// The service's user and group; nobody else's, on most boxes.
 const SERVICE: u32 = 47_113;
+
+/// Copies a program, so that it can be run at once. By a process of its own: a child of another test's would have the
+/// copy open to be written to for a moment.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args([from, to]).status();
+    assert!(copied.unwrap().success());
+}
 
 /// A directory of the service's, and the binary where the service can run it.
 struct Installed {
@@ -29,7 +37,10 @@ impl Installed {
         }
         let top = tempfile::tempdir().unwrap();
         fs::set_permissions(top.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::copy(binary().get_program(), top.path().join("mentat-sync")).unwrap();
+        copy(
+            Path::new(binary().get_program()),
+            &top.path().join("mentat-sync"),
+        );
         let data = top.path().join("data");
         fs::create_dir(&data).unwrap();
         fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
@@ -40,6 +51,11 @@ impl Installed {
 
     /// The program, as the service runs it.
     fn service(&self) -> Command {
+        self.service_runs(&self.top.path().join("mentat-sync"))
+    }
+
+    /// A program, as the service runs it.
+    fn service_runs(&self, program: &Path) -> Command {
         let mut command = Command::new("setpriv");
         command
             .args([
@@ -49,7 +65,7 @@ impl Installed {
                 &SERVICE.to_string(),
             ])
             .arg("--clear-groups")
-            .arg(self.top.path().join("mentat-sync"));
+            .arg(program);
         command
     }
 
@@ -301,4 +317,142 @@ fn serve_says_who_owns_what_it_cannot_use() {
         drop(place.serve());
     }
     assert_eq!(tree(&data.join("tmp")).len(), 0, "a probe leaves nothing");
+}
+
+/// Users of a service, of each of whom the service may not read one of these, and as many others, of whom it may read
+/// all: the folders of both.
+fn with_shut(place: &Installed, parts: &[&str]) -> [Vec<PathBuf>; 2] {
+    let server = place.serve();
+    let mut folders = Vec::new();
+    for number in 0..2 * parts.len() {
+        let name = format!("user {number}");
+        let mut device = server.device(&name);
+        let id = transaction_id("one");
+        device.commit(&id, ROOT, &[&chunk("precious")]);
+        let idle = device.put_transaction(&transaction_id("idle"), &id, &[]);
+        idle.expect(201);
+        folders.push(server.folder(&name));
+    }
+    assert!(server.stop().success());
+    folders.sort_unstable();
+    // There is somebody after each.
+    let (others, shut): (Vec<_>, Vec<_>) =
+        (folders.into_iter().enumerate()).partition(|(at, _)| at % 2 == 1);
+    let [others, shut] = [others, shut].map(|some| some.into_iter().map(|(_, folder)| folder));
+    let shut: Vec<_> = shut.collect();
+    for (folder, part) in shut.iter().zip(parts) {
+        fs::set_permissions(folder.join(part), fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    [shut, others.collect()]
+}
+
+fn name(folder: &Path) -> &str {
+    folder.file_name().unwrap().to_str().unwrap()
+}
+
+fn pending(folder: &Path) -> usize {
+    let pending = fs::read_dir(folder.join("incoming/transactions"));
+    pending.unwrap().count()
+}
+
+#[test]
+fn what_may_not_be_looked_at_of_one_user_keeps_nobody_elses_garbage() {
+    let Some(place) = Installed::new() else {
+        return;
+    };
+    let [shut, others] = with_shut(&place, &["", "gate", "incoming"]);
+    let gc = ["gc", "--grace", "0s"];
+    let told = place.run(place.service(), &[&gc[..], &["--dry-run"]].concat(), 1);
+    assert_eq!(told.stdout.lines().count(), others.len(), "{told:?}");
+    let told = place.run(place.service(), &gc, 1);
+    for folder in &shut {
+        let line = format!("user {}: cannot", name(folder));
+        assert!(told.stderr.contains(&line), "{told:?}");
+        assert_eq!(pending(folder), 1, "{told:?}");
+    }
+    for folder in &others {
+        assert_eq!(pending(folder), 0, "{told:?}");
+    }
+}
+
+#[test]
+fn a_folder_that_may_not_be_entered_keeps_a_server_from_nobody_elses_garbage() {
+    let Some(place) = Installed::new() else {
+        return;
+    };
+    let [shut, others] = with_shut(&place, &[""]);
+    let flags = ["--gc-every", "100ms", "--grace", "0s"];
+    let server = Server::launch(place.service(), Arc::clone(&place.top), &flags);
+    let line = format!("gc: {} stays as it is", &name(&shut[0])[..8]);
+    server.has_said(|said| said.contains(&line));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while pending(&others[0]) > 0 {
+        assert!(Instant::now() < deadline, "{:?}", server.said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn trash_that_may_not_be_looked_at_is_told_and_keeps_nothing_else() {
+    let Some(place) = Installed::new() else {
+        return;
+    };
+    let data = place.top.path().join("data");
+    drop(place.serve());
+    let left = data.join("tmp/left");
+    fs::create_dir(&left).unwrap();
+    chown(&left, Some(SERVICE), Some(SERVICE)).unwrap();
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_735_689_600);
+    let opened = fs::File::open(&left).unwrap();
+    opened.set_modified(long_ago).unwrap();
+    fs::set_permissions(data.join("trash"), fs::Permissions::from_mode(0o000)).unwrap();
+    let told = place.run(place.service(), &["gc"], 1);
+    assert!(told.stderr.contains("cannot list"), "{told:?}");
+    assert!(!left.exists(), "{told:?}");
+}
+
+#[test]
+fn what_may_not_be_read_of_one_user_keeps_nobody_else_out_of_a_copy() {
+    let Some(place) = Installed::new() else {
+        return;
+    };
+    // `log` is derived: a copy can do without.
+    let parts = ["", "HEAD", "transactions", "chunks", "log"];
+    let [shut, others] = with_shut(&place, &parts);
+    let copies = place.top.path().join("copies");
+    fs::create_dir(&copies).unwrap();
+    chown(&copies, Some(SERVICE), Some(SERVICE)).unwrap();
+    let has = |copy: &Path, told: &Finished, words: &str| {
+        assert_eq!(told.code, Some(1), "{told:?}");
+        let is_in = |folder: &Path| copy.join("users").join(name(folder)).join("HEAD").exists();
+        for folder in &others {
+            assert!(is_in(folder), "{told:?}");
+        }
+        for (folder, part) in shut.iter().zip(parts) {
+            let line = format!("user {} is not{words}", name(folder));
+            assert_eq!(is_in(folder), part == "log", "{part}: {told:?}");
+            let is_named = told.stderr.contains(&line);
+            assert_eq!(is_named, part != "log", "{part}: {told:?}");
+        }
+        let checked = run_with_deadline(binary().args(["fsck", "--data"]).arg(copy));
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+    };
+    let copy = copies.join("snapshot");
+    let told = place.run(place.service(), &["snapshot", copy.to_str().unwrap()], 1);
+    let data = place.top.path().join("data/users");
+    has(&copy, &told, " in the snapshot: ");
+    for (folder, part) in shut.iter().zip(&parts[..4]) {
+        let at = data.join(name(folder)).join(part);
+        let at = at.to_str().unwrap().trim_end_matches('/');
+        assert!(told.stderr.contains(&format!(": {at}")), "{at}: {told:?}");
+    }
+
+    let script = place.top.path().join("backup");
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    self::copy(&scripts.join("backup"), &script);
+    let copy = copies.join("backup");
+    let mut command = place.service_runs(&script);
+    let data = place.top.path().join("data");
+    let told = run_with_deadline(command.arg(data).arg(&copy));
+    has(&copy, &told, ", or as the last good copy was: ");
 }
