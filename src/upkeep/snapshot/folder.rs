@@ -151,9 +151,9 @@ impl Linking<'_> {
     /// Copies the lines of `log` up to HEAD's, as far as they can be read. A missing or short one is rebuilt by whoever
     /// needs it.
     fn log(&self, seq: u64) -> Result<(), Stopped> {
-        let of_source = |error: crate::disk::Error| Stopped::of_source(self.from, error);
         let there = self.store.log_to_read(&self.folder);
-        let Some(from) = there.map_err(of_source)? else {
+        let there = there.map_err(|error| Stopped::of_source(self.from, error))?;
+        let Some(from) = there else {
             return Ok(());
         };
         let to = self.target.create(&self.to.log())?;
@@ -162,7 +162,8 @@ impl Linking<'_> {
         while offset < end {
             let piece = buffer.len().min((end - offset) as usize);
             let read = from.read_at(offset, &mut buffer[..piece]);
-            let read = log::unless_wrong(read).map_err(of_source)?;
+            let read =
+                log::unless_wrong(read).map_err(|error| Stopped::of_source(self.from, error))?;
             let Some(read) = read.filter(|read| *read > 0) else {
                 break;
             };
