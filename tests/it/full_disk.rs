@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::faults::strace::{self, Tracer};
 use crate::kit::{
-    ROOT, Server, binary, chunk, run_with_deadline, skipped, transaction_id, tree, user_id,
+    Ending, ROOT, Server, binary, chunk, run_with_deadline, skipped, transaction_id, tree, user_id,
 };
 
 /// A mount namespace in which `script` is run before the binary; it goes when the process does, and
@@ -411,6 +411,7 @@ fn a_disk_that_turns_read_only_under_load_loses_nothing() {
                 })
             })
             .collect();
+        let ending = Ending(&stop);
         let mut reader = server.device("ada");
         while reader.head().1 < 5 {}
         remount(server, "ro");
@@ -423,7 +424,7 @@ fn a_disk_that_turns_read_only_under_load_loses_nothing() {
         while reader.head().1 < seq + 5 {
             assert!(Instant::now() < deadline, "it does not go on");
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(ending);
         writers.into_iter().map(|w| w.join().unwrap()).collect()
     });
     for (name, (chain, refused)) in ["ada", "bob", "eve", "max"].into_iter().zip(chains) {

@@ -10,7 +10,7 @@ use mentat_sync::store::{Error, Options, Store};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::full_disk::in_own_namespace;
-use crate::kit::{Device, ROOT, Server, chunk, transaction_id, user_id};
+use crate::kit::{Device, Ending, ROOT, Server, chunk, transaction_id, user_id};
 use crate::scale::make_chain::Chain;
 
 /// What another user may notice of it, on a machine that has other things to do as well.
@@ -90,8 +90,8 @@ fn hammering(
                 }
             });
         }
+        let _ending = Ending(&stop);
         meanwhile();
-        stop.store(true, Ordering::Relaxed);
     });
     answers.into_inner()
 }

@@ -8,8 +8,8 @@ use fs2::FileExt;
 use serde_json::{Value, json};
 
 use crate::kit::{
-    Chunk, Client, Connection, Device, ROOT, Server, chunk, transaction_id, transaction_json,
-    user_id,
+    Chunk, Client, Connection, Device, Ending, ROOT, Server, chunk, transaction_id,
+    transaction_json, user_id,
 };
 
 #[test]
@@ -208,8 +208,9 @@ fn clients_of_two_processes_make_one_chain() {
                 })
             })
             .collect();
+        let ending = Ending(&load.stop);
         load.reaches(60);
-        load.stop.store(true, Ordering::Relaxed);
+        drop(ending);
         writers.into_iter().map(|w| w.join().unwrap()).collect()
     });
     for server in [&first, &second] {
@@ -271,6 +272,7 @@ fn a_killed_process_stops_nobody_else() {
                 promises.lock().unwrap().push(made);
             });
         }
+        let _ending = Ending(&load.stop);
         for round in 0..5 {
             let mut victim = survivor.another();
             let victims = &Load::default();
@@ -291,7 +293,6 @@ fn a_killed_process_stops_nobody_else() {
             // The others get on, with nobody to give its locks back.
             load.reaches(load.advances.load(Ordering::Relaxed) + 3);
         }
-        load.stop.store(true, Ordering::Relaxed);
     });
     let promises = promises.into_inner().unwrap();
     keep_their_promises(&mut survivor.device("ada"), &promises);
@@ -378,13 +379,13 @@ fn a_stream_of_uploads_does_not_keep_an_advance_out() {
             });
         }
         // One that is kept out for ten seconds is answered 503.
+        let _ending = Ending(&stop);
         let mut parent = ROOT.to_owned();
         for n in 0..20 {
             let id = transaction_id(&format!("{n}"));
             device.commit(&id, &parent, &[]);
             parent = id;
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }
 
@@ -424,13 +425,13 @@ fn a_user_can_be_deleted_while_others_write() {
                 }
             });
         }
+        let _ending = Ending(&stop);
         let mut client = server.client();
         let path = format!("/0.1/{}/", user_id("ada"));
         for _ in 0..20 {
             std::thread::sleep(Duration::from_millis(50));
             client.request("DELETE", &path, &[], None).expect(204);
         }
-        stop.store(true, Ordering::Relaxed);
     });
     // Whatever came last, it is a store: what its chain says is there.
     let mut device = server.device("ada");

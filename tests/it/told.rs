@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::faults::strace::{self, Tracer};
 use crate::kit::{
-    Device, ROOT, Server, chunk, effort, run_with_deadline, skipped, transaction_id, user_id,
+    Device, Ending, ROOT, Server, chunk, effort, run_with_deadline, skipped, transaction_id,
+    user_id,
 };
 
 /// How long the writers go on; `MENTAT_TOLD_SECONDS` says otherwise.
@@ -56,6 +57,7 @@ impl Shared {
 
 /// Commits one after the other, each by the next of the servers.
 fn write(servers: [&Server; 2], shared: &Shared) {
+    let _ending = Ending(&shared.stop);
     let mut devices = servers.map(|server| server.device("ada"));
     let until = Instant::now() + Duration::from_secs(seconds());
     let mut parent = ROOT.to_owned();
@@ -68,7 +70,6 @@ fn write(servers: [&Server; 2], shared: &Shared) {
         (parent, seq) = (id, seq + 1);
         shared.saw(seq);
     }
-    shared.stop.store(true, Ordering::SeqCst);
 }
 
 /// Waits for another head than the one it knows, again and again; now at one server, now at the other.

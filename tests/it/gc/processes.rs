@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use crate::full_disk::in_own_namespace;
 use crate::kit::{
-    Device, Finished, ROOT, Server, binary, chunk, run_with_deadline, transaction_id, tree, user_id,
+    Device, Ending, Finished, ROOT, Server, binary, chunk, run_with_deadline, transaction_id, tree,
+    user_id,
 };
 
 /// Longer ago than the grace period.
@@ -365,6 +366,7 @@ fn what_is_acknowledged_beside_collections_is_committed_whole() {
                 })
             })
             .collect();
+        let ending = Ending(&stop);
         let mut rounds = 0;
         let until = std::time::Instant::now() + Duration::from_secs(6);
         while std::time::Instant::now() < until {
@@ -379,7 +381,7 @@ fn what_is_acknowledged_beside_collections_is_committed_whole() {
             }
             rounds += 1;
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(ending);
         let ended: Vec<(usize, u64)> = clients.into_iter().map(|c| c.join().unwrap()).collect();
         let collected: usize = ended.iter().map(|(collected, _)| collected).sum();
         (
@@ -520,10 +522,11 @@ fn users_who_come_and_go_meanwhile_are_no_failure() {
                 }
             }
         });
+        let ending = Ending(&over);
         let runs: Vec<Finished> = (0..30)
             .map(|_| gc(&data, &["--grace", "0s", "--force"]))
             .collect();
-        over.store(true, Ordering::Relaxed);
+        drop(ending);
         for run in runs {
             assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
         }
