@@ -208,7 +208,7 @@ fn meets(case: &Case, world: &World, answers: &Answers, fault: Fault, met: &mut 
 /// The steps of a case at which the fault is tried: each of them, or for a first look every third, another third in
 /// the next case.
 fn tried(index: usize, steps: u64) -> impl Iterator<Item = u64> {
-    let stride = effort::either(3, 1);
+    let stride = effort::either(5, 1);
     let first = index % stride;
     (1..=steps).skip(first).step_by(stride)
 }

@@ -370,7 +370,7 @@ fn keep_all_promises(outcome: &Outcome) {
 /// How long servers are killed: `scripts/kill-test` takes its time.
 fn time() -> Duration {
     let seconds = effort::chosen("KILL_TEST_SECONDS");
-    Duration::from_secs(seconds.unwrap_or(effort::either(4, 8)))
+    Duration::from_secs(seconds.unwrap_or(effort::either(2, 8)))
 }
 
 #[test]

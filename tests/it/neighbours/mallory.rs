@@ -203,7 +203,8 @@ impl Mallory {
 
     /// A bundle as long as may be, once to its end, and then once more until it is over.
     pub fn pushes(&self) {
-        let many = effort::chosen("MENTAT_SYNC_TEST_PUSHED").unwrap_or(PUSHED);
+        let many =
+            effort::chosen("MENTAT_SYNC_TEST_PUSHED").unwrap_or(PUSHED / effort::either(4, 1));
         self.has_acted();
         self.pushes_one("once", many).expect("a push is taken in");
         self.done.store(true, Ordering::Relaxed);

@@ -218,7 +218,15 @@ fn what_one_user_does_or_suffers_another_one_does_not_notice() {
             true
         }
     };
-    let rows = ROWS.iter().filter(|row| row.what.contains(&only));
+    let some = if only.is_empty() {
+        effort::either(2, 1)
+    } else {
+        1
+    };
+    let rows = ROWS
+        .iter()
+        .filter(|row| row.what.contains(&only))
+        .step_by(some);
     let slow: Vec<&str> = rows
         .filter(|row| !is_within(row) && !is_within(row))
         .map(|row| row.what)
