@@ -9,7 +9,7 @@ use simulated_disk::Reading;
 /// A first look takes the reading that allows more: each of two names that a rename changes survives by itself.
 fn holds(scenario: &Scenario) {
     let (readings, orders): (&[Reading], usize) = match effort::is_full() {
-        false => (&[Reading::Posix], 8),
+        false => (&[Reading::Posix], 5),
         true => (&[Reading::Atomic, Reading::Posix], 150),
     };
     for &reading in readings {

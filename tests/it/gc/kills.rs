@@ -12,6 +12,7 @@ use super::bench::{
     put_alias, put_chunk, sweep, tx, user,
 };
 use super::oracle::Oracle;
+use crate::kit::effort;
 use simulated_disk::{Fault, Sim, World};
 
 /// A store with something of each kind: committed, left over, young, needed by the young, old.
@@ -59,13 +60,17 @@ fn die_everywhere(mistake: Option<Mistake>) -> Result<u64, String> {
     let whole = Sim::with_world(before.clone());
     assert!(collect_on(&whole, None, Fault::None));
     let wanted = Oracle::look(&whole.world()).kept();
+    let cuts = match mistake {
+        None => effort::either(3, 8),
+        Some(_) => 8,
+    };
     for step in 1.. {
         let sim = Sim::with_world(before.clone());
         if collect_on(&sim, mistake, Fault::Death(step)) {
             return Ok(step);
         }
         let mut worlds = vec![sim.world()];
-        worlds.extend((0..8).map(|seed| sim.world().survivor(seed)));
+        worlds.extend((0..cuts).map(|seed| sim.world().survivor(seed)));
         for (index, world) in worlds.into_iter().enumerate() {
             let sim = Sim::with_world(world);
             let wrong = |what| format!("death at step {step}, cut {index}: {what}");

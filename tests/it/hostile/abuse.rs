@@ -297,7 +297,7 @@ fn a_thousand_hostile_clients_take_little_memory_and_no_service_from_others() {
     for (what, attack) in ATTACKS
         .iter()
         .filter(|(what, _)| what.contains(&only))
-        .step_by(effort::either(3, 1))
+        .step_by(effort::either(5, 1))
     {
         let server = Server::start();
         let large = chunk(vec![7; 32 << 20]);

@@ -219,7 +219,7 @@ fn what_one_user_does_or_suffers_another_one_does_not_notice() {
         }
     };
     let some = if only.is_empty() {
-        effort::either(2, 1)
+        effort::either(3, 1)
     } else {
         1
     };
