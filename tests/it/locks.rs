@@ -13,8 +13,8 @@ use crate::full_disk::in_own_namespace;
 use crate::kit::{Device, Ending, ROOT, Server, chunk, effort, transaction_id, user_id};
 use crate::scale::make_chain::Chain;
 
-/// What another user may notice of it, on a machine that has other things to do as well.
-const QUICK: Duration = Duration::from_secs(4);
+/// What another user may notice of it, on a machine that has other things to do as well: less than any wait for a lock.
+const QUICK: Duration = Duration::from_secs(8);
 
 /// A wait for a lock ends by then.
 const IN_TIME: Duration = LOCK_WAIT.saturating_add(QUICK);
