@@ -1,12 +1,15 @@
 //! The command line: one file a subcommand. It prints, shows progress and sets the exit status.
 
 mod arguments;
+mod completions;
+mod example;
 mod failure;
 mod fsck;
 mod gc;
 mod log;
 mod log_queue;
 mod logging;
+mod man;
 mod open;
 mod output;
 mod progress;
@@ -16,7 +19,7 @@ mod users;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use failure::Failure;
 
@@ -40,6 +43,9 @@ enum Command {
     Snapshot(snapshot::SnapshotCommand),
     Users(users::UsersCommand),
     Log(log::LogCommand),
+    Example(example::ExampleCommand),
+    Completions(completions::CompletionsCommand),
+    Man(man::ManCommand),
 }
 
 /// Runs the program with the arguments of the process.
@@ -51,6 +57,9 @@ pub fn run() -> ExitCode {
         Command::Snapshot(snapshot) => snapshot.run(),
         Command::Users(users) => users.run(),
         Command::Log(log) => log.run(),
+        Command::Example(example) => example.run(),
+        Command::Completions(completions) => completions.run(CommandLine::command()),
+        Command::Man(man) => man.run(CommandLine::command()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,7 +73,6 @@ pub fn run() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -410,7 +410,7 @@ fn a_reader_who_has_seen_enough_is_no_failure() {
 #[test]
 fn every_subcommand_has_help() {
     let all = succeeds(run_with_deadline(binary().arg("--help")));
-    for command in ["serve", "users", "log"] {
+    for command in ["serve", "users", "log", "example", "completions", "man"] {
         assert!(all.contains(command), "{all}");
         succeeds(run_with_deadline(binary().args([command, "--help"])));
     }
@@ -420,4 +420,87 @@ fn every_subcommand_has_help() {
         format!("mentat-sync {}\n", env!("CARGO_PKG_VERSION"))
     );
     fails(run_with_deadline(&mut binary()), 2, "Usage");
+}
+
+#[test]
+fn a_shell_completes_with_what_is_printed_for_it() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let text = succeeds(run_with_deadline(binary().args(["completions", shell])));
+        for word in ["snapshot", "new-users", "deny"] {
+            assert!(text.contains(word), "{shell}: {word}");
+        }
+    }
+    fails(
+        run_with_deadline(binary().args(["completions", "tcsh"])),
+        2,
+        "possible values",
+    );
+    // As bash does at a tabulator: the words so far, and which of them is to be completed.
+    let program = binary().get_program().to_owned();
+    for (words, number, expected) in [
+        ("mentat-sync exa", 1, "example"),
+        ("mentat-sync serve --new-u", 2, "--new-users"),
+        ("mentat-sync example hap", 2, "haproxy"),
+    ] {
+        let script = format!(
+            "source <(\"$0\" completions bash)\nCOMP_WORDS=({words}) COMP_CWORD={number} COMP_LINE='{words}'\n\
+             _mentat__sync mentat-sync \"${{COMP_WORDS[$COMP_CWORD]}}\" x\necho \"${{COMPREPLY[@]}}\""
+        );
+        let completed = run_with_deadline(
+            std::process::Command::new("bash")
+                .args(["--norc", "-c", &script])
+                .arg(&program),
+        );
+        assert_eq!(succeeds(completed).trim(), expected, "{words}");
+    }
+}
+
+#[test]
+fn each_command_has_a_manual_page_with_all_of_its_flags() {
+    let top = tempfile::tempdir().unwrap();
+    let directory = top.path().join("share/man1");
+    succeeds(run_with_deadline(binary().arg("man").arg(&directory)));
+    // Once more, as for a newer version.
+    succeeds(run_with_deadline(binary().arg("man").arg(&directory)));
+    let pages: std::collections::BTreeSet<String> = std::fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let whole = succeeds(run_with_deadline(binary().arg("--help")));
+    let (_, listed) = whole.split_once("Commands:\n").unwrap();
+    let (listed, _) = listed.split_once("\n\n").unwrap();
+    let mut seen = 0;
+    for line in listed
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+    {
+        let command = line.split_whitespace().next().unwrap();
+        if command == "help" {
+            continue;
+        }
+        let name = format!("mentat-sync-{command}.1");
+        assert!(pages.contains(&name), "{name} of {pages:?}");
+        let page = std::fs::read_to_string(directory.join(name)).unwrap();
+        let page = page
+            .replace("\\-", "-")
+            .replace("\\fB", "")
+            .replace("\\fR", "");
+        let help = succeeds(run_with_deadline(binary().args([command, "--help"])));
+        let flags = help.split(|c: char| c.is_whitespace() || "[=,`;:.()".contains(c));
+        for flag in flags.filter(|word| word.starts_with("--") && word.len() > 2) {
+            assert!(page.contains(flag), "{flag} of {command}");
+        }
+        seen += 1;
+    }
+    assert!(
+        seen > 8 && pages.contains("mentat-sync.1") && pages.contains("mentat-sync-users-rm.1")
+    );
+    // A file is in the way.
+    let file = top.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    fails(
+        run_with_deadline(binary().arg("man").arg(&file)),
+        1,
+        "cannot write manual pages",
+    );
 }

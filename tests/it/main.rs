@@ -75,7 +75,7 @@ mod openapi;
 mod documents;
 // The README and the pages under `src/docs`, run.
 mod readme;
-// The README's nginx and its unit file, tried.
+// What `example` prints, tried: units, proxies, a compose file, lines of cron.
 mod deploy;
 
 // The simulated disk (tests/simulated-disk): what it keeps and loses, and processes that take turns on it.
