@@ -13,6 +13,8 @@ pub fn check(document: &Value, schema: &Value, value: &Value, at: &str) -> Resul
     for (keyword, rule) in rules {
         let holds = match keyword.as_str() {
             "description" | "default" | "example" => true,
+            // Bytes as they are.
+            "format" => rule == "binary" && value.is_string(),
             "$ref" => {
                 check(document, follow(document, schema), value, at)?;
                 true

@@ -7,7 +7,8 @@ use mentat_sync::wire::{API, Code, Route};
 use serde_json::Value;
 
 use super::document::Document;
-use crate::kit::{ROOT, digest};
+use super::schema::follow;
+use crate::kit::{ROOT, binary, digest, run_with_deadline};
 
 /// A template with ids filled in.
 fn filled(template: &str) -> String {
@@ -56,13 +57,17 @@ fn the_codes_are_those_of_the_wire() {
     assert_eq!(listed, &Value::from(codes));
 }
 
-/// The codes of a refusal, and the status that its body says.
-fn codes_of(response: &Value) -> Option<(BTreeSet<&str>, u64)> {
-    let narrowed = &response["content"]["application/problem+json"]["schema"]["allOf"][1];
+/// The codes of a refusal, and the one status that its body says.
+fn codes_of<'a>(document: &'a Document, response: &'a Value) -> Option<(BTreeSet<&'a str>, u64)> {
+    let schema = &response["content"]["application/problem+json"]["schema"];
+    let narrowed = &follow(&document.0, schema)["allOf"][1];
     let properties = narrowed.get("properties")?;
     let codes = properties["code"]["enum"].as_array()?;
     let codes = codes.iter().filter_map(Value::as_str).collect();
-    Some((codes, properties["status"]["const"].as_u64()?))
+    let [status] = properties["status"]["enum"].as_array()?.as_slice() else {
+        panic!("several statuses: {narrowed}");
+    };
+    Some((codes, status.as_u64()?))
 }
 
 #[test]
@@ -70,7 +75,7 @@ fn each_code_has_the_status_that_the_server_gives_it_and_no_other() {
     let document = Document::of_the_source();
     let mut documented = BTreeSet::new();
     for (path, method, at, response) in document.each_response() {
-        let Some((codes, said)) = codes_of(response) else {
+        let Some((codes, said)) = codes_of(&document, response) else {
             continue;
         };
         assert_eq!(said, u64::from(at), "{method} {path}");
@@ -92,7 +97,7 @@ fn each_code_has_the_status_that_the_server_gives_it_and_no_other() {
 fn every_refusal_is_documented_as_a_problem() {
     let document = Document::of_the_source();
     for (path, method, at, response) in document.each_response() {
-        let told = codes_of(response).is_some();
+        let told = codes_of(&document, response).is_some();
         assert_eq!(told, at >= 400, "{method} {path} {at}");
     }
 }
@@ -115,4 +120,70 @@ fn operations_have_names_of_their_own_and_nothing_is_left_over() {
             assert!(text.contains(&reference), "nobody refers to {reference}");
         }
     }
+}
+
+/// Each body of the document: where it is, its media type, and what is said of it.
+fn bodies(document: &Document) -> Vec<(String, &str, &Value)> {
+    let mut all = Vec::new();
+    for (path, method, status, response) in document.each_response() {
+        for (media, body) in response["content"].as_object().into_iter().flatten() {
+            all.push((format!("{method} {path} {status}"), media.as_str(), body));
+        }
+    }
+    for (path, method) in document.operations() {
+        let request = &document.0["paths"][&path][method.to_lowercase()]["requestBody"];
+        for (media, body) in request["content"].as_object().into_iter().flatten() {
+            all.push((format!("{method} {path}"), media.as_str(), body));
+        }
+    }
+    all
+}
+
+#[test]
+fn each_body_has_a_schema_and_bytes_have_a_binary_one() {
+    let document = Document::of_the_source();
+    let mut of_bytes = 0;
+    for (at, media, body) in bodies(&document) {
+        let schema = follow(&document.0, &body["schema"]);
+        assert!(schema.is_object(), "{at} {media} has no schema");
+        if ["application/octet-stream", "application/x-tar"].contains(&media) {
+            assert_eq!(schema["format"], "binary", "{at} {media}");
+            assert_eq!(schema["type"], "string", "{at} {media}");
+            of_bytes += 1;
+        }
+        if media == "text/event-stream" {
+            assert!(
+                schema["description"].as_str().unwrap().contains("`data: `"),
+                "{at}"
+            );
+        }
+    }
+    assert!(of_bytes > 7, "{of_bytes}");
+}
+
+/// Whether a key stands somewhere in the document.
+fn has_key(value: &Value, key: &str) -> bool {
+    match value {
+        Value::Object(object) => object
+            .iter()
+            .any(|(name, value)| name == key || has_key(value, key)),
+        Value::Array(list) => list.iter().any(|value| has_key(value, key)),
+        _ => false,
+    }
+}
+
+/// What makes clients of the document understands an `enum` of one, and leaves out a response with a `const`.
+#[test]
+fn what_has_one_value_only_is_an_enum() {
+    let document = Document::of_the_source().0;
+    assert!(has_key(&document, "enum") && !has_key(&document, "const"));
+}
+
+#[test]
+fn the_first_server_of_the_document_is_where_one_listens_that_is_told_nothing() {
+    let document = Document::of_the_source();
+    let help = run_with_deadline(binary().args(["serve", "--help"])).stdout;
+    let url = document.0["servers"][0]["url"].as_str().unwrap();
+    let address = url.strip_prefix("http://").expect("it is a whole address");
+    assert!(help.contains(&format!("[default: {address}]")), "{address}");
 }
