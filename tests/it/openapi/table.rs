@@ -144,6 +144,10 @@ fn each_body_has_a_schema_and_bytes_have_a_binary_one() {
     let document = Document::of_the_source();
     let mut of_bytes = 0;
     for (at, media, body) in bodies(&document) {
+        // Some bytes of a JSON are no JSON.
+        if at.ends_with(" 206") && media == "application/json" {
+            continue;
+        }
         let schema = follow(&document.0, &body["schema"]);
         assert!(schema.is_object(), "{at} {media} has no schema");
         if ["application/octet-stream", "application/x-tar"].contains(&media) {
