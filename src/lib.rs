@@ -2,7 +2,7 @@
 //!
 //! The parts stand from the ground floor up: each knows only those before it. [`design`] says what is promised and in
 //! which order it is written; [`store`] has the format of the files. For whoever runs a server: [`operations`], [`recipes`],
-//! [`performance`] and [`testing`]; for whoever writes a client: [`protocol`].
+//! [`performance`] and [`testing`]; for whoever writes a client: [`protocol`] and [`write_a_client`].
 
 pub mod model;
 
@@ -36,6 +36,10 @@ pub mod operations {}
 #[cfg(not(doctest))]
 #[doc = include_str!("docs/protocol.md")]
 pub mod protocol {}
+
+#[cfg(not(doctest))]
+#[doc = include_str!("docs/write-a-client.md")]
+pub mod write_a_client {}
 
 #[cfg(not(doctest))]
 #[doc = include_str!("docs/recipes.md")]

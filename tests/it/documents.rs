@@ -20,15 +20,17 @@ macro_rules! page {
 pub const README: Page = page!("README.md");
 pub const OPERATIONS: Page = page!("src/docs/operations.md");
 pub const PROTOCOL: Page = page!("src/docs/protocol.md");
+pub const WRITE_A_CLIENT: Page = page!("src/docs/write-a-client.md");
 pub const RECIPES: Page = page!("src/docs/recipes.md");
 pub const PERFORMANCE: Page = page!("src/docs/performance.md");
 pub const TESTING: Page = page!("src/docs/testing.md");
 
 /// The README and each page that it links.
-pub const PAGES: [&Page; 6] = [
+pub const PAGES: [&Page; 7] = [
     &README,
     &OPERATIONS,
     &PROTOCOL,
+    &WRITE_A_CLIENT,
     &RECIPES,
     &PERFORMANCE,
     &TESTING,

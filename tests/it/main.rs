@@ -75,6 +75,8 @@ mod openapi;
 mod documents;
 // The README and the pages under `src/docs`, run.
 mod readme;
+// The two clients of the page for whoever writes one, with races, lost answers and cut bundles.
+mod clients;
 // What `example` prints, tried: units, proxies, a compose file, lines of cron.
 mod deploy;
 

@@ -10,6 +10,7 @@ use crate::kit::{Device, Server, binary, run_with_deadline, skipped};
 
 use crate::documents::{
     CONTRIBUTING, OPERATIONS, PAGES, PERFORMANCE, PROTOCOL, Page, README, RECIPES, TESTING,
+    WRITE_A_CLIENT,
 };
 
 /// The address that the README's server listens at.
@@ -19,10 +20,11 @@ pub const WRITTEN_ADDRESS: &str = "127.0.0.1:8000";
 const NOT_RUN: &str = "*Not run as a test: ";
 
 /// How many console blocks are not run, page by page: a new one is counted here.
-const NOT_RUN_BLOCKS: [(&Page, usize); 6] = [
+const NOT_RUN_BLOCKS: [(&Page, usize); 7] = [
     (&README, 2),
     (&OPERATIONS, 0),
     (&PROTOCOL, 0),
+    (&WRITE_A_CLIENT, 0),
     (&RECIPES, 0),
     (&PERFORMANCE, 1),
     (&TESTING, 0),
@@ -371,7 +373,8 @@ fn the_flags_are_real() {
     for page in PAGES {
         for line in page.text.lines() {
             // What other programs are told is theirs.
-            let foreign = line.starts_with("$ ") && !line.contains("mentat-sync");
+            let foreign = (line.starts_with("$ ") && !line.contains("mentat-sync"))
+                || line.contains("{ curl -");
             if foreign || line.contains("scripts/") || line.contains("git clone") {
                 continue;
             }
