@@ -6,6 +6,7 @@ mod example;
 mod failure;
 mod fsck;
 mod gc;
+mod listening;
 mod log;
 mod log_queue;
 mod logging;
@@ -14,6 +15,7 @@ mod open;
 mod output;
 mod progress;
 mod serve;
+mod signals;
 mod snapshot;
 mod users;
 

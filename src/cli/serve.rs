@@ -1,24 +1,22 @@
 //! `mentat-sync serve`.
 
-use std::future::Future;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use futures_util::future::select;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::arguments::{DataDirectory, duration, grace, is_set, listener, size, size_or_none};
+use super::arguments::{DataDirectory, duration, grace, is_set, size, size_or_none};
 use super::failure::Failure;
+use super::listening::{Listening, cannot_listen};
 use super::logging::ProcessLog;
 use super::open::{not_by_network, not_usable, open_to_serve};
+use super::signals::{outlive_hangups, stop_signals};
 use crate::disk::Grouping;
-use crate::http::{Listener, Server, ServerOptions, Settings, Site};
+use crate::http::{Server, ServerOptions, Settings, Site};
 use crate::model::limits;
 use crate::store::{Options, Store};
 use crate::upkeep::gc;
@@ -38,11 +36,8 @@ pub struct ServeCommand {
     #[command(flatten)]
     data: DataDirectory,
 
-    /// Where to listen: HOST:PORT, or unix:/path. May be given several times (in the environment
-    /// with commas). Port 0 is one that the system chooses.
-    #[arg(long, value_name = "ADDR", env = "MENTAT_SYNC_LISTEN", value_delimiter = ',',
-          default_value = "127.0.0.1:8000", value_parser = listener)]
-    listen: Vec<Listener>,
+    #[command(flatten)]
+    listening: Listening,
 
     /// The longest chunk that is taken.
     #[arg(long, value_name = "SIZE", env = "MENTAT_SYNC_MAX_CHUNK_BYTES", default_value = "1GiB",
@@ -194,6 +189,7 @@ impl ServeCommand {
             allow_delete: self.allow_delete,
             waiters: self.max_waiters,
             together: grouping == Grouping::Auto,
+            origins: self.listening.origins(),
         };
         let options = ServerOptions {
             workers: self.workers(),
@@ -259,7 +255,7 @@ impl ServeCommand {
             // Those who wait for a head have nothing in flight.
             watch.close();
         };
-        let server = Server::bind(&site, &self.listen, options, stop)
+        let server = Server::bind(&site, &self.listening.listen, options, stop)
             .map_err(|(listener, error)| cannot_listen(&listener, &error))?;
         // The format of this line is a promise: scripts wait for it, and read the port from it.
         let line = format!(
@@ -320,68 +316,12 @@ fn raise_open_files() -> u64 {
     reached.unwrap_or(u64::MAX)
 }
 
-/// Takes SIGHUP, which would end the process, from now on.
-fn outlive_hangups() -> io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    actix_web::rt::spawn(async move {
-        while hangup.recv().await.is_some() {
-            log::info!("SIGHUP: there is nothing to do, and it goes on");
-        }
-    });
-    Ok(())
-}
-
 fn no_signals(error: io::Error) -> Failure {
     Failure::failed(format!("cannot listen for signals: {error}"))
 }
 
-/// Done at the first SIGTERM or SIGINT. Another one within [`limits::SAME_SIGNAL`] is the same; a later one
-/// ends the process at once.
-fn stop_signals(log: ProcessLog) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        either(&mut terminate, &mut interrupt).await;
-        log::info!("stopping: what is in flight may end");
-        let first = Instant::now();
-        actix_web::rt::spawn(async move {
-            while first.elapsed() < limits::SAME_SIGNAL {
-                either(&mut terminate, &mut interrupt).await;
-            }
-            log::warn!("stopped at once");
-            log.flush();
-            std::process::exit(1);
-        });
-    })
-}
-
 fn no_thread(error: io::Error) -> Failure {
     Failure::failed(format!("cannot start a thread: {error}"))
-}
-
-async fn either(one: &mut Signal, other: &mut Signal) {
-    select(pin!(one.recv()), pin!(other.recv())).await;
-}
-
-fn cannot_listen(listener: &Listener, error: &io::Error) -> Failure {
-    let place = match listener {
-        Listener::Tcp(address) => address.clone(),
-        Listener::Unix(path) => format!("unix:{}", path.display()),
-    };
-    let hint = match (error.kind(), listener) {
-        (io::ErrorKind::AddrInUse, Listener::Tcp(_)) => {
-            "\n  another program listens there (`ss -ltnp` says which); choose a port with --listen"
-        }
-        (io::ErrorKind::AddrInUse, Listener::Unix(_)) => {
-            "\n  another program listens there, or it is a file that is no socket"
-        }
-        (io::ErrorKind::PermissionDenied, Listener::Tcp(_)) => {
-            "\n  ports below 1024 are for root; choose another with --listen"
-        }
-        (io::ErrorKind::AddrNotAvailable, _) => "\n  this box has no such address",
-        _ => "",
-    };
-    Failure::failed(format!("cannot listen at {place}: {error}{hint}"))
 }
 
 /// The whole path, so that a log read later says which directory it was.

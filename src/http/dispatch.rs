@@ -20,11 +20,13 @@ use super::connection::refusal::Refusal;
 use super::connection::turns::Turns;
 use super::endpoints::{about, bundles, chunks, events, heads, stores, transactions};
 use super::render::render;
+use super::request::bearer::bearer;
 use super::request::body::Body;
 use super::request::limiters::Who;
+use super::request::origins::preflight;
 use super::site::Site;
 use crate::model::{UserId, limits};
-use crate::wire::{Code, Miss, Route};
+use crate::wire::{Code, Miss, Route, is_user_elsewhere};
 
 /// The pattern that the access log shows for a path without a route.
 const NO_ROUTE: &str = "-";
@@ -38,18 +40,22 @@ pub async fn respond(
     turns: &Turns,
 ) -> HttpResponse {
     let started = Instant::now();
-    let route = Route::parse(request.uri.path());
+    let route = asked_for(request);
     let user = route.as_ref().ok().and_then(Route::user);
     let who = Who::of(request, user.copied());
     let mut body = Body::new(&site.bodies, payload, request.headers(), who, turns);
     let answered = match admit(site, &route, request) {
-        Ok(route) => match about_what_is_there(site, route, request, &mut body).await {
-            Ok(answer) => render(request, turns, answer).await,
-            Err(error) => Err(error),
-        },
+        Ok(Asked::Preflight) => Ok(preflight()),
+        Ok(Asked::Route(route)) => {
+            match about_what_is_there(site, route, request, &mut body).await {
+                Ok(answer) => render(request, turns, answer).await,
+                Err(error) => Err(error),
+            }
+        }
         Err(error) => Err(error),
     };
     let mut response = answered.unwrap_or_else(|error| error.log().respond());
+    tell_apart(site, request, &mut response);
     let record =
         access::is_on().then(|| record(started, request, &route, body.received(), Some(turns)));
     let unread = body.drain().await;
@@ -103,11 +109,12 @@ pub fn before_the_body(site: &Site, mut request: Request) -> Result<Request, Res
         return Ok(request);
     }
     let started = Instant::now();
-    let route = Route::parse(request.uri().path());
+    let route = asked_for(request.head());
     let Err(error) = admit(site, &route, request.head()) else {
         return Ok(request);
     };
     let mut response = error.log().respond();
+    tell_apart(site, request.head(), &mut response);
     finish(request.head(), &mut response);
     // The client may send the body even so, and nothing would tell it from the next request.
     response
@@ -118,7 +125,21 @@ pub fn before_the_body(site: &Site, mut request: Request) -> Result<Request, Res
     Err(access::on_end(response, record, Some(unread)).into())
 }
 
-/// Refuses what can be refused before a byte of the body is read: 404 `not-found` and 400 `malformed-id` for
+/// The meaning of a request that is let in.
+enum Asked<'a> {
+    /// What this route stands for.
+    Route(&'a Route),
+    /// What a page may ask.
+    Preflight,
+}
+
+/// The route of a request; where the path leaves its user open, `Authorization` says who it is.
+fn asked_for(request: &RequestHead) -> Result<Route, Miss> {
+    Route::parse_with(request.uri.path(), || bearer(request.headers()))
+}
+
+/// Refuses what can be refused before a byte of the body is read: 421 `wrong-host` and 403 `cross-origin` of a page
+/// that may not ask (see [`Origins::admit`](super::request::origins::Origins::admit)), 401 `unauthorized`, 404 `not-found` and 400 `malformed-id` for
 /// a path without a route, 405 `method-not-allowed`, 415 `encoding-unsupported` for any
 /// `Content-Encoding` but `identity` (bytes are stored as they are sent), 413 `too-large` (400
 /// `invalid-transaction` of a transaction) by the announced length, and 507 `no-space` and
@@ -127,7 +148,12 @@ fn admit<'a>(
     site: &Site,
     route: &'a Result<Route, Miss>,
     request: &RequestHead,
-) -> Result<&'a Route, Error> {
+) -> Result<Asked<'a>, Error> {
+    let origins = &site.settings.origins;
+    origins.admit(request)?;
+    if origins.is_preflight(request) {
+        return Ok(Asked::Preflight);
+    }
     let route = route.as_ref().map_err(|miss| Problem::from(*miss))?;
     let allow = route.allow();
     if !allow
@@ -141,11 +167,11 @@ fn admit<'a>(
         return Err(Problem::new(Code::EncodingUnsupported, detail).into());
     }
     let (most, over): (u64, fn(u64) -> Problem) = match route {
-        _ if request.method != Method::PUT => return Ok(route),
+        _ if request.method != Method::PUT => return Ok(Asked::Route(route)),
         Route::Head(_) => (limits::HEAD_BODY_BYTES as u64, Problem::too_large),
         Route::Transaction(..) => (limits::TRANSACTION_BYTES as u64, transactions::too_long),
         Route::Chunk(..) => (site.store.options().chunk_bytes, Problem::too_large),
-        _ => return Ok(route),
+        _ => return Ok(Asked::Route(route)),
     };
     match announced(request.headers()) {
         Some(bytes) if bytes > most => Err(over(most).into()),
@@ -153,7 +179,7 @@ fn admit<'a>(
             if let Route::Chunk(user, id) = route {
                 site.store.user(*user).foresee_chunk(id, announced)?;
             }
-            Ok(route)
+            Ok(Asked::Route(route))
         }
     }
 }
@@ -236,6 +262,16 @@ fn record(
         user: route.and_then(Route::user).map(UserId::short),
         received,
         turns: turns.cloned(),
+    }
+}
+
+/// Adds what tells caches, and browsers, for whom this answer is.
+fn tell_apart(site: &Site, request: &RequestHead, response: &mut HttpResponse) {
+    let headers = response.headers_mut();
+    site.settings.origins.open(request, headers);
+    if is_user_elsewhere(request.uri.path()) {
+        // The same address is another user's as well.
+        headers.append(header::VARY, HeaderValue::from_static("Authorization"));
     }
 }
 

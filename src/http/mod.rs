@@ -30,5 +30,6 @@ pub use answer::access::ACCESS;
 pub use answer::statuses;
 pub use connection::listen::Listener;
 pub use request::conditions;
+pub use request::origins::{Host, NamedOrigin, Origins};
 pub use server::{Server, ServerOptions};
 pub use site::{Settings, Site};

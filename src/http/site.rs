@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::pulse::Pulse;
 use super::request::body::BodyBounds;
 use super::request::limiters::Limiters;
+use super::request::origins::Origins;
 use super::watch::HeadWatch;
 use crate::model::limits;
 use crate::store::{GroupCommit, Store};
@@ -35,6 +36,8 @@ pub struct Settings {
     pub waiters: usize,
     /// Small uploads that come at a time go in groups; otherwise each on a thread of its own.
     pub together: bool,
+    /// The pages of the web that may ask, and the names that the server goes by.
+    pub origins: Origins,
 }
 
 impl Default for Settings {
@@ -44,6 +47,7 @@ impl Default for Settings {
             allow_delete: false,
             waiters: limits::WAITERS,
             together: true,
+            origins: Origins::default(),
         }
     }
 }

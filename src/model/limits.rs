@@ -410,3 +410,6 @@ pub const SNAPSHOT_UNSEEN: u32 = 3;
 
 /// The pieces of damage that a snapshot names. `fsck` names all.
 pub const SNAPSHOT_FINDINGS: usize = 20;
+
+/// The seconds for which a browser need not ask again whether a page may ask: as long as any browser remembers it.
+pub const PREFLIGHT_SECONDS: u32 = 7200;

@@ -45,6 +45,12 @@ codes! {
     UnknownChunk => "unknown-chunk",
     /// New users are not admitted, and this one is not known.
     UnknownUser => "unknown-user",
+    /// The path leaves the user to `Authorization: Bearer`, and that does not name one.
+    Unauthorized => "unauthorized",
+    /// A page of another place on the web asks, that the operator has not named.
+    CrossOrigin => "cross-origin",
+    /// The request is for a host that this server does not go by.
+    WrongHost => "wrong-host",
     /// The id stands for another transaction.
     TransactionExists => "transaction-exists",
     /// The uuid stands for other bytes.

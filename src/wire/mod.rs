@@ -16,7 +16,7 @@ pub use messages::{
     VersionMessage, parse_chunk_lines, parse_chunks, parse_head, parse_transaction,
 };
 pub use query::{BadQuery, BundleQuery, ListingQuery, parse_wait};
-pub use routes::{Miss, Route};
+pub use routes::{Miss, Route, is_user_elsewhere};
 
 /// The media type of every refusal (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";

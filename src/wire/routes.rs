@@ -33,6 +33,8 @@ pub enum Miss {
     MalformedId(MalformedId),
     /// Percent-encoded where no id needs to be.
     PercentEncoded,
+    /// The path leaves the user to somebody who does not name one.
+    NoUser,
 }
 
 impl From<MalformedId> for Miss {
@@ -41,10 +43,30 @@ impl From<MalformedId> for Miss {
     }
 }
 
+/// The word that stands in a path in the place of a user's id, which is said elsewhere then.
+const ELSEWHERE: &str = "-";
+
+/// Whether this path leaves its user to be said elsewhere: what is answered depends on who that is.
+pub fn is_user_elsewhere(path: &str) -> bool {
+    let user = path
+        .strip_prefix("/0.1/")
+        .and_then(|rest| rest.split('/').next());
+    user == Some(ELSEWHERE)
+}
+
 impl Route {
-    /// Reads the path of a request as it stands on the wire. It is not percent-decoded: no id needs
-    /// it, so below `/0.1/` a `%` makes whatever it stands in malformed.
+    /// Reads the path of a request that says its user nowhere else, as [`Route::parse_with`] does.
     pub fn parse(path: &str) -> Result<Self, Miss> {
+        Self::parse_with(path, || Err(Miss::NoUser))
+    }
+
+    /// Reads the path of a request as it stands on the wire. It is not percent-decoded: no id needs
+    /// it, so below `/0.1/` a `%` makes whatever it stands in malformed. Where the path has `-` in the place of
+    /// the user, `elsewhere` says who it is.
+    pub fn parse_with(
+        path: &str,
+        elsewhere: impl FnOnce() -> Result<UserId, Miss>,
+    ) -> Result<Self, Miss> {
         if path.contains("//") {
             return Err(Miss::TwoSlashes);
         }
@@ -62,7 +84,10 @@ impl Route {
             return Err(Miss::NotFound);
         }
         let (user, rest) = rest.split_once('/').unwrap_or((rest, ""));
-        let user: UserId = user.parse()?;
+        let user = match user {
+            ELSEWHERE => elsewhere()?,
+            id => id.parse()?,
+        };
         match rest.split_once('/') {
             None => match rest {
                 "" => Ok(Route::Store(user)),
@@ -218,6 +243,27 @@ mod tests {
         ] {
             assert_eq!(Route::parse(path), Err(Miss::NotFound), "{path}");
         }
+    }
+
+    #[test]
+    fn a_path_may_leave_its_user_to_be_said_elsewhere() {
+        let user: UserId = USER.parse().unwrap();
+        for rest in ["", "/", "/head", "/bundle", "/chunks/missing"] {
+            let (path, named) = (format!("/0.1/-{rest}"), format!("/0.1/{USER}{rest}"));
+            assert_eq!(Route::parse(&path), Err(Miss::NoUser), "{path}");
+            assert_eq!(Route::parse_with(&path, || Ok(user)), Route::parse(&named));
+            assert!(
+                is_user_elsewhere(&path) && !is_user_elsewhere(&named),
+                "{path}"
+            );
+            let unasked = || panic!("the path says who it is");
+            assert_eq!(Route::parse_with(&named, unasked), Route::parse(&named));
+        }
+        for path in ["/0.1/--/head", "/0.1/-x", "/0.1/%2d/head"] {
+            let read = Route::parse_with(path, || Ok(user));
+            assert!(matches!(read, Err(Miss::MalformedId(_))), "{path}");
+        }
+        assert!(!is_user_elsewhere("/-"));
     }
 
     #[test]

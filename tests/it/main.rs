@@ -32,6 +32,8 @@ mod patience;
 mod sending;
 // Clients that mean harm: smuggled requests, floods, bombs, symlinks in the store, the fuzz targets' corpora.
 mod hostile;
+// Who asks: users said in a header, pages of other places, hosts that the server does not go by.
+mod asking;
 // What one user does or suffers, and what another one sees of it: a table; and the parts of what all share.
 mod neighbours;
 // How `serve` starts: what it makes of a directory, what it says, its exit codes.

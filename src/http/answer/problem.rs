@@ -83,6 +83,14 @@ impl Problem {
         problem
     }
 
+    /// The refusal of a request that should say its user in `Authorization`, and does not.
+    pub fn unauthorized() -> Self {
+        let detail = "the path has - for the user, so `Authorization: Bearer` must say who it is";
+        let mut problem = Self::new(Code::Unauthorized, detail);
+        problem.0.header = Some((header::WWW_AUTHENTICATE, "Bearer".into()));
+        problem
+    }
+
     /// The refusal of a body that is, or is announced to be, longer than it may be.
     pub fn too_large(limit: u64) -> Self {
         Self::new(
@@ -178,6 +186,7 @@ impl From<Miss> for Problem {
                 "there is nothing by this path, in which two slashes stand side by side; should it be one?",
             ),
             Miss::MalformedId(malformed) => malformed.into(),
+            Miss::NoUser => Problem::unauthorized(),
             Miss::PercentEncoded => Problem::new(
                 Code::MalformedId,
                 "nothing in a path here is percent-encoded",

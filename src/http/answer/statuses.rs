@@ -20,7 +20,8 @@ pub fn status(code: Code, of_an_advance: bool) -> StatusCode {
         | Code::InvalidTransaction
         | Code::DigestMismatch
         | Code::IncompleteBody => StatusCode::BAD_REQUEST,
-        Code::UnknownUser | Code::DeleteDisabled => StatusCode::FORBIDDEN,
+        Code::Unauthorized => StatusCode::UNAUTHORIZED,
+        Code::UnknownUser | Code::DeleteDisabled | Code::CrossOrigin => StatusCode::FORBIDDEN,
         Code::NotFound | Code::UnknownTransaction | Code::UnknownChunk | Code::MissingChunks => {
             StatusCode::NOT_FOUND
         }
@@ -33,6 +34,7 @@ pub fn status(code: Code, of_an_advance: bool) -> StatusCode {
         | Code::HasDescendants => StatusCode::CONFLICT,
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::WrongHost => StatusCode::MISDIRECTED_REQUEST,
         Code::EncodingUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::Range => StatusCode::RANGE_NOT_SATISFIABLE,
         Code::Damaged | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,

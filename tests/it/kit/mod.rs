@@ -6,7 +6,7 @@ mod ids;
 mod server;
 mod skips;
 
-pub use directory::{look, tree};
+pub use directory::{Look, look, tree};
 pub use ending::Ending;
 pub use http::{Answer, Client, Connection};
 pub use ids::{Chunk, ROOT, chunk, digest, transaction_id, transaction_json, user_id};

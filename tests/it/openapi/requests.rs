@@ -72,7 +72,17 @@ fn asks_what_all_refuse(ground: &Ground, witness: &mut Witness) {
         let answer = ground.tell(&method, &broken).expect(400);
         witness.sees(&path, &method, &answer);
 
+        let foreign = [("origin", "https://elsewhere.example")];
+        let answer = client.request(&method, &url, &foreign, None).expect(403);
+        witness.sees(&path, &method, &answer);
+        let rebound = format!("{method} {url} HTTP/1.1\r\nhost: x\r\norigin: http://x\r\n\r\n");
+        let answer = ground.tell(&method, &rebound).expect(421);
+        witness.sees(&path, &method, &answer);
+
         if path.contains("{user}") {
+            let nobody = url.replace(&user_id("ada"), "-");
+            let answer = client.request(&method, &nobody, &[], None).expect(401);
+            witness.sees(&path, &method, &answer);
             let url = url.replace(&user_id("ada"), "ada");
             let answer = client.request(&method, &url, &[], None).expect(400);
             witness.sees(&path, &method, &answer);
