@@ -73,6 +73,33 @@ pub fn listener(text: &str) -> Result<Listener, String> {
     }
 }
 
+/// The mode of a file, in octal digits.
+pub fn socket_mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(mode),
+        _ => Err("not a mode in octal digits, such as 0660".to_owned()),
+    }
+}
+
+/// A group, by its number or by its name in `/etc/group`.
+pub fn group(text: &str) -> Result<u32, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    group_in(&groups, text)
+        .ok_or_else(|| "no such group in /etc/group; its number will do".to_owned())
+}
+
+/// The number of the group of this name, by lines as group(5) has them.
+fn group_in(groups: &str, name: &str) -> Option<u32> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let is_it = fields.next() == Some(name);
+        fields.nth(1).filter(|_| is_it)?.parse().ok()
+    })
+}
+
 /// A yes or no that can be given as a flag or, with a value, in the environment.
 pub fn is_set(text: &str) -> Result<bool, String> {
     match text {
@@ -104,6 +131,16 @@ mod tests {
             assert!(duration(bad).is_err(), "{bad}");
             assert!(size(bad).is_err(), "{bad}");
         }
+        assert_eq!(socket_mode("0660"), Ok(0o660));
+        assert_eq!(socket_mode("600"), Ok(0o600));
+        for bad in ["", "8", "1777", "+7", "rw", "0o660"] {
+            assert!(socket_mode(bad).is_err(), "{bad}");
+        }
+        let groups = "root:x:0:\nwww-data:x:33:a,b\n+::\n";
+        assert_eq!(group_in(groups, "www-data"), Some(33));
+        assert_eq!(group_in(groups, "www"), None);
+        assert_eq!(group("12"), Ok(12));
+        assert!(group("-1").is_err() && group("no such group").is_err());
         assert_eq!(listener("[::1]:0"), Ok(Listener::Tcp("[::1]:0".to_owned())));
         assert_eq!(listener("unix:/run/x"), Ok(Listener::Unix("/run/x".into())));
         for bad in ["", ":80", "host", "host:", "host:x", "host:70000", "unix:"] {

@@ -4,18 +4,29 @@ use std::io;
 
 use clap::Args;
 
-use super::arguments::listener;
+use super::arguments::{group, listener, socket_mode};
 use super::failure::Failure;
-use crate::http::{Host, Listener, NamedOrigin, Origins};
+use crate::http::{HandedOver, Host, Listener, NamedOrigin, Origins, Places, SocketAccess};
+
+/// Where to listen, without a word of the operator or the system.
+const DEFAULT: &str = "127.0.0.1:8000";
 
 /// The flags that say where to listen, and who may ask.
 #[derive(Args)]
 pub struct Listening {
     /// Where to listen: HOST:PORT, or unix:/path. May be given several times (in the environment
-    /// with commas). Port 0 is one that the system chooses.
-    #[arg(long, value_name = "ADDR", env = "MENTAT_SYNC_LISTEN", value_delimiter = ',',
-          default_value = "127.0.0.1:8000", value_parser = listener)]
-    pub listen: Vec<Listener>,
+    /// with commas). Port 0 is one that the system chooses. Sockets that systemd hands over (LISTEN_FDS) are served
+    /// besides. [default: 127.0.0.1:8000, where none is handed over]
+    #[arg(long, value_name = "ADDR", env = "MENTAT_SYNC_LISTEN", value_delimiter = ',', value_parser = listener)]
+    listen: Vec<Listener>,
+
+    /// The mode of the sockets in the file system that it makes, such as 0660. As the umask has it, without.
+    #[arg(long, value_name = "MODE", env = "MENTAT_SYNC_SOCKET_MODE", value_parser = socket_mode)]
+    socket_mode: Option<u32>,
+
+    /// The group of the sockets in the file system that it makes: a name in /etc/group, or a number.
+    #[arg(long, value_name = "GROUP", env = "MENTAT_SYNC_SOCKET_GROUP", value_parser = group)]
+    socket_group: Option<u32>,
 
     /// A place on the web whose pages may ask, such as https://app.example.org; `*` is any. May be given several
     /// times (in the environment with commas). Without it no page but the server's own may: 403 `cross-origin`.
@@ -40,6 +51,20 @@ pub struct Listening {
 }
 
 impl Listening {
+    /// Where to listen, with the sockets that have been handed over: the default is for who has neither.
+    pub fn places(&self, handed_over: Vec<HandedOver>) -> Places {
+        let default = (self.listen.is_empty() && handed_over.is_empty())
+            .then(|| Listener::Tcp(DEFAULT.to_owned()));
+        Places {
+            listeners: self.listen.iter().cloned().chain(default).collect(),
+            access: SocketAccess {
+                mode: self.socket_mode,
+                group: self.socket_group,
+            },
+            handed_over,
+        }
+    }
+
     /// The pages that may ask, and the names that the server goes by.
     pub fn origins(&self) -> Origins {
         Origins {
@@ -50,7 +75,10 @@ impl Listening {
 }
 
 /// The words for a person where it cannot listen at this address.
-pub fn cannot_listen(listener: &Listener, error: &io::Error) -> Failure {
+pub fn cannot_listen(listener: Option<&Listener>, error: &io::Error) -> Failure {
+    let Some(listener) = listener else {
+        return Failure::failed(format!("cannot serve: {error}"));
+    };
     let place = match listener {
         Listener::Tcp(address) => address.clone(),
         Listener::Unix(path) => format!("unix:{}", path.display()),

@@ -15,6 +15,7 @@ mod open;
 mod output;
 mod progress;
 mod serve;
+mod service;
 mod signals;
 mod snapshot;
 mod users;
@@ -39,7 +40,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    Serve(serve::ServeCommand),
+    Serve(Box<serve::ServeCommand>),
     Gc(gc::GcCommand),
     Fsck(fsck::FsckCommand),
     Snapshot(snapshot::SnapshotCommand),

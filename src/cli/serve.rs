@@ -14,9 +14,10 @@ use super::failure::Failure;
 use super::listening::{Listening, cannot_listen};
 use super::logging::ProcessLog;
 use super::open::{not_by_network, not_usable, open_to_serve};
+use super::service::{Manager, handed_over};
 use super::signals::{outlive_hangups, stop_signals};
 use crate::disk::Grouping;
-use crate::http::{Server, ServerOptions, Settings, Site};
+use crate::http::{Places, Server, ServerOptions, Settings, Site};
 use crate::model::limits;
 use crate::store::{Options, Store};
 use crate::upkeep::gc;
@@ -163,13 +164,16 @@ enum Syncs {
 impl ServeCommand {
     /// Serves until a signal ends it. Fails where the directory or an address cannot be used.
     pub fn run(&self) -> Result<(), Failure> {
+        let sockets = handed_over().map_err(|error| {
+            Failure::failed(format!("cannot use a socket that was handed over: {error}"))
+        })?;
         let log = ProcessLog::start().map_err(no_thread)?;
-        let ended = self.run_with(&log);
+        let ended = self.run_with(&log, self.listening.places(sockets));
         log.flush();
         ended
     }
 
-    fn run_with(&self, log: &ProcessLog) -> Result<(), Failure> {
+    fn run_with(&self, log: &ProcessLog, places: Places) -> Result<(), Failure> {
         let system = actix_web::rt::System::new();
         system
             .block_on(async { outlive_hangups() })
@@ -199,7 +203,7 @@ impl ServeCommand {
             shutdown: self.shutdown_timeout,
         };
         let site = Arc::new(Site::new(store, settings));
-        system.block_on(self.serve(site, &options, log.clone()))
+        system.block_on(self.serve(site, places, &options, log.clone()))
     }
 
     /// The store, and who syncs what in it.
@@ -244,19 +248,23 @@ impl ServeCommand {
     async fn serve(
         &self,
         site: Arc<Site>,
+        places: Places,
         options: &ServerOptions,
         log: ProcessLog,
     ) -> Result<(), Failure> {
+        let manager = Manager::find().map_err(no_thread)?;
+        let told = manager.clone();
         // Before anybody can know that it listens.
         let stop = stop_signals(log).map_err(no_signals)?;
         let watch = Arc::clone(&site.watch);
         let stop = async move {
             stop.await;
+            told.stops();
             // Those who wait for a head have nothing in flight.
             watch.close();
         };
-        let server = Server::bind(&site, &self.listening.listen, options, stop)
-            .map_err(|(listener, error)| cannot_listen(&listener, &error))?;
+        let server = Server::bind(&site, places, options, stop)
+            .map_err(|(listener, error)| cannot_listen(listener.as_ref(), &error))?;
         // The format of this line is a promise: scripts wait for it, and read the port from it.
         let line = format!(
             "mentat-sync {} serves {} at {}",
@@ -266,7 +274,8 @@ impl ServeCommand {
         );
         // Served is served, whether or not anybody reads it.
         let _ = writeln!(io::stdout(), "{line}").and_then(|()| io::stdout().flush());
-        let ended = server.run().await;
+        manager.is_ready();
+        let ended = server.run_watched(manager.watcher()).await;
         log::info!("stopped");
         ended.map_err(|error| Failure::failed(format!("the server failed: {error}")))
     }

@@ -28,8 +28,8 @@ mod work;
 
 pub use answer::access::ACCESS;
 pub use answer::statuses;
-pub use connection::listen::Listener;
+pub use connection::listen::{HandedOver, Listener, SocketAccess};
 pub use request::conditions;
 pub use request::origins::{Host, NamedOrigin, Origins};
-pub use server::{Server, ServerOptions};
+pub use server::{Places, Server, ServerOptions, Watcher};
 pub use site::{Settings, Site};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::accept::Acceptor;
-use super::connection::listen::{Listener, SocketFile};
+use super::connection::listen::{HandedOver, Listener, SocketAccess, SocketFile};
 use super::connection::waits::Patience;
 use super::connection::workers::Workers;
 use super::request::door::Door;
@@ -31,6 +31,25 @@ pub struct ServerOptions {
     pub shutdown: Duration,
 }
 
+/// The places where a server listens.
+#[derive(Default)]
+pub struct Places {
+    /// Addresses that it listens at itself.
+    pub listeners: Vec<Listener>,
+    /// Who may connect to the sockets in the file system among them.
+    pub access: SocketAccess,
+    /// Sockets that it has been handed.
+    pub handed_over: Vec<HandedOver>,
+}
+
+/// Somebody who is told again and again that the server serves.
+pub struct Watcher {
+    /// The time between two tellings.
+    pub every: Duration,
+    /// Tells it.
+    pub tell: Box<dyn Fn()>,
+}
+
 /// A server that listens and does not serve yet.
 pub struct Server {
     acceptor: Acceptor,
@@ -46,22 +65,27 @@ impl Server {
     /// end.
     ///
     /// # Errors
-    /// The address at which it cannot listen, and why; then nothing listens.
+    /// The address at which it cannot listen, unless it is something else, and why; then nothing listens.
     pub fn bind(
         site: &Arc<Site>,
-        listeners: &[Listener],
+        places: Places,
         options: &ServerOptions,
         stop: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<Self, (Listener, io::Error)> {
+    ) -> Result<Self, (Option<Listener>, io::Error)> {
         let mut acceptor = Acceptor::new(options.connections);
         let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
-        for listener in listeners {
-            let bound = listener.bind().map_err(|error| (listener.clone(), error))?;
-            for bound in bound {
-                acceptor.listen(bound.listening);
-                addresses.push(bound.address);
-                sockets.extend(bound.file);
+        let handed_over = places.handed_over.into_iter().map(HandedOver::bind);
+        let mut all: Vec<_> = handed_over.collect::<Result<_, _>>().map_err(of_none)?;
+        for listener in places.listeners {
+            match listener.bind(places.access) {
+                Ok(bound) => all.extend(bound),
+                Err(error) => return Err((Some(listener), error)),
             }
+        }
+        for bound in all {
+            acceptor.listen(bound.listening);
+            addresses.push(bound.address);
+            sockets.extend(bound.file);
         }
         let patience = Patience {
             head: options.head_timeout,
@@ -71,7 +95,7 @@ impl Server {
         let started = Workers::start(options.workers, move |open| {
             services(Arc::clone(&site), Arc::clone(&door), open, patience)
         });
-        let workers = started.map_err(|error| (listeners[0].clone(), error))?;
+        let workers = started.map_err(of_none)?;
         Ok(Self {
             acceptor,
             workers,
@@ -85,6 +109,29 @@ impl Server {
     /// The addresses at which it listens, with the real ports.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
+    }
+
+    /// Serves as [`Server::run`] does, and has a watcher told so: whenever all threads that serve have answered
+    /// that they do.
+    ///
+    /// # Errors
+    /// Those of [`Server::run`].
+    pub async fn run_watched(self, watcher: Option<Watcher>) -> io::Result<()> {
+        let Some(Watcher { every, tell }) = watcher else {
+            return self.run().await;
+        };
+        let asker = self.workers.asker();
+        let telling = async move {
+            loop {
+                asker.all_answer().await;
+                tell();
+                tokio::time::sleep(every).await;
+            }
+        };
+        tokio::select! {
+            ended = self.run() => ended,
+            never = telling => never,
+        }
     }
 
     /// Serves until it is stopped and all in flight has ended, or its time is up. What has been received
@@ -103,4 +150,9 @@ impl Server {
         drop(self.sockets);
         Ok(())
     }
+}
+
+/// An error that no address is to blame for.
+fn of_none(error: io::Error) -> (Option<Listener>, io::Error) {
+    (None, error)
 }

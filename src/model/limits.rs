@@ -413,3 +413,6 @@ pub const SNAPSHOT_FINDINGS: usize = 20;
 
 /// The seconds for which a browser need not ask again whether a page may ask: as long as any browser remembers it.
 pub const PREFLIGHT_SECONDS: u32 = 7200;
+
+/// The words to the manager of services that wait while it does not listen: it is told a few, and seldom.
+pub const TOLD: usize = 8;

@@ -38,6 +38,8 @@ mod asking;
 mod neighbours;
 // How `serve` starts: what it makes of a directory, what it says, its exit codes.
 mod starting;
+// Sockets in the file system, sockets that are handed over, and the manager of services that does so.
+mod sockets;
 // What the server says of itself, and that nobody waits for it to be read.
 mod logging;
 // How `serve` ends: what was sent to it is answered, and nobody can hold it up for ever.

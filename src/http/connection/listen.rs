@@ -1,11 +1,14 @@
 //! Listening: the sockets that connections come in by.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener as StdTcpListener, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Gid, Mode};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::accept::Listening;
@@ -18,6 +21,25 @@ pub enum Listener {
     Tcp(String),
     /// A socket in the file system. A stale one, at which nobody listens, is replaced.
     Unix(PathBuf),
+}
+
+/// A socket that whoever started this process listens at for it (systemd's socket activation): what comes while
+/// no process serves waits there.
+pub enum HandedOver {
+    /// A socket of TCP.
+    Tcp(StdTcpListener),
+    /// A socket in the file system, whose file is not ours.
+    Unix(StdUnixListener),
+}
+
+/// Who may connect to a socket in the file system that this process makes; as the umask has it, where this does
+/// not say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SocketAccess {
+    /// The mode of its file.
+    pub mode: Option<u32>,
+    /// The group of its file, by number.
+    pub group: Option<u32>,
 }
 
 /// A socket that is listened at.
@@ -40,23 +62,16 @@ impl Listener {
     /// Listens at this address, at all that its name stands for. To be called within a runtime of tokio.
     ///
     /// # Errors
-    /// When none of the addresses is free, or there is none; when the file is no stale socket.
-    pub fn bind(&self) -> io::Result<Vec<Bound>> {
+    /// When none of the addresses is free, or there is none; when the file is no stale socket, or cannot be made
+    /// as `access` has it.
+    pub fn bind(&self, access: SocketAccess) -> io::Result<Vec<Bound>> {
         match self {
             Self::Tcp(address) => {
                 let sockets = bind_all(address)?.into_iter();
-                let bound = sockets.map(|socket| {
-                    let bound = socket.local_addr()?;
-                    Ok(Bound {
-                        listening: Listening::Tcp(socket),
-                        address: format!("http://{bound}"),
-                        file: None,
-                    })
-                });
-                bound.collect()
+                sockets.map(Bound::tcp).collect()
             }
             Self::Unix(path) => {
-                let (socket, file) = bind_socket(path)?;
+                let (socket, file) = bind_socket(path, access)?;
                 Ok(vec![Bound {
                     listening: Listening::Unix(UnixListener::from_std(socket)?),
                     address: format!("unix:{}", path.display()),
@@ -64,6 +79,42 @@ impl Listener {
                 }])
             }
         }
+    }
+}
+
+impl HandedOver {
+    /// Listens at this socket. To be called within a runtime of tokio.
+    ///
+    /// # Errors
+    /// When the system does not let the socket be used.
+    pub fn bind(self) -> io::Result<Bound> {
+        match self {
+            Self::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                Bound::tcp(TcpListener::from_std(socket)?)
+            }
+            Self::Unix(socket) => {
+                socket.set_nonblocking(true)?;
+                let address = socket.local_addr()?;
+                let path = address.as_pathname().unwrap_or(Path::new("-"));
+                Ok(Bound {
+                    address: format!("unix:{}", path.display()),
+                    listening: Listening::Unix(UnixListener::from_std(socket)?),
+                    file: None,
+                })
+            }
+        }
+    }
+}
+
+impl Bound {
+    fn tcp(socket: TcpListener) -> io::Result<Self> {
+        let bound = socket.local_addr()?;
+        Ok(Self {
+            listening: Listening::Tcp(socket),
+            address: format!("http://{bound}"),
+            file: None,
+        })
     }
 }
 
@@ -94,18 +145,34 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(limits::BACKLOG)
 }
 
-fn bind_socket(path: &Path) -> io::Result<(StdUnixListener, SocketFile)> {
-    let listener = match StdUnixListener::bind(path) {
+fn bind_socket(path: &Path, access: SocketAccess) -> io::Result<(StdUnixListener, SocketFile)> {
+    let socket = match socket_at(path) {
         Err(taken) if taken.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
             rustix::fs::unlink(path)?;
-            StdUnixListener::bind(path)
+            socket_at(path)
         }
         other => other,
     }?;
-    listener.set_nonblocking(true)?;
     let inode = path.symlink_metadata()?.ino();
     let path = path.to_owned();
-    Ok((listener, SocketFile { path, inode }))
+    // Should anything below fail, nothing is left.
+    let file = SocketFile { path, inode };
+    // Nobody can connect before it is listened at: by then it is for those whom it is for.
+    let group = access.group.map(Gid::from_raw);
+    rustix::fs::chown(&file.path, None, group)?;
+    if let Some(mode) = access.mode {
+        rustix::fs::chmod(&file.path, Mode::from_raw_mode(mode))?;
+    }
+    rustix::net::listen(&socket, limits::BACKLOG.cast_signed())?;
+    Ok((socket.into(), file))
+}
+
+/// A socket with this name, at which nobody listens yet.
+fn socket_at(path: &Path) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
 }
 
 /// Whether this is a socket at which nobody listens, as a killed server leaves it.
@@ -137,13 +204,13 @@ mod tests {
     fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        let (listener, socket) = bind_socket(&path).unwrap();
-        let taken = bind_socket(&path).err().unwrap();
+        let (listener, socket) = bind_socket(&path, SocketAccess::default()).unwrap();
+        let taken = bind_socket(&path, SocketAccess::default()).err().unwrap();
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
         std::mem::forget(socket);
         drop(listener);
         assert!(path.exists());
-        let (_listener, socket) = bind_socket(&path).unwrap();
+        let (_listener, socket) = bind_socket(&path, SocketAccess::default()).unwrap();
         drop(socket);
         assert!(!path.exists());
     }
@@ -153,7 +220,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         std::fs::create_dir(&path).unwrap();
-        assert!(bind_socket(&path).is_err());
+        assert!(bind_socket(&path, SocketAccess::default()).is_err());
         assert!(path.is_dir());
     }
 }

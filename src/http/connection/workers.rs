@@ -56,7 +56,26 @@ struct Worker {
 
 enum Order {
     Serve(Accepted, Load),
+    /// Say that there is somebody who takes orders.
+    Answer(oneshot::Sender<()>),
     Stop,
+}
+
+/// Asks the workers whether they are at work.
+pub struct Asker(Vec<mpsc::WeakUnboundedSender<Order>>);
+
+impl Asker {
+    /// Waits until each worker has answered, but for those that have died.
+    pub async fn all_answer(&self) {
+        for orders in &self.0 {
+            let (sender, answered) = oneshot::channel();
+            let orders = orders.upgrade();
+            if orders.is_some_and(|orders| orders.send(Order::Answer(sender)).is_ok()) {
+                // One that dies now has no answer.
+                let _ = answered.await;
+            }
+        }
+    }
 }
 
 /// A count of one connection more in the load of its worker, until it is dropped.
@@ -103,6 +122,12 @@ impl Workers {
         // Should it die just now, the connection dies with it.
         let _ = worker.orders.send(Order::Serve(accepted, load));
         Ok(())
+    }
+
+    /// Somebody to ask them, for whom they do not stay.
+    pub fn asker(&self) -> Asker {
+        let orders = self.workers.iter().map(|worker| worker.orders.downgrade());
+        Asker(orders.collect())
     }
 
     /// Tells all connections that the server stops: each answers what it has received, and ends.
@@ -169,6 +194,11 @@ where
     while let Some(order) = orders.recv().await {
         let (accepted, load) = match order {
             Order::Serve(accepted, load) => (accepted, load),
+            Order::Answer(asker) => {
+                // Whoever asked may have gone.
+                let _ = asker.send(());
+                continue;
+            }
             Order::Stop => {
                 open.stop();
                 continue;
@@ -189,5 +219,42 @@ where
             }
             Err(error) => log::error!("a connection cannot be served: {error}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(test);
+    }
+
+    #[test]
+    fn a_thread_that_hangs_does_not_answer() {
+        run(async {
+            let hang = |_| std::future::pending::<Result<Services, ()>>();
+            let workers = Workers::start(2, hang).unwrap();
+            let answered = workers.asker();
+            let answered = timeout(Duration::from_millis(100), answered.all_answer());
+            assert!(answered.await.is_err());
+        });
+    }
+
+    #[test]
+    fn a_thread_that_has_died_is_not_waited_for_and_an_asker_keeps_none_alive() {
+        run(async {
+            let die = |_| std::future::ready(Err(()));
+            let workers = Workers::start(2, die).unwrap();
+            let asker = workers.asker();
+            timeout(LONG, asker.all_answer()).await.unwrap();
+            timeout(LONG, workers.end()).await.unwrap();
+            timeout(LONG, asker.all_answer()).await.unwrap();
+        });
     }
 }
