@@ -13,7 +13,7 @@ const DEFAULT: &str = "127.0.0.1:8000";
 
 /// The flags that say where to listen, and who may ask.
 #[derive(Args)]
-pub struct Listening {
+pub struct ListeningFlags {
     /// Where to listen: HOST:PORT, or unix:/path. May be given several times (in the environment
     /// with commas). Port 0 is one that the system chooses. Sockets that systemd hands over (LISTEN_FDS) are served
     /// besides. [default: 127.0.0.1:8000, where none is handed over]
@@ -50,7 +50,7 @@ pub struct Listening {
     host: Vec<Host>,
 }
 
-impl Listening {
+impl ListeningFlags {
     /// Where to listen, with the sockets that have been handed over: the default is for who has neither.
     pub fn places(&self, handed_over: Vec<HandedOver>) -> Places {
         let default = (self.listen.is_empty() && handed_over.is_empty())

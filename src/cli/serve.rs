@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::arguments::{DataDirectory, duration, grace, is_set, size, size_or_none};
 use super::failure::Failure;
-use super::listening::{Listening, cannot_listen};
+use super::listening::{ListeningFlags, cannot_listen};
 use super::logging::ProcessLog;
 use super::open::{not_by_network, not_usable, open_to_serve};
 use super::service::{Manager, handed_over};
@@ -38,7 +38,7 @@ pub struct ServeCommand {
     data: DataDirectory,
 
     #[command(flatten)]
-    listening: Listening,
+    listening: ListeningFlags,
 
     /// The longest chunk that is taken.
     #[arg(long, value_name = "SIZE", env = "MENTAT_SYNC_MAX_CHUNK_BYTES", default_value = "1GiB",

@@ -127,9 +127,9 @@ pub fn before_the_body(site: &Site, mut request: Request) -> Result<Request, Res
 
 /// The meaning of a request that is let in.
 enum Asked<'a> {
-    /// What this route stands for.
+    /// The question that this route stands for.
     Route(&'a Route),
-    /// What a page may ask.
+    /// The question what a page may ask.
     Preflight,
 }
 

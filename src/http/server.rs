@@ -36,13 +36,13 @@ pub struct ServerOptions {
 pub struct Places {
     /// Addresses that it listens at itself.
     pub listeners: Vec<Listener>,
-    /// Who may connect to the sockets in the file system among them.
+    /// The access to the sockets in the file system among them.
     pub access: SocketAccess,
     /// Sockets that it has been handed.
     pub handed_over: Vec<HandedOver>,
 }
 
-/// Somebody who is told again and again that the server serves.
+/// A watcher, who is told again and again that the server serves.
 pub struct Watcher {
     /// The time between two tellings.
     pub every: Duration,

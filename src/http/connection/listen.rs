@@ -32,7 +32,7 @@ pub enum HandedOver {
     Unix(StdUnixListener),
 }
 
-/// Who may connect to a socket in the file system that this process makes; as the umask has it, where this does
+/// The access to a socket in the file system that this process makes; as the umask has it, where this does
 /// not say.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SocketAccess {

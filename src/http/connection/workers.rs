@@ -124,7 +124,7 @@ impl Workers {
         Ok(())
     }
 
-    /// Somebody to ask them, for whom they do not stay.
+    /// An asker of all these workers, for whom they do not stay.
     pub fn asker(&self) -> Asker {
         let orders = self.workers.iter().map(|worker| worker.orders.downgrade());
         Asker(orders.collect())

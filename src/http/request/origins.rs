@@ -1,4 +1,4 @@
-//! Who asks, on the web: pages of other places, and names that this server does not go by.
+//! Pages of other places on the web that ask, and names that this server does not go by.
 //!
 //! A browser lets any page send a request to any address, a server on loopback included, and says in `Origin` which
 //! page it is: a bundle can be posted as text/plain, about which no browser asks beforehand. So a request of a page
@@ -49,12 +49,12 @@ pub struct Host(String);
 
 /// A host with its port, of which 443 and 80 are as good as none.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
+struct Authority {
     host: Host,
     port: Option<u16>,
 }
 
-impl Place {
+impl Authority {
     fn parse(text: &str) -> Option<Self> {
         let (host, port) = match text.rsplit_once(':') {
             // The colons of an address in brackets are no port's.
@@ -145,11 +145,11 @@ impl fmt::Display for NamedOrigin {
 }
 
 /// The scheme of an origin and its place; `None` for `null` and whatever else is none.
-fn split(origin: &str) -> Option<(&str, Place)> {
+fn split(origin: &str) -> Option<(&str, Authority)> {
     let (scheme, place) = origin.split_once("://")?;
     let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     let is_scheme = !scheme.is_empty() && scheme.bytes().all(is_fit);
-    Some((scheme, Place::parse(place)?)).filter(|_| is_scheme)
+    Some((scheme, Authority::parse(place)?)).filter(|_| is_scheme)
 }
 
 /// The one value of a header, if it is text; `None` where it stands there twice.
@@ -160,12 +160,12 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 }
 
 /// The place that a request is for: where its target has one, that counts (RFC 9112, 3.2.2).
-fn asked_at(request: &RequestHead) -> Option<Place> {
+fn asked_at(request: &RequestHead) -> Option<Authority> {
     let place = match request.uri.authority() {
         Some(authority) => Some(authority.as_str()),
         None => only(request.headers(), &header::HOST),
     };
-    place.and_then(Place::parse)
+    place.and_then(Authority::parse)
 }
 
 impl Origins {
@@ -178,7 +178,7 @@ impl Origins {
     pub fn admit(&self, request: &RequestHead) -> Result<(), Problem> {
         let has = |name| request.headers().contains_key(name);
         let place = asked_at(request);
-        let goes_by = |place: &Place| self.hosts.contains(&place.host);
+        let goes_by = |place: &Authority| self.hosts.contains(&place.host);
         let is_said = has(header::HOST) || request.uri.authority().is_some();
         if is_said && !self.hosts.is_empty() && !place.as_ref().is_some_and(goes_by) {
             return Err(wrong_host());
@@ -188,7 +188,7 @@ impl Origins {
         }
         let is_near =
             (request.peer_addr).is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-        let is_known = |place: &Place| place.host.is_fixed() || goes_by(place);
+        let is_known = |place: &Authority| place.host.is_fixed() || goes_by(place);
         if is_near && !place.as_ref().is_some_and(is_known) {
             return Err(wrong_host());
         }
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn places_are_alike_by_host_and_port_where_443_and_80_are_as_good_as_none() {
-        let place = |text| Place::parse(text).unwrap();
+        let place = |text| Authority::parse(text).unwrap();
         for alike in ["x.org", "X.org", "x.org:443", "x.org:80", "x.org:"] {
             assert_eq!(place(alike), place("x.org"), "{alike}");
         }
@@ -270,7 +270,7 @@ mod tests {
         for none in [
             "", ":80", "x:y", "x:99999", "x:+1", "a@b", "a/b", "::1", "[x]", "[::1", "a b",
         ] {
-            assert_eq!(Place::parse(none), None, "{none}");
+            assert_eq!(Authority::parse(none), None, "{none}");
         }
     }
 
