@@ -193,5 +193,5 @@ fn the_first_server_of_the_document_is_where_one_listens_that_is_told_nothing() 
     let help = run_with_deadline(binary().args(["serve", "--help"])).stdout;
     let url = document.0["servers"][0]["url"].as_str().unwrap();
     let address = url.strip_prefix("http://").expect("it is a whole address");
-    assert!(help.contains(&format!("[default: {address}]")), "{address}");
+    assert!(help.contains(&format!("[default: {address}")), "{address}");
 }
