@@ -1,7 +1,9 @@
 //! The command line: one file a subcommand. It prints, shows progress and sets the exit status.
 
 mod arguments;
+mod backup;
 mod completions;
+mod drill;
 mod example;
 mod failure;
 mod fsck;
@@ -44,6 +46,8 @@ enum Command {
     Gc(gc::GcCommand),
     Fsck(fsck::FsckCommand),
     Snapshot(snapshot::SnapshotCommand),
+    Backup(backup::BackupCommand),
+    Drill(drill::DrillCommand),
     Users(users::UsersCommand),
     Log(log::LogCommand),
     Example(example::ExampleCommand),
@@ -58,6 +62,8 @@ pub fn run() -> ExitCode {
         Command::Gc(gc) => gc.run(),
         Command::Fsck(fsck) => fsck.run(),
         Command::Snapshot(snapshot) => snapshot.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Drill(drill) => drill.run(),
         Command::Users(users) => users.run(),
         Command::Log(log) => log.run(),
         Command::Example(example) => example.run(),

@@ -71,6 +71,11 @@ impl Real {
         self.syncing.grouping()
     }
 
+    /// The owner that everything made here is given to: whoever the directory belongs to, where root makes it for somebody else.
+    pub fn gives_to(&self) -> Option<Owner> {
+        self.owner
+    }
+
     /// A directory of this disk as a disk of its own: it stays the same one when its name changes.
     ///
     /// # Errors

@@ -416,3 +416,30 @@ pub const PREFLIGHT_SECONDS: u32 = 7200;
 
 /// The words to the manager of services that wait while it does not listen: it is told a few, and seldom.
 pub const TOLD: usize = 8;
+
+/// How often a backup looks who is there, until nobody is new and nobody slipped away. Each such look may cost a run of rsync, and
+/// each pause a fiftieth of a second: whoever is renamed faster than that all the time is not a person.
+pub const BACKUP_ROUNDS: u32 = 200;
+
+/// The pause of a backup after a look at which somebody slipped away.
+pub const BACKUP_PAUSE: Duration = Duration::from_millis(20);
+
+/// How often a backup copies a user whose files vanished before it calls that damage: a user who is renamed there and back each time is
+/// no person.
+pub const BACKUP_TRIES: u32 = 20;
+
+/// The most folders that a backup holds open at a time: a run of rsync for each two thousand users costs nothing beside their files.
+pub const BACKUP_FOLDERS: u64 = 2036;
+
+/// The files that a backup may need besides these: pipes, the store, a user's HEAD.
+pub const BACKUP_OTHER_FILES: u64 = 64;
+
+/// The bytes that are kept of what rsync says: it may have something to say of each file, and nobody reads more.
+pub const BACKUP_COMPLAINTS: u64 = 16 << 10;
+
+/// The connections that the server of a drill takes at a time: its one client has one, and a stranger on loopback is welcome to what
+/// is left.
+pub const DRILL_CONNECTIONS: usize = 8;
+
+/// The time within which a drill's server must go on with an answer: a cold disk takes no longer, and what takes longer does not restore.
+pub const DRILL_PATIENCE: Duration = Duration::from_secs(60);

@@ -2,6 +2,7 @@
 //! garbage, copying it. Findings and outcomes are values; no HTTP, and no paths but those that the layout
 //! builds.
 
+pub mod backup;
 pub mod fsck;
 pub mod gc;
 pub mod snapshot;

@@ -447,12 +447,11 @@ fn what_may_not_be_read_of_one_user_keeps_nobody_else_out_of_a_copy() {
         assert!(told.stderr.contains(&format!(": {at}")), "{at}: {told:?}");
     }
 
-    let script = place.top.path().join("backup");
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
-    self::copy(&scripts.join("backup"), &script);
     let copy = copies.join("backup");
-    let mut command = place.service_runs(&script);
-    let data = place.top.path().join("data");
-    let told = run_with_deadline(command.arg(data).arg(&copy));
-    has(&copy, &told, ", or as the last good copy was: ");
+    let told = place.run(place.service(), &["backup", copy.to_str().unwrap()], 1);
+    has(
+        &copy,
+        &told,
+        " in the copy, or as the last good one had it: ",
+    );
 }

@@ -10,6 +10,9 @@ pub const FORMAT: &str = "FORMAT";
 pub(super) const USERS: &str = "users";
 pub(super) const TMP: &str = "tmp";
 pub(super) const TRASH: &str = "trash";
+pub(super) const LAST_COPY: &str = "last-copy";
+/// The address of the server that serves the store.
+pub(super) const SERVING: &str = "serving";
 
 /// The two areas of a user's folder: what HEAD reaches, and what was uploaded but is not reached yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +24,11 @@ pub enum Area {
 /// A place at the top of the data directory.
 pub fn format() -> Place {
     Place::new(FORMAT)
+}
+
+/// The time of the last good copy by `backup`: one line, RFC 3339.
+pub fn last_copy() -> Place {
+    Place::new(LAST_COPY)
 }
 
 /// The data directory itself.

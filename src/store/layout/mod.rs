@@ -4,7 +4,8 @@ mod build;
 mod recognise;
 
 pub use build::{
-    Area, Dir, Folder, Shelf, Thing, aside, format, probe, spare, spare_log, tmp, top, trash, users,
+    Area, Dir, Folder, Shelf, Thing, aside, format, last_copy, probe, spare, spare_log, tmp, top,
+    trash, users,
 };
 pub use recognise::{
     Member, Recognised, is_apple_double, is_top, parse_chunk, parse_fan, parse_lost_chunk,

@@ -2,7 +2,9 @@
 
 use uuid::Uuid;
 
-use super::build::{Area, Dir, FORMAT, Folder, Shelf, TMP, TRASH, Thing, USERS, top};
+use super::build::{
+    Area, Dir, FORMAT, Folder, LAST_COPY, SERVING, Shelf, TMP, TRASH, Thing, USERS, top,
+};
 use crate::model::{ChunkDigest, ChunkId, TransactionId, UserId};
 
 /// A member of a bundle, by what it stands for.
@@ -117,7 +119,8 @@ pub fn recognise(dir: Dir, name: &str) -> Option<Recognised> {
 
 /// Whether the top of the data directory knows this name. `lost+found` there is the file system's own.
 pub fn is_top(name: &str) -> bool {
-    matches!(name, FORMAT | USERS | TMP | TRASH | "lost+found")
+    let ours = [FORMAT, USERS, TMP, TRASH, LAST_COPY, SERVING];
+    ours.contains(&name) || name == "lost+found"
 }
 
 /// The chunk whose mark or damaged bytes have this name in `lost+found/chunks`.

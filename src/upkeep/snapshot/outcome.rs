@@ -44,7 +44,7 @@ pub enum Error {
     Inside(PathBuf),
     #[error(
         "{0:?} is not on the file system of the data directory, and a hard link cannot lead to another: \
-         choose a place beside the data directory, or use scripts/backup"
+         choose a place beside the data directory, or use `mentat-sync backup`"
     )]
     OtherFileSystem(PathBuf),
     #[error("users are renamed or deleted all the time: try again")]

@@ -1,4 +1,4 @@
-//! What becomes of a copy by the script when something happens at one chosen moment: just before the first pass of
+//! What becomes of a copy by `mentat-sync backup` when something happens at one chosen moment: just before the first pass of
 //! `rsync`, or just after it.
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{backup, contents, other_machine, script, sound, succeeds};
+use super::{backup, backup_to, contents, other_machine, sound, succeeds};
 use crate::kit::{Finished, run_with_deadline};
 use crate::stock::{Stock, USER, check, transaction};
 use mentat_sync::model::TransactionId;
@@ -51,9 +51,7 @@ fn copy_amid(stock: &Stock, destination: &Path, remote: bool, events: [&str; 3])
         to = format!("box:{to}");
     }
     path += &std::env::var("PATH").unwrap();
-    let mut command = script("backup");
-    command.env("PATH", path).arg(stock.data()).arg(to);
-    run_with_deadline(&mut command)
+    run_with_deadline(backup_to(&stock.data(), to).env("PATH", path))
 }
 
 /// The committed files of a user's folder, each with its bytes; and HEAD.
@@ -124,7 +122,7 @@ fn a_user_who_is_renamed_in_the_first_pass_is_copied_under_the_new_name() {
                 remote,
                 [event[0], event[1], "true"],
             ));
-            assert!(copied.stderr.contains("1 user copied"), "{copied:?}");
+            assert!(copied.stdout.contains("1 user copied"), "{copied:?}");
             assert_eq!(users(&copy), std::slice::from_ref(&left));
             assert_eq!(committed(&copy.join("users").join(&left)), before);
             check(&copy, &CheckOptions::default()).is_spotless();
@@ -191,7 +189,7 @@ fn a_user_who_is_made_anew_with_the_same_ids_is_copied_as_a_whole() {
                     remote,
                     [event[0], event[1], "true"],
                 ));
-                assert!(copied.stderr.contains("1 user copied"), "{copied:?}");
+                assert!(copied.stdout.contains("1 user copied"), "{copied:?}");
                 let held = committed(&copy.join(format!("users/{USER}")));
                 for file in committed(&stock.file("")) {
                     assert!(held.contains(&file), "{:?}", file.0);
@@ -211,7 +209,7 @@ fn a_user_whose_name_is_taken_by_another_is_copied_under_the_new_name() {
         let copy = top.path().join("copy");
         let place = next.file("").display().to_string();
         let taken = format!("mv {USER} {OTHER}; cp -a {place} {THIRD}; mv {THIRD} {USER}");
-        // After the pass: at that moment the script has not yet looked what became of them.
+        // After the pass: at that moment the backup has not yet looked what became of them.
         for event in [[taken.as_str(), "true"], ["true", "true"]] {
             succeeds(copy_amid(
                 &stock,
@@ -315,7 +313,7 @@ fn a_first_copy_of_a_damaged_source_leaves_the_damaged_one_out_and_says_so() {
     let told = backup(&stock.data(), &copy);
     assert_eq!(told.code, Some(1), "{told:?}");
     assert!(
-        told.stderr.contains("missing or damaged in SRC"),
+        told.stderr.contains("missing or damaged in DATA"),
         "{told:?}"
     );
     assert!(users(&copy).is_empty());
@@ -344,7 +342,7 @@ fn users_who_are_gone_from_the_source_stay_in_the_copy_and_are_counted() {
     succeeds(backup(&stock.data(), &copy));
     fs::rename(stock.file(""), stock.path(&format!("users/{OTHER}"))).unwrap();
     let told = succeeds(backup(&stock.data(), &copy));
-    let words = "users that SRC has no more, and DEST has as they were: 1\n";
+    let words = "users that DATA has no more, and DEST has as they were: 1\n";
     assert!(told.stderr.contains(words), "{told:?}");
     assert_eq!(users(&copy), [USER.to_string(), OTHER.to_owned()]);
     check(&copy, &CheckOptions::default()).is_spotless();

@@ -179,17 +179,17 @@ fn a_log_that_cannot_be_read_is_left_out_of_a_snapshot_and_its_user_is_not() {
 }
 
 #[test]
-fn what_is_odd_of_some_users_keeps_nobody_else_out_of_a_first_copy_by_the_script() {
+fn what_is_odd_of_some_users_keeps_nobody_else_out_of_a_first_copy_by_backup() {
     let (stock, folders) = with_users(&IN_THE_WAY);
     spoil(&IN_THE_WAY, &folders);
     let top = tempfile::tempdir().unwrap();
     let copy = top.path().join("copy");
     let told = backup(&stock.data(), &copy);
     assert_eq!(told.code, Some(1), "{told:?}");
-    assert!(told.stderr.contains("1 user copied"), "{told:?}");
+    assert!(told.stdout.contains("1 user copied"), "{told:?}");
     assert!(!told.stderr.contains("renamed"), "{told:?}");
     for (number, odd) in IN_THE_WAY.iter().enumerate() {
-        let line = format!("backup: user {} is not", name(number));
+        let line = format!("mentat-sync: user {} is not", name(number));
         assert!(told.stderr.contains(&line), "{}: {told:?}", odd.words);
     }
     let seen = check(&copy, &CheckOptions::default());
@@ -198,7 +198,7 @@ fn what_is_odd_of_some_users_keeps_nobody_else_out_of_a_first_copy_by_the_script
 }
 
 #[test]
-fn what_becomes_odd_of_some_users_stays_in_a_copy_by_the_script_as_it_was() {
+fn what_becomes_odd_of_some_users_stays_in_a_copy_by_backup_as_it_was() {
     let odd = IN_THE_WAY.into_iter().chain(IN_NOBODYS_WAY);
     let odd: Vec<Odd> = odd.collect();
     let (stock, folders) = with_users(&odd);
@@ -209,7 +209,7 @@ fn what_becomes_odd_of_some_users_stays_in_a_copy_by_the_script_as_it_was() {
     spoil(&odd, &folders);
     let told = backup(&stock.data(), &copy);
     assert_eq!(told.code, Some(1), "{told:?}");
-    assert!(!told.stderr.contains("SRC has no more"), "{told:?}");
+    assert!(!told.stderr.contains("DATA has no more"), "{told:?}");
     assert_eq!(contents(&copy), before);
     sound(&copy);
 }

@@ -269,7 +269,7 @@ fn snapshots_amid_upheaval_are_good_when_they_say_so() {
 /// A first look has what may happen meanwhile one by one, in `meanwhile`.
 #[test]
 #[ignore = "full effort: each copy is tried again until nobody changed"]
-fn copies_by_the_script_amid_upheaval_are_good_when_they_say_so() {
+fn copies_by_backup_amid_upheaval_are_good_when_they_say_so() {
     let top = tempfile::tempdir().unwrap();
     let outcome = amid_upheaval(copies(), |server, turn| {
         let place = top.path().join(turn.to_string());

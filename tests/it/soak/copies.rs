@@ -15,7 +15,7 @@ use super::house::{House, Kind, Now};
 use super::upkeep::{cut_short, damage};
 use super::verdict::{Told, wrong};
 
-/// Copies by `scripts/backup` into one directory, before another one is begun.
+/// Copies by `mentat-sync backup` into one directory, before another one is begun.
 const AGAIN: u64 = 5;
 
 /// HEAD last, which other copies have last only where they put it.
@@ -200,7 +200,7 @@ fn is_of_the_damaged(stage: &Stage, said: &str) -> bool {
     let words = [
         "chunk-missing",
         "chunk-damaged",
-        "missing or damaged in SRC",
+        "missing or damaged in DATA",
     ];
     let about = |line: &&str| words.iter().any(|words| line.contains(words));
     let mut lines = said.lines().filter(about).peekable();
@@ -220,9 +220,8 @@ fn command(stage: &Stage, data: &Path, way: Way, to: &Path) -> Command {
             command.arg("snapshot").arg("--data").arg(data).arg(to);
         }
         Way::Backup => {
-            let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
-            command = Command::new(scripts.join("backup"));
-            command.arg(data).arg(to);
+            command = stage.plan.program();
+            command.arg("backup").arg("--data").arg(data).arg(to);
         }
         Way::Tar => {
             fs::create_dir_all(to).unwrap();

@@ -1,0 +1,224 @@
+//! A copy of a store that may be served meanwhile, on another disk or machine, so that the copy is a consistent store.
+//!
+//! HEAD is read first, then what it reaches is copied by rsync, then HEAD is installed. All is laid aside in `tmp/backup` of DEST first.
+//! There the chain is walked from the new HEAD to the old one, and only where nothing is missing is it put beside what DEST has; HEAD
+//! comes last. So once the first copy has come to its end, DEST is a consistent store at every moment, also after a kill or a power
+//! cut; `FORMAT` comes at that end, and not before. No user that DEST has is ever deleted there.
+//!
+//! Users may come, go and change names meanwhile: DATA is read through directories that are held open ([`folders`]), and whom a folder
+//! belongs to is decided by its [`Identity`](crate::disk::Identity), not by its name. No user stops another: who is damaged, cannot be
+//! read or is no folder is named at the end, and DEST has of them what the last good copy had.
+
+mod destination;
+mod folders;
+mod mark;
+mod outcome;
+mod rsync;
+
+pub use destination::Destination;
+pub use mark::mark;
+pub use outcome::{BackedUp, Error};
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use self::destination::Session;
+use self::folders::{Fate, Folders, Open};
+use self::rsync::Ran;
+use crate::disk::{Disk, Real};
+use crate::model::{UserId, limits};
+use crate::store::layout;
+
+/// Copies the store at `source` to `to`, but for what is there already. Calls `copied` with the length of each file.
+///
+/// The copy holds every advance that was acknowledged before this was called. Costs a look at every committed file on both
+/// sides, and the bytes of those that are new. What it makes on this machine belongs to the owner of DATA. Takes one lock, of DEST.
+///
+/// # Errors
+/// There is no new copy, and of those who are not in [`BackedUp`] nothing is known; what DEST had is sound.
+pub fn backup(
+    source: Arc<Real>,
+    to: &Destination,
+    copied: &dyn Fn(u64),
+) -> Result<BackedUp, Error> {
+    let folders = Folders::of(source.clone())?;
+    if let Destination::Here(path) = to {
+        apart(&source, path)?;
+    }
+    let farm = tempfile::Builder::new()
+        .prefix("mentat-sync-backup.")
+        .tempdir();
+    let farm = farm.map_err(|error| Error::Aside(std::env::temp_dir(), error))?;
+    let (session, there, known) = Session::open(to, source.gives_to())?;
+    let copy = Copying {
+        folders,
+        to,
+        there,
+        session,
+        farm,
+        copied,
+        tries: HashMap::new(),
+        done: BackedUp::default(),
+    };
+    let mut done = copy.all()?;
+    let known: BTreeSet<UserId> = known
+        .iter()
+        .filter_map(|name| layout::parse_user(name))
+        .collect();
+    done.went.retain(|user| !done.users.contains(user));
+    let is_there = |user: &&UserId| done.users.contains(user) || done.left.contains_key(user);
+    done.kept = known.iter().filter(|user| !is_there(user)).count() as u64;
+    Ok(done)
+}
+
+/// Sees that neither directory is in the other, by whatever path.
+fn apart(source: &Real, to: &Path) -> Result<(), Error> {
+    let number = |path: &Path| {
+        let meta = path.metadata().ok()?;
+        Some((meta.dev(), meta.ino()))
+    };
+    let top = source.meta(&layout::top())?;
+    let data = source.path(&layout::top());
+    let nearest = to.ancestors().find_map(|above| above.canonicalize().ok());
+    if let Some(nearest) = nearest
+        && nearest
+            .ancestors()
+            .any(|above| number(above) == Some((top.device, top.inode)))
+    {
+        return Err(Error::Inside(to.to_owned()));
+    }
+    let around = number(to);
+    if around.is_some()
+        && data.is_some_and(|data| data.ancestors().any(|above| number(above) == around))
+    {
+        return Err(Error::Around(to.to_owned()));
+    }
+    Ok(())
+}
+
+struct Copying<'a> {
+    folders: Folders,
+    to: &'a Destination,
+    /// The whole path of DEST, where it is.
+    there: OsString,
+    session: Session,
+    /// The folders that are copied, by their names.
+    farm: TempDir,
+    copied: &'a dyn Fn(u64),
+    /// How often a user was lacking files.
+    tries: HashMap<UserId, u32>,
+    done: BackedUp,
+}
+
+impl Copying<'_> {
+    fn all(mut self) -> Result<BackedUp, Error> {
+        for _ in 0..limits::BACKUP_ROUNDS {
+            let (open, slipped) = self.folders.next()?;
+            if !open.is_empty() {
+                self.round(open)?;
+            } else if slipped {
+                std::thread::sleep(limits::BACKUP_PAUSE);
+            } else {
+                self.session.ask("finish\n")?;
+                // Who could be opened after all was copied.
+                let shut = std::mem::take(&mut self.folders.shut).into_iter();
+                let shut = shut.filter(|(user, _)| !self.done.users.contains(user));
+                self.done.left.extend(shut);
+                return Ok(self.done);
+            }
+        }
+        Err(Error::Unsettled)
+    }
+
+    /// Copies these, and installs what is complete.
+    fn round(&mut self, open: Vec<Open>) -> Result<(), Error> {
+        let aside = |error| Error::Aside(self.farm.path().to_owned(), error);
+        let farm = tempfile::tempdir_in(self.farm.path()).map_err(aside)?;
+        let mut well = Vec::new();
+        let mut heads = HashMap::new();
+        for one in &open {
+            if let Ok(head) = one.head {
+                let name = farm.path().join(one.user.to_string());
+                symlink(one.path(), name).map_err(aside)?;
+                well.push(one.user);
+                heads.insert(one.user, head);
+            }
+        }
+        let troubles: HashMap<UserId, String> = (open.iter())
+            .filter_map(|one| Some((one.user, one.head.as_ref().err()?.clone())))
+            .collect();
+        let place = (self.to, self.there.as_os_str());
+        let ran = match well.is_empty() {
+            true => Ran::Whole,
+            false => {
+                let complaints = &mut self.done.complaints;
+                rsync::run(farm.path(), &well, place, self.copied, complaints)?
+            }
+        };
+
+        // Who was deleted meanwhile is not all here; who was renamed is copied again, under the new name.
+        let mut order = String::from("install\n");
+        for (user, fate) in self.folders.close(open) {
+            match fate {
+                Fate::Gone => {
+                    order += &format!("gone {user}\n");
+                    self.done.went.insert(user);
+                }
+                Fate::Renamed(now) => order += &format!("renamed {user} {now}\n"),
+                Fate::Kept => match heads.get(&user) {
+                    Some(head) => {
+                        order += &format!("user {user} {head}\n");
+                        self.done.left.remove(&user);
+                        self.done.users.insert(user);
+                    }
+                    None => self.leave(user, troubles[&user].clone()),
+                },
+            }
+        }
+        let said = self.session.ask(&(order + ".\n"))?;
+        for line in said {
+            let line = String::from_utf8_lossy(&line);
+            let mut words = line.splitn(3, ' ');
+            let (what, user, why) = (words.next(), words.next(), words.next());
+            let Some(user) = user.and_then(layout::parse_user) else {
+                continue;
+            };
+            match (what, why) {
+                (Some("anew"), _) => {
+                    self.done.anew.insert(user);
+                }
+                (Some("bad"), why) => self.lacks(user, why.unwrap_or_default(), &ran),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A user whose chain is not all there. Files vanish for rsync, too, while a folder is renamed there and back: the user is looked
+    /// at again before that is called damage.
+    fn lacks(&mut self, user: UserId, why: &str, ran: &Ran) {
+        let tries = self.tries.entry(user).or_default();
+        *tries += 1;
+        match ran {
+            Ran::Vanished if *tries < limits::BACKUP_TRIES => {
+                self.done.users.remove(&user);
+                self.folders.again(&user);
+            }
+            Ran::Partly => self.leave(
+                user,
+                format!("{why} (or could not be copied: see what rsync says)"),
+            ),
+            _ => self.leave(user, why.to_owned()),
+        }
+    }
+
+    fn leave(&mut self, user: UserId, why: String) {
+        self.done.users.remove(&user);
+        self.done.left.insert(user, why);
+    }
+}
