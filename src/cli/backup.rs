@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use super::arguments::{DataDirectory, is_set};
 use super::failure::Failure;
-use super::open::{in_the_way, not_usable};
+use super::open::{in_the_way, no_store, not_usable, private};
 use super::output::{counted, json_line, print};
 use super::progress::Progress;
+use super::scratch::Scratch;
 use crate::disk::{Disk, Grouping, Real};
 use crate::model::UserId;
 use crate::store;
@@ -63,13 +64,15 @@ struct BackupLine<'a> {
 impl BackupCommand {
     /// Makes the copy, says what became of it, and marks the data directory. Fails where a user is left out, or all are.
     pub fn run(&self) -> Result<(), Failure> {
+        private();
         let path = &self.data.path;
         let to = Destination::parse(&self.destination).map_err(Failure::usage)?;
         let to = whole(to)?;
         let disk = Real::new(path, Grouping::Off).map_err(|error| unread(path, &error))?;
         let disk = Arc::new(disk);
         let progress = (!self.quiet).then(|| Progress::of(None));
-        let copied = backup::backup(disk.clone(), &to, &|bytes| {
+        let scratch = scratch()?;
+        let copied = backup::backup(disk.clone(), &to, scratch.path(), &|bytes| {
             if let Some(progress) = &progress {
                 progress.step(bytes);
             }
@@ -152,9 +155,7 @@ impl BackupCommand {
         match error {
             Error::Lacking(words) => Failure::could_not_check(words),
             Error::Inside(_) | Error::Around(_) => Failure::usage(error.to_string()),
-            Error::Store(store::Error::NotAStore(why)) => {
-                Failure::failed(format!("{} is no store: {why}", path.display()))
-            }
+            Error::Store(store::Error::NotAStore(why)) => no_store(path, &why),
             Error::Store(store::Error::Disk(disk)) => {
                 unread(&path.join(disk.place.as_str()), &disk.source)
             }
@@ -166,14 +167,21 @@ impl BackupCommand {
     }
 }
 
+/// A directory for the time of the copy, among temporary files.
+fn scratch() -> Result<Scratch, Failure> {
+    let made = tempfile::Builder::new()
+        .prefix("mentat-sync-backup.")
+        .tempdir();
+    let made = made.and_then(Scratch::of);
+    made.map_err(|error| in_the_way(&std::env::temp_dir(), "make a directory in", &error))
+}
+
 /// The words for a data directory that cannot be read: not to be let near it is no failure of the copy.
 fn unread(path: &Path, error: &io::Error) -> Failure {
     let words = in_the_way(path, "read", error);
     match error.kind() {
         io::ErrorKind::PermissionDenied => Failure::could_not_check(words.words),
-        io::ErrorKind::NotFound => {
-            Failure::failed(format!("{} is no store: {error}", path.display()))
-        }
+        io::ErrorKind::NotFound => no_store(path, &format!("there is no store here: {error}")),
         _ => words,
     }
 }

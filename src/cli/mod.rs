@@ -16,6 +16,7 @@ mod man;
 mod open;
 mod output;
 mod progress;
+mod scratch;
 mod serve;
 mod service;
 mod signals;

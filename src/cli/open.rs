@@ -65,6 +65,16 @@ pub fn not_usable(path: &Path, error: &store::Error) -> Failure {
     }
 }
 
+/// The words for a directory that is no store, and why.
+pub fn no_store(path: &Path, why: &str) -> Failure {
+    Failure::failed(format!("{}: {why}", path.display()))
+}
+
+/// Makes what this process makes from here on its own user's alone, but usable for that: whatever umask it was given.
+pub fn private() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
 /// The words for an error of the system, and for who owns what where that is the matter.
 pub fn in_the_way(path: &Path, verb: &str, error: &io::Error) -> Failure {
     let mut words = format!("cannot {verb} {}: {error}", path.display());

@@ -2,6 +2,8 @@
 //!
 //! `MENTAT_SYNC_TEST_COPIES` says how many by each method (`scripts/backup-test` sets it).
 
+mod command;
+mod drill;
 mod linked;
 mod meanwhile;
 mod odd;

@@ -455,3 +455,49 @@ fn what_may_not_be_read_of_one_user_keeps_nobody_else_out_of_a_copy() {
         " in the copy, or as the last good one had it: ",
     );
 }
+
+#[test]
+fn what_root_copies_belongs_to_the_owner_of_the_data_directory() {
+    let Some(place) = Installed::new() else {
+        return;
+    };
+    let server = place.serve();
+    let mut device = server.device("ada");
+    let ids = ["one", "two", "three"].map(transaction_id);
+    let copy = place.top.path().join("copy");
+    let of_others = || {
+        let theirs = |name: &String| {
+            let meta = fs::symlink_metadata(copy.join(name)).unwrap();
+            (meta.uid(), meta.gid()) != (SERVICE, SERVICE)
+        };
+        tree(&copy).into_keys().filter(theirs).collect::<Vec<_>>()
+    };
+    // A user who is new, one who has gone on, and one who is another than before.
+    let mut parent = ROOT.to_owned();
+    for id in &ids[..2] {
+        device.commit(id, &parent, &[&chunk(id.as_str())]);
+        parent.clone_from(id);
+        place.run(binary(), &["backup", copy.to_str().unwrap()], 0);
+        assert_eq!(of_others(), [""; 0]);
+        assert_eq!(place.foreign(), [""; 0]);
+        let meta = fs::metadata(&copy).unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (SERVICE, SERVICE));
+    }
+    fs::remove_dir_all(server.folder("ada")).unwrap();
+    device.commit(&ids[2], ROOT, &[&chunk("another life")]);
+    let told = place.run(binary(), &["backup", copy.to_str().unwrap()], 0);
+    assert!(told.stderr.contains("is another than before"), "{told:?}");
+    assert_eq!(of_others(), [""; 0]);
+    // The service goes on with the copy, and with its own.
+    place.run(place.service(), &["backup", copy.to_str().unwrap()], 0);
+    let checked = run_with_deadline(place.service().args(["fsck", "--data"]).arg(&copy));
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+
+    // Somebody else, who may read nothing of it, is told so.
+    let mut stranger = Command::new("setpriv");
+    stranger.args(["--reuid", "47114", "--regid", "47114", "--clear-groups"]);
+    stranger.arg(place.top.path().join("mentat-sync"));
+    let told = place.run(stranger, &["backup", "/tmp/nothing-comes-here"], 3);
+    assert!(told.stderr.contains("Permission denied"), "{told:?}");
+    assert!(!Path::new("/tmp/nothing-comes-here").exists());
+}

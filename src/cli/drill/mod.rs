@@ -15,7 +15,7 @@ use self::served::Served;
 use self::stage::Stage;
 use super::arguments::is_set;
 use super::failure::Failure;
-use super::open::{in_the_way, open};
+use super::open::{in_the_way, open, private};
 use super::output::{counted, json_line, print};
 use super::progress::Progress;
 use crate::disk::{Grouping, Real};
@@ -73,6 +73,7 @@ struct PulledLine {
 impl DrillCommand {
     /// Tries to restore the copy, and says what was proved. Fails where it cannot be restored.
     pub fn run(&self) -> Result<(), Failure> {
+        private();
         let mut line = DrillLine::default();
         let tried = self.try_it(&mut line);
         line.ok = tried.is_ok();

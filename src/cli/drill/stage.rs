@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use indicatif::HumanBytes;
-use tempfile::TempDir;
 
 use super::super::failure::Failure;
-use super::super::open::{in_the_way, not_usable};
+use super::super::open::{in_the_way, no_store, not_usable};
+use super::super::scratch::Scratch;
 use crate::disk::{Disk, Grouping, Real};
 use crate::store;
 use crate::upkeep::snapshot::{self, Snapshot};
@@ -22,7 +22,7 @@ pub struct Stage {
     pub data: PathBuf,
     /// The data directory to compare with.
     pub origin: PathBuf,
-    _aside: TempDir,
+    _aside: Scratch,
 }
 
 impl Stage {
@@ -53,15 +53,21 @@ impl Stage {
 
 /// Makes the directory: beside the copy, where files that never change can get a second name instead of being copied; or
 /// where it is wanted.
-fn aside(backup: &Path, tmp: Option<&Path>) -> Result<TempDir, Failure> {
+fn aside(backup: &Path, tmp: Option<&Path>) -> Result<Scratch, Failure> {
     let make = |place: &Path| {
         let made = tempfile::Builder::new()
             .prefix("mentat-sync-drill.")
             .tempdir_in(place);
-        made.map_err(|error| in_the_way(place, "make a directory in", &error))
+        (made.and_then(Scratch::of))
+            .map_err(|error| in_the_way(place, "make a directory in", &error))
     };
     let cannot = |Failure { words, .. }| Failure::could_not_check(words);
     if let Some(tmp) = tmp {
+        let inside = tmp.canonicalize().ok().zip(backup.canonicalize().ok());
+        if inside.is_some_and(|(tmp, backup)| tmp.starts_with(backup)) {
+            let words = "the copy is not to be touched: --tmp must be outside of it";
+            return Err(Failure::usage(words));
+        }
         return make(tmp).map_err(cannot);
     }
     let beside = backup.canonicalize().ok();
@@ -86,14 +92,8 @@ fn set_aside(backup: &Path, aside: &Path, step: &dyn Fn(u64)) -> Result<PathBuf,
             copy_below(backup, &copied, step).map_err(|(at, e)| in_the_way(&at, "copy", &e))?;
             Ok(copied)
         }
-        Err(snapshot::Error::Store(store::Error::NotAStore(why))) => Err(Failure::failed(format!(
-            "{} is no store: {why}",
-            backup.display()
-        ))),
+        Err(snapshot::Error::Store(store::Error::NotAStore(why))) => Err(no_store(backup, &why)),
         Err(snapshot::Error::Store(error)) => Err(not_usable(backup, &error)),
-        Err(snapshot::Error::Inside(_)) => Err(Failure::usage(
-            "the copy is not to be touched: --tmp must be outside of it",
-        )),
         Err(other) => Err(Failure::failed(other.to_string())),
     }
 }

@@ -110,6 +110,7 @@ pub(super) struct Session {
     child: Child,
     to: Option<ChildStdin>,
     from: BufReader<ChildStdout>,
+    is_far: bool,
 }
 
 impl Session {
@@ -138,6 +139,7 @@ impl Session {
             from: BufReader::new(output.expect("it was piped")),
             to: input,
             child,
+            is_far: matches!(to, Destination::There { .. }),
         };
         let mut said = session.ask("prepare\n")?.into_iter();
         let path = said.next().unwrap_or_default();
@@ -181,7 +183,8 @@ impl Session {
         match said.first().map(Vec::as_slice) {
             Some(b"taken") => return Error::Taken,
             Some(b"lacking") => {
-                return Error::Lacking("rsync is not where DEST is: install it there".to_owned());
+                let place = if self.is_far { "there" } else { "here" };
+                return Error::Lacking(format!("rsync is not {place}: install it"));
             }
             _ => {}
         }

@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::store::layout::{self, Folder};
 
 /// A folder that is held open.
-pub(super) struct Open {
+pub(super) struct HeldFolder {
     /// The name it was opened by.
     pub user: UserId,
     /// HEAD, which is read before anything else of the user; or why there is none.
@@ -24,7 +24,7 @@ pub(super) struct Open {
     identity: Identity,
 }
 
-impl Open {
+impl HeldFolder {
     /// The path that another process of this user of the box finds the folder by.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(format!(
@@ -40,10 +40,10 @@ fn fd(folder: &Real) -> i32 {
 }
 
 /// The fate of a folder while it was copied.
-pub(super) enum Fate {
+pub(super) enum Became {
     Kept,
     Renamed(UserId),
-    /// It is on its way out: it is renamed before the first of its files goes.
+    /// On its way out: a folder is renamed before the first of its files goes.
     Gone,
 }
 
@@ -80,7 +80,7 @@ impl Folders {
     ///
     /// # Errors
     /// The store as a whole cannot be read.
-    pub fn next(&mut self) -> Result<(Vec<Open>, bool), Error> {
+    pub fn next(&mut self) -> Result<(Vec<HeldFolder>, bool), Error> {
         self.rounds += 1;
         // From here on, those who came after the copy was begun are for the next one: it would never end.
         let is_late = self.rounds > limits::SNAPSHOT_LATE;
@@ -114,7 +114,7 @@ impl Folders {
                 continue;
             }
             let head = head_of(&folder);
-            open.push(Open {
+            open.push(HeldFolder {
                 user,
                 head,
                 folder,
@@ -128,10 +128,10 @@ impl Folders {
     }
 
     /// Looks what became of these, and closes them. Whoever has another name by now is to be opened again.
-    pub fn close(&mut self, open: Vec<Open>) -> Vec<(UserId, Fate)> {
+    pub fn close(&mut self, open: Vec<HeldFolder>) -> Vec<(UserId, Became)> {
         let users = name_now(&self.users);
         let mut fates = Vec::new();
-        for Open {
+        for HeldFolder {
             user,
             folder,
             identity,
@@ -141,15 +141,15 @@ impl Folders {
             let now = name_now(&folder).filter(|now| now.parent() == users.as_deref());
             let now = now.and_then(|now| layout::parse_user(now.file_name()?.to_str()?));
             let fate = match now {
-                None => Fate::Gone,
-                Some(now) if now == user => Fate::Kept,
-                Some(now) => Fate::Renamed(now),
+                None => Became::Gone,
+                Some(now) if now == user => Became::Kept,
+                Some(now) => Became::Renamed(now),
             };
-            if !matches!(fate, Fate::Renamed(_)) {
+            if !matches!(fate, Became::Renamed(_)) {
                 self.met.insert(identity);
             }
             // Whoever was copied under that name before has another by now, or is gone.
-            if matches!(fate, Fate::Kept)
+            if matches!(fate, Became::Kept)
                 && let Some(before) = self.copied.insert(user, identity)
                 && before != identity
             {

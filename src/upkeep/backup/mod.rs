@@ -25,16 +25,15 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
-use tempfile::TempDir;
-
 use self::destination::Session;
-use self::folders::{Fate, Folders, Open};
+use self::folders::{Became, Folders, HeldFolder};
 use self::rsync::Ran;
 use crate::disk::{Disk, Real};
 use crate::model::{UserId, limits};
 use crate::store::layout;
 
-/// Copies the store at `source` to `to`, but for what is there already. Calls `copied` with the length of each file.
+/// Copies the store at `source` to `to`, but for what is there already. Calls `copied` with the length of each file. `farm` is an
+/// empty directory, in which the folders that are copied get names for the time.
 ///
 /// The copy holds every advance that was acknowledged before this was called. Costs a look at every committed file on both
 /// sides, and the bytes of those that are new. What it makes on this machine belongs to the owner of DATA. Takes one lock, of DEST.
@@ -44,16 +43,13 @@ use crate::store::layout;
 pub fn backup(
     source: Arc<Real>,
     to: &Destination,
+    farm: &Path,
     copied: &dyn Fn(u64),
 ) -> Result<BackedUp, Error> {
     let folders = Folders::of(source.clone())?;
     if let Destination::Here(path) = to {
         apart(&source, path)?;
     }
-    let farm = tempfile::Builder::new()
-        .prefix("mentat-sync-backup.")
-        .tempdir();
-    let farm = farm.map_err(|error| Error::Aside(std::env::temp_dir(), error))?;
     let (session, there, known) = Session::open(to, source.gives_to())?;
     let copy = Copying {
         folders,
@@ -108,7 +104,7 @@ struct Copying<'a> {
     there: OsString,
     session: Session,
     /// The folders that are copied, by their names.
-    farm: TempDir,
+    farm: &'a Path,
     copied: &'a dyn Fn(u64),
     /// How often a user was lacking files.
     tries: HashMap<UserId, u32>,
@@ -136,9 +132,9 @@ impl Copying<'_> {
     }
 
     /// Copies these, and installs what is complete.
-    fn round(&mut self, open: Vec<Open>) -> Result<(), Error> {
-        let aside = |error| Error::Aside(self.farm.path().to_owned(), error);
-        let farm = tempfile::tempdir_in(self.farm.path()).map_err(aside)?;
+    fn round(&mut self, open: Vec<HeldFolder>) -> Result<(), Error> {
+        let aside = |error| Error::Aside(self.farm.to_owned(), error);
+        let farm = tempfile::tempdir_in(self.farm).map_err(aside)?;
         let mut well = Vec::new();
         let mut heads = HashMap::new();
         for one in &open {
@@ -165,12 +161,12 @@ impl Copying<'_> {
         let mut order = String::from("install\n");
         for (user, fate) in self.folders.close(open) {
             match fate {
-                Fate::Gone => {
+                Became::Gone => {
                     order += &format!("gone {user}\n");
                     self.done.went.insert(user);
                 }
-                Fate::Renamed(now) => order += &format!("renamed {user} {now}\n"),
-                Fate::Kept => match heads.get(&user) {
+                Became::Renamed(now) => order += &format!("renamed {user} {now}\n"),
+                Became::Kept => match heads.get(&user) {
                     Some(head) => {
                         order += &format!("user {user} {head}\n");
                         self.done.left.remove(&user);

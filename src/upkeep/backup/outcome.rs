@@ -44,7 +44,7 @@ pub enum Error {
     Rsync(String),
     #[error("users are renamed all the time; those who were not copied are in DEST as they were")]
     Unsettled,
-    #[error("cannot make a directory for the time of the copy in {0:?}: {1}")]
+    #[error("cannot make names for the time of the copy in {0:?}: {1}")]
     Aside(PathBuf, #[source] std::io::Error),
     #[error(transparent)]
     Store(#[from] store::Error),

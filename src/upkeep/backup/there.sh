@@ -17,12 +17,13 @@ prepare() {
     [ ! -e serving ] || { echo "why a server serves it, or was killed there (then remove the file serving in it)"; return 1; }
     if [ -e FORMAT ]; then
         [ "$(cat FORMAT)" = "mentat-sync 1" ] || { echo "why it has another FORMAT"; return 1; }
-    elif [ -n "$(ls -A | grep -vx lost+found)" ] && ! [ -d $work ]; then
+    # A fresh disk has a lost+found, and a copy that was killed at once an empty tmp.
+    elif ! [ -d $work ] && [ -n "$(ls -A | grep -vx -e lost+found -e tmp; ls -A tmp 2>/dev/null)" ]; then
         echo "why it is not empty, and no copy of a store"
         return 1
     fi
     made=
-    for part in users tmp $work $work/new; do
+    for part in tmp $work $work/new users; do
         [ -d $part ] || { mkdir $part || return 1; made="$made $part"; }
     done
     # A swap that was cut short between its two renames is taken back.
@@ -207,7 +208,7 @@ install() {
     : >$work/ready
     while read -r user head; do ready; done <$work/list
     [ -s $work/ready ] || return 0
-    own $work/heads $work/swap || exit 1
+    own $work/new $work/heads $work/swap || exit 1
     sync -f . || exit 1
     while read -r how user; do
         old=users/$user
