@@ -31,10 +31,10 @@ use mentat_sync::upkeep::fsck::{CheckOptions, Kind};
 /// Users who are written to.
 const WRITERS: [&str; 2] = ["ada", "ben"];
 
-/// The archive (operations.md, Back up) of `$0`, unpacked in `$1`. Exit status 1 of tar's is fine where a file changed while it was read;
+/// The archive (copies.md, With tar) of `$0`, unpacked in `$1`. Exit status 1 of tar's is fine where a file changed while it was read;
 /// where one was removed, the archive is to be taken again.
 const TAR: &str = "tar c --sort=name --hard-dereference --exclude=incoming --exclude=tmp --exclude=trash \
-                   -C \"$0\" . 2>\"$1.log\" | tar x -C \"$1\"; set -- \"$1.log\" ${PIPESTATUS[@]}; \
+                   --exclude=./last-copy --exclude=./serving -C \"$0\" . 2>\"$1.log\" | tar x -C \"$1\"; set -- \"$1.log\" ${PIPESTATUS[@]}; \
                    cat \"$1\" >&2; [ $2 -le 1 ] && [ $3 = 0 ] && ! grep -v 'changed as we read it$' \"$1\"";
 
 /// The number of copies by each method.
@@ -186,7 +186,7 @@ fn copies_by_tar_in_the_order_of_names_hold_every_advance_acknowledged_before() 
 #[test]
 fn no_member_of_an_archive_is_a_link() {
     // Else a file that was given the inode of one archived before, and two names, would be stored as a link to that.
-    let page = include_str!("../../src/docs/operations.md");
+    let page = include_str!("../../src/docs/copies.md");
     let recipe = page
         .lines()
         .find_map(|line| line.strip_prefix("$ tar c --sort=name"));
@@ -194,7 +194,7 @@ fn no_member_of_an_archive_is_a_link() {
     let archive = TAR.split_once(" -C ").unwrap().0;
     assert!(
         recipe.starts_with(archive),
-        "the test's archive is the one of operations.md"
+        "the test's archive is the one of copies.md"
     );
     let stock = Stock::full(3);
     let other = stock.path("users/86868686-8686-4686-8686-868686868686");

@@ -19,6 +19,7 @@ macro_rules! page {
 
 pub const README: Page = page!("README.md");
 pub const OPERATIONS: Page = page!("src/docs/operations.md");
+pub const COPIES: Page = page!("src/docs/copies.md");
 pub const PROTOCOL: Page = page!("src/docs/protocol.md");
 pub const WRITE_A_CLIENT: Page = page!("src/docs/write-a-client.md");
 pub const RECIPES: Page = page!("src/docs/recipes.md");
@@ -26,9 +27,10 @@ pub const PERFORMANCE: Page = page!("src/docs/performance.md");
 pub const TESTING: Page = page!("src/docs/testing.md");
 
 /// The README and each page that it links.
-pub const PAGES: [&Page; 7] = [
+pub const PAGES: [&Page; 8] = [
     &README,
     &OPERATIONS,
+    &COPIES,
     &PROTOCOL,
     &WRITE_A_CLIENT,
     &RECIPES,
@@ -158,13 +160,13 @@ fn every_link_of_every_document_leads_to_a_file_and_a_headline() {
 #[test]
 fn a_link_that_leads_nowhere_is_seen() {
     let readme = top().join("README.md");
-    let text = "See [a](src/docs/operations.md#back-up) and [b](https://example.org/x).\n```text\n[c](none)\n```\n";
+    let text = "See [a](src/docs/operations.md#users) and [b](https://example.org/x).\n```text\n[c](none)\n```\n";
     assert_eq!(
         links(text),
-        ["src/docs/operations.md#back-up", "https://example.org/x"]
+        ["src/docs/operations.md#users", "https://example.org/x"]
     );
     for good in [
-        "src/docs/operations.md#back-up",
+        "src/docs/operations.md#users",
         "#start",
         "src",
         "https://example.org",
@@ -372,7 +374,7 @@ fn a_citation_of_a_section_that_is_not_there_is_seen() {
     assert_eq!(uncited("As FORMAT.md, HEAD says.").1, 1);
     assert_eq!(uncited("As FORMAT.md, Nothing says.").0.len(), 1);
     assert_eq!(
-        uncited("As README, Start says, and operations.md, Back up.").1,
+        uncited("As README, Start says, and operations.md, Users.").1,
         2
     );
     assert_eq!(uncited("The README is run; FORMAT is a file.").0.len(), 0);

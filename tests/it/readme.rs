@@ -9,7 +9,7 @@ use mentat_sync::model::limits;
 use crate::kit::{Device, Server, binary, run_with_deadline, skipped};
 
 use crate::documents::{
-    CONTRIBUTING, OPERATIONS, PAGES, PERFORMANCE, PROTOCOL, Page, README, RECIPES, TESTING,
+    CONTRIBUTING, COPIES, OPERATIONS, PAGES, PERFORMANCE, PROTOCOL, Page, README, RECIPES, TESTING,
     WRITE_A_CLIENT,
 };
 
@@ -20,9 +20,10 @@ pub const WRITTEN_ADDRESS: &str = "127.0.0.1:8000";
 const NOT_RUN: &str = "*Not run as a test: ";
 
 /// How many console blocks are not run, page by page: a new one is counted here.
-const NOT_RUN_BLOCKS: [(&Page, usize); 7] = [
+const NOT_RUN_BLOCKS: [(&Page, usize); 8] = [
     (&README, 2),
     (&OPERATIONS, 0),
+    (&COPIES, 0),
     (&PROTOCOL, 0),
     (&WRITE_A_CLIENT, 0),
     (&RECIPES, 0),
@@ -221,13 +222,38 @@ fn what_an_operator_does_prints_what_the_page_says_and_the_new_box_serves_what_c
     assert_eq!(device.head(), (newest, 2));
 }
 
+#[test]
+fn copies_are_made_as_the_page_says_and_the_standby_takes_over() {
+    // What needs restic is run where there is one.
+    let with_restic = has(&["restic"]);
+    let restic = section_of(COPIES.text, "With restic");
+    let text = match with_restic {
+        true => COPIES.text.to_owned(),
+        false => COPIES.text.replace(restic, ""),
+    };
+    let page = Page {
+        path: COPIES.path,
+        text: text.leak(),
+    };
+    let Some(top) = follow(&page) else {
+        return;
+    };
+    assert_eq!(top.path().join("restic/config").exists(), with_restic);
+    let standby = Arc::new(tempfile::tempdir().unwrap());
+    std::fs::rename(top.path().join("box/sync"), standby.path().join("data")).unwrap();
+    let promoted = Server::on(standby, &[]);
+    let mut device = Device::new(promoted.address(), "67e55044-10b1-426f-9247-bb680e5fe0c8");
+    let newest = "33333333-3333-4333-8333-333333333333".to_owned();
+    assert_eq!(device.head(), (newest, 2));
+}
+
 /// Every page's commands are run by a test above, or marked as not run, which is counted.
 #[test]
 fn each_page_is_run_but_for_the_blocks_that_say_why_they_are_not() {
     let counted: Vec<&str> = NOT_RUN_BLOCKS.iter().map(|(page, _)| page.path).collect();
     let pages: Vec<&str> = PAGES.iter().map(|page| page.path).collect();
     assert_eq!(counted, pages);
-    let followed = [&README, &OPERATIONS, &PROTOCOL, &RECIPES].map(|page| page.path);
+    let followed = [&README, &OPERATIONS, &COPIES, &PROTOCOL, &RECIPES].map(|page| page.path);
     for (page, expected) in NOT_RUN_BLOCKS {
         let (shown, not_run) = shown_in(page.text);
         assert_eq!(
@@ -361,6 +387,8 @@ fn the_flags_are_real() {
         "gc",
         "fsck",
         "snapshot",
+        "backup",
+        "drill",
         "users",
         "log",
         "example",
@@ -388,7 +416,8 @@ fn the_flags_are_real() {
             for word in words.filter(|word| {
                 word.len() > 2 && word.starts_with("--") || word.starts_with("MENTAT_SYNC_")
             }) {
-                let of_others = ["--release", "--path", "--now", "--help"].contains(&word);
+                let of_others = ["--release", "--path", "--now", "--help", "--ignore-ctime"];
+                let of_others = of_others.contains(&word);
                 assert!(
                     of_others || all.contains(word),
                     "{word} of {} is not in --help",

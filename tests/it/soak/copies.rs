@@ -1,4 +1,4 @@
-//! Copies of the store beside its servers, by each way that operations.md has: each is restored, checked, and compared with
+//! Copies of the store beside its servers, by each way that copies.md has: each is restored, checked, and compared with
 //! what was acknowledged.
 
 use std::fs;
@@ -28,12 +28,12 @@ pub enum Way {
     Snapshot,
     Backup,
     Tar,
-    /// No way to copy a store that is served, as operations.md says: for the test that must notice.
+    /// No way to copy a store that is served, as copies.md says: for the test that must notice.
     Plainly,
 }
 
 impl Way {
-    /// Those that operations.md has, as far as they work here.
+    /// Those that copies.md has, as far as they work here.
     pub fn all() -> Vec<Way> {
         let rsync = Command::new("rsync").arg("--version").output();
         let mut ways = vec![Way::Snapshot, Way::Tar];
@@ -70,9 +70,9 @@ struct Before {
     floor: u64,
 }
 
-/// The line of operations.md that makes an archive, for this directory and this file.
+/// The line of copies.md that makes an archive, for this directory and this file.
 pub fn recipe(data: &Path, archive: &Path) -> String {
-    let page = include_str!("../../../src/docs/operations.md");
+    let page = include_str!("../../../src/docs/copies.md");
     let line = page
         .lines()
         .find_map(|line| {
@@ -239,7 +239,7 @@ fn command(stage: &Stage, data: &Path, way: Way, to: &Path) -> Command {
     command
 }
 
-/// As it is restored (operations.md, Restore).
+/// As it is restored (copies.md, Restore).
 fn restore(way: Way, to: &Path) -> PathBuf {
     let restored = match way {
         Way::Snapshot | Way::Plainly => return to.to_owned(),
