@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::super::failure::Failure;
-use crate::http::{Listener, Server, ServerOptions, Settings, Site};
+use crate::http::{Listener, Places, Server, ServerOptions, Settings, Site};
 use crate::model::limits;
 use crate::store::Store;
 
@@ -27,7 +27,10 @@ impl Served {
         let run = move || {
             actix_web::rt::System::new().block_on(async move {
                 let site = Arc::new(Site::new(store, Settings::default()));
-                let listener = Listener::Tcp("127.0.0.1:0".to_owned());
+                let places = Places {
+                    listeners: vec![Listener::Tcp("127.0.0.1:0".to_owned())],
+                    ..Places::default()
+                };
                 let options = ServerOptions {
                     workers: 1,
                     connections: limits::DRILL_CONNECTIONS,
@@ -39,7 +42,7 @@ impl Served {
                     // Whoever drops the other end wants it to stop as well.
                     let _ = stopped.await;
                 };
-                match Server::bind(&site, &[listener], &options, stopped) {
+                match Server::bind(&site, places, &options, stopped) {
                     Ok(server) => {
                         let _ = tell.send(Ok(server.addresses().concat()));
                         if let Err(error) = server.run().await {
