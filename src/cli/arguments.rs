@@ -69,7 +69,19 @@ pub fn listener(text: &str) -> Result<Listener, String> {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
             Ok(Listener::Tcp(text.to_owned()))
         }
-        _ => Err("not HOST:PORT or unix:/path".to_owned()),
+        _ => Err(not_an_address(text)),
+    }
+}
+
+/// The words for what is no address: a bare port says nothing of who may come.
+fn not_an_address(text: &str) -> String {
+    match text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
+        Ok(port) => format!(
+            "a port without a host: 127.0.0.1:{port} is for this box alone, 0.0.0.0:{port} (and [::]:{port}) for everybody \
+             who can reach it"
+        ),
+        Err(_) if text.starts_with('/') => format!("not HOST:PORT; a socket is unix:{text}"),
+        Err(_) => "not HOST:PORT or unix:/path".to_owned(),
     }
 }
 
@@ -143,7 +155,25 @@ mod tests {
         assert!(group("-1").is_err() && group("no such group").is_err());
         assert_eq!(listener("[::1]:0"), Ok(Listener::Tcp("[::1]:0".to_owned())));
         assert_eq!(listener("unix:/run/x"), Ok(Listener::Unix("/run/x".into())));
-        for bad in ["", ":80", "host", "host:", "host:x", "host:70000", "unix:"] {
+        for (bad, words) in [
+            ("8000", "127.0.0.1:8000"),
+            (":8000", "127.0.0.1:8000"),
+            ("/run/x", "unix:/run/x"),
+        ] {
+            let told = listener(bad).unwrap_err();
+            assert!(told.contains(words), "{told}");
+        }
+        for bad in [
+            "",
+            ":80",
+            "80",
+            "/x",
+            "host",
+            "host:",
+            "host:x",
+            "host:70000",
+            "unix:",
+        ] {
             assert!(listener(bad).is_err(), "{bad}");
         }
     }

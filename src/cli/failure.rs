@@ -30,4 +30,12 @@ impl Failure {
             words: words.into(),
         }
     }
+
+    /// The failure with a line more, for a person; the same where that is empty.
+    pub fn and(mut self, hint: &str) -> Self {
+        if !hint.is_empty() {
+            self.words += &format!("\n  {hint}");
+        }
+        self
+    }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::arguments::{DataDirectory, is_set};
 use super::failure::Failure;
-use super::open::in_the_way;
+use super::open::{in_the_way, not_usable};
 use super::output::{counted, json_line, print};
 use super::progress::{self, Progress};
 use crate::disk::{Grouping, Real};
@@ -110,7 +110,11 @@ impl FsckCommand {
         let checked = fsck::check(disk, &options, &printer);
         progress.end();
         let summary = checked.map_err(|error| {
-            Failure::could_not_check(format!("cannot check {}: {error}", path.display()))
+            let words = match error {
+                fsck::Error::Store(error) => not_usable(path, &error).words,
+                other => format!("{}: {other}", path.display()),
+            };
+            Failure::could_not_check(format!("cannot check {words}"))
         })?;
         printer.summary(&summary)?;
         if summary.damage > 0 {

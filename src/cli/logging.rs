@@ -9,7 +9,6 @@ use std::fmt::Write;
 use std::io;
 use std::time::SystemTime;
 
-use env_logger::Env;
 use log::{Metadata, Record};
 
 use super::log_queue::LogQueue;
@@ -36,8 +35,12 @@ impl ProcessLog {
     /// The system has no thread to give.
     pub fn start() -> io::Result<Self> {
         let queue = LogQueue::start(io::stderr())?;
-        let filter =
-            env_logger::Builder::from_env(Env::default().default_filter_or(DEFAULT)).build();
+        let said = std::env::var("RUST_LOG").ok();
+        let said = said.filter(|said| !said.is_empty());
+        let mut filter = env_logger::Builder::new();
+        let filter = filter
+            .parse_filters(said.as_deref().unwrap_or(DEFAULT))
+            .build();
         log::set_max_level(filter.filter());
         let lines = LineFormat {
             filter,

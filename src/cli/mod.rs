@@ -25,7 +25,8 @@ mod users;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use failure::Failure;
 
@@ -56,9 +57,26 @@ enum Command {
     Man(man::ManCommand),
 }
 
+/// The command, for which a variable of the environment that is empty is as one that is not set: what a compose file
+/// makes of a variable that nobody has given it.
+fn without_empty(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    command
+        .mut_args(|arg| match is_empty(&arg) {
+            true => arg.env(Resettable::Reset),
+            false => arg,
+        })
+        .mut_subcommands(without_empty)
+}
+
 /// Runs the program with the arguments of the process.
 pub fn run() -> ExitCode {
-    let outcome = match CommandLine::parse().command {
+    let given = without_empty(CommandLine::command()).get_matches();
+    let parsed = CommandLine::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
+    let outcome = match parsed.command {
         Command::Serve(serve) => serve.run(),
         Command::Gc(gc) => gc.run(),
         Command::Fsck(fsck) => fsck.run(),

@@ -2,42 +2,120 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::failure::Failure;
 use crate::disk::{self, FileSystem, Grouping, Real};
-use crate::store::{self, Options, Store};
+use crate::store::{self, Footing, Options, Store};
 
-/// Opens the store in this directory, making both if they are not there.
-pub fn open_or_make(path: &Path, options: Options, grouping: Grouping) -> Result<Store, Failure> {
-    open_to_serve(path, options, grouping).map(|(store, _)| store)
+/// Opens the store in this directory, which must be there.
+pub fn open(path: &Path, options: Options, grouping: Grouping) -> Result<Store, Failure> {
+    open_made_before(path, options, grouping, "").map(|(store, _)| store)
 }
 
-/// Opens as [`open_or_make`] does, and tells how writers sync there, which depends on the file system.
+/// The hint for `--existing` where there is no store.
+const NO_STORE_YET: &str = "with --existing no store is made: is the disk mounted, and --data right? for the first time, \
+                            `mentat-sync users add --init` makes one";
+
+/// Opens the store in this directory to be served, where only an existing one may be, or else one may be made.
 pub fn open_to_serve(
     path: &Path,
     options: Options,
     grouping: Grouping,
+    existing: bool,
 ) -> Result<(Store, Grouping), Failure> {
-    disk::make_root(path).map_err(|error| in_the_way(path, "make", &error))?;
-    open_there(path, options, grouping)
+    match existing {
+        true => open_made_before(path, options, grouping, NO_STORE_YET),
+        false => open_or_make(path, options, grouping),
+    }
 }
 
-/// Opens the store in this directory, which must be there.
-pub fn open(path: &Path, options: Options, grouping: Grouping) -> Result<Store, Failure> {
-    open_there(path, options, grouping).map(|(store, _)| store)
-}
-
-fn open_there(
+/// Opens the store in this directory, or makes one where it is not there or has nothing in it, and says so on stderr in
+/// a line of its own. Tells how writers sync there, which depends on the file system.
+pub fn open_or_make(
     path: &Path,
     options: Options,
     grouping: Grouping,
 ) -> Result<(Store, Grouping), Failure> {
+    let is_there = |looked: io::Result<bool>| looked.map_err(|e| in_the_way(path, "look at", &e));
+    if !is_there(path.try_exists())? {
+        not_inside_of_a_store(path)?;
+        disk::make_root(path, None).map_err(|error| in_the_way(path, "make", &error))?;
+    }
     let disk = Real::new(path, grouping).map_err(|error| in_the_way(path, "open", &error))?;
+    let ground = Store::ground(&disk).map_err(|error| not_usable(path, &error))?;
+    if ground == Footing::Vacant {
+        not_inside_of_a_store(path)?;
+    }
     let works = disk.grouping();
     let store = Store::open(Arc::new(disk), options).map_err(|error| not_usable(path, &error))?;
+    if ground == Footing::Vacant {
+        let whole = path.canonicalize();
+        let whole = whole.as_deref().unwrap_or(path);
+        let owner = whole.metadata().map(|meta| name_of(meta.uid()));
+        let owner = owner.map_or(String::new(), |name| format!(", which belongs to {name}"));
+        eprintln!(
+            "mentat-sync: made a new store in {}{owner}",
+            whole.display()
+        );
+    }
     Ok((store, works))
+}
+
+/// Opens the store in this directory, which must be there, and tells how writers sync there. The hint is for a person
+/// who named a directory that is not there or empty.
+pub fn open_made_before(
+    path: &Path,
+    options: Options,
+    grouping: Grouping,
+    hint: &str,
+) -> Result<(Store, Grouping), Failure> {
+    let disk = Real::new(path, grouping).map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::NotFound => hint,
+            _ => "",
+        };
+        in_the_way(path, "open", &error).and(hint)
+    })?;
+    let works = disk.grouping();
+    let hint = match Store::ground(&disk) {
+        Ok(Footing::Vacant) => hint,
+        _ => "",
+    };
+    let store = Store::open_existing(Arc::new(disk), options)
+        .map_err(|error| not_usable(path, &error).and(hint))?;
+    Ok((store, works))
+}
+
+/// Refuses to make a store inside of another one.
+fn not_inside_of_a_store(path: &Path) -> Result<(), Failure> {
+    match store_above(path) {
+        Some(above) => Err(Failure::failed(format!(
+            "{}: no store is made here, inside of {}",
+            path.display(),
+            hint_of(&above)
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The nearest directory above this path, which need not be there, that is a store.
+fn store_above(path: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(path).ok()?;
+    let mut levels = absolute.ancestors();
+    let nearest = levels.find_map(|level| Some((level, level.canonicalize().ok()?)))?;
+    let is_self = nearest.0 == absolute;
+    let mut above = nearest.1.ancestors().skip(usize::from(is_self));
+    let is_store =
+        |level: &&Path| Real::new(level, Grouping::Off).is_ok_and(|disk| Store::is_at(&disk));
+    above.find(is_store).map(Path::to_owned)
+}
+
+/// The words that lead to the store that was meant.
+fn hint_of(store: &Path) -> String {
+    let store = store.display();
+    format!("{store}, which is a store: name that one with --data {store}")
 }
 
 /// Refuses a directory that several boxes may have at a time.
@@ -60,6 +138,13 @@ pub fn not_usable(path: &Path, error: &store::Error) -> Failure {
         store::Error::Disk(error) => {
             let place = path.join(error.place.as_str());
             in_the_way(&place, error.verb, &error.source)
+        }
+        store::Error::NotAStore(what) => {
+            let above = store_above(path).map(|above| hint_of(&above));
+            let hint = above.map_or(String::new(), |above| {
+                format!("\n  it is inside of {above}")
+            });
+            Failure::failed(format!("{}: {what}{hint}", path.display()))
         }
         other => Failure::failed(format!("{}: {other}", path.display())),
     }

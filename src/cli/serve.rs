@@ -40,6 +40,13 @@ pub struct ServeCommand {
     #[command(flatten)]
     listening: ListeningFlags,
 
+    /// Never make a store: fail where there is none. For a service, whose disk may not be mounted. Without it, a store is
+    /// made where the data directory is not there or empty, and a line says so.
+    #[arg(long, env = "MENTAT_SYNC_EXISTING", value_parser = is_set, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", default_value = "false",
+          hide_default_value = true)]
+    existing: bool,
+
     /// The longest chunk that is taken.
     #[arg(long, value_name = "SIZE", env = "MENTAT_SYNC_MAX_CHUNK_BYTES", default_value = "1GiB",
           value_parser = size)]
@@ -225,7 +232,7 @@ impl ServeCommand {
             Syncs::Auto => Grouping::Auto,
             Syncs::Each => Grouping::Off,
         };
-        let (store, works) = open_to_serve(path, options, grouping)?;
+        let (store, works) = open_to_serve(path, options, grouping, self.existing)?;
         let put_off = store
             .probe_or_put_off()
             .map_err(|error| not_usable(path, &error))?;
@@ -301,13 +308,14 @@ impl ServeCommand {
     }
 }
 
-/// Sweeps what crashes left at the top, beside the serving.
+/// Sweeps what crashes left at the top, and looks whose the folders are, beside the serving.
 fn clear_in_background(store: &Store) {
     let store = store.clone();
     std::thread::spawn(move || {
         if let Err(error) = store.clear_top() {
             log::warn!("leftovers stay: {error}");
         }
+        store.look_over();
     });
 }
 

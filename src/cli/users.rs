@@ -8,11 +8,14 @@ use uuid::Uuid;
 
 use super::arguments::{DataDirectory, is_set};
 use super::failure::Failure;
-use super::open::{in_the_way, not_usable, open, open_or_make};
+use super::open::{in_the_way, not_usable, open_made_before, open_or_make};
 use super::output::{json_line, print};
 use crate::disk::{Grouping, Real};
 use crate::model::UserId;
 use crate::store::{self, Options, RenameUser, Store, User};
+
+/// The hint for `users add` where there is no store.
+const INIT: &str = "--init makes a store first";
 
 /// List the users, each with its head, sequence number, files, bytes and pending transactions; or
 /// add, remove and rename them. Works beside a running server.
@@ -35,6 +38,11 @@ enum UserChange {
     Add {
         /// The id; a random one if there is none.
         user: Option<UserId>,
+        /// Make a store first, where the data directory is not there or empty. It belongs to the directory's owner.
+        #[arg(long, env = "MENTAT_SYNC_INIT", value_parser = is_set, num_args = 0..=1,
+              require_equals = true, default_missing_value = "true", default_value = "false",
+              hide_default_value = true)]
+        init: bool,
     },
     /// Remove a user and all that is theirs. There is no way back.
     Rm { user: UserId },
@@ -60,12 +68,14 @@ impl UsersCommand {
         let Some(command) = &self.command else {
             return self.list();
         };
-        let store = match command {
-            UserChange::Add { .. } => open_or_make(path, Options::default(), Grouping::Off),
-            _ => open(path, Options::default(), Grouping::Off),
+        let (options, grouping) = (Options::default(), Grouping::Off);
+        let (store, _) = match command {
+            UserChange::Add { init: true, .. } => open_or_make(path, options, grouping),
+            UserChange::Add { .. } => open_made_before(path, options, grouping, INIT),
+            _ => open_made_before(path, options, grouping, ""),
         }?;
         let done = match command {
-            UserChange::Add { user } => add(&store, *user),
+            UserChange::Add { user, .. } => add(&store, *user),
             UserChange::Rm { user } => remove(&store, user),
             UserChange::Mv { old, new } => rename(&store, old, new),
         };

@@ -9,6 +9,7 @@
 mod beneath;
 mod file_lock;
 mod file_system;
+mod giving;
 mod identity;
 mod lacking;
 mod look;
@@ -22,6 +23,7 @@ mod skipped;
 mod syncing;
 
 pub use file_system::FileSystem;
+pub use giving::can_make_for;
 pub use identity::Identity;
 pub use real::Real;
 pub use root::{make_root, remove_root};

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use super::beneath::Beneath;
 use super::file_lock::RealLock;
 use super::file_system::FileSystem;
+use super::giving::{give, is_ours};
 use super::lacking;
 use super::look::{from_std, statx};
 use super::real_file::RealFile;
@@ -27,7 +28,7 @@ pub struct Real {
     path: PathBuf,
     /// The moment that [`Disk::elapsed`] is measured from.
     opened: Instant,
-    /// The owner that everything made here is given to, where that is somebody else than who makes it.
+    /// The owner that everything made here is given to, where that is somebody else than who makes it; only root can.
     owner: Option<Owner>,
     syncing: Syncing,
 }
@@ -36,8 +37,19 @@ impl Real {
     /// Opens the directory at this path, which must exist. The path itself may lead through symlinks:
     /// it is the operator's. Where `syncfs` does nothing, the grouping is [`Grouping::Off`] whatever is asked.
     ///
-    /// What is made in it belongs to the owner of the directory, also where root makes it.
+    /// What is made in it belongs to the owner of the directory, also where root makes it. Whoever can make nothing
+    /// that does makes nothing: every such verb fails.
     pub fn new(root: &Path, grouping: Grouping) -> io::Result<Self> {
+        Self::opened(root, grouping, None)
+    }
+
+    /// Opens a directory as [`Real::new`] does, in which everything is to belong to this owner; where root opens it,
+    /// the directory as well from now on.
+    pub fn for_owner(root: &Path, grouping: Grouping, owner: Owner) -> io::Result<Self> {
+        Self::opened(root, grouping, Some(owner))
+    }
+
+    fn opened(root: &Path, grouping: Grouping, owner: Option<Owner>) -> io::Result<Self> {
         let given = std::path::absolute(root)?;
         let canonical = root.canonicalize()?;
         let root = File::open(root)?;
@@ -51,17 +63,15 @@ impl Real {
             .is_ok_and(|there| (there.dev(), there.ino()) == (meta.dev(), meta.ino()));
         let path = if is_there { canonical } else { given };
         let has_syncfs = !FileSystem::of_directory(&root)?.is_fuse();
-        let theirs = Owner {
-            user: meta.uid(),
-            group: meta.gid(),
-        };
-        // Only root can give away what it makes.
-        let gives = rustix::process::geteuid().is_root() && theirs.user != 0;
+        let theirs = owner.unwrap_or(from_std(&meta).owner);
+        if owner.is_some() && rustix::process::geteuid().is_root() {
+            give(&root, theirs)?;
+        }
         Ok(Self {
             beneath: Beneath::new(root.into()),
             path,
             opened: Instant::now(),
-            owner: gives.then_some(theirs),
+            owner: (!is_ours(theirs)).then_some(theirs),
             syncing: Syncing::new(has_syncfs, grouping),
         })
     }
@@ -146,17 +156,6 @@ impl Real {
             opened,
         }))
     }
-}
-
-/// Gives a file or directory away. Where the file system says whose everything is, that is who it says.
-fn give(file: &File, owner: Owner) -> io::Result<()> {
-    std::os::unix::fs::fchown(file, Some(owner.user), Some(owner.group)).or_else(|refused| {
-        let meta = file.metadata()?;
-        match (meta.uid(), meta.gid()) == (owner.user, owner.group) {
-            true => Ok(()),
-            false => Err(refused),
-        }
-    })
 }
 
 impl AsFd for Real {

@@ -54,7 +54,7 @@ pub async fn respond(
         }
         Err(error) => Err(error),
     };
-    let mut response = answered.unwrap_or_else(|error| error.log().respond());
+    let mut response = answered.unwrap_or_else(|error| error.noted(&site.store).log().respond());
     tell_apart(site, request, &mut response);
     let record =
         access::is_on().then(|| record(started, request, &route, body.received(), Some(turns)));
@@ -113,7 +113,7 @@ pub fn before_the_body(site: &Site, mut request: Request) -> Result<Request, Res
     let Err(error) = admit(site, &route, request.head()) else {
         return Ok(request);
     };
-    let mut response = error.log().respond();
+    let mut response = error.noted(&site.store).log().respond();
     tell_apart(site, request.head(), &mut response);
     finish(request.head(), &mut response);
     // The client may send the body even so, and nothing would tell it from the next request.

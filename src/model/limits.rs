@@ -255,6 +255,14 @@ pub const KNOWN_USERS: usize = 1024;
 /// once though it knows fewer users at a time.
 pub const MET: usize = 131_072;
 
+/// How many places that the disk did not let us use are remembered and looked at again by a heartbeat: one tells a
+/// person as much as a thousand, and each costs it a look.
+pub const DENIED: usize = 64;
+
+/// How many names of a directory are looked at to tell what it is, where it is no store: one that has more is something
+/// else for sure, and a person waits for the words.
+pub const GROUND_NAMES: usize = 1024;
+
 /// How often a look is taken anew because something changed under it, before it is answered 503 `busy`:
 /// an advance takes longer than a look, so a second one nearly always does.
 pub const LOOKS: usize = 64;

@@ -14,6 +14,12 @@ pub enum Error {
     /// The data directory, or `users/` in it, is not what was opened, or cannot be seen: nothing is known of any user.
     #[error("the store went away: {0}")]
     StoreGone(String),
+    /// The disk did not let this process use some places of the store, and does not by now.
+    #[error(
+        "{still} files or folders of the store may not be used, {first:?} for one: `mentat-sync fsck` says whose they are, and \
+         root's `fsck --repair` mends that"
+    )]
+    Denied { still: usize, first: Place },
     /// The user's lock was held by somebody else for longer than [`crate::model::limits::LOCK_WAIT`].
     #[error("the user's lock is held by somebody else")]
     Busy,

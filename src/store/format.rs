@@ -1,12 +1,15 @@
 //! The file `FORMAT`, which tells a store and the version of its layout; and the directories beside it.
 
+use super::Result;
 use super::error::{absent_is_fine, taken_is_fine};
 use super::layout;
-use super::{Error, Result};
-use crate::disk::{Disk, IfThere, Place, Target};
+use crate::disk::{Disk, IfThere, Target};
 
 /// The contents of the file `FORMAT`.
 pub(crate) const FORMAT: &str = "mentat-sync 1\n";
+
+/// The words for a directory that is no store, and nothing else.
+pub(super) const NO_STORE: &str = "there is no store here";
 
 /// Returns the fault of a file `FORMAT` with these contents; `None` where it is as it should be.
 pub(crate) fn format_trouble(found: &[u8]) -> Option<String> {
@@ -49,35 +52,8 @@ pub(super) fn has_users(disk: &dyn Disk) -> Result<bool> {
     Ok(found)
 }
 
-/// Sees that the directory is a store of this format, and makes it one if there is nothing in it yet.
-///
-/// # Errors
-/// [`Error::NotAStore`] where `FORMAT` is unknown, or missing beside users.
-pub(super) fn check_format(disk: &dyn Disk) -> Result<()> {
-    match read_format(disk)? {
-        Some(found) => match format_trouble(&found) {
-            None => make_top(disk),
-            Some(trouble) => Err(Error::NotAStore(trouble)),
-        },
-        None => {
-            if has_users(disk)? {
-                return Err(Error::NotAStore(format!(
-                    "there are users but no file FORMAT: if this is a mentat-sync store of \
-                     format 1 (a copy that was not finished, say), finish the copy, or make \
-                     the file with `echo {} > FORMAT`; otherwise name another directory with \
-                     --data",
-                    FORMAT.trim_end(),
-                )));
-            }
-            make_top(disk)?;
-            write_format(disk, &layout::format())
-        }
-    }
-}
-
-fn make_top(disk: &dyn Disk) -> Result<()> {
-    disk.make_directory(&layout::users())
-        .or_else(taken_is_fine)?;
+/// Makes what the top of a store has beside `users/`.
+pub(super) fn make_top(disk: &dyn Disk) -> Result<()> {
     for place in [layout::tmp(), layout::trash()] {
         match disk.make_directory(&place).or_else(taken_is_fine) {
             // A full disk is no reason not to read what is there; the probe makes them once there is room.
@@ -88,7 +64,9 @@ fn make_top(disk: &dyn Disk) -> Result<()> {
     Ok(())
 }
 
-fn write_format(disk: &dyn Disk, place: &Place) -> Result<()> {
+/// Writes `FORMAT`, which makes a directory a store: durable then.
+pub(super) fn write_format(disk: &dyn Disk) -> Result<()> {
+    let place = &layout::format();
     let temporary = layout::probe(disk.random());
     let file = disk.create(&temporary)?;
     let written = (file.append(FORMAT.as_bytes()))

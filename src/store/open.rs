@@ -2,26 +2,37 @@
 
 use std::sync::Arc;
 
-use super::format::{check_format, format_trouble, read_format};
+use super::error::taken_is_fine;
+use super::format::{NO_STORE, format_trouble, make_top, read_format, write_format};
+use super::ground::Footing;
 use super::layout;
 use super::met::Opened;
 #[cfg(feature = "mistakes")]
 use super::mistake::Mistake;
 use super::mistake::Mistakes;
 use super::{Error, Options, Result, Store};
-use crate::disk::Disk;
+use crate::disk::{Disk, IfThere, Target};
 use crate::model::UserId;
 
 impl Store {
-    /// Opens the data directory, making it a store if there is nothing in it yet.
+    /// Opens the data directory, making it a store if there is nothing in it yet ([`Footing::Vacant`]).
     ///
     /// Makes everything that is there durable, so that what an earlier process left, or a person
     /// restored, is as good as if this one had written it. Costs nothing that grows with the store.
     ///
     /// # Errors
-    /// [`Error::NotAStore`] where `FORMAT` is unknown, or missing beside users.
+    /// [`Error::NotAStore`] where `FORMAT` is unknown, or missing beside whatever else is there, and where `users/` is
+    /// missing beside it.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
-        Self::new(disk, options, Mistakes::of_environment())
+        Self::new(disk, options, Making::Allowed, Mistakes::of_environment())
+    }
+
+    /// Opens as [`Store::open`] does, but makes no store.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`], also where there is nothing.
+    pub fn open_existing(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
+        Self::new(disk, options, Making::Refused, Mistakes::of_environment())
     }
 
     /// Opens a store that breaks one rule, for a test that must notice.
@@ -32,11 +43,16 @@ impl Store {
         mistake: Mistake,
     ) -> Result<Self> {
         let one = Some(mistake);
-        Self::new(disk, options, Mistakes { one })
+        Self::new(disk, options, Making::Allowed, Mistakes { one })
     }
 
-    fn new(disk: Arc<dyn Disk>, options: Options, mistakes: Mistakes) -> Result<Self> {
-        check_format(&*disk)?;
+    fn new(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        making: Making,
+        mistakes: Mistakes,
+    ) -> Result<Self> {
+        check_format(&*disk, making)?;
         let (top, users) = (disk.meta(&layout::top())?, disk.meta(&layout::users())?);
         let opened = Opened::new(&top, &users, disk.now(), disk.syncs_everything());
         disk.sync_everything()?;
@@ -70,8 +86,56 @@ impl Store {
                 None => Ok(Self::examine(disk)),
                 Some(trouble) => Err(Error::NotAStore(trouble)),
             },
-            None => Err(Error::NotAStore("there is no store here".to_owned())),
+            None => {
+                Self::ground(&*disk)?;
+                Err(Error::NotAStore(NO_STORE.to_owned()))
+            }
         }
+    }
+}
+
+/// Whether a store may be made where there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Making {
+    Allowed,
+    Refused,
+}
+
+/// Sees that the directory is a store of this format, and makes it one where that is allowed and there is nothing
+/// in it yet.
+///
+/// # Errors
+/// [`Error::NotAStore`] where `FORMAT` is unknown, where it is missing beside whatever else, and where `users/` is missing
+/// beside it: every user would seem to have nothing.
+fn check_format(disk: &dyn Disk, making: Making) -> Result<()> {
+    match read_format(disk)? {
+        Some(found) => match format_trouble(&found) {
+            None => check_users(disk).and_then(|()| make_top(disk)),
+            Some(trouble) => Err(Error::NotAStore(trouble)),
+        },
+        None => match (Store::ground(disk)?, making) {
+            (Footing::Store, _) => check_format(disk, making),
+            (Footing::Vacant, Making::Refused) => Err(Error::NotAStore(NO_STORE.to_owned())),
+            (Footing::Vacant, Making::Allowed) => {
+                disk.make_directory(&layout::users())
+                    .or_else(taken_is_fine)?;
+                make_top(disk)?;
+                // A FORMAT that outlived users/ in a power cut would be a store that lost its users.
+                disk.sync(&[Target::Directory(layout::top())])?;
+                write_format(disk)
+            }
+        },
+    }
+}
+
+fn check_users(disk: &dyn Disk) -> Result<()> {
+    match disk.meta(&layout::users()).if_there()? {
+        Some(_) => Ok(()),
+        None => Err(Error::NotAStore(
+            "there is a FORMAT here, but no users/, which every store has: bring it back from where it went, or from a \
+             backup; where there never was a user, `mkdir -m 700 users` makes it"
+                .to_owned(),
+        )),
     }
 }
 

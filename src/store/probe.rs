@@ -10,10 +10,11 @@ use crate::disk::{self, IfThere, Kind, Mode, Place, Target};
 
 impl Store {
     /// Writes a file to the data directory, durably, and takes it away again. Where a probe was put off it is made
-    /// now.
+    /// now. Looks again at what this process has met that it may not use; where users came or went, all their folders are
+    /// looked over aside, for the next one who asks.
     ///
     /// # Errors
-    /// [`Error::StoreGone`] where the store is not there any more; those of [`Store::probe`].
+    /// [`Error::StoreGone`] where the store is not there any more; [`Error::Denied`]; those of [`Store::probe`].
     pub fn heartbeat(&self) -> Result<()> {
         self.is_there()?;
         self.probe_if_due()?;
@@ -23,7 +24,28 @@ impl Store {
             .append(b"heartbeat\n")
             .and_then(|()| self.disk.sync(&[Target::File(file)]));
         let removed = self.disk.remove_file(&place);
-        Ok(tried.and(removed)?)
+        tried.and(removed)?;
+        if self.denied.is_look_due(self.disk()) {
+            // Not in the time of whoever asks: the next one hears of it.
+            let store = self.clone();
+            std::thread::spawn(move || store.look_over());
+        }
+        self.denied.check(self.disk())
+    }
+
+    /// Takes note of a place that the disk did not let this process use, for [`Store::heartbeat`] to look at it again. Any
+    /// other error is none of that.
+    pub fn note_denied(&self, error: &Error) {
+        self.denied.note(error);
+    }
+
+    /// Looks over all users' folders, whether they may be entered and HEAD be read, where `users/` has changed since that
+    /// was done last: [`Store::heartbeat`] tells. Costs a listing and a few looks a user, so that it is for a thread of its own.
+    pub fn look_over(&self) {
+        if self.denied.is_look_due(self.disk()) {
+            let users = self.users().unwrap_or_default();
+            self.denied.look_over(self.disk(), &users);
+        }
     }
 
     /// Probes as [`Store::probe`] does, but where there is no room to write (nor an inode, nor quota), puts off what

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
+use super::denied::Denied;
 use super::format;
 use super::layout;
 use super::met::{Met, Opened};
@@ -35,6 +36,7 @@ pub struct Inner {
     pub(super) opened: Opened,
     pub(super) tallies: Tallies,
     pub(super) walks: Walks,
+    pub(super) denied: Denied,
     /// A probe was put off for want of room.
     pub(super) probe_is_due: AtomicBool,
 }
@@ -77,6 +79,7 @@ impl Store {
             met: Met::default(),
             opened,
             walks: Walks::default(),
+            denied: Denied::default(),
             probe_is_due: AtomicBool::new(false),
         }))
     }

@@ -117,6 +117,8 @@ mod damage;
 mod repairs;
 // Only absent is absent: looks that fail, marks that cannot be seen, servers that remember what a repair took.
 mod absent;
+// How a store is made: knowingly, where nothing else is, and by whom it is asked for; words for what was not meant.
+mod made;
 // Whose files are: root's tools beside a service's, and what is said of it.
 mod owners;
 // File systems that are not like the others: FUSE, without a rename that replaces nothing; networks; mounts inside.

@@ -16,6 +16,9 @@ use crate::kit::{
 /// The service's user and group; nobody else's, on most boxes.
 const SERVICE: u32 = 47_113;
 
+/// Another one's, who is neither the service nor root.
+const THIRD: u32 = 47_114;
+
 /// Copies a program, so that it can be run at once. By a process of its own: a child of another test's would have the
 /// copy open to be written to for a moment.
 fn copy(from: &Path, to: &Path) {
@@ -56,17 +59,12 @@ impl Installed {
 
     /// A program, as the service runs it.
     fn service_runs(&self, program: &Path) -> Command {
-        let mut command = Command::new("setpriv");
-        command
-            .args([
-                "--reuid",
-                &SERVICE.to_string(),
-                "--regid",
-                &SERVICE.to_string(),
-            ])
-            .arg("--clear-groups")
-            .arg(program);
-        command
+        run_as(SERVICE, program)
+    }
+
+    /// The program, as somebody runs it who is neither the service nor root.
+    fn third(&self) -> Command {
+        run_as(THIRD, &self.top.path().join("mentat-sync"))
     }
 
     fn serve(&self) -> Server {
@@ -84,14 +82,30 @@ impl Installed {
 
     /// What does not belong to the service.
     fn foreign(&self) -> Vec<String> {
-        let data = self.top.path().join("data");
-        let names = tree(&data).into_keys();
-        let theirs = |name: &String| {
-            let meta = fs::symlink_metadata(data.join(name)).unwrap();
-            (meta.uid(), meta.gid()) != (SERVICE, SERVICE)
-        };
-        names.filter(theirs).collect()
+        foreign_in(&self.top.path().join("data"))
     }
+}
+
+/// A program that this user of the box runs.
+fn run_as(uid: u32, program: &Path) -> Command {
+    let uid = uid.to_string();
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid", &uid, "--regid", &uid, "--clear-groups"])
+        .arg(program);
+    command
+}
+
+/// What does not belong to the service in this directory; the directory itself is `""`.
+fn foreign_in(data: &Path) -> Vec<String> {
+    let mut names: Vec<String> = tree(data).into_keys().collect();
+    names.push(String::new());
+    let theirs = |name: &String| {
+        let meta = fs::symlink_metadata(data.join(name)).unwrap();
+        (meta.uid(), meta.gid()) != (SERVICE, SERVICE)
+    };
+    names.retain(theirs);
+    names
 }
 
 fn committed(server: &Server, chunk: &Chunk) -> std::path::PathBuf {
@@ -500,4 +514,237 @@ fn what_root_copies_belongs_to_the_owner_of_the_data_directory() {
     let told = place.run(stranger, &["backup", "/tmp/nothing-comes-here"], 3);
     assert!(told.stderr.contains("Permission denied"), "{told:?}");
     assert!(!Path::new("/tmp/nothing-comes-here").exists());
+}
+
+#[test]
+fn the_first_store_of_a_service_is_made_by_root_and_belongs_to_the_service() {
+    let Some(place) = Installed::new() else {
+        return;
+    };
+    let ada = crate::kit::user_id("ada");
+    let made = place.run(binary(), &["users", "add", "--init", &ada], 0);
+    assert!(made.stderr.contains("made a new store"), "{made:?}");
+    assert!(made.stderr.contains(&format!("uid {SERVICE}")), "{made:?}");
+    assert_eq!(place.foreign(), [""; 0]);
+    let flags = ["--existing", "--new-users", "deny"];
+    let server = Server::launch(place.service(), Arc::clone(&place.top), &flags);
+    server
+        .device("ada")
+        .commit(&transaction_id("one"), ROOT, &[&chunk("x")]);
+}
+
+#[test]
+fn whatever_root_does_beside_a_service_the_service_goes_on_with() {
+    let Some(place) = Installed::new() else {
+        return;
+    };
+    let server = place.serve();
+    let mut ada = server.device("ada");
+    let [one, two, idle] = ["one", "two", "idle"].map(transaction_id);
+    ada.commit(&one, ROOT, &[&chunk("precious")]);
+    ada.put_transaction(&idle, &one, &[]).expect(201);
+    let [ada_id, bob, eve] = ["ada", "bob", "eve"].map(crate::kit::user_id);
+    for (arguments, code) in [
+        (&["users", "add", &bob] as &[&str], 0),
+        (&["users", "mv", &bob, &eve], 0),
+        (&["gc", "--grace", "0s"], 0),
+        (&["fsck", "--repair"], 0),
+        (&["log", &ada_id], 0),
+        (&["users", "rm", &eve], 0),
+    ] {
+        place.run(binary(), arguments, code);
+        assert_eq!(place.foreign(), [""; 0], "{arguments:?}");
+    }
+    // The log is made anew by whoever misses it: root.
+    fs::remove_file(server.folder("ada").join("log")).unwrap();
+    place.run(binary(), &["log", &ada_id], 0);
+    assert_eq!(place.foreign(), [""; 0]);
+    ada.commit(&two, &one, &[&chunk("more")]);
+    place.run(place.service(), &["fsck"], 0);
+}
+
+#[test]
+fn a_snapshot_that_root_takes_belongs_to_the_owner_of_the_store() {
+    let Some(place) = Installed::new() else {
+        return;
+    };
+    let server = place.serve();
+    let mut ada = server.device("ada");
+    ada.commit(&transaction_id("one"), ROOT, &[&chunk("precious")]);
+    let made = place.top.path().join("copies/of today");
+    let empty = place.top.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    for copy in [&made, &empty] {
+        place.run(binary(), &["snapshot", copy.to_str().unwrap()], 0);
+        assert_eq!(foreign_in(copy), [""; 0]);
+        // The service can go there, also where root had to make the way.
+        let checked = run_with_deadline(place.service().args(["fsck", "--data"]).arg(copy));
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+    }
+    // One with other things in it stays whose it is.
+    let other = place.top.path().join("other");
+    fs::create_dir_all(other.join("things")).unwrap();
+    place.run(binary(), &["snapshot", other.to_str().unwrap()], 2);
+    assert_eq!(fs::metadata(&other).unwrap().uid(), 0);
+}
+
+#[test]
+fn a_tool_of_a_third_user_stops_before_it_makes_anything() {
+    let Some(place) = Installed::new() else {
+        return;
+    };
+    let server = place.serve();
+    let mut ada = server.device("ada");
+    ada.commit(&transaction_id("one"), ROOT, &[&chunk("precious")]);
+    fs::remove_file(server.folder("ada").join("log")).unwrap();
+    assert!(server.stop().success());
+    let data = place.top.path().join("data");
+    // Nothing else is in the way.
+    let opened = Command::new("chmod")
+        .args(["-R", "a+rwX"])
+        .arg(&data)
+        .status();
+    assert!(opened.unwrap().success());
+    fs::set_permissions(place.top.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let copy = place.top.path().join("above/copy");
+    let [ada, bob] = ["ada", "bob"].map(crate::kit::user_id);
+    let before = tree(place.top.path());
+    for arguments in [
+        &["users", "add", &bob] as &[&str],
+        &["users", "add", "--init", &bob],
+        &["snapshot", copy.to_str().unwrap()],
+        &["serve", "--listen", "127.0.0.1:0"],
+    ] {
+        let ended = place.run(place.third(), arguments, 1);
+        let words = format!("would not belong to uid {SERVICE}");
+        assert!(ended.stderr.contains(&words), "{arguments:?}: {ended:?}");
+        assert_eq!(tree(place.top.path()), before, "{arguments:?}");
+    }
+    let ended = place.run(place.third(), &["fsck", "--repair"], 0);
+    assert!(ended.stdout.contains("not mended"), "{ended:?}");
+    assert_eq!(tree(place.top.path()), before);
+    // To look is always fine.
+    place.run(place.third(), &["users"], 0);
+    place.run(place.third(), &["log", &ada], 0);
+    place.run(place.third(), &["fsck"], 0);
+    assert_eq!(tree(place.top.path()), before);
+    // Nor is a store begun in somebody else's empty directory.
+    let empty = place.top.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    chown(&empty, Some(SERVICE), Some(SERVICE)).unwrap();
+    fs::set_permissions(&empty, fs::Permissions::from_mode(0o777)).unwrap();
+    let ended = run_with_deadline(
+        place
+            .third()
+            .args(["users", "add", "--init", "--data"])
+            .arg(&empty),
+    );
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(tree(&empty).len(), 0);
+}
+
+#[test]
+fn a_folder_that_root_moved_in_is_told_of_and_never_read_as_empty() {
+    let Some(place) = Installed::new() else {
+        return;
+    };
+    let server = place.serve();
+    let mut ada = server.device("ada");
+    let one = transaction_id("one");
+    ada.commit(&one, ROOT, &[&chunk("precious")]);
+    let bob = crate::kit::user_id("bob");
+    let outside = place.top.path().join("outside");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .args([&server.folder("ada"), &outside])
+        .status();
+    assert!(copied.unwrap().success());
+    fs::rename(&outside, server.data().join("users").join(&bob)).unwrap();
+    let mut device = server.device("bob");
+    for path in ["", "head", "transactions", "bundle"] {
+        let told = device.get(path).expect_refusal(500, "internal");
+        assert!(told.text().contains("may not use"), "{}", told.text());
+    }
+    device
+        .put_chunk(&chunk("x"))
+        .expect_refusal(500, "internal");
+    server.has_said(|line| line.contains(&bob[..8]) && line.contains("ermission denied"));
+    // Of this user alone.
+    assert_eq!(ada.head(), (one.clone(), 1));
+    heartbeat_says(&server, 500);
+    place.run(place.service(), &["fsck"], 1);
+    place.run(binary(), &["fsck", "--repair"], 1);
+    assert_eq!(place.foreign(), [""; 0]);
+    assert_eq!(device.head(), (one, 1));
+    heartbeat_says(&server, 200);
+}
+
+/// Waits until the heartbeat has this status, which it tells anew once a second.
+#[track_caller]
+fn heartbeat_says(server: &Server, status: u16) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut client = crate::kit::Client::new(server.address());
+        let told = client.get("/__heartbeat__");
+        if told.status == status {
+            if status != 200 {
+                told.expect_refusal(500, "damaged");
+            }
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{}: {}",
+            told.status,
+            told.text()
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn the_heartbeat_notices_whom_the_server_may_not_read_before_anybody_asks_for_them() {
+    let Some(place) = Installed::new() else {
+        return;
+    };
+    let server = place.serve();
+    server
+        .device("ada")
+        .commit(&transaction_id("one"), ROOT, &[]);
+    heartbeat_says(&server, 200);
+    // Moved in by root while it serves.
+    let bob = crate::kit::user_id("bob");
+    let folder = server.data().join("users").join(&bob);
+    let outside = place.top.path().join("outside");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .args([&server.folder("ada"), &outside])
+        .status();
+    assert!(copied.unwrap().success());
+    fs::rename(&outside, &folder).unwrap();
+    heartbeat_says(&server, 500);
+    server.has_said(|line| line.contains(&bob[..8]) && line.contains("fsck"));
+    for line in server.said() {
+        assert!(!line.contains(&bob), "{line}");
+    }
+    fs::remove_dir_all(&folder).unwrap();
+    heartbeat_says(&server, 200);
+    // What was there at the start, and what is met in one user's folder.
+    assert!(server.stop().success());
+    let chunks = place
+        .top
+        .path()
+        .join("data/users")
+        .join(crate::kit::user_id("ada"));
+    for_root_alone(&chunks);
+    let server = place.serve();
+    heartbeat_says(&server, 500);
+    chown(&chunks, Some(SERVICE), Some(SERVICE)).unwrap();
+    heartbeat_says(&server, 200);
+    for_root_alone(&chunks.join("incoming/tmp"));
+    let mut ada = server.device("ada");
+    ada.put_chunk(&chunk("x")).expect_refusal(500, "internal");
+    heartbeat_says(&server, 500);
+    chown(chunks.join("incoming/tmp"), Some(SERVICE), Some(SERVICE)).unwrap();
+    heartbeat_says(&server, 200);
 }

@@ -1,7 +1,7 @@
 //! The errors of a handler: refusals, and failures of the store.
 
 use super::problem::Problem;
-use crate::store;
+use crate::store::{self, Store};
 use crate::wire::Code;
 
 /// Too many open files, in this process or on the box: it passes.
@@ -36,6 +36,14 @@ impl From<store::Error> for Error {
 }
 
 impl Error {
+    /// Has the store take note of the error where it tells of a place that may not be used.
+    pub fn noted(self, store: &Store) -> Self {
+        if let Self::Store(error) = &self {
+            store.note_denied(error);
+        }
+        self
+    }
+
     /// The refusal to answer with. An error of the store that a person must see to is logged, with the place;
     /// the client is not told the place.
     pub fn log(self) -> Problem {
@@ -89,8 +97,22 @@ fn problem_of(error: &store::Error) -> Problem {
             Code::Damaged,
             "the store is not where it was when the server started; the server's log says more",
         ),
+        store::Error::Denied { still, .. } => Problem::new(
+            Code::Damaged,
+            format!(
+                "alive, and the data directory can be written, but {still} files or folders in it may not be used by the \
+                 server; its log says more"
+            ),
+        ),
         store::Error::Disk(disk) if disk.is_out_of_shape() || disk.out_of_reach().is_some() => {
             damaged()
+        }
+        store::Error::Disk(disk) if disk.kind() == std::io::ErrorKind::PermissionDenied => {
+            Problem::new(
+                Code::Internal,
+                "the server may not use a file or folder of the store, which somebody else on its box can mend; its log says \
+             which",
+            )
         }
         store::Error::Damaged { .. } | store::Error::LogIsWrong => damaged(),
         store::Error::ReadOnly => Problem::new(

@@ -64,7 +64,7 @@ pub fn load_balancer_heartbeat() -> Answer {
 }
 
 /// `GET /__heartbeat__`: 200 when the data directory can be written; 507 `no-space`, 500 `internal`, or 500 `damaged`
-/// where it is not there, when not. At most one real write a second, whose outcome all askers share.
+/// where it is not there, when not. 500 `damaged` as well where the server has met what it may not use, and still may not. At most one real write a second, whose outcome all askers share.
 pub async fn heartbeat(site: &Site) -> Result<Answer, Error> {
     let try_once = async {
         let store = site.store.clone();

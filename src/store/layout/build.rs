@@ -13,6 +13,8 @@ pub(super) const TRASH: &str = "trash";
 pub(super) const LAST_COPY: &str = "last-copy";
 /// The address of the server that serves the store.
 pub(super) const SERVING: &str = "serving";
+/// The beginning of the names of probes.
+pub(super) const PROBE: &str = "probe.";
 
 /// The two areas of a user's folder: what HEAD reaches, and what was uploaded but is not reached yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,6 +50,16 @@ pub fn trash() -> Place {
     Place::new(TRASH)
 }
 
+/// A place at the top of the data directory, of a name that was listed there.
+pub fn at_top(name: &str) -> Place {
+    top().join(name)
+}
+
+/// The `FORMAT` of the store that a directory of this name may be.
+pub fn format_in(directory: &str) -> Place {
+    at_top(directory).join(FORMAT)
+}
+
 /// A name in `tmp/` or `trash/` that nobody else has.
 pub fn aside(directory: &Place, user: &UserId, random: u64) -> Place {
     directory.join(format_args!("{user}.{random:016x}"))
@@ -55,7 +67,7 @@ pub fn aside(directory: &Place, user: &UserId, random: u64) -> Place {
 
 /// A temporary file at the top, for probes and `FORMAT`.
 pub fn probe(random: u64) -> Place {
-    tmp().join(format_args!("probe.{random:016x}"))
+    tmp().join(format_args!("{PROBE}{random:016x}"))
 }
 
 /// A directory of a user's folder.

@@ -4,10 +4,10 @@ mod build;
 mod recognise;
 
 pub use build::{
-    Area, Dir, Folder, Shelf, Thing, aside, format, last_copy, probe, spare, spare_log, tmp, top,
-    trash, users,
+    Area, Dir, Folder, Shelf, Thing, aside, at_top, format, format_in, last_copy, probe, spare, spare_log,
+    tmp, top, trash, users,
 };
 pub use recognise::{
-    Member, Recognised, is_apple_double, is_top, parse_chunk, parse_fan, parse_lost_chunk,
-    parse_transaction, parse_user, recognise,
+    Member, PARTS_OF_USER, Recognised, is_apple_double, is_begun, is_of_file_system, is_probe,
+    is_top, parse_chunk, parse_fan, parse_lost_chunk, parse_transaction, parse_user, recognise,
 };

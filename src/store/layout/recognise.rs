@@ -3,8 +3,9 @@
 use uuid::Uuid;
 
 use super::build::{
-    Area, Dir, FORMAT, Folder, LAST_COPY, SERVING, Shelf, TMP, TRASH, Thing, USERS, top,
+    Area, Dir, FORMAT, Folder, LAST_COPY, PROBE, SERVING, Shelf, TMP, TRASH, Thing, USERS, tmp, top,
 };
+use crate::disk::Place;
 use crate::model::{ChunkDigest, ChunkId, TransactionId, UserId};
 
 /// A member of a bundle, by what it stands for.
@@ -117,11 +118,36 @@ pub fn recognise(dir: Dir, name: &str) -> Option<Recognised> {
     }
 }
 
-/// Whether the top of the data directory knows this name. `lost+found` there is the file system's own.
+/// Whether the top of the data directory knows this name.
 pub fn is_top(name: &str) -> bool {
-    let ours = [FORMAT, USERS, TMP, TRASH, LAST_COPY, SERVING];
-    ours.contains(&name) || name == "lost+found"
+    matches!(name, FORMAT | LAST_COPY | SERVING) || is_begun(name) || is_of_file_system(name)
 }
+
+/// Whether this is the name of a directory at the top that the making of a store begins with, before `FORMAT`.
+pub fn is_begun(name: &str) -> bool {
+    matches!(name, USERS | TMP | TRASH)
+}
+
+/// Whether a file system has a directory of this name at its top, which is its own.
+pub fn is_of_file_system(name: &str) -> bool {
+    name == "lost+found"
+}
+
+/// Whether this is a temporary file at the top, see [`probe`](super::probe).
+pub fn is_probe(place: &Place) -> bool {
+    place.parent() == tmp() && place.name().starts_with(PROBE)
+}
+
+/// Names that tell a user's folder, or a part of it.
+pub const PARTS_OF_USER: [&str; 7] = [
+    "HEAD",
+    "aliases",
+    "chunks",
+    "gate",
+    "incoming",
+    "log",
+    "transactions",
+];
 
 /// The chunk whose mark or damaged bytes have this name in `lost+found/chunks`.
 pub fn parse_lost_chunk(name: &str) -> Option<ChunkDigest> {
@@ -153,7 +179,6 @@ pub fn parse_chunk(name: &str) -> Option<ChunkId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::Place;
 
     #[test]
     fn only_the_exact_name_is_a_members() {

@@ -93,7 +93,10 @@ impl Run<'_> {
                 "missing beside users: if this is a copy, finish it; `echo {} > FORMAT` makes the file",
                 FORMAT.trim_end()
             ),
-            None => return Err(Error::NotAStore("there is no store here".to_owned())),
+            None => {
+                store::Store::ground(self.store.disk())?;
+                return Err(Error::NotAStore("there is no store here".to_owned()));
+            }
         };
         self.at_top(Kind::Format, Severity::Damage, layout::format(), what);
         Ok(())

@@ -94,6 +94,7 @@ fn tell(store: &Store, options: &CollectOptions) {
             user.short()
         ),
         Event::Failed { user, error } => {
+            store.note_denied(&error);
             let whose = user.map_or("what is at the top".to_owned(), |user| {
                 user.short().to_string()
             });

@@ -38,6 +38,8 @@ use crate::store::{self, FORMAT, Store};
 /// Takes a snapshot of the store at `source` into a directory that is empty or not there yet, on the same
 /// file system. Calls `linked` after each file.
 ///
+/// The snapshot belongs to the owner of the store, the directory included.
+///
 /// It holds every advance that was acknowledged before this was called. Costs a link for each committed
 /// file, and the bytes of `log`.
 ///
@@ -76,7 +78,9 @@ fn prepare(source: &Real, destination: &Path) -> Result<(Real, bool), Error> {
     if is_inside(source, destination) {
         return Err(Error::Inside(destination.to_owned()));
     }
-    let made = disk::make_root(destination).map_err(failed)?;
+    let owner = source.meta(&layout::top())?.owner;
+    disk::can_make_for(owner).map_err(failed)?;
+    let made = disk::make_root(destination, Some(owner)).map_err(failed)?;
     let target = Real::new(destination, Grouping::Off).map_err(failed)?;
     let mut empty = true;
     target.list(&layout::top(), &mut |_| {
@@ -86,6 +90,8 @@ fn prepare(source: &Real, destination: &Path) -> Result<(Real, bool), Error> {
     if !empty {
         return Err(Error::NotEmpty(destination.to_owned()));
     }
+    // Only now: one with other things in it stays whose it is.
+    let target = Real::for_owner(destination, Grouping::Off, owner).map_err(failed)?;
     Ok((target, made))
 }
 
