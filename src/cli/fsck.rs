@@ -12,8 +12,10 @@ use super::failure::Failure;
 use super::open::{in_the_way, not_usable};
 use super::output::{counted, json_line, print};
 use super::progress::{self, Progress};
+use super::whom::{Care, Whom};
 use crate::disk::{Grouping, Real};
 use crate::model::{Head, UserId};
+use crate::store::Store;
 use crate::upkeep::fsck::{self, CheckOptions, Finding, Mended, Observer, Severity, Summary};
 
 /// Check a data directory, and say what is not as it should be, one finding a line. Works beside a
@@ -22,9 +24,9 @@ use crate::upkeep::fsck::{self, CheckOptions, Finding, Mended, Observer, Severit
 pub struct FsckCommand {
     #[command(flatten)]
     data: DataDirectory,
-    /// Check this user only.
+    /// Check this user only: the id, its first digits, the name, or - to read one of them from standard input.
     #[arg(long, env = "MENTAT_SYNC_USER")]
-    user: Option<UserId>,
+    user: Option<String>,
     /// Do not read the chunks, only look whether they are there.
     #[arg(long, env = "MENTAT_SYNC_QUICK", value_parser = is_set, num_args = 0..=1,
           require_equals = true, default_missing_value = "true", default_value = "false",
@@ -91,9 +93,10 @@ impl FsckCommand {
         let unlooked =
             |error: io::Error| Failure::could_not_check(in_the_way(path, "open", &error).words);
         let disk = Arc::new(Real::new(path, Grouping::Auto).map_err(unlooked)?);
+        let user = self.whom(&disk)?;
         // Counting costs a listing, which only a person's patience is worth.
         let files = progress::is_shown()
-            .then(|| fsck::count(disk.clone(), self.user).ok())
+            .then(|| fsck::count(disk.clone(), user).ok())
             .flatten();
         let progress = Progress::of(files);
         let printer = Printer {
@@ -102,7 +105,7 @@ impl FsckCommand {
             broken: Mutex::default(),
         };
         let options = CheckOptions {
-            user: self.user,
+            user,
             quick: self.quick,
             repair: self.repair,
             ..CheckOptions::default()
@@ -127,6 +130,22 @@ impl FsckCommand {
             )));
         }
         Ok(())
+    }
+}
+
+impl FsckCommand {
+    /// The only user to be checked, if one was named.
+    fn whom(&self, disk: &Arc<Real>) -> Result<Option<UserId>, Failure> {
+        let Some(word) = &self.user else {
+            return Ok(None);
+        };
+        let store = Store::examine(disk.clone());
+        let failed = |error| not_usable(&self.data.path, &error);
+        let found = Whom::read(word)?.find(&store, Care::Usual, failed);
+        found.map(Some).map_err(|failed| match failed.status {
+            1 => Failure::could_not_check(failed.words),
+            _ => failed,
+        })
     }
 }
 

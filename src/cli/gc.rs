@@ -11,7 +11,8 @@ use super::failure::Failure;
 use super::open::{not_usable, open};
 use super::output::{json_line, print};
 use super::progress::Progress;
-use super::users::no_such_user;
+use super::user_changes::no_such_user;
+use super::whom::{Care, Whom};
 use crate::disk::Grouping;
 use crate::model::UserId;
 use crate::store::{self, Item, Options, Store};
@@ -27,9 +28,9 @@ pub struct GcCommand {
     #[command(flatten)]
     data: DataDirectory,
 
-    /// Only this user's.
-    #[arg(long, value_name = "UUID", env = "MENTAT_SYNC_USER")]
-    user: Option<UserId>,
+    /// Only this user's: the id, its first digits, the name, or - to read one of them from standard input.
+    #[arg(long, env = "MENTAT_SYNC_USER")]
+    user: Option<String>,
 
     /// CollectOptions long what nothing reachable needs is kept after it was last uploaded or asked about.
     #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_GRACE", default_value = "14d",
@@ -80,9 +81,12 @@ impl GcCommand {
     /// Collects garbage and prints what went. Fails where the clock cannot be believed, or some of it stays.
     pub fn run(&self) -> Result<(), Failure> {
         let path = &self.data.path;
+        let whom = self.user.as_deref().map(Whom::read).transpose()?;
         let store = open(path, Options::default(), Grouping::Auto)?;
         let failed = |error| not_usable(path, &error);
-        if let Some(user) = &self.user
+        let user = whom.map(|whom| whom.find(&store, Care::Usual, failed));
+        let user = user.transpose()?;
+        if let Some(user) = &user
             && !store.users().map_err(failed)?.contains(user)
         {
             return Err(no_such_user(user));
@@ -92,7 +96,7 @@ impl GcCommand {
         let progress = Progress::of(None);
         print(|out| {
             let mut written = Ok(());
-            ran = self.collect(&store, &mut total, &progress, &mut |line| {
+            ran = self.collect(&store, user.as_ref(), &mut total, &progress, &mut |line| {
                 // Whoever reads may stop reading: what was begun is done to its end.
                 if written.is_ok() {
                     written = match self.json {
@@ -114,6 +118,7 @@ impl GcCommand {
     fn collect(
         &self,
         store: &Store,
+        user: Option<&UserId>,
         total: &mut Total,
         progress: &Progress,
         print: &mut dyn FnMut(GarbageLine),
@@ -124,7 +129,7 @@ impl GcCommand {
             force: self.force,
         };
         let shown = self.json || self.dry_run;
-        run(store, self.user.as_ref(), &how, &mut |event| {
+        run(store, user, &how, &mut |event| {
             match event {
             Event::Garbage { user, garbage } => {
                 total.files += 1;

@@ -8,22 +8,31 @@ use serde::Serialize;
 use super::arguments::{DataDirectory, is_set};
 use super::failure::Failure;
 use super::open::{not_usable, open};
-use super::output::{json_line, print};
-use super::users::no_such_user;
+use super::output::{date, json_line, print};
+use super::user_changes::no_such_user;
+use super::whom::{Care, Whom};
 use crate::disk::Grouping;
-use crate::model::{TransactionId, UserId};
-use crate::store::{self, Options, Store};
+use crate::model::TransactionId;
+use crate::store::{self, Options, User, Weighed};
 
 /// Ids that are read from the log at a time.
 const BATCH: usize = 4096;
 
 /// Print a user's chain, newest last: sequence number and id. Works beside a running server.
+///
+/// With --long also the date of the transaction's file, how many chunks it names, and the bytes in them (`-` where one is
+/// not there).
 #[derive(Args)]
 pub struct LogCommand {
     #[command(flatten)]
     data: DataDirectory,
-    /// The user whose chain to print.
-    user: UserId,
+    /// The user whose chain to print: the id, its first digits, the name, or - to read one of them from standard input.
+    user: String,
+    /// Print date, chunks and bytes as well. Costs a look at each of them.
+    #[arg(long, env = "MENTAT_SYNC_LONG", value_parser = is_set, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", default_value = "false",
+          hide_default_value = true)]
+    long: bool,
     /// Print one JSON object a line.
     #[arg(long, env = "MENTAT_SYNC_JSON", value_parser = is_set, num_args = 0..=1,
           require_equals = true, default_missing_value = "true", default_value = "false",
@@ -36,19 +45,58 @@ pub struct LogCommand {
 struct TransactionLine {
     seq: u64,
     id: String,
+    #[serde(flatten)]
+    long: Option<LongPart>,
+}
+
+/// The part of a line that --long adds.
+#[derive(Serialize)]
+struct LongPart {
+    date: String,
+    chunks: u64,
+    bytes: Option<u64>,
+}
+
+impl LongPart {
+    fn of(weighed: &Weighed) -> Self {
+        Self {
+            date: date(weighed.date),
+            chunks: weighed.chunks,
+            bytes: weighed.bytes,
+        }
+    }
+}
+
+impl TransactionLine {
+    fn print(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        let Self { seq, id, long } = self;
+        match long {
+            None => writeln!(out, "{seq:>12} {id}"),
+            Some(LongPart {
+                date,
+                chunks,
+                bytes,
+            }) => {
+                let bytes = bytes.map_or("-".to_owned(), |bytes| bytes.to_string());
+                writeln!(out, "{seq:>12} {id} {date} {chunks:>7} {bytes:>14}")
+            }
+        }
+    }
 }
 
 impl LogCommand {
     /// Prints the chain. Fails where there is no such user, or `log` cannot be read to its end.
     pub fn run(&self) -> Result<(), Failure> {
+        let whom = Whom::read(&self.user)?;
         let store = open(&self.data.path, Options::default(), Grouping::Off)?;
         let failed = |error| not_usable(&self.data.path, &error);
-        if !store.users().map_err(failed)?.contains(&self.user) {
-            return Err(no_such_user(&self.user));
+        let user = whom.find(&store, Care::Usual, failed)?;
+        if !store.users().map_err(failed)?.contains(&user) {
+            return Err(no_such_user(&user));
         }
         let mut broken = None;
         print(|out| {
-            let printed = self.print(&store, out);
+            let printed = self.print(&store.user(user), out);
             printed.unwrap_or_else(|error| {
                 broken = Some(error);
                 Ok(())
@@ -57,8 +105,7 @@ impl LogCommand {
         broken.map_or(Ok(()), |error| Err(failed(error)))
     }
 
-    fn print(&self, store: &Store, out: &mut dyn io::Write) -> store::Result<io::Result<()>> {
-        let user = store.user(self.user);
+    fn print(&self, user: &User, out: &mut dyn io::Write) -> store::Result<io::Result<()>> {
         let listing = user.mending_log(|| user.listing(TransactionId::ROOT, u64::MAX));
         let Some(mut listing) = listing? else {
             return Ok(Ok(()));
@@ -70,11 +117,15 @@ impl LogCommand {
                 return Ok(Ok(()));
             }
             for (seq, id) in (first..).zip(ids) {
-                let written = if self.json {
-                    let id = id.to_string();
-                    json_line(out, &TransactionLine { seq, id })
-                } else {
-                    writeln!(out, "{seq:>12} {id}")
+                let weighed = self.long.then(|| user.weigh(id)).transpose()?.flatten();
+                let line = TransactionLine {
+                    seq,
+                    id: id.to_string(),
+                    long: weighed.as_ref().map(LongPart::of),
+                };
+                let written = match self.json {
+                    true => json_line(out, &line),
+                    false => line.print(out),
                 };
                 if let Err(error) = written {
                     return Ok(Err(error));

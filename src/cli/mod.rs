@@ -21,7 +21,9 @@ mod serve;
 mod service;
 mod signals;
 mod snapshot;
+mod user_changes;
 mod users;
+mod whom;
 
 use std::process::ExitCode;
 
@@ -107,20 +109,23 @@ mod tests {
         CommandLine::command().debug_assert();
     }
 
+    fn names_its_variables(command: &clap::Command) {
+        for flag in command.get_arguments() {
+            let Some(long) = flag
+                .get_long()
+                .filter(|long| !["help", "version"].contains(long))
+            else {
+                continue;
+            };
+            let name = format!("MENTAT_SYNC_{}", long.to_uppercase().replace('-', "_"));
+            let env = flag.get_env().and_then(|env| env.to_str());
+            assert_eq!(env, Some(name.as_str()), "{} --{long}", command.get_name());
+        }
+        command.get_subcommands().for_each(names_its_variables);
+    }
+
     #[test]
     fn every_flag_is_also_an_environment_variable() {
-        for command in CommandLine::command().get_subcommands() {
-            for flag in command.get_arguments() {
-                let Some(long) = flag
-                    .get_long()
-                    .filter(|long| !["help", "version"].contains(long))
-                else {
-                    continue;
-                };
-                let name = format!("MENTAT_SYNC_{}", long.to_uppercase().replace('-', "_"));
-                let env = flag.get_env().and_then(|env| env.to_str());
-                assert_eq!(env, Some(name.as_str()), "{} --{long}", command.get_name());
-            }
-        }
+        names_its_variables(&CommandLine::command());
     }
 }

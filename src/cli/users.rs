@@ -4,21 +4,22 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use uuid::Uuid;
 
 use super::arguments::{DataDirectory, is_set};
 use super::failure::Failure;
-use super::open::{in_the_way, not_usable, open_made_before, open_or_make};
-use super::output::{json_line, print};
+use super::open::{in_the_way, not_usable, open, open_made_before, open_or_make};
+use super::output::{date, json_line, print};
+use super::user_changes::{add, name, remove, rename};
+use super::whom::{Care, Whom, new_id};
 use crate::disk::{Grouping, Real};
-use crate::model::UserId;
-use crate::store::{self, Options, RenameUser, Store, User};
+use crate::model::UserName;
+use crate::store::{self, NameFile, Options, Store, User};
 
 /// The hint for `users add` where there is no store.
 const INIT: &str = "--init makes a store first";
 
-/// List the users, each with its head, sequence number, files, bytes and pending transactions; or
-/// add, remove and rename them. Works beside a running server.
+/// List the users, each with its head, sequence number, files, bytes, pending transactions, last write and name; or
+/// add, remove, move and name them. Works beside a running server.
 #[derive(Args)]
 pub struct UsersCommand {
     #[command(flatten)]
@@ -36,50 +37,107 @@ pub struct UsersCommand {
 enum UserChange {
     /// Make a folder for a user, and print the id. Needed with `serve --new-users deny`.
     Add {
-        /// The id; a random one if there is none.
-        user: Option<UserId>,
+        /// The id, or - to read it from standard input; a random one if there is none.
+        user: Option<String>,
+        /// A name for the user, by which the other commands know one too.
+        #[arg(long, env = "MENTAT_SYNC_NAME")]
+        name: Option<UserName>,
         /// Make a store first, where the data directory is not there or empty. It belongs to the directory's owner.
         #[arg(long, env = "MENTAT_SYNC_INIT", value_parser = is_set, num_args = 0..=1,
               require_equals = true, default_missing_value = "true", default_value = "false",
               hide_default_value = true)]
         init: bool,
     },
-    /// Remove a user and all that is theirs. There is no way back.
-    Rm { user: UserId },
+    /// Remove a user and all that is theirs. There is no way back. On a terminal it says what goes, and asks.
+    Rm {
+        /// The id, its first digits, the name, or - to read one of them from standard input.
+        user: String,
+        /// Do not ask.
+        #[arg(long, env = "MENTAT_SYNC_YES", value_parser = is_set, num_args = 0..=1,
+              require_equals = true, default_missing_value = "true", default_value = "false",
+              hide_default_value = true)]
+        yes: bool,
+    },
     /// Give a user another id: a new secret for the same store.
-    Mv { old: UserId, new: UserId },
+    Mv {
+        /// The id, its first digits, the name, or - to read one of them from standard input.
+        old: String,
+        /// The new id, or - to read it from standard input, after OLD if both are.
+        new: String,
+    },
+    /// Give a user a name, which the other commands take in place of the id. Clients never see it.
+    Name {
+        /// The id, its first digits, the name, or - to read one of them from standard input.
+        user: String,
+        /// The name: one line that is no id, has no / and does not begin with -, and that no other user has.
+        #[arg(required_unless_present = "remove")]
+        name: Option<UserName>,
+        /// Take the name away.
+        #[arg(long, env = "MENTAT_SYNC_REMOVE", value_parser = is_set, num_args = 0..=1,
+              require_equals = true, default_missing_value = "true", default_value = "false",
+              hide_default_value = true, conflicts_with = "name")]
+        remove: bool,
+    },
 }
 
 /// One line of the list.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct UserLine {
     user: String,
-    head: String,
-    seq: u64,
+    name: Option<String>,
+    head: Option<String>,
+    seq: Option<u64>,
     files: u64,
     bytes: u64,
     pending: u64,
+    last_write: Option<String>,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
 }
 
 impl UsersCommand {
     /// Lists or changes the users. Fails where the store refuses.
     pub fn run(&self) -> Result<(), Failure> {
+        match &self.command {
+            None => self.list(),
+            Some(change) => self.change(change),
+        }
+    }
+
+    fn change(&self, change: &UserChange) -> Result<(), Failure> {
         let path = &self.data.path;
-        let Some(command) = &self.command else {
-            return self.list();
-        };
+        let failed = |error: store::Error| not_usable(path, &error);
         let (options, grouping) = (Options::default(), Grouping::Off);
-        let (store, _) = match command {
-            UserChange::Add { init: true, .. } => open_or_make(path, options, grouping),
-            UserChange::Add { .. } => open_made_before(path, options, grouping, INIT),
-            _ => open_made_before(path, options, grouping, ""),
-        }?;
-        let done = match command {
-            UserChange::Add { user, .. } => add(&store, *user),
-            UserChange::Rm { user } => remove(&store, user),
-            UserChange::Mv { old, new } => rename(&store, old, new),
+        let opened = || open(path, Options::default(), Grouping::Off);
+        // Standard input is read, and what is malformed refused, before anything is opened or made.
+        let done = match change {
+            UserChange::Add { user, name, init } => {
+                let id = user.as_deref().map(new_id).transpose()?;
+                let (store, _) = match init {
+                    true => open_or_make(path, options, grouping),
+                    false => open_made_before(path, options, grouping, INIT),
+                }?;
+                add(&store, id, name.as_ref())
+            }
+            UserChange::Rm { user, yes } => {
+                let whom = Whom::read(user)?;
+                let store = opened()?;
+                remove(&store, &whom.find(&store, Care::Utmost, failed)?, *yes)
+            }
+            UserChange::Mv { old, new } => {
+                let (whom, new) = (Whom::read(old)?, new_id(new)?);
+                let store = opened()?;
+                rename(&store, &whom.find(&store, Care::Utmost, failed)?, &new)
+            }
+            UserChange::Name { user, name, .. } => {
+                let whom = Whom::read(user)?;
+                let store = opened()?;
+                let user = whom.find(&store, Care::Usual, failed)?;
+                self::name(&store, &user, name.as_ref())
+            }
         };
-        done.map_err(|error| not_usable(path, &error))?
+        done.map_err(failed)?
     }
 
     /// Lists all of them, each as soon as it is known; one who cannot be read is told of on stderr, and fails the
@@ -103,15 +161,19 @@ impl UsersCommand {
             for user in users {
                 // What is there so far is seen while the next one is counted.
                 out.flush()?;
-                match line(&store.user(user)) {
+                let user = store.user(user);
+                match line(&user) {
                     Ok(Some(line)) if self.json => json_line(out, &line)?,
                     Ok(Some(line)) => out.write_all(line.row().as_bytes())?,
                     // Deleted or renamed since it was listed.
                     Ok(None) => {}
                     Err(error) => {
                         let Failure { words, .. } = not_usable(path, &error);
-                        eprintln!("mentat-sync: user {user}: {words}");
+                        eprintln!("mentat-sync: user {}: {words}", user.id());
                         unreadable += 1;
+                        if self.json {
+                            json_line(out, &damaged_line(&user, words))?;
+                        }
                     }
                 }
             }
@@ -129,17 +191,32 @@ impl UsersCommand {
 
 /// The columns, which are as wide as what nearly every user has: the rows after a row are not known when it is
 /// printed.
-const HEADINGS: [&str; 6] = ["USER", "HEAD", "SEQ", "FILES", "BYTES", "PENDING"];
+const HEADINGS: [&str; 8] = [
+    "USER",
+    "HEAD",
+    "SEQ",
+    "FILES",
+    "BYTES",
+    "PENDING",
+    "LAST-WRITE",
+    "NAME",
+];
 
-fn row([user, head, seq, files, bytes, pending]: [&str; 6]) -> String {
-    format!("{user:<36}  {head:<36}  {seq:>9}  {files:>9}  {bytes:>14}  {pending:>7}\n")
+fn row([user, head, seq, files, bytes, pending, last, name]: [&str; 8]) -> String {
+    let row = format!(
+        "{user:<36}  {head:<36}  {seq:>9}  {files:>9}  {bytes:>14}  {pending:>7}  {last:<20}  {name}"
+    );
+    format!("{}\n", row.trim_end())
 }
 
 impl UserLine {
     fn row(&self) -> String {
-        let numbers = [self.seq, self.files, self.bytes, self.pending];
+        let seq = self.seq.unwrap_or_default();
+        let numbers = [seq, self.files, self.bytes, self.pending];
         let [seq, files, bytes, pending] = numbers.map(|number| number.to_string());
-        row([&self.user, &self.head, &seq, &files, &bytes, &pending])
+        let [head, last, name] =
+            [&self.head, &self.last_write, &self.name].map(|text| text.as_deref().unwrap_or(""));
+        row([&self.user, head, &seq, &files, &bytes, &pending, last, name])
     }
 }
 
@@ -157,42 +234,38 @@ fn line(user: &User) -> store::Result<Option<UserLine>> {
     };
     Ok(Some(UserLine {
         user: user.id().to_string(),
-        head: head.id.to_string(),
-        seq: head.seq,
+        name: name_of(user),
+        head: Some(head.id.to_string()),
+        seq: Some(head.seq),
         files: usage.files,
         bytes: usage.bytes,
         pending: usage.pending,
+        last_write: usage.last_write.map(date),
+        state: "serving",
+        why: None,
     }))
 }
 
-fn add(store: &Store, user: Option<UserId>) -> store::Result<Result<(), Failure>> {
-    let user = user.unwrap_or_else(|| UserId::from_bytes(*Uuid::new_v4().as_bytes()));
-    if !store.user(user).add()? {
-        eprintln!("mentat-sync: that user is here already");
+/// The line about a user of whom requests are answered 500, as far as there is something to tell.
+fn damaged_line(user: &User, why: String) -> UserLine {
+    let usage = user.usage().unwrap_or_default();
+    UserLine {
+        user: user.id().to_string(),
+        name: name_of(user),
+        files: usage.files,
+        bytes: usage.bytes,
+        pending: usage.pending,
+        last_write: usage.last_write.map(date),
+        state: "damaged",
+        why: Some(why),
+        ..UserLine::default()
     }
-    Ok(print(|out| writeln!(out, "{user}")))
 }
 
-fn remove(store: &Store, user: &UserId) -> store::Result<Result<(), Failure>> {
-    let Some(lock) = store.user(*user).exclusive_blocking()? else {
-        return Ok(Err(no_such_user(user)));
-    };
-    lock.delete()?;
-    Ok(Ok(()))
-}
-
-fn rename(store: &Store, old: &UserId, new: &UserId) -> store::Result<Result<(), Failure>> {
-    let Some(lock) = store.user(*old).exclusive_blocking()? else {
-        return Ok(Err(no_such_user(old)));
-    };
-    Ok(match lock.rename(new)? {
-        RenameUser::Renamed => Ok(()),
-        RenameUser::NoSuchUser => Err(no_such_user(old)),
-        RenameUser::Taken => Err(Failure::failed(format!("there is a user {new} already"))),
-    })
-}
-
-/// The user that was asked for has no folder.
-pub fn no_such_user(user: &UserId) -> Failure {
-    Failure::failed(format!("there is no user {user}"))
+/// The user's name, if one can be read.
+fn name_of(user: &User) -> Option<String> {
+    match user.name() {
+        Ok(NameFile::Holds(name)) => Some(name.to_string()),
+        _ => None,
+    }
 }

@@ -259,6 +259,12 @@ pub const MET: usize = 131_072;
 /// person as much as a thousand, and each costs it a look.
 pub const DENIED: usize = 64;
 
+/// The longest name that a user may be called by: a line in a table, with room for any script.
+pub const NAME_BYTES: usize = 100;
+
+/// How few digits of a user's id may stand for it: fewer are nearly as often a slip of the hand.
+pub const FIRST_DIGITS: usize = 4;
+
 /// How many names of a directory are looked at to tell what it is, where it is no store: one that has more is something
 /// else for sure, and a person waits for the words.
 pub const GROUND_NAMES: usize = 1024;

@@ -3,8 +3,10 @@
 mod ids;
 pub mod limits;
 mod part;
+mod user_name;
 
 pub use ids::{ChunkDigest, ChunkId, MalformedId, ShortUserId, TransactionId, UserId};
+pub use user_name::{MalformedName, UserName};
 
 /// A transaction: a strictly ordered sequence of chunks after a parent.
 ///

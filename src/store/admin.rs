@@ -1,11 +1,12 @@
-//! Users deleted and renamed: what the operator does to one as a whole.
+//! Users deleted, renamed and given names: what the operator does to one as a whole.
 
-use super::Result;
-use super::layout::{self, Folder};
+use super::layout::{self, Dir, Folder};
 use super::lock::Exclusive;
 use super::mistake::Mistake;
+use super::naming::{NameFile, Naming, line};
+use super::{Result, User};
 use crate::disk::Target;
-use crate::model::UserId;
+use crate::model::{UserId, UserName};
 
 /// How a rename of a user ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,5 +51,36 @@ impl Exclusive {
         store.forget_tally(to);
         (store.disk).sync(&[Target::Directory(layout::users())])?;
         Ok(RenameUser::Renamed)
+    }
+
+    /// Gives the user this name, or none. Durable then. Whether somebody else has it is looked at by whoever has the
+    /// right to give names.
+    pub fn set_name(&self, _: &Naming, name: Option<&UserName>) -> Result<()> {
+        let place = self.folder.name();
+        match name {
+            Some(name) => {
+                let mut temporary = self.temporary()?;
+                temporary.file.append(line(name).as_bytes())?;
+                let target = Target::File(temporary.file.clone());
+                self.store.disk.sync(&[target])?;
+                temporary.replace(&place)?;
+            }
+            None => match self.store.disk.remove_file(&place) {
+                Err(absent) if absent.is_absent() => return Ok(()),
+                other => other?,
+            },
+        }
+        self.store.forget_tally(&self.id);
+        self.sync_dirs([Dir::User], Vec::new())
+    }
+}
+
+impl User {
+    /// Reads the user's name.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn name(&self) -> Result<NameFile> {
+        self.store.read_name(&self.folder)
     }
 }

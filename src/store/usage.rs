@@ -1,5 +1,7 @@
 //! Usage of a user's folder: counted file by file.
 
+use std::time::SystemTime;
+
 use super::Result;
 use super::layout::{self, Area, Dir, Folder, Recognised};
 use crate::disk::{Disk, Kind, Place};
@@ -13,6 +15,8 @@ pub struct Usage {
     pub bytes: u64,
     /// Pending transactions.
     pub pending: u64,
+    /// When HEAD moved or something was uploaded last, as far as the dates of the files tell.
+    pub last_write: Option<SystemTime>,
 }
 
 /// Counts files and bytes, and pending transactions. What comes or goes meanwhile may be counted or not.
@@ -86,6 +90,9 @@ fn count_file(
             Err(error) if !error.is_absent() => return Err(error.into()),
             _ => {}
         }
+    }
+    if matches!(known, Some(Recognised::Head | Recognised::Thing(..))) {
+        usage.last_write = usage.last_write.max(Some(meta.modified));
     }
     usage.files += 1;
     usage.bytes += meta.bytes;

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::layout::{self, Dir, Folder, Shelf};
+use super::naming::{Naming, write_name};
 use super::state::UserState;
 use super::{Error, Result, Store};
 use crate::disk::Target;
-use crate::model::{TransactionId, UserId};
+use crate::model::{TransactionId, UserId, UserName};
 
 /// One user of a store. A clone costs little, and is of the very same user; whether there is a folder is seen
 /// by each method for itself. Methods of `User` take no lock unless they say so; verbs that need one are
@@ -62,13 +63,23 @@ impl User {
     /// It is made complete in `tmp/`, synced, and renamed in, so that a folder without HEAD can
     /// only be an unfinished copy.
     pub fn add(&self) -> Result<bool> {
+        self.add_called(None)
+    }
+
+    /// Makes the user's folder as [`User::add`] does, with this name in it, which whoever has the right to give names
+    /// has seen to be nobody's.
+    pub fn add_named(&self, _: &Naming, name: &UserName) -> Result<bool> {
+        self.add_called(Some(name))
+    }
+
+    fn add_called(&self, name: Option<&UserName>) -> Result<bool> {
         if self.has_folder()? {
             return Ok(false);
         }
         let store = &self.store;
         let place = layout::aside(&layout::tmp(), &self.id, store.disk.random());
         let made = Folder::at(place.clone());
-        let result = make_folder(store, &made).and_then(|()| {
+        let result = make_folder(store, &made, name).and_then(|()| {
             store.made(&store.disk.meta(&place)?);
             match store.disk.rename_new(&place, self.folder.place()) {
                 Ok(()) => Ok(true),
@@ -111,7 +122,7 @@ impl User {
     }
 }
 
-fn make_folder(store: &Store, folder: &Folder) -> Result<()> {
+fn make_folder(store: &Store, folder: &Folder, name: Option<&UserName>) -> Result<()> {
     let mut targets = Vec::new();
     let dirs = [Dir::User, Dir::Incoming, Dir::Pending, Dir::Tmp];
     for dir in dirs.into_iter().chain(Shelf::ALL.map(Dir::Shelf)) {
@@ -126,6 +137,10 @@ fn make_folder(store: &Store, folder: &Folder) -> Result<()> {
     targets.push(Target::File(head));
     for place in [folder.lock(), folder.gate(), folder.log()] {
         targets.push(Target::File(store.disk.create(&place)?));
+    }
+    if let Some(name) = name {
+        let file = write_name(&*store.disk, &folder.name(), name)?;
+        targets.push(Target::File(file));
     }
     Ok(store.disk.sync(&targets)?)
 }

@@ -76,13 +76,18 @@ fn users_are_listed_with_what_they_have() {
         [("ada", second.as_str(), 2, 1), ("ben", ROOT, 0, 0)].map(|(user, head, seq, pending)| {
             let (files, bytes) = folder(user);
             json!({
-                "user": user_id(user), "head": head, "seq": seq,
-                "files": files, "bytes": bytes, "pending": pending,
+                "user": user_id(user), "name": null, "head": head, "seq": seq,
+                "files": files, "bytes": bytes, "pending": pending, "state": "serving",
             })
         });
     expected.sort_by_key(|line| line["user"].to_string());
     let mut listed = objects(&succeeds(beside(&server, "users", &["--json"])));
     listed.sort_by_key(|line| line["user"].to_string());
+    let mut last_writes = Vec::new();
+    for line in &mut listed {
+        let last = line.as_object_mut().unwrap().remove("last_write");
+        last_writes.push(last.unwrap().as_str().unwrap().to_owned());
+    }
     assert_eq!(listed, expected);
 
     // The table for people says the same.
@@ -91,19 +96,29 @@ fn users_are_listed_with_what_they_have() {
     let headings: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
     assert_eq!(
         headings,
-        ["USER", "HEAD", "SEQ", "FILES", "BYTES", "PENDING"]
+        [
+            "USER",
+            "HEAD",
+            "SEQ",
+            "FILES",
+            "BYTES",
+            "PENDING",
+            "LAST-WRITE",
+            "NAME"
+        ]
     );
     let mut rows: Vec<Vec<&str>> = lines
         .map(|line| line.split_whitespace().collect())
         .collect();
     rows.sort();
-    for (row, object) in rows.iter().zip(&expected) {
-        let cells: Vec<String> = ["user", "head", "seq", "files", "bytes", "pending"]
+    for ((row, object), last) in rows.iter().zip(&expected).zip(last_writes) {
+        let mut cells: Vec<String> = ["user", "head", "seq", "files", "bytes", "pending"]
             .map(|key| match &object[key] {
                 Value::String(text) => text.clone(),
                 number => number.to_string(),
             })
             .into();
+        cells.push(last);
         assert_eq!(*row, cells);
     }
     assert_eq!(rows.len(), 2);

@@ -119,6 +119,8 @@ mod repairs;
 mod absent;
 // How a store is made: knowingly, where nothing else is, and by whom it is asked for; words for what was not meant.
 mod made;
+// What users are called: names, first digits, standard input; and what `users rm` asks and says.
+mod names;
 // Whose files are: root's tools beside a service's, and what is said of it.
 mod owners;
 // File systems that are not like the others: FUSE, without a rename that replaces nothing; networks; mounts inside.

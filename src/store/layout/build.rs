@@ -214,6 +214,10 @@ impl Folder {
         self.0.join("log")
     }
 
+    pub fn name(&self) -> Place {
+        self.0.join("name")
+    }
+
     pub fn dir(&self, dir: Dir) -> Place {
         match dir {
             Dir::User => self.0.clone(),

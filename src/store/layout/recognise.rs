@@ -62,6 +62,7 @@ pub enum Recognised {
     Log,
     /// `lock` or `gate`.
     Lock,
+    Name,
     Thing(Area, Thing),
     /// A name in `incoming/tmp`.
     Temporary,
@@ -76,6 +77,7 @@ pub fn recognise(dir: Dir, name: &str) -> Option<Recognised> {
         (Dir::User, "HEAD") => Some(Recognised::Head),
         (Dir::User, "log") => Some(Recognised::Log),
         (Dir::User, "lock" | "gate") => Some(Recognised::Lock),
+        (Dir::User, "name") => Some(Recognised::Name),
         (Dir::User, "incoming") => inner(Dir::Incoming),
         (Dir::User, "lost+found") => inner(Dir::LostFound),
         (Dir::User, "chunks") => inner(Dir::Shelf(Shelf::Chunks(Area::Committed))),

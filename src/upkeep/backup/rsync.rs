@@ -9,13 +9,14 @@ use super::destination::{Destination, SSH};
 use super::outcome::Error;
 use crate::model::{UserId, limits};
 
-/// The kinds of files that are copied: all that HEAD reaches, and `log`. HEAD itself comes later.
-const WANTED: [&str; 6] = [
+/// The kinds of files that are copied: all that HEAD reaches, `log` and `name`. HEAD itself comes later.
+const WANTED: [&str; 7] = [
     "+ /*/",
     "+ /*/chunks/***",
     "+ /*/aliases/***",
     "+ /*/transactions/***",
     "+ /*/log",
+    "+ /*/name",
     "- *",
 ];
 

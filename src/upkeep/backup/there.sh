@@ -214,7 +214,11 @@ install() {
         old=users/$user
         case $how in
         whole) mv -T "$work/new/$user" "$old" || exit 1 ;;
-        more) [ ! -e "$work/new/$user/log" ] || mv -fT "$work/new/$user/log" "$old/log" || exit 1 ;;
+        more)
+            for file in log name; do
+                [ ! -e "$work/new/$user/$file" ] || mv -fT "$work/new/$user/$file" "$old/$file" || exit 1
+            done
+            ;;
         swap)
             mv --exchange -T "$work/swap/$user" "$old" 2>/dev/null ||
                 { mv -T "$old" "$work/old/$user" && mv -T "$work/swap/$user" "$old"; } || exit 1

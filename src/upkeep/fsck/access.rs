@@ -3,6 +3,8 @@
 use super::finding::{Kind, Severity};
 use crate::disk::{self, Meta, Owner};
 
+/// Bits of the mode that the server needs of a file that it has no use for.
+pub(super) const NONE: u32 = 0;
 /// Bits of the mode that the server needs of a file that it reads.
 pub(super) const READ: u32 = 0o400;
 /// Bits that it needs of a file that it also writes.

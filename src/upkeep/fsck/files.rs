@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::access::{ENTER, READ, READ_WRITE};
+use super::access::{ENTER, NONE, READ, READ_WRITE};
 use super::check::{Check, remember};
 use super::crew::share_out;
 use super::finding::Kind;
@@ -14,7 +14,7 @@ use super::suspect::Suspect;
 use crate::disk::{self, Entry, Handle, IfThere, Place};
 use crate::model::{ChunkDigest, UserId};
 use crate::store::layout::{self, Area, Dir, Folder, Recognised, Shelf, Thing};
-use crate::store::{self, Store, log};
+use crate::store::{self, NameFile, Store, log};
 
 /// A file for a worker to read.
 enum ReadJob {
@@ -133,6 +133,9 @@ impl Check<'_> {
     /// A name that the layout knows.
     fn entry(&self, dir: Dir, entry: &Entry, known: Recognised, give: Give) {
         let place = || self.folder.dir(dir).join(&entry.name);
+        if known == Recognised::Name {
+            return self.name(&place());
+        }
         if entry.kind != disk::Kind::File
             && !matches!(known, Recognised::Temporary | Recognised::Lost)
         {
@@ -150,7 +153,7 @@ impl Check<'_> {
                 self.damage(Kind::NotAFile, place(), what);
             }
             // Read with the chain.
-            Recognised::Head | Recognised::Log => {}
+            Recognised::Head | Recognised::Log | Recognised::Name => {}
             Recognised::Lock => {
                 let there = self.store().disk().meta(&place()).if_there();
                 if let Some(Some(meta)) = self.seen(&place(), there) {
@@ -175,6 +178,25 @@ impl Check<'_> {
                 }
             }
             Recognised::Lost => self.lost(dir, entry),
+        }
+    }
+
+    /// Looks at what the user is called. No request needs it, so that nothing about it is damage.
+    fn name(&self, place: &Place) {
+        if let Ok(meta) = self.store().disk().meta(place)
+            && meta.kind == disk::Kind::File
+        {
+            self.mode(place, &meta, NONE);
+        }
+        match self.store().read_name(&self.folder) {
+            Ok(NameFile::Absent | NameFile::Holds(_)) => {}
+            Ok(NameFile::Damaged(why)) => {
+                let what = format!(
+                    "this is no name of a user: {why}; `mentat-sync users name` gives another"
+                );
+                self.harmless(Kind::Name, place.clone(), what);
+            }
+            Err(error) => self.trouble(place, &error, Kind::Unreadable),
         }
     }
 

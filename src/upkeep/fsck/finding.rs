@@ -97,6 +97,8 @@ kinds! {
     ModeTight = "mode-tight",
     /// A file is somebody else's, and the owner of the data directory may not read or write it.
     ForeignOwner = "foreign-owner",
+    /// The file `name` holds no name that a user may have, or one that another user has as well.
+    Name = "name",
     /// A temporary file or folder that is older than a day.
     Temporary = "temporary",
     /// A deleted user whose files are still on their way out.

@@ -1,11 +1,13 @@
 //! The top of the data directory: FORMAT, and what lies beside the users.
 
+use std::collections::BTreeMap;
+
 use super::access::unread;
 use super::finding::{Finding, Kind, Mended, Severity};
 use super::run::{Error, Run};
 use crate::disk::{self, Entry, IfThere, Place};
 use crate::model::UserId;
-use crate::store::{self, FORMAT, format_trouble, layout};
+use crate::store::{self, FORMAT, NameFile, format_trouble, layout};
 
 impl Run<'_> {
     /// Checks the top, and says whose folders are to be checked.
@@ -65,7 +67,30 @@ impl Run<'_> {
         for user in names.others {
             self.no_folder(user);
         }
+        self.called_alike(&names.folders);
         Ok(names.folders)
+    }
+
+    /// Reports users who are called what another one is called, as when a folder was moved in from elsewhere: neither is
+    /// found by that name.
+    fn called_alike(&self, users: &[UserId]) {
+        let mut called = BTreeMap::new();
+        for user in users {
+            let folder = layout::Folder::of(user);
+            // One that cannot be read is reported with its user.
+            let Ok(NameFile::Holds(name)) = self.store.read_name(&folder) else {
+                continue;
+            };
+            if let Some(first) = called.insert(name.clone(), *user) {
+                self.found(&Finding {
+                    kind: Kind::Name,
+                    severity: Severity::Harmless,
+                    user: Some(*user),
+                    place: folder.name(),
+                    detail: format!("another user, {}, is called {name} as well", first.short()),
+                });
+            }
+        }
     }
 
     /// Reports something else than a folder that has a user's name: the server refuses that user.

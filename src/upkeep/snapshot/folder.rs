@@ -6,7 +6,7 @@ use super::obstacle::{Obstacle, Stopped};
 use crate::disk::{Disk, IfThere, Kind, Real};
 use crate::model::{TransactionId, limits};
 use crate::store::layout::{self, Area, Dir, Folder, Recognised, Shelf};
-use crate::store::{Store, log};
+use crate::store::{self, NameFile, Store, log};
 
 /// The shelves of the committed area.
 const COMMITTED: [Shelf; 3] = [
@@ -82,6 +82,11 @@ impl Linking<'_> {
             self.shelf(shelf)?;
         }
         self.log(seq)?;
+        // No more than a word for its owner: a copy can do without.
+        if let Ok(NameFile::Holds(name)) = self.store.read_name(&self.folder) {
+            store::write_name(self.target, &self.to.name(), &name)
+                .map_err(|error| Stopped::Snapshot(error.into()))?;
+        }
         // Whoever removes the folder by hand, where it stands, takes HEAD as well.
         match self.head()? {
             Some(_) => Ok(head),
