@@ -139,7 +139,7 @@ pub fn run_shown(shown: &[Shown], directory: &Path, address: &str) {
     for Shown { command, output } in shown {
         let got = outputs.next().expect("as many outputs as commands");
         // Of all that is printed the time alone is never what is written.
-        let [got, output] = [got, output].map(|text| any_time(text));
+        let [got, output] = [got, output].map(any_time);
         assert_eq!(got, output, "$ {command}");
     }
 }
