@@ -1,10 +1,11 @@
 //! Where `serve` listens, and who may ask there.
 
 use std::io;
+use std::time::Duration;
 
 use clap::Args;
 
-use super::arguments::{group, listener, socket_mode};
+use super::arguments::{grace, group, listener, socket_mode};
 use super::failure::Failure;
 use crate::http::{HandedOver, Host, Listener, NamedOrigin, Origins, Places, SocketAccess};
 
@@ -19,6 +20,12 @@ pub struct ListeningFlags {
     /// besides. [default: 127.0.0.1:8000, where none is handed over]
     #[arg(long, value_name = "ADDR", env = "MENTAT_SYNC_LISTEN", value_delimiter = ',', value_parser = listener)]
     listen: Vec<Listener>,
+
+    /// How long to wait for an address that this box does not have yet, as of an interface that comes up later, or that another
+    /// program is about to leave. Without it, it fails at once.
+    #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_LISTEN_WAIT", default_value = "0s", hide_default_value = true,
+          value_parser = grace)]
+    listen_wait: Duration,
 
     /// The mode of the sockets in the file system that it makes, such as 0660. As the umask has it, without.
     #[arg(long, value_name = "MODE", env = "MENTAT_SYNC_SOCKET_MODE", value_parser = socket_mode)]
@@ -62,6 +69,7 @@ impl ListeningFlags {
                 group: self.socket_group,
             },
             handed_over,
+            wait: self.listen_wait,
         }
     }
 
@@ -79,10 +87,6 @@ pub fn cannot_listen(listener: Option<&Listener>, error: &io::Error) -> Failure 
     let Some(listener) = listener else {
         return Failure::failed(format!("cannot serve: {error}"));
     };
-    let place = match listener {
-        Listener::Tcp(address) => address.clone(),
-        Listener::Unix(path) => format!("unix:{}", path.display()),
-    };
     let hint = match (error.kind(), listener) {
         (io::ErrorKind::AddrInUse, Listener::Tcp(_)) => {
             "\n  another program listens there (`ss -ltnp` says which); choose a port with --listen"
@@ -93,8 +97,10 @@ pub fn cannot_listen(listener: Option<&Listener>, error: &io::Error) -> Failure 
         (io::ErrorKind::PermissionDenied, Listener::Tcp(_)) => {
             "\n  ports below 1024 are for root; choose another with --listen"
         }
-        (io::ErrorKind::AddrNotAvailable, _) => "\n  this box has no such address",
+        (io::ErrorKind::AddrNotAvailable, _) => {
+            "\n  this box has no such address; --listen-wait 30s waits for one that comes later"
+        }
         _ => "",
     };
-    Failure::failed(format!("cannot listen at {place}: {error}{hint}"))
+    Failure::failed(format!("cannot listen at {listener}: {error}{hint}"))
 }

@@ -270,8 +270,13 @@ impl ServeCommand {
             // Those who wait for a head have nothing in flight.
             watch.close();
         };
-        let server = Server::bind(&site, places, options, stop)
-            .map_err(|(listener, error)| cannot_listen(listener.as_ref(), &error))?;
+        let server = match Server::bind(&site, places, options, stop).await {
+            Err((None, error)) if error.kind() == io::ErrorKind::Interrupted => {
+                log::info!("stopped before it could listen");
+                return Ok(());
+            }
+            bound => bound.map_err(|(listener, error)| cannot_listen(listener.as_ref(), &error))?,
+        };
         // The format of this line is a promise: scripts wait for it, and read the port from it.
         let line = format!(
             "mentat-sync {} serves {} at {}",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::accept::Acceptor;
-use super::connection::listen::{HandedOver, Listener, SocketAccess, SocketFile};
+use super::connection::listen::{Bound, HandedOver, Listener, SocketAccess, SocketFile};
 use super::connection::waits::Patience;
 use super::connection::workers::Workers;
 use super::request::door::Door;
@@ -40,6 +40,56 @@ pub struct Places {
     pub access: SocketAccess,
     /// Sockets that it has been handed.
     pub handed_over: Vec<HandedOver>,
+    /// How long it waits for an address that this box does not have yet, or that somebody else still listens at.
+    pub wait: Duration,
+}
+
+impl Places {
+    /// Listens at all of these, and waits for those that may come. What is listened at by then has its connections wait.
+    ///
+    /// # Errors
+    /// The address at which it cannot listen, unless it is something else, and why.
+    async fn bind(self) -> Result<Vec<Bound>, (Option<Listener>, io::Error)> {
+        let until = Instant::now() + self.wait;
+        let handed_over = self.handed_over.into_iter().map(HandedOver::bind);
+        let mut all: Vec<_> = handed_over.collect::<Result<_, _>>().map_err(of_none)?;
+        for listener in self.listeners {
+            match bind_until(&listener, self.access, until).await {
+                Ok(bound) => all.extend(bound),
+                Err(error) => return Err((Some(listener), error)),
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Listens at an address, which is tried again and again for as long as it may yet come.
+async fn bind_until(
+    listener: &Listener,
+    access: SocketAccess,
+    until: Instant,
+) -> io::Result<Vec<Bound>> {
+    let mut told = false;
+    loop {
+        match listener.bind(access) {
+            Err(error) if may_come(&error) && Instant::now() < until => {
+                if !std::mem::replace(&mut told, true) {
+                    log::info!("waits to listen at {listener}: {error}");
+                }
+                let pause = Instant::now() + limits::LISTEN_PAUSE;
+                tokio::time::sleep_until(pause.min(until)).await;
+            }
+            bound => return bound,
+        }
+    }
+}
+
+/// Whether an address that cannot be listened at may be one that can, a moment later.
+fn may_come(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse
+    )
 }
 
 /// A watcher, who is told again and again that the server serves.
@@ -65,8 +115,9 @@ impl Server {
     /// end.
     ///
     /// # Errors
-    /// The address at which it cannot listen, unless it is something else, and why; then nothing listens.
-    pub fn bind(
+    /// The address at which it cannot listen, unless it is something else, and why; then nothing listens. An error of
+    /// kind `Interrupted` where `stop` was done before it could.
+    pub async fn bind(
         site: &Arc<Site>,
         places: Places,
         options: &ServerOptions,
@@ -74,14 +125,11 @@ impl Server {
     ) -> Result<Self, (Option<Listener>, io::Error)> {
         let mut acceptor = Acceptor::new(options.connections);
         let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
-        let handed_over = places.handed_over.into_iter().map(HandedOver::bind);
-        let mut all: Vec<_> = handed_over.collect::<Result<_, _>>().map_err(of_none)?;
-        for listener in places.listeners {
-            match listener.bind(places.access) {
-                Ok(bound) => all.extend(bound),
-                Err(error) => return Err((Some(listener), error)),
-            }
-        }
+        let mut stop: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(stop);
+        let all = tokio::select! {
+            bound = places.bind() => bound?,
+            () = &mut stop => return Err(of_none(io::ErrorKind::Interrupted.into())),
+        };
         for bound in all {
             acceptor.listen(bound.listening);
             addresses.push(bound.address);
@@ -102,7 +150,7 @@ impl Server {
             addresses,
             sockets,
             shutdown: options.shutdown,
-            stop: Box::pin(stop),
+            stop,
         })
     }
 

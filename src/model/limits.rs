@@ -265,6 +265,9 @@ pub const NAME_BYTES: usize = 100;
 /// How few digits of a user's id may stand for it: fewer are nearly as often a slip of the hand.
 pub const FIRST_DIGITS: usize = 4;
 
+/// How often `--listen-wait` tries again: nobody notices a quarter of a second beside what an interface takes to come up.
+pub const LISTEN_PAUSE: Duration = Duration::from_millis(250);
+
 /// How many names of a directory are looked at to tell what it is, where it is no store: one that has more is something
 /// else for sure, and a person waits for the words.
 pub const GROUND_NAMES: usize = 1024;

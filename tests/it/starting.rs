@@ -1,12 +1,14 @@
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::kit::{
-    Finished, ROOT, Server, address_in, binary, chunk, run_with_deadline, transaction_id, user_id,
+    Finished, ROOT, Server, address_in, binary, chunk, run_with_deadline, skipped, transaction_id,
+    user_id,
 };
 
 fn serve(data: &Path, more: &[&str]) -> Command {
@@ -131,6 +133,115 @@ fn a_port_that_is_taken_is_named() {
         1,
         &[&address],
     );
+}
+
+/// The words of a server that waits for an address.
+const WAITS: &str = "waits to listen at ";
+
+#[test]
+fn an_address_that_another_program_leaves_later_is_waited_for() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap().to_string();
+    let leaves = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(700));
+        drop(holder);
+    });
+    let flags = ["--listen", &address, "--listen-wait", "60s"];
+    let server = Server::with(&flags);
+    leaves.join().unwrap();
+    server.has_said(|line| line.contains(WAITS) && line.contains(&address));
+    let line = server.has_said(|line| address_in(line).is_some());
+    assert!(line.ends_with(&format!("http://{address}")), "{line}");
+    crate::kit::Client::new(address.parse().unwrap())
+        .get("/__lbheartbeat__")
+        .expect(200);
+}
+
+#[test]
+fn an_address_that_comes_later_is_waited_for() {
+    if !rustix::process::geteuid().is_root() {
+        return skipped("an address that comes later", "not root here");
+    }
+    if !crate::readme::has(&["unshare", "ip"]) {
+        return;
+    }
+    let top = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    // A network of its own, in which the address comes some time after the server has opened its store.
+    // Before it has any, it can be listened at whatever.
+    let comes = "ip link set lo up; (until [ -e \"$1/FORMAT\" ]; do sleep 0.1; done; sleep 2; \
+                 ip address add 192.0.2.7/32 dev lo) & shift; exec \"$0\" \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--net", "sh", "-c", comes])
+        .arg(binary().get_program())
+        .arg(top.path().join("data"));
+    let flags = ["--listen", "192.0.2.7:0", "--listen-wait", "60s"];
+    let server = Server::launch(command, top, &flags);
+    server.has_said(|line| line.contains(WAITS));
+    server.has_said(|line| line.contains(", http://192.0.2.7:"));
+}
+
+#[test]
+fn an_address_that_does_not_come_in_time_is_named() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap().to_string();
+    for (address, words) in [
+        (taken.as_str(), "another program listens there"),
+        ("192.0.2.1:1", "no such address"),
+    ] {
+        let top = tempfile::tempdir().unwrap();
+        let mut command = binary();
+        command
+            .args([
+                "serve",
+                "--listen",
+                address,
+                "--listen-wait",
+                "600ms",
+                "--data",
+            ])
+            .arg(top.path().join("data"));
+        let begun = Instant::now();
+        let ended = does_not_start(&mut command, 1, &[address, words]);
+        assert!(begun.elapsed() >= Duration::from_millis(600));
+        assert_eq!(ended.stderr.matches(WAITS).count(), 1, "{ended:?}");
+        // What may not be listened at does not get better by waiting.
+        let never = ["--listen", "no.such.host.invalid:1", "--listen-wait", "60s"];
+        let begun = Instant::now();
+        does_not_start(
+            &mut serve(&top.path().join("data"), &never),
+            1,
+            &["cannot listen"],
+        );
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    }
+}
+
+#[test]
+fn a_server_that_waits_for_an_address_ends_when_it_is_told_to() {
+    let top = tempfile::tempdir().unwrap();
+    let mut command = binary();
+    command
+        .args([
+            "serve",
+            "--listen",
+            "192.0.2.1:1",
+            "--listen-wait",
+            "600s",
+            "--data",
+        ])
+        .arg(top.path().join("data"));
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains(WAITS)));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let rest: Vec<String> = said.map_while(Result::ok).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Listening: the sockets that connections come in by.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener, ToSocketAddrs};
 use std::os::fd::OwnedFd;
@@ -21,6 +22,15 @@ pub enum Listener {
     Tcp(String),
     /// A socket in the file system. A stale one, at which nobody listens, is replaced.
     Unix(PathBuf),
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// A socket that whoever started this process listens at for it (systemd's socket activation): what comes while
