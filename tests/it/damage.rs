@@ -88,6 +88,20 @@ const ROWS: &[Row] = &[
         last: &["damage not-a-file", "harmless stranger"],
         ..Row::NONE
     },
+    // What its owner calls the user is nothing to a client.
+    Row {
+        name: "a name of two lines",
+        harm: |stock| {
+            let name = stock.file("name");
+            fs::write(&name, "two\nlines\n").unwrap();
+            fs::set_permissions(&name, fs::Permissions::from_mode(0o600)).unwrap();
+        },
+        says: &["harmless name"],
+        answers: &[("GET head", "200"), ("PUT head 5", "204")],
+        stays: &["harmless name"],
+        last: &["harmless name"],
+        ..Row::NONE
+    },
     // Transactions of the chain: a backup has them, nobody else.
     Row {
         name: "a transaction is gone",

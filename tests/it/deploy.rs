@@ -196,6 +196,14 @@ fn the_printed_units_are_ones_that_systemd_takes_and_leave_time_to_stop() {
     assert_eq!(setting(service, "StateDirectory"), "mentat-sync");
     assert_eq!(setting(service, "RequiresMountsFor"), data);
     assert!(setting(service, "ExecStart").ends_with(&format!(" serve --data {data}")));
+    // A disk that is not mounted never becomes an empty server; the README makes the store first.
+    assert!(service.contains("\nEnvironment=MENTAT_SYNC_EXISTING=true\n"));
+    let (made, started) = (
+        format!("$ sudo mentat-sync users add --init --name phone --data {data}\n"),
+        "$ sudo systemctl enable --now mentat-sync\n",
+    );
+    let at = |words: &str| README.text.find(words).unwrap();
+    assert!(at(&made) < at(started));
     let user = setting(service, "User");
     assert_eq!(setting(backup, "User"), user);
     assert!(users.contains(&format!("\nu {user} ")), "{users}");

@@ -547,6 +547,8 @@ fn whatever_root_does_beside_a_service_the_service_goes_on_with() {
     for (arguments, code) in [
         (&["users", "add", &bob] as &[&str], 0),
         (&["users", "mv", &bob, &eve], 0),
+        (&["users", "name", &eve, "phone"], 0),
+        (&["users", "add", "--name", "tablet"], 0),
         (&["gc", "--grace", "0s"], 0),
         (&["fsck", "--repair"], 0),
         (&["log", &ada_id], 0),
@@ -571,6 +573,11 @@ fn a_snapshot_that_root_takes_belongs_to_the_owner_of_the_store() {
     let server = place.serve();
     let mut ada = server.device("ada");
     ada.commit(&transaction_id("one"), ROOT, &[&chunk("precious")]);
+    place.run(
+        binary(),
+        &["users", "name", &crate::kit::user_id("ada"), "phone"],
+        0,
+    );
     let made = place.top.path().join("copies/of today");
     let empty = place.top.path().join("empty");
     fs::create_dir(&empty).unwrap();
