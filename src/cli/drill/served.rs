@@ -42,7 +42,7 @@ impl Served {
                     // Whoever drops the other end wants it to stop as well.
                     let _ = stopped.await;
                 };
-                match Server::bind(&site, places, &options, stopped) {
+                match Server::bind(&site, places, &options, stopped).await {
                     Ok(server) => {
                         let _ = tell.send(Ok(server.addresses().concat()));
                         if let Err(error) = server.run().await {
