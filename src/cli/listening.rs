@@ -1,13 +1,18 @@
 //! Where `serve` listens, and who may ask there.
 
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::arguments::{grace, group, listener, socket_mode};
 use super::failure::Failure;
-use crate::http::{HandedOver, Host, Listener, NamedOrigin, Origins, Places, SocketAccess};
+use crate::http::{
+    CertificateFiles, Certificates, HandedOver, Host, Listener, NamedOrigin, Origins, Places,
+    SocketAccess,
+};
 
 /// Where to listen, without a word of the operator or the system.
 const DEFAULT: &str = "127.0.0.1:8000";
@@ -35,6 +40,25 @@ pub struct ListeningFlags {
     #[arg(long, value_name = "GROUP", env = "MENTAT_SYNC_SOCKET_GROUP", value_parser = group)]
     socket_group: Option<u32>,
 
+    /// A file with the certificate of the server and those that it takes to trust it (PEM, the server's own first): TLS is spoken at
+    /// each HOST:PORT then. The file and its key are looked at again every ten seconds, and on SIGHUP.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "MENTAT_SYNC_TLS_CERT",
+        requires = "tls_key"
+    )]
+    tls_cert: Option<PathBuf>,
+
+    /// A file with the private key of the certificate (PEM, without a passphrase).
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "MENTAT_SYNC_TLS_KEY",
+        requires = "tls_cert"
+    )]
+    tls_key: Option<PathBuf>,
+
     /// A place on the web whose pages may ask, such as https://app.example.org; `*` is any. May be given several
     /// times (in the environment with commas). Without it no page but the server's own may: 403 `cross-origin`.
     #[arg(
@@ -58,11 +82,12 @@ pub struct ListeningFlags {
 }
 
 impl ListeningFlags {
-    /// Where to listen, with the sockets that have been handed over: the default is for who has neither.
-    pub fn places(&self, handed_over: Vec<HandedOver>) -> Places {
+    /// Where to listen, with the sockets that have been handed over: the default is for who has neither. Fails where
+    /// the certificate cannot be used.
+    pub fn places(&self, handed_over: Vec<HandedOver>) -> Result<Places, Failure> {
         let default = (self.listen.is_empty() && handed_over.is_empty())
             .then(|| Listener::Tcp(DEFAULT.to_owned()));
-        Places {
+        Ok(Places {
             listeners: self.listen.iter().cloned().chain(default).collect(),
             access: SocketAccess {
                 mode: self.socket_mode,
@@ -70,6 +95,18 @@ impl ListeningFlags {
             },
             handed_over,
             wait: self.listen_wait,
+            certificates: self.certificates()?,
+        })
+    }
+
+    /// The certificates to speak TLS with, if there are any.
+    fn certificates(&self) -> Result<Option<Arc<Certificates>>, Failure> {
+        let (Some(certificate), Some(key)) = (self.tls_cert.clone(), self.tls_key.clone()) else {
+            return Ok(None);
+        };
+        match Certificates::read(CertificateFiles { certificate, key }) {
+            Ok(certificates) => Ok(Some(Arc::new(certificates))),
+            Err(unusable) => Err(Failure::failed(format!("cannot speak TLS: {unusable}"))),
         }
     }
 

@@ -17,7 +17,7 @@ use super::open::{not_by_network, not_usable, open_to_serve};
 use super::service::{Manager, handed_over};
 use super::signals::{outlive_hangups, stop_signals};
 use crate::disk::Grouping;
-use crate::http::{Places, Server, ServerOptions, Settings, Site};
+use crate::http::{Certificates, Places, Server, ServerOptions, Settings, Site};
 use crate::model::limits;
 use crate::store::{Options, Store};
 use crate::upkeep::gc;
@@ -30,7 +30,7 @@ const OTHER_FILES: u64 = 4;
 ///
 /// Says on stdout, once it listens: `mentat-sync VERSION serves DIR at http://ADDRESS:PORT`, with
 /// `, ` between several addresses. SIGTERM and Ctrl-C end it when what is in flight is done; a second
-/// one, later than a second after the first, at once. SIGHUP does nothing. What it logs, on stderr, is chosen by RUST_LOG (`RUST_LOG=warn` is without the access
+/// one, later than a second after the first, at once. SIGHUP has it look at the files of --tls-cert and --tls-key. What it logs, on stderr, is chosen by RUST_LOG (`RUST_LOG=warn` is without the access
 /// log).
 #[derive(Args)]
 pub struct ServeCommand {
@@ -174,16 +174,19 @@ impl ServeCommand {
         let sockets = handed_over().map_err(|error| {
             Failure::failed(format!("cannot use a socket that was handed over: {error}"))
         })?;
+        let places = self.listening.places(sockets)?;
         let log = ProcessLog::start().map_err(no_thread)?;
-        let ended = self.run_with(&log, self.listening.places(sockets));
+        let ended = self.run_with(&log, places);
         log.flush();
         ended
     }
 
     fn run_with(&self, log: &ProcessLog, places: Places) -> Result<(), Failure> {
+        let renewal = places.certificates.as_ref().map(Certificates::renew);
+        let renewal = renewal.transpose().map_err(no_thread)?;
         let system = actix_web::rt::System::new();
         system
-            .block_on(async { outlive_hangups() })
+            .block_on(async { outlive_hangups(renewal) })
             .map_err(no_signals)?;
         let (store, grouping) = self.open()?;
         let connections = self.connections();

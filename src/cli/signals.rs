@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
 use futures_util::future::select;
@@ -11,12 +12,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::logging::ProcessLog;
 use crate::model::limits;
 
-/// Takes SIGHUP, which would end the process, from now on.
-pub fn outlive_hangups() -> io::Result<()> {
+/// Takes SIGHUP, which would end the process, from now on: it asks for a look at the certificates, where there are any.
+pub fn outlive_hangups(renewal: Option<SyncSender<()>>) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     actix_web::rt::spawn(async move {
         while hangup.recv().await.is_some() {
-            log::info!("SIGHUP: there is nothing to do, and it goes on");
+            match &renewal {
+                None => log::info!("SIGHUP: there is nothing to do, and it goes on"),
+                // A look that is asked for already is as good.
+                Some(renewal) => drop(renewal.try_send(())),
+            }
         }
     });
     Ok(())

@@ -81,6 +81,10 @@ pub fn refuse(request: &RequestHead, refusal: Refusal, turns: &Turns) -> HttpRes
             let detail = "the request has more of a head than is taken";
             Problem::new(Code::MalformedRequest, detail).respond_with(LONG_HEAD)
         }
+        Refusal::InTheClear => {
+            let detail = "only TLS is spoken at this port; the address begins with https://";
+            Problem::new(Code::MalformedRequest, detail).respond()
+        }
         Refusal::TooSlow => {
             let detail = "the head of the request did not come in time";
             Problem::new(Code::Timeout, detail).respond()

@@ -28,6 +28,7 @@ mod work;
 
 pub use answer::access::ACCESS;
 pub use answer::statuses;
+pub use connection::certificates::{CertificateFiles, Certificates, UnusablePair};
 pub use connection::listen::{HandedOver, Listener, SocketAccess};
 pub use request::conditions;
 pub use request::origins::{Host, NamedOrigin, Origins};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::accept::Acceptor;
+use super::connection::certificates::Certificates;
 use super::connection::listen::{Bound, HandedOver, Listener, SocketAccess, SocketFile};
 use super::connection::waits::Patience;
 use super::connection::workers::Workers;
@@ -40,6 +41,8 @@ pub struct Places {
     pub access: SocketAccess,
     /// Sockets that it has been handed.
     pub handed_over: Vec<HandedOver>,
+    /// The certificates with which TLS is spoken at all of these but those in the file system.
+    pub certificates: Option<Arc<Certificates>>,
     /// How long it waits for an address that this box does not have yet, or that somebody else still listens at.
     pub wait: Duration,
 }
@@ -51,10 +54,11 @@ impl Places {
     /// The address at which it cannot listen, unless it is something else, and why.
     async fn bind(self) -> Result<Vec<Bound>, (Option<Listener>, io::Error)> {
         let until = Instant::now() + self.wait;
-        let handed_over = self.handed_over.into_iter().map(HandedOver::bind);
+        let own = self.certificates.as_ref();
+        let handed_over = self.handed_over.into_iter().map(|one| one.bind(own));
         let mut all: Vec<_> = handed_over.collect::<Result<_, _>>().map_err(of_none)?;
         for listener in self.listeners {
-            match bind_until(&listener, self.access, until).await {
+            match bind_until(&listener, self.access, own, until).await {
                 Ok(bound) => all.extend(bound),
                 Err(error) => return Err((Some(listener), error)),
             }
@@ -67,11 +71,12 @@ impl Places {
 async fn bind_until(
     listener: &Listener,
     access: SocketAccess,
+    certificates: Option<&Arc<Certificates>>,
     until: Instant,
 ) -> io::Result<Vec<Bound>> {
     let mut told = false;
     loop {
-        match listener.bind(access) {
+        match listener.bind(access, certificates) {
             Err(error) if may_come(&error) && Instant::now() < until => {
                 if !std::mem::replace(&mut told, true) {
                     log::info!("waits to listen at {listener}: {error}");

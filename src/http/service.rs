@@ -26,7 +26,7 @@ use super::request::door::Door;
 use super::request::limiters::Permit;
 use super::site::Site;
 
-/// The services of one worker, for TCP and for sockets in the file system.
+/// The services of one worker, for TCP, plain and with TLS, and for sockets in the file system.
 ///
 /// # Errors
 /// When actix cannot make them, which it does not explain.
@@ -38,6 +38,7 @@ pub async fn services(
 ) -> Result<Services, ()> {
     Ok(Services {
         tcp: (service(&site, &door, &open, patience).new_service(())).await?,
+        tls: (service(&site, &door, &open, patience).new_service(())).await?,
         unix: (service(&site, &door, &open, patience).new_service(())).await?,
     })
 }

@@ -431,6 +431,17 @@ pub const SNAPSHOT_FINDINGS: usize = 20;
 /// The seconds for which a browser need not ask again whether a page may ask: as long as any browser remembers it.
 pub const PREFLIGHT_SECONDS: u32 = 7200;
 
+/// The bytes of a file that are sealed at a time for a client that speaks TLS: four records, as many as the library keeps
+/// back.
+pub const SEALED: usize = 64 << 10;
+
+/// The bytes that are read of a file with a certificate or a key: a hundred times what a long chain has.
+pub const PEM_BYTES: u64 = 1 << 20;
+
+/// How often it is looked whether there is another certificate. Trouble that stays is said at the second look, and both
+/// come within half a minute.
+pub const LOOK_FOR_CERTIFICATES: Duration = Duration::from_secs(10);
+
 /// The words to the manager of services that wait while it does not listen: it is told a few, and seldom.
 pub const TOLD: usize = 8;
 

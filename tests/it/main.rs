@@ -40,6 +40,8 @@ mod neighbours;
 mod starting;
 // Sockets in the file system, sockets that are handed over, and the manager of services that does so.
 mod sockets;
+// TLS: the same promises through it, certificates that change, and clients that break it off.
+mod tls;
 // What the server says of itself, and that nobody waits for it to be read.
 mod logging;
 // How `serve` ends: what was sent to it is answered, and nobody can hold it up for ever.

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use super::certificates::Certificates;
 use super::workers::{Accepted, Stream, Workers};
 use crate::model::limits;
 
@@ -25,6 +26,8 @@ pub struct Acceptor {
 pub enum Listening {
     /// A socket of TCP.
     Tcp(TcpListener),
+    /// A socket of TCP whose clients speak TLS, by these certificates.
+    Tls(TcpListener, Arc<Certificates>),
     /// A socket in the file system.
     Unix(UnixListener),
 }
@@ -112,6 +115,10 @@ impl Listening {
         let permit = permit.map_err(io::Error::other)?;
         let stream = match self {
             Self::Tcp(listener) => Stream::Tcp(listener.accept().await?.0.into_std()?),
+            Self::Tls(listener, certificates) => {
+                let stream = listener.accept().await?.0.into_std()?;
+                Stream::Tls(stream, certificates.config())
+            }
             Self::Unix(listener) => Stream::Unix(listener.accept().await?.0.into_std()?),
         };
         Ok(Accepted { stream, permit })
@@ -123,6 +130,9 @@ impl Listening {
         let accept = |listener: BorrowedFd<'_>| accept_with(listener, flags);
         Ok(match self {
             Self::Tcp(listener) => Stream::Tcp(accept(listener.as_fd())?.into()),
+            Self::Tls(listener, certificates) => {
+                Stream::Tls(accept(listener.as_fd())?.into(), certificates.config())
+            }
             Self::Unix(listener) => Stream::Unix(accept(listener.as_fd())?.into()),
         })
     }

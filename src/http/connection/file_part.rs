@@ -69,7 +69,7 @@ impl FilePart {
     /// Otherwise the socket's own.
     pub fn poll_send<S: Socket>(
         &mut self,
-        stream: &S,
+        stream: &mut S,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let Self::Going {

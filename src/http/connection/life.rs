@@ -9,8 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{SendFlags, send};
+use rustix::event::PollFlags;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::socket::Socket;
@@ -70,7 +69,7 @@ impl Life {
     /// `ConnectionReset` where the client is gone.
     pub fn poll_gone<S: Socket>(
         &mut self,
-        stream: &S,
+        stream: &mut S,
         owed: bool,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
@@ -81,7 +80,7 @@ impl Life {
                 letter: now + limits::LOOK_FOR_LIFE,
             });
             ready!(looking.timer.as_mut().poll(context));
-            let seen = look(stream)?;
+            let seen = stream.look()?;
             if seen.intersects(PollFlags::HUP | PollFlags::ERR) {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
@@ -89,20 +88,12 @@ impl Life {
             let letter = BEGINNING.get(self.said..=self.said);
             if seen.contains(PollFlags::RDHUP) && owed && now >= looking.letter {
                 looking.letter = now + limits::LETTER;
-                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
                 if let Some(letter) = letter
-                    && let Ok(1) = send(stream, letter, flags)
+                    && stream.say_now(letter).is_ok()
                 {
                     self.said += 1;
                 }
             }
         }
     }
-}
-
-/// The state of a socket as the system knows it, without waiting.
-fn look<S: Socket>(stream: &S) -> io::Result<PollFlags> {
-    let mut sockets = [PollFd::new(stream, PollFlags::RDHUP)];
-    poll(&mut sockets, Some(&Timespec::default()))?;
-    Ok(sockets[0].revents())
 }

@@ -7,12 +7,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{Gid, Mode};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::accept::Listening;
+use super::certificates::Certificates;
 use crate::model::limits;
 
 /// An address to listen at.
@@ -69,16 +71,23 @@ pub struct SocketFile {
 }
 
 impl Listener {
-    /// Listens at this address, at all that its name stands for. To be called within a runtime of tokio.
+    /// Listens at this address, at all that its name stands for; with certificates TLS is spoken there, but not at a
+    /// socket in the file system. To be called within a runtime of tokio.
     ///
     /// # Errors
     /// When none of the addresses is free, or there is none; when the file is no stale socket, or cannot be made
     /// as `access` has it.
-    pub fn bind(&self, access: SocketAccess) -> io::Result<Vec<Bound>> {
+    pub fn bind(
+        &self,
+        access: SocketAccess,
+        certificates: Option<&Arc<Certificates>>,
+    ) -> io::Result<Vec<Bound>> {
         match self {
             Self::Tcp(address) => {
                 let sockets = bind_all(address)?.into_iter();
-                sockets.map(Bound::tcp).collect()
+                sockets
+                    .map(|socket| Bound::tcp(socket, certificates))
+                    .collect()
             }
             Self::Unix(path) => {
                 let (socket, file) = bind_socket(path, access)?;
@@ -93,15 +102,15 @@ impl Listener {
 }
 
 impl HandedOver {
-    /// Listens at this socket. To be called within a runtime of tokio.
+    /// Listens at this socket, as [`Listener::bind`] does. To be called within a runtime of tokio.
     ///
     /// # Errors
     /// When the system does not let the socket be used.
-    pub fn bind(self) -> io::Result<Bound> {
+    pub fn bind(self, certificates: Option<&Arc<Certificates>>) -> io::Result<Bound> {
         match self {
             Self::Tcp(socket) => {
                 socket.set_nonblocking(true)?;
-                Bound::tcp(TcpListener::from_std(socket)?)
+                Bound::tcp(TcpListener::from_std(socket)?, certificates)
             }
             Self::Unix(socket) => {
                 socket.set_nonblocking(true)?;
@@ -118,11 +127,15 @@ impl HandedOver {
 }
 
 impl Bound {
-    fn tcp(socket: TcpListener) -> io::Result<Self> {
+    fn tcp(socket: TcpListener, certificates: Option<&Arc<Certificates>>) -> io::Result<Self> {
         let bound = socket.local_addr()?;
+        let (scheme, listening) = match certificates {
+            None => ("http", Listening::Tcp(socket)),
+            Some(own) => ("https", Listening::Tls(socket, Arc::clone(own))),
+        };
         Ok(Self {
-            listening: Listening::Tcp(socket),
-            address: format!("http://{bound}"),
+            listening,
+            address: format!("{scheme}://{bound}"),
             file: None,
         })
     }

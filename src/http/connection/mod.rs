@@ -44,6 +44,9 @@
 //! **Copies.** Through actix, each byte of a file is copied into a buffer. [`file_part`] has the system send
 //! it from its own memory, behind the head that actix has written.
 //!
+//! **TLS.** A connection stands on a [`socket`], and one that is secured ([`tls`]) is a socket as any other: the handshake is
+//! part of the first head, in whose time it has to come to its end, and the door has counted the connection before it begins.
+//!
 //! # Why not `HttpServer`, nor actix-server under it
 //!
 //! `HttpServer` takes no stream of our own: it puts a TCP or Unix socket straight under the HTTP dispatcher, so
@@ -57,7 +60,7 @@
 //! # The files
 //!
 //! - [`listen`] binds sockets, [`accept`] accepts connections, [`workers`] serve them, each with a runtime
-//! - [`stream`] is the connection as actix reads and writes it, over a [`socket`]
+//! - [`stream`] is the connection as actix reads and writes it, over a [`socket`], perhaps one with [`tls`], by the [`certificates`] of the operator
 //! - [`framing`] and [`sound`] judge the bytes of requests; [`refusal`] names the verdicts
 //! - [`upgrade`] passes over the wish for another protocol
 //! - [`phase`] is where a connection stands between two requests; [`turns`] the service's handle on that
@@ -67,6 +70,7 @@
 //! Nothing here knows of routes, problems or the store.
 
 pub mod accept;
+pub mod certificates;
 pub mod file_part;
 pub mod framing;
 pub mod life;
@@ -77,6 +81,7 @@ pub mod refusal;
 pub mod socket;
 pub mod sound;
 pub mod stream;
+pub mod tls;
 pub mod turns;
 pub mod upgrade;
 pub mod waits;

@@ -8,6 +8,8 @@ pub enum Refusal {
     Malformed,
     /// The head is longer, or has more fields, than is taken.
     TooLong,
+    /// The client speaks in the clear where only TLS is spoken.
+    InTheClear,
     /// The head did not come to its end in time.
     TooSlow,
 }

@@ -20,7 +20,7 @@ use super::life::Life;
 use super::open::Open;
 use super::phase::{Phase, TurnState};
 use super::refusal::Refusal;
-use super::socket::Socket;
+use super::socket::{Socket, Speech};
 use super::sound::sound;
 use super::turns::Turns;
 use super::waits::{Awaited, Patience, Waits};
@@ -109,6 +109,12 @@ impl<S: Socket, P: Unpin> Connection<S, P> {
                 self.life.half_close();
                 return Poll::Ready(Ok(()));
             }
+            if self.stream.speech() == Speech::InTheClear {
+                self.ahead.extend_from_slice(read);
+                buffer.set_filled(before);
+                self.refuse(state, Refusal::InTheClear);
+                break;
+            }
             if self.ahead.is_empty() && state.is_one_head(read) {
                 // Most come like that, and are where they should be already.
                 self.fresh = false;
@@ -175,17 +181,21 @@ impl<S: Socket, P: Unpin> Connection<S, P> {
     /// Ready when the time is up in which a head that has begun comes to its end, or another begins. The value
     /// says whether a refusal is handed out then; otherwise the connection just ends.
     fn time_head(&mut self, state: &mut TurnState, context: &mut Context<'_>) -> Poll<bool> {
-        let begun = matches!(&state.phase, Phase::Head(end) if end.has_begun());
+        let speech = self.stream.speech();
+        let begun = matches!(&state.phase, Phase::Head(end) if end.has_begun())
+            || speech == Speech::Greeting;
         let (awaited, patience) = match (begun, state.stopping) {
             (false, true) => (Awaited::LastRequest, limits::LAST_REQUEST),
             (false, false) if !self.fresh => (Awaited::Request, limits::KEEP_ALIVE),
             _ => (Awaited::Head, self.patience.head),
         };
         ready!(self.waits.poll_over(awaited, patience, context));
-        if awaited == Awaited::Head {
+        let is_heard = matches!(speech, Speech::Open | Speech::InTheClear);
+        let is_refused = awaited == Awaited::Head && is_heard;
+        if is_refused {
             self.refuse(state, Refusal::TooSlow);
         }
-        Poll::Ready(awaited == Awaited::Head)
+        Poll::Ready(is_refused)
     }
 
     /// Looks whether the client is still there, and keeps the bytes of its next request for their turn.
@@ -200,7 +210,25 @@ impl<S: Socket, P: Unpin> Connection<S, P> {
             self.ahead.extend_from_slice(buffer.filled());
         }
         // Nothing more is read now, so no end of the stream will tell that the client is gone.
-        (self.life).poll_gone(&self.stream, state.owes_an_answer(), context)
+        (self.life).poll_gone(&mut self.stream, state.owes_an_answer(), context)
+    }
+
+    /// Has the socket send what it keeps back, if it keeps anything.
+    fn flush_socket(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_flush(context);
+        self.time_write(polled, context)
+    }
+
+    /// Passes on how a write went, or that the client takes nothing for too long.
+    fn time_write<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if self.stream.has_moved() {
+            self.waits.has_moved();
+        }
+        self.waits.time_write(polled, self.patience.taking, context)
     }
 
     /// Reads and throws away what the client still sends, until it closes too, or for [`limits::LINGER`]: if its
@@ -269,7 +297,7 @@ impl<S: Socket, P: Unpin> AsyncWrite for Connection<S, P> {
         } else {
             Pin::new(&mut this.stream).poll_write(context, rest)
         };
-        let written = ready!((this.waits).time_write(polled, this.patience.taking, context))?;
+        let written = ready!(this.time_write(polled, context))?;
         this.life.has_written();
         Poll::Ready(Ok(said + written))
     }
@@ -278,13 +306,14 @@ impl<S: Socket, P: Unpin> AsyncWrite for Connection<S, P> {
     /// is written.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut this.stream).poll_flush(context))?;
+        ready!(this.flush_socket(context))?;
         while this.turns.has_more() {
-            let mut state = this.turns.0.borrow_mut();
-            let polled = state.part.poll_send(&this.stream, context);
-            let polled = (this.waits).time_write(polled, this.patience.taking, context);
-            state.sent += ready!(polled)? as u64;
+            let turns = this.turns.clone();
+            let mut state = turns.0.borrow_mut();
+            let polled = state.part.poll_send(&mut this.stream, context);
+            state.sent += ready!(this.time_write(polled, context))? as u64;
         }
+        ready!(this.flush_socket(context))?;
         this.turns.0.borrow_mut().flush();
         Poll::Ready(Ok(()))
     }
@@ -292,7 +321,8 @@ impl<S: Socket, P: Unpin> AsyncWrite for Connection<S, P> {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.closed {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            let polled = Pin::new(&mut this.stream).poll_shutdown(context);
+            ready!(this.time_write(polled, context))?;
             this.closed = true;
         }
         let nothing_comes = match this.turns.0.borrow().phase {

@@ -70,6 +70,11 @@ impl Waits {
         self.awaited = None;
     }
 
+    /// Notes that the client has taken something of what is being written.
+    pub fn has_moved(&mut self) {
+        self.writing = None;
+    }
+
     /// Passes on how a write went.
     ///
     /// # Errors

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use actix_http::error::DispatchError;
 use actix_service::Service;
 use actix_service::boxed::BoxService;
+use rustls::ServerConfig;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::open::Open;
+use super::tls::TlsSocket;
 use crate::model::limits;
 
 /// A connection that has been accepted, not yet served.
@@ -26,6 +28,8 @@ pub struct Accepted {
 pub enum Stream {
     /// A socket of TCP.
     Tcp(std::net::TcpStream),
+    /// A socket of TCP whose client is to speak TLS.
+    Tls(std::net::TcpStream, Arc<ServerConfig>),
     /// A socket in the file system.
     Unix(std::os::unix::net::UnixStream),
 }
@@ -37,6 +41,8 @@ pub type ConnectionService<S> = BoxService<S, (), DispatchError>;
 pub struct Services {
     /// The service of connections over TCP.
     pub tcp: ConnectionService<TcpStream>,
+    /// The service of connections over TCP that are secured by TLS.
+    pub tls: ConnectionService<TlsSocket>,
     /// The service of connections over sockets in the file system.
     pub unix: ConnectionService<UnixStream>,
 }
@@ -187,7 +193,7 @@ where
     M: Future<Output = Result<Services, ()>>,
 {
     let open = Open::default();
-    let Ok(Services { tcp, unix }) = make(open.clone()).await else {
+    let Ok(Services { tcp, tls, unix }) = make(open.clone()).await else {
         log::error!("a thread that should serve has no service");
         return;
     };
@@ -207,6 +213,9 @@ where
         let held = (accepted.permit, load);
         let served = match accepted.stream {
             Stream::Tcp(socket) => TcpStream::from_std(socket).map(|s| tcp.call(s)),
+            Stream::Tls(socket, config) => {
+                TcpStream::from_std(socket).map(|s| tls.call(TlsSocket::new(s, config)))
+            }
             Stream::Unix(socket) => UnixStream::from_std(socket).map(|s| unix.call(s)),
         };
         match served {

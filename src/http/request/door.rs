@@ -9,8 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix_http::error::DispatchError;
-use rustix::net::{SendFlags, Shutdown};
-use tokio::io::{copy, sink};
+use tokio::io::{AsyncWriteExt, copy, sink};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -63,14 +62,19 @@ impl Door {
     async fn send_away<S: Socket>(&self, mut stream: S, full: Full) {
         log::debug!("a connection is sent away: {full}");
         let answer = Problem::from(full).bare();
-        // A new socket takes so little at once; where it does not, the connection is closed without a word.
-        let told = rustix::net::send(&stream, &answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-        let (Ok(_), Ok(_permit)) = (told, self.away.try_acquire()) else {
+        // A new socket takes so little at once, unless it is to be secured first.
+        let told = stream.say_now(&answer);
+        let Ok(_permit) = self.away.try_acquire() else {
             return;
         };
-        // Its request is read, or the end of the connection could overtake the answer.
-        if rustix::net::shutdown(&stream, Shutdown::Write).is_ok() {
-            let _ = timeout(limits::SENT_AWAY_WAIT, copy(&mut stream, &mut sink())).await;
-        }
+        let rest = async {
+            if told.is_err() {
+                stream.write_all(&answer).await?;
+            }
+            stream.shutdown().await?;
+            // Its request is read, or the end of the connection could overtake the answer.
+            copy(&mut stream, &mut sink()).await
+        };
+        let _ = timeout(limits::SENT_AWAY_WAIT, rest).await;
     }
 }
