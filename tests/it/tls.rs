@@ -166,11 +166,7 @@ fn client_of_openssl(address: SocketAddr, args: &[&str]) -> String {
 fn all_that_can_be_asked_can_be_asked_through_tls() {
     let Some(pair) = Pair::make() else { return };
     let server = pair.server(&[]);
-    assert!(
-        server.said()[0].contains(" at https://127.0.0.1:"),
-        "{:?}",
-        server.said()
-    );
+    server.has_said(|line| line.contains(" at https://127.0.0.1:"));
     let user = format!(
         "https://localhost:{}/0.1/{}",
         server.address().port(),
@@ -307,6 +303,31 @@ fn a_handshake_and_a_head_come_to_their_end_in_time() {
     let mut answer = String::new();
     slow.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_its_answer_through_tls_is_let_go() {
+    let Some(pair) = Pair::make() else { return };
+    let server = pair.server(&["--body-timeout", "1s"]);
+    let large = chunk(vec![7; 32 << 20]);
+    let path = format!("/0.1/{}/chunks/{}", user_id("ada"), large.id);
+    let mut stream = connect(server.address(), &pair.path("one.pem")).unwrap();
+    let head = format!(
+        "PUT {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
+        large.bytes.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&large.bytes).unwrap();
+    let mut some = [0; 64];
+    let length = stream.read(&mut some).unwrap();
+    assert!(some[..length].starts_with(b"HTTP/1.1 201 "));
+    let mut takes_nothing = connect(server.address(), &pair.path("one.pem")).unwrap();
+    let since = Instant::now();
+    takes_nothing.write_all(request(&path).as_bytes()).unwrap();
+    server.has_said(|line| line.contains("broken off"));
+    assert!(since.elapsed() > Duration::from_millis(900));
+    // It is let go without a word, which never looks like an end.
+    assert!(takes_nothing.read_to_end(&mut Vec::new()).is_err());
 }
 
 #[test]

@@ -17,9 +17,9 @@ use crate::model::limits;
 /// The way in which a socket and its client speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speech {
-    /// Nothing can be said before the client has said something.
+    /// The client has said nothing yet, and nothing can be said before.
     Silent,
-    /// Nothing can be said before both have agreed upon how.
+    /// Both agree upon how to speak, and nothing can be said before.
     Greeting,
     /// Both say what they have to say.
     Open,
@@ -162,12 +162,12 @@ fn look(socket: BorrowedFd<'_>) -> io::Result<PollFlags> {
 }
 
 /// A socket of TCP below something that keeps bytes back, and knows whether any went out.
-pub struct Counted {
+pub struct CountedSocket {
     stream: TcpStream,
     moved: bool,
 }
 
-impl Counted {
+impl CountedSocket {
     /// A socket from which nothing has gone out yet.
     pub fn new(stream: TcpStream) -> Self {
         let moved = false;
@@ -190,7 +190,7 @@ impl Counted {
     }
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for CountedSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -200,7 +200,7 @@ impl AsyncRead for Counted {
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for CountedSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

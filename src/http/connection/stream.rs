@@ -215,8 +215,21 @@ impl<S: Socket, P: Unpin> Connection<S, P> {
 
     /// Has the socket send what it keeps back, if it keeps anything.
     fn flush_socket(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_flush(context);
-        self.time_write(polled, context)
+        match Pin::new(&mut self.stream).poll_flush(context) {
+            Poll::Pending => self.time_write(Poll::Pending, context),
+            // What follows may have waited for a while already, if nothing has been kept back here.
+            Poll::Ready(flushed) => {
+                self.note_moved();
+                Poll::Ready(flushed)
+            }
+        }
+    }
+
+    /// Begins the client's time to take something anew, if it has taken something of what the socket keeps back.
+    fn note_moved(&mut self) {
+        if self.stream.has_moved() {
+            self.waits.has_moved();
+        }
     }
 
     /// Passes on how a write went, or that the client takes nothing for too long.
@@ -225,9 +238,7 @@ impl<S: Socket, P: Unpin> Connection<S, P> {
         polled: Poll<io::Result<T>>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
-        if self.stream.has_moved() {
-            self.waits.has_moved();
-        }
+        self.note_moved();
         self.waits.time_write(polled, self.patience.taking, context)
     }
 

@@ -17,19 +17,19 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::{FallibleAccept, TlsStream};
 
-use super::socket::{Counted, Socket, Speech};
+use super::socket::{CountedSocket, Socket, Speech};
 use crate::model::limits;
 
 /// A socket of TCP whose client is to speak TLS.
 pub struct TlsSocket(Stage);
 
 enum Stage {
-    /// Nothing has come.
+    /// The client has said nothing yet.
     Fresh(TcpStream, Arc<ServerConfig>),
     /// The handshake is under way.
-    Greeting(Box<FallibleAccept<Counted>>),
+    Greeting(Box<FallibleAccept<CountedSocket>>),
     /// All goes through TLS.
-    Open(Box<TlsStream<Counted>>),
+    Open(Box<TlsStream<CountedSocket>>),
     /// The client does not speak TLS.
     Clear(TcpStream),
     /// The handshake has failed; the socket is here unless the client has left.
@@ -73,7 +73,7 @@ impl TlsSocket {
         self.0 = match fresh {
             Stage::Fresh(stream, _) if first.is_ascii_alphabetic() => Stage::Clear(stream),
             Stage::Fresh(stream, config) => {
-                let accept = TlsAcceptor::from(config).accept(Counted::new(stream));
+                let accept = TlsAcceptor::from(config).accept(CountedSocket::new(stream));
                 Stage::Greeting(Box::new(accept.into_fallible()))
             }
             other => other,
@@ -218,7 +218,7 @@ impl AsyncWrite for TlsSocket {
         }
     }
 
-    /// Says that nothing more comes, in TLS (close_notify) and then in TCP.
+    /// Ends our side, in TLS (close_notify) and then in TCP.
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
             Stage::Open(stream) => Pin::new(stream).poll_shutdown(context),
