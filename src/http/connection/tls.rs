@@ -21,9 +21,9 @@ use super::socket::{CountedSocket, Socket, Speech};
 use crate::model::limits;
 
 /// A socket of TCP whose client is to speak TLS.
-pub struct TlsSocket(Stage);
+pub struct TlsSocket(Handshake);
 
-enum Stage {
+enum Handshake {
     /// The client has said nothing yet.
     Fresh(TcpStream, Arc<ServerConfig>),
     /// The handshake is under way.
@@ -39,26 +39,28 @@ enum Stage {
 impl TlsSocket {
     /// A socket that has just been accepted, to be secured as this has it.
     pub fn new(stream: TcpStream, config: Arc<ServerConfig>) -> Self {
-        Self(Stage::Fresh(stream, config))
+        Self(Handshake::Fresh(stream, config))
     }
 
     /// Goes on with the handshake; ready when bytes can go through.
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match &mut self.0 {
-                Stage::Open(_) | Stage::Clear(_) => return Poll::Ready(Ok(())),
-                Stage::Failed(_) => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-                Stage::Fresh(stream, _) => {
+                Handshake::Open(_) | Handshake::Clear(_) => return Poll::Ready(Ok(())),
+                Handshake::Failed(_) => {
+                    return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+                }
+                Handshake::Fresh(stream, _) => {
                     let mut first = [0];
                     ready!(stream.poll_peek(context, &mut ReadBuf::new(&mut first)))?;
                     self.begin(first[0]);
                 }
-                Stage::Greeting(handshake) => {
+                Handshake::Greeting(handshake) => {
                     self.0 = match ready!(Pin::new(handshake).poll(context)) {
-                        Ok(stream) => Stage::Open(Box::new(stream)),
+                        Ok(stream) => Handshake::Open(Box::new(stream)),
                         Err((error, stream)) => {
                             log::debug!("no TLS could be agreed upon with a client: {error}");
-                            Stage::Failed(Some(stream.into_inner()))
+                            Handshake::Failed(Some(stream.into_inner()))
                         }
                     };
                 }
@@ -69,12 +71,12 @@ impl TlsSocket {
     /// Begins with what a client is about to say, of which this is the first byte: a request in the clear begins with
     /// a letter, and nothing of TLS does.
     fn begin(&mut self, first: u8) {
-        let fresh = std::mem::replace(&mut self.0, Stage::Failed(None));
+        let fresh = std::mem::replace(&mut self.0, Handshake::Failed(None));
         self.0 = match fresh {
-            Stage::Fresh(stream, _) if first.is_ascii_alphabetic() => Stage::Clear(stream),
-            Stage::Fresh(stream, config) => {
+            Handshake::Fresh(stream, _) if first.is_ascii_alphabetic() => Handshake::Clear(stream),
+            Handshake::Fresh(stream, config) => {
                 let accept = TlsAcceptor::from(config).accept(CountedSocket::new(stream));
-                Stage::Greeting(Box::new(accept.into_fallible()))
+                Handshake::Greeting(Box::new(accept.into_fallible()))
             }
             other => other,
         };
@@ -83,10 +85,10 @@ impl TlsSocket {
     /// The socket below, where it can be reached: not during the handshake.
     fn below(&self) -> Option<&TcpStream> {
         match &self.0 {
-            Stage::Fresh(stream, _) | Stage::Clear(stream) => Some(stream),
-            Stage::Open(stream) => Some(stream.get_ref().0.get()),
-            Stage::Failed(stream) => stream.as_ref(),
-            Stage::Greeting(_) => None,
+            Handshake::Fresh(stream, _) | Handshake::Clear(stream) => Some(stream),
+            Handshake::Open(stream) => Some(stream.get_ref().0.get()),
+            Handshake::Failed(stream) => stream.as_ref(),
+            Handshake::Greeting(_) => None,
         }
     }
 }
@@ -111,10 +113,10 @@ impl Socket for TlsSocket {
 
     fn speech(&self) -> Speech {
         match self.0 {
-            Stage::Fresh(..) => Speech::Silent,
-            Stage::Greeting(_) => Speech::Greeting,
-            Stage::Clear(_) => Speech::InTheClear,
-            Stage::Open(_) | Stage::Failed(_) => Speech::Open,
+            Handshake::Fresh(..) => Speech::Silent,
+            Handshake::Greeting(_) => Speech::Greeting,
+            Handshake::Clear(_) => Speech::InTheClear,
+            Handshake::Open(_) | Handshake::Failed(_) => Speech::Open,
         }
     }
 
@@ -124,8 +126,8 @@ impl Socket for TlsSocket {
 
     fn say_now(&mut self, bytes: &[u8]) -> io::Result<()> {
         let (below, session) = match &mut self.0 {
-            Stage::Open(stream) => stream.get_mut(),
-            Stage::Clear(stream) => return stream.say_now(bytes),
+            Handshake::Open(stream) => stream.get_mut(),
+            Handshake::Clear(stream) => return stream.say_now(bytes),
             _ => return Err(io::ErrorKind::WouldBlock.into()),
         };
         if session.wants_write() {
@@ -167,7 +169,7 @@ impl Socket for TlsSocket {
 
     fn has_moved(&mut self) -> bool {
         match &mut self.0 {
-            Stage::Open(stream) => stream.get_mut().0.has_moved(),
+            Handshake::Open(stream) => stream.get_mut().0.has_moved(),
             _ => false,
         }
     }
@@ -186,11 +188,11 @@ impl AsyncRead for TlsSocket {
             return Poll::Ready(Ok(()));
         }
         match &mut this.0 {
-            Stage::Open(stream) => match ready!(Pin::new(stream).poll_read(context, buffer)) {
+            Handshake::Open(stream) => match ready!(Pin::new(stream).poll_read(context, buffer)) {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
                 read => Poll::Ready(read),
             },
-            Stage::Clear(stream) => Pin::new(stream).poll_read(context, buffer),
+            Handshake::Clear(stream) => Pin::new(stream).poll_read(context, buffer),
             _ => Poll::Ready(Ok(())),
         }
     }
@@ -205,15 +207,15 @@ impl AsyncWrite for TlsSocket {
         let this = self.get_mut();
         ready!(this.poll_open(context))?;
         match &mut this.0 {
-            Stage::Open(stream) => Pin::new(stream).poll_write(context, bytes),
-            Stage::Clear(stream) => Pin::new(stream).poll_write(context, bytes),
+            Handshake::Open(stream) => Pin::new(stream).poll_write(context, bytes),
+            Handshake::Clear(stream) => Pin::new(stream).poll_write(context, bytes),
             _ => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Stage::Open(stream) => Pin::new(stream).poll_flush(context),
+            Handshake::Open(stream) => Pin::new(stream).poll_flush(context),
             _ => Poll::Ready(Ok(())),
         }
     }
@@ -221,11 +223,11 @@ impl AsyncWrite for TlsSocket {
     /// Ends our side, in TLS (close_notify) and then in TCP.
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Stage::Open(stream) => Pin::new(stream).poll_shutdown(context),
-            Stage::Fresh(stream, _) | Stage::Clear(stream) | Stage::Failed(Some(stream)) => {
-                Pin::new(stream).poll_shutdown(context)
-            }
-            Stage::Greeting(_) | Stage::Failed(None) => Poll::Ready(Ok(())),
+            Handshake::Open(stream) => Pin::new(stream).poll_shutdown(context),
+            Handshake::Fresh(stream, _)
+            | Handshake::Clear(stream)
+            | Handshake::Failed(Some(stream)) => Pin::new(stream).poll_shutdown(context),
+            Handshake::Greeting(_) | Handshake::Failed(None) => Poll::Ready(Ok(())),
         }
     }
 }
