@@ -55,17 +55,8 @@ impl Denied {
         }
     }
 
-    /// Looks over all users' folders, whether they may be entered and HEAD be read, where `users/` has changed since that
-    /// was done last. Costs a listing and a few looks a user, so that it is for a thread of its own.
+    /// Looks over these users' folders, whether they may be entered and HEAD be read. Costs a few looks a user.
     pub fn look_over(&self, disk: &dyn Disk, users: &[UserId]) {
-        let changed = disk.meta(&layout::users()).map(|meta| meta.changed);
-        {
-            let mut last = (self.looked_over.lock()).expect("nobody panics with this");
-            if changed.is_err() || *last == changed.as_ref().ok().copied() {
-                return;
-            }
-            *last = changed.ok();
-        }
         for user in users {
             if let Err(error) = look_at_folder(disk, &Folder::of(user)) {
                 self.note(&error.into());
@@ -73,11 +64,19 @@ impl Denied {
         }
     }
 
-    /// Whether [`Denied::look_over`] has something to do.
-    pub fn is_look_due(&self, disk: &dyn Disk) -> bool {
+    /// When `users/` changed last, if that is another time than when this was last taken for looking over.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn is_look_due(&self, disk: &dyn Disk) -> Result<Option<SystemTime>> {
+        let changed = disk.meta(&layout::users())?.changed;
         let last = *(self.looked_over.lock()).expect("nobody panics with this");
-        let changed = disk.meta(&layout::users()).map(|meta| meta.changed);
-        changed.is_ok_and(|changed| last != Some(changed))
+        Ok((last != Some(changed)).then_some(changed))
+    }
+
+    /// Takes note that whatever was in `users/` at that time is being looked over.
+    pub fn looks_over(&self, changed: SystemTime) {
+        *(self.looked_over.lock()).expect("nobody panics with this") = Some(changed);
     }
 }
 

@@ -25,7 +25,7 @@ impl Store {
             .and_then(|()| self.disk.sync(&[Target::File(file)]));
         let removed = self.disk.remove_file(&place);
         tried.and(removed)?;
-        if self.denied.is_look_due(self.disk()) {
+        if self.denied.is_look_due(self.disk())?.is_some() {
             // Not in the time of whoever asks: the next one hears of it.
             let store = self.clone();
             std::thread::spawn(move || store.look_over());
@@ -42,9 +42,16 @@ impl Store {
     /// Looks over all users' folders, whether they may be entered and HEAD be read, where `users/` has changed since that
     /// was done last: [`Store::heartbeat`] tells. Costs a listing and a few looks a user, so that it is for a thread of its own.
     pub fn look_over(&self) {
-        if self.denied.is_look_due(self.disk()) {
-            let users = self.users().unwrap_or_default();
-            self.denied.look_over(self.disk(), &users);
+        let looked = self.denied.is_look_due(self.disk()).and_then(|due| {
+            if let Some(changed) = due {
+                self.denied.looks_over(changed);
+                self.denied.look_over(self.disk(), &self.users()?);
+            }
+            Ok(())
+        });
+        if let Err(error) = looked {
+            log::warn!("the users' folders cannot be looked over: {error}");
+            self.note_denied(&error);
         }
     }
 

@@ -353,9 +353,11 @@ const SHRUGS: [&str; 10] = [
 ];
 
 /// Where it is right to go on, and why.
-const ON_PURPOSE: [(&str, &str); 15] = [
+const ON_PURPOSE: [(&str, &str); 17] = [
     // Words for a person beside an error that is told.
     ("src/cli/open.rs", "above.metadata()"),
+    ("src/cli/open.rs", ", which belongs to"),
+    ("src/store/ground.rs", "disk .meta(&format) .if_there()"),
     ("src/upkeep/snapshot/obstacle.rs", "from.meta(&error.place)"),
     // A copy does without a log, which whoever needs it makes anew from the chain.
     ("src/upkeep/snapshot/folder.rs", "self.store.open_log("),

@@ -183,7 +183,8 @@ impl Check<'_> {
 
     /// Looks at what the user is called. No request needs it, so that nothing about it is damage.
     fn name(&self, place: &Place) {
-        if let Ok(meta) = self.store().disk().meta(place)
+        let there = self.store().disk().meta(place).if_there();
+        if let Some(Some(meta)) = self.seen(place, there)
             && meta.kind == disk::Kind::File
         {
             self.mode(place, &meta, NONE);
