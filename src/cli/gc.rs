@@ -226,7 +226,7 @@ fn kind(item: &Item) -> &'static str {
     match item {
         Item::Transaction(_) => "transaction",
         Item::Alias(_) => "alias",
-        Item::Chunk(_) => "chunk",
+        Item::Chunk(_) | Item::CheckpointChunk(_) => "chunk",
         Item::Temporary(_) => "temporary",
     }
 }

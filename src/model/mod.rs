@@ -19,6 +19,15 @@ pub struct Transaction {
     pub chunks: Vec<ChunkId>,
 }
 
+/// A checkpoint: a state that a new device can start from, in place of everything up to a transaction of the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub transaction: TransactionId,
+    pub seq: u64,
+    /// Opaque to the server. Each is there, whole.
+    pub chunks: Vec<ChunkDigest>,
+}
+
 /// Where a user's chain ends: the id of its newest visible transaction, and that one's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {

@@ -16,6 +16,7 @@ impl User {
             Item::Transaction(id) => self.folder.pending(*id),
             Item::Alias(alias) => self.folder.alias(Area::Incoming, alias),
             Item::Chunk(digest) => self.folder.chunk(Area::Incoming, digest),
+            Item::CheckpointChunk(digest) => self.folder.checkpoint_chunk(digest),
             Item::Temporary(name) => self.folder.dir(Dir::Tmp).join(name),
         }
     }

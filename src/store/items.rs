@@ -7,12 +7,14 @@ use uuid::Uuid;
 use crate::model::{ChunkDigest, ChunkId, TransactionId};
 use crate::rules::garbage::Pending;
 
-/// A file of `incoming/`, by its kind and name.
+/// A file of `incoming/` or `checkpoint/`, by its kind and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Item {
     Transaction(TransactionId),
     Alias(Uuid),
     Chunk(ChunkDigest),
+    /// A chunk in `checkpoint/`.
+    CheckpointChunk(ChunkDigest),
     /// By its name in `incoming/tmp`: a file, or the folder of a pushed bundle.
     Temporary(String),
 }
@@ -43,6 +45,15 @@ pub struct IncomingFile {
     pub leftover: bool,
     /// The chain names it, as a mark in `lost+found` says, and the committed one is lost: this is the only one.
     pub was_lost: bool,
+}
+
+/// A chunk in `checkpoint/` as it was seen.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckpointChunkFile {
+    pub digest: ChunkDigest,
+    /// The room that would be free without this name: none where the file has another one too.
+    pub bytes: u64,
+    pub time: SystemTime,
 }
 
 /// Needs of a pending transaction: its parent, and the chunks that it names, those that its

@@ -60,7 +60,8 @@ fn start_and_rest(bytes: &[u8]) -> Option<(Start, &[u8])> {
     Some((start, rest.strip_prefix(br#","chunks":["#)?))
 }
 
-fn quoted(bytes: &[u8]) -> Option<(&str, &[u8])> {
+/// Splits a text in quotes off; no quote in it is escaped.
+pub(super) fn quoted(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let bytes = bytes.strip_prefix(b"\"")?;
     let end = bytes.iter().position(|&b| b == b'"')?;
     Some((std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]))

@@ -8,6 +8,7 @@ use super::bundle::Window;
 use super::error::damaged;
 use super::lock::Exclusive;
 use super::lookup::Resolved;
+use super::to_sync::ToSync;
 use super::walk::Position;
 use crate::disk::Place;
 use crate::model::{ChunkId, Head, TransactionId, limits};
@@ -103,13 +104,15 @@ impl Exclusive {
             ids,
         };
         let mut kept = 0;
+        // The line gets committed names, which are synced.
+        let mut adopted = ToSync::default();
         for id in &line.ids {
             let chunks = self.chunks_of(*id, aside)?;
             for chunk in &chunks {
                 if !checked.insert(*chunk) {
                     continue;
                 }
-                match self.resolve(chunk)? {
+                match self.reach(chunk, &mut adopted)? {
                     Some(found) if line.found.len() < limits::VOUCHED_AT_ONCE => {
                         line.found.push(found);
                     }

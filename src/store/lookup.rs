@@ -65,8 +65,9 @@ impl User {
                 None => return self.unless_denied(),
             },
         };
-        for area in LOOKS {
-            let opened = self.store.disk.open(&self.folder.chunk(area, &digest));
+        let [first, second, last] = LOOKS.map(|area| self.folder.chunk(area, &digest));
+        for place in [first, second, self.folder.checkpoint_chunk(&digest), last] {
+            let opened = self.store.disk.open(&place);
             if let Some(handle) = opened.if_there()? {
                 let bytes = handle.opened()?.bytes;
                 if self.store.mistakes.made(Mistake::LeakedDescriptor) {
@@ -103,7 +104,8 @@ impl User {
         Ok(None)
     }
 
-    /// Looks a chunk id up to the end: the alias where it is one, and the bytes.
+    /// Looks a chunk id up to the end in the two areas: the alias where it is one, and the bytes. Under a lock it is
+    /// [`Locked::reach`](super::lock::Locked::reach) that finds what a checkpoint has too.
     pub(super) fn resolve(&self, id: &ChunkId) -> Result<Option<Resolved>> {
         let (digest, alias) = match id {
             ChunkId::Digest(digest) => (*digest, None),

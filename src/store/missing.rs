@@ -13,7 +13,7 @@ impl Shared {
         let mut missing = Vec::new();
         let mut to_sync = ToSync::default();
         for id in ids {
-            match self.resolve(id)? {
+            match self.reach(id, &mut to_sync)? {
                 None => missing.push(*id),
                 Some(resolved) => {
                     for (thing, found) in resolved.things() {

@@ -56,12 +56,22 @@ pub enum Mistake {
     BundleUncounted,
     /// A transaction that can never be committed counts among the pending ones, and stays.
     DeadCounted,
+    /// CHECKPOINT is replaced before what it names is synced.
+    CheckpointBeforeChunks,
+    /// A checkpoint relies on what somebody else put there, without a sync.
+    CheckpointNotVouched,
+    /// A transaction stands on a chunk that only a checkpoint has.
+    CheckpointNotAdopted,
+    /// A repair takes what CHECKPOINT names out of the committed area.
+    RepairedThoughCheckpoint,
+    /// What a new checkpoint does not name any more is as old as it was.
+    CheckpointNotTouched,
 }
 
 #[cfg(feature = "mistakes")]
 impl Mistake {
     /// Each of them once.
-    pub const ALL: [Mistake; 26] = [
+    pub const ALL: [Mistake; 31] = [
         Mistake::NoVouch,
         Mistake::Replace,
         Mistake::AnswerBeforeSync,
@@ -88,6 +98,11 @@ impl Mistake {
         Mistake::BelieveDates,
         Mistake::BundleUncounted,
         Mistake::DeadCounted,
+        Mistake::CheckpointBeforeChunks,
+        Mistake::CheckpointNotVouched,
+        Mistake::CheckpointNotAdopted,
+        Mistake::RepairedThoughCheckpoint,
+        Mistake::CheckpointNotTouched,
     ];
 }
 

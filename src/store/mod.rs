@@ -25,15 +25,21 @@
 //! - `move_head: Exclusive::move_head`: `log`, the syncs, and HEAD;
 //! - `advance: Leftovers::clear`, once the answer is on its way.
 //!
+//! A PUT of the checkpoint: `put_checkpoint: Exclusive::put_checkpoint`; how it is told: `checkpoint: User::checkpoint`.
+//!
 //! What follows is the document of the files, `FORMAT.md` beside this one.
 #![doc = include_str!("FORMAT.md")]
 
 mod acquire;
 mod admin;
+mod adopt;
 mod advance;
 mod aside;
 mod bundle;
 mod chain;
+mod checkpoint;
+mod checkpoint_file;
+mod checkpoint_upkeep;
 mod chunks;
 mod denied;
 mod dirs;
@@ -78,6 +84,7 @@ mod position;
 mod probe;
 mod proposal;
 mod publish;
+mod put_checkpoint;
 mod rebuild;
 mod remove;
 mod replace;
@@ -113,14 +120,14 @@ pub use ground::Footing;
 pub use group::{Durable, Group, Taken, Upload, Written};
 pub use group_commit::GroupCommit;
 pub use head::SeenHead;
-pub use items::{IncomingFile, Item, Needs, PendingFile, Swept};
+pub use items::{CheckpointChunkFile, IncomingFile, Item, Needs, PendingFile, Swept};
 pub use lock::{Exclusive, Locked, Shared};
 pub use meet::Glance;
 pub use mistake::Mistake;
 pub(crate) use naming::write_name;
 pub use naming::{NameFile, Naming};
 pub use options::Options;
-pub use outcome::{Advance, AdvanceRefusal, Content, PutChunk, PutTransaction};
+pub use outcome::{Advance, AdvanceRefusal, Content, PutCheckpoint, PutChunk, PutTransaction};
 pub use proposal::Proposal;
 pub use staged::{Sealed, Staged};
 pub use state::SweepStamp;

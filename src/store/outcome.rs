@@ -2,7 +2,7 @@
 
 use super::proposal::Proposal;
 use crate::disk::Handle;
-use crate::model::{ChunkDigest, ChunkId, Head, TransactionId};
+use crate::model::{Checkpoint, ChunkDigest, ChunkId, Head, TransactionId};
 
 /// A file's bytes: a chunk's or a transaction's.
 pub struct Content {
@@ -44,6 +44,19 @@ pub enum PutTransaction {
         limit: usize,
         used: usize,
     },
+}
+
+/// How a PUT of the checkpoint ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutCheckpoint {
+    /// The checkpoint is there and durable, whether it was new or not.
+    Stored,
+    /// The transaction is not on the chain that ends at `head`, or it is the root.
+    UnknownTransaction { head: Head },
+    /// The present one is of a later transaction.
+    Older { head: Head, present: Checkpoint },
+    /// The chunks that are not there, each once, in the order they are named.
+    MissingChunks(Vec<ChunkId>),
 }
 
 /// How an advance of HEAD ended.

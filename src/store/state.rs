@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
+use super::checkpoint::CheckpointStamp;
 use super::json::Start;
 use super::vouch::Directories;
 use super::{Error, Result};
@@ -45,6 +46,11 @@ pub(super) struct Remembered {
     pub read_only: bool,
     /// The HEAD that a sync by this process failed of: nothing but its replacement makes it durable.
     pub doubted: Option<Doubted>,
+    /// The CHECKPOINT that this process has seen durable.
+    pub checkpoint: Option<CheckpointStamp>,
+    /// The inode of the CHECKPOINT that a sync by this process failed of: nothing but its replacement by another
+    /// process makes it durable.
+    pub doubted_checkpoint: Option<u64>,
     /// The lock file of the folder: another one means that others worked on it without its lock.
     pub lock: Option<LockFile>,
     /// HEAD was there: the folder is no unfinished copy.
@@ -183,6 +189,32 @@ impl UserState {
         known.doubted = head.or(known.doubted);
     }
 
+    /// A sync of the CHECKPOINT of this inode failed.
+    pub fn doubt_checkpoint(&self, visit: &Visit, error: &Error, inode: u64) {
+        let mut known = self.known();
+        if known.generation == visit.generation && error.is_lost_write() {
+            known.doubted_checkpoint = Some(inode);
+        }
+    }
+
+    /// CHECKPOINT was replaced, and whether that is durable nobody knows: this process writes nothing more for the
+    /// user, and does not tell it.
+    pub fn doubt_checkpoint_for_good(&self, inode: Option<u64>) {
+        let mut known = self.known();
+        known.read_only = true;
+        known.doubted_checkpoint = inode.or(known.doubted_checkpoint);
+    }
+
+    /// Notes that this process replaced CHECKPOINT, under the exclusive lock, and that it is durable.
+    pub fn checkpoint_moved(&self, checkpoint: CheckpointStamp, folder: &Meta) {
+        let mut known = self.known();
+        if known.standing != FolderSeen::Here(Identity::of(folder)) {
+            return;
+        }
+        known.stays_named(folder);
+        known.checkpoint = Some(checkpoint);
+    }
+
     /// Notes that this process replaced HEAD, under the exclusive lock, and that it is durable. Replacing it changed the
     /// folder, whose name stayed as durable as it was.
     pub fn head_moved(&self, head: DurableHead, folder: &Meta) {
@@ -190,10 +222,7 @@ impl UserState {
         if known.standing != FolderSeen::Here(Identity::of(folder)) {
             return;
         }
-        if known.named.is_some() {
-            known.changed = Some(folder.changed);
-            known.named = known.changed;
-        }
+        known.stays_named(folder);
         if (known.head).is_none_or(|newest| newest.head.seq <= head.head.seq) {
             known.head = Some(head);
         }
@@ -226,6 +255,14 @@ impl Remembered {
         self.named.is_some() && self.named == self.changed
     }
 
+    /// A replacement of a file in the folder changed it, and its name is as durable as it was.
+    fn stays_named(&mut self, folder: &Meta) {
+        if self.named.is_some() {
+            self.changed = Some(folder.changed);
+            self.named = self.changed;
+        }
+    }
+
     /// The folder has another lock file than before: whoever held the old one may have changed what is
     /// pending.
     pub fn locked_by(&mut self, lock: LockFile) {
@@ -238,6 +275,8 @@ impl Remembered {
             read_only: self.read_only,
             doubted: self.doubted,
             head: self.head,
+            checkpoint: self.checkpoint,
+            doubted_checkpoint: self.doubted_checkpoint,
             lock: Some(lock),
             ..Remembered::default()
         };
@@ -245,7 +284,7 @@ impl Remembered {
 
     /// Whether a sync failed, which holds until a restart and must not be forgotten.
     fn is_lasting(&self) -> bool {
-        self.read_only || self.doubted.is_some() || self.lost
+        self.read_only || self.doubted.is_some() || self.doubted_checkpoint.is_some() || self.lost
     }
 }
 

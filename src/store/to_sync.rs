@@ -7,7 +7,7 @@ use super::lookup::{Found, Resolved};
 use super::mistake::Mistake;
 use super::vouch::Name;
 use super::{Result, User};
-use crate::disk::{Meta, Target};
+use crate::disk::{Handle, Meta, Target};
 use crate::model::{ChunkId, limits};
 
 /// Names and dates that an answer relies on and that may not be durable yet: directories and files to be synced, and
@@ -48,6 +48,15 @@ impl ToSync {
     /// The answer relies on names in this directory.
     pub fn dir(&mut self, dir: Dir) {
         self.dirs.insert(dir);
+    }
+
+    /// This file was made young. Where more are than are kept open, all of `incoming/` is synced.
+    pub fn young(&mut self, file: Handle) {
+        if self.files.len() < self.open {
+            self.files.push(Target::File(file));
+        } else {
+            self.many = true;
+        }
     }
 
     /// Takes the directories out.
@@ -115,11 +124,7 @@ impl User {
             let file = disk.open(&self.folder.thing(found.area, thing))?;
             file.touch(disk.now())?;
             found.meta = file.meta()?;
-            if to_sync.files.len() < to_sync.open {
-                to_sync.files.push(Target::File(file));
-            } else {
-                to_sync.many = true;
-            }
+            to_sync.young(file);
         }
         to_sync.vouches(found.area, thing, found.meta);
         Ok(())

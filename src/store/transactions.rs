@@ -237,7 +237,7 @@ impl Locked {
         let mut relied_on = ToSync::default();
         for chunk in &proposal.chunks {
             if seen.insert(chunk) {
-                match self.resolve(chunk)? {
+                match self.reach(chunk, &mut relied_on)? {
                     Some(resolved) => self.rely_on_chunk(&resolved, &mut relied_on),
                     None => missing.push(*chunk),
                 }

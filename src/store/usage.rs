@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::Result;
-use super::layout::{self, Area, Dir, Folder, Recognised};
+use super::layout::{self, Area, Dir, Folder, Recognised, Thing};
 use crate::disk::{Disk, Kind, Place};
 
 /// Numbers of files and bytes in a user's folder.
@@ -81,11 +81,24 @@ fn count_file(
         Err(absent) if absent.is_absent() => return Ok(()),
         other => other?,
     };
-    // A leftover of an advance is one file with two names, and counted under the committed one.
-    if let Some(Recognised::Thing(Area::Incoming, thing)) = known
-        && meta.links > 1
-    {
-        match disk.meta(&folder.thing(Area::Committed, &thing)) {
+    // A leftover of an advance is one file with two names, and counted under the committed one; a chunk of a checkpoint
+    // is counted there, or under the committed one too.
+    let counted_at = match known {
+        _ if meta.links < 2 => [None, None],
+        Some(Recognised::Thing(Area::Incoming, thing @ Thing::Chunk(digest))) => [
+            Some(folder.thing(Area::Committed, &thing)),
+            Some(folder.checkpoint_chunk(&digest)),
+        ],
+        Some(Recognised::Thing(Area::Incoming, thing)) => {
+            [Some(folder.thing(Area::Committed, &thing)), None]
+        }
+        Some(Recognised::CheckpointChunk(digest)) => {
+            [Some(folder.chunk(Area::Committed, &digest)), None]
+        }
+        _ => [None, None],
+    };
+    for place in counted_at.into_iter().flatten() {
+        match disk.meta(&place) {
             Ok(other) if other.inode == meta.inode => return Ok(()),
             Err(error) if !error.is_absent() => return Err(error.into()),
             _ => {}

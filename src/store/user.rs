@@ -126,8 +126,7 @@ fn make_folder(store: &Store, folder: &Folder, name: Option<&UserName>) -> Resul
     let mut targets = Vec::new();
     let dirs = [Dir::User, Dir::Incoming, Dir::Pending, Dir::Tmp];
     for dir in dirs.into_iter().chain(Shelf::ALL.map(Dir::Shelf)) {
-        // Aliases are made when they are needed: most stores have none.
-        if !matches!(dir, Dir::Shelf(Shelf::Aliases(_))) {
+        if !matches!(dir, Dir::Shelf(shelf) if !shelf.is_made_at_first()) {
             store.disk.make_directory(&folder.dir(dir))?;
             targets.push(Target::Directory(folder.dir(dir)));
         }

@@ -147,7 +147,7 @@ impl Intake {
 
         // The chunks.
         if !has_chunks {
-            self.check_chunks(index)?;
+            self.check_chunks(lock, index)?;
         }
         Ok(())
     }
@@ -178,7 +178,7 @@ impl Intake {
     }
 
     /// Looks for the chunks that this transaction names.
-    fn check_chunks(&mut self, index: usize) -> Step<()> {
+    fn check_chunks(&mut self, lock: &Exclusive, index: usize) -> Step<()> {
         let contents = self.contents(&self.staging.transactions[index])?;
         let transaction = json::decode(&contents).ok_or(Error::UserGone)?;
         let (mut missing, mut seen) = (Vec::new(), HashSet::new());
@@ -186,7 +186,7 @@ impl Intake {
             if !seen.insert(chunk) {
                 continue;
             }
-            match self.user.resolve(chunk)? {
+            match lock.reach(chunk, &mut self.to_sync)? {
                 Some(resolved) => self.user.rely_on_chunk(&resolved, &mut self.to_sync),
                 None if missing.len() < limits::MISSING_NAMED => missing.push(*chunk),
                 None => {}

@@ -151,7 +151,7 @@ impl Intake {
     /// Gives an alias its name, unless it has it; `None` where its chunk is not there.
     fn publish_alias(&mut self, lock: &Locked, staged: &StagedAlias) -> Step<Option<()>> {
         let StagedAlias { alias, digest, .. } = staged;
-        let Some(chunk) = lock.find_chunk(digest)? else {
+        let Some(chunk) = lock.reach_chunk(digest, &mut self.to_sync)? else {
             return Ok(None);
         };
         let thing = Thing::Alias(*alias);

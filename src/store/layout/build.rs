@@ -80,7 +80,7 @@ pub enum Dir {
     Pending,
     /// `incoming/tmp`
     Tmp,
-    /// `chunks`, `aliases`, `transactions`, and their like in `incoming`
+    /// `chunks`, `aliases`, `transactions`, their like in `incoming`, and `checkpoint`
     Shelf(Shelf),
     /// One of a shelf's 256 directories, by the first byte of the names in it.
     Fan(Shelf, u8),
@@ -96,16 +96,25 @@ pub enum Shelf {
     Chunks(Area),
     Aliases(Area),
     Transactions,
+    /// Chunks that only CHECKPOINT names: neither of the areas, so that nothing but a checkpoint stands on it.
+    Checkpoint,
 }
 
 impl Shelf {
-    pub const ALL: [Shelf; 5] = [
+    pub const ALL: [Shelf; 6] = [
         Shelf::Chunks(Area::Committed),
         Shelf::Chunks(Area::Incoming),
         Shelf::Aliases(Area::Committed),
         Shelf::Aliases(Area::Incoming),
         Shelf::Transactions,
+        Shelf::Checkpoint,
     ];
+
+    /// Whether a user's folder has it from the first. The others are made when they are needed, since most users have
+    /// neither aliases nor a checkpoint.
+    pub fn is_made_at_first(self) -> bool {
+        !matches!(self, Shelf::Aliases(_) | Shelf::Checkpoint)
+    }
 
     fn number(self) -> usize {
         match self {
@@ -114,6 +123,7 @@ impl Shelf {
             Shelf::Aliases(Area::Committed) => 2,
             Shelf::Aliases(Area::Incoming) => 3,
             Shelf::Transactions => 4,
+            Shelf::Checkpoint => 5,
         }
     }
 
@@ -124,27 +134,28 @@ impl Shelf {
             Shelf::Aliases(Area::Committed) => "aliases",
             Shelf::Aliases(Area::Incoming) => "incoming/aliases",
             Shelf::Transactions => "transactions",
+            Shelf::Checkpoint => "checkpoint",
         }
     }
 }
 
 impl Dir {
     /// How many directories a user's folder can have.
-    pub const COUNT: usize = 5 * 256 + 5 + 8;
+    pub const COUNT: usize = 6 * 256 + 6 + 8;
 
     /// A number of its own, below [`Dir::COUNT`].
     pub fn number(self) -> usize {
         match self {
             Dir::Fan(shelf, byte) => shelf.number() * 256 + usize::from(byte),
-            Dir::Shelf(shelf) => 5 * 256 + shelf.number(),
-            Dir::User => 5 * 256 + 5,
-            Dir::Incoming => 5 * 256 + 6,
-            Dir::Pending => 5 * 256 + 7,
-            Dir::Tmp => 5 * 256 + 8,
-            Dir::LostFound => 5 * 256 + 9,
-            Dir::LostChunks => 5 * 256 + 10,
-            Dir::LostAliases => 5 * 256 + 11,
-            Dir::LostTransactions => 5 * 256 + 12,
+            Dir::Shelf(shelf) => 6 * 256 + shelf.number(),
+            Dir::User => 6 * 256 + 6,
+            Dir::Incoming => 6 * 256 + 7,
+            Dir::Pending => 6 * 256 + 8,
+            Dir::Tmp => 6 * 256 + 9,
+            Dir::LostFound => 6 * 256 + 10,
+            Dir::LostChunks => 6 * 256 + 11,
+            Dir::LostAliases => 6 * 256 + 12,
+            Dir::LostTransactions => 6 * 256 + 13,
         }
     }
 
@@ -166,6 +177,11 @@ impl Dir {
     /// The directory of a chunk's file.
     pub fn of_chunk(area: Area, digest: &ChunkDigest) -> Dir {
         Dir::Fan(Shelf::Chunks(area), digest.as_bytes()[0])
+    }
+
+    /// The directory in `checkpoint` of a chunk's file.
+    pub fn of_checkpoint_chunk(digest: &ChunkDigest) -> Dir {
+        Dir::Fan(Shelf::Checkpoint, digest.as_bytes()[0])
     }
 
     /// The directory of an alias's file.
@@ -202,6 +218,10 @@ impl Folder {
         self.0.join("HEAD")
     }
 
+    pub fn checkpoint(&self) -> Place {
+        self.0.join("CHECKPOINT")
+    }
+
     pub fn lock(&self) -> Place {
         self.0.join("lock")
     }
@@ -236,6 +256,11 @@ impl Folder {
     pub fn chunk(&self, area: Area, digest: &ChunkDigest) -> Place {
         let fan = Dir::of_chunk(area, digest);
         self.dir(fan).join(digest)
+    }
+
+    /// A chunk in `checkpoint`.
+    pub fn checkpoint_chunk(&self, digest: &ChunkDigest) -> Place {
+        self.dir(Dir::of_checkpoint_chunk(digest)).join(digest)
     }
 
     pub fn alias(&self, area: Area, alias: &Uuid) -> Place {
@@ -327,6 +352,11 @@ pub fn spare(directory: &Place, thing: &Thing, random: u64) -> Place {
 /// A name in `lost+found` that nobody else has, for what has the name of `log` and is no file.
 pub fn spare_log(directory: &Place, random: u64) -> Place {
     directory.join(format_args!("log.{random:016x}"))
+}
+
+/// A name in `lost+found` that nobody else has, for a damaged CHECKPOINT.
+pub fn spare_checkpoint(directory: &Place, random: u64) -> Place {
+    directory.join(format_args!("CHECKPOINT.{random:016x}"))
 }
 
 #[cfg(test)]

@@ -58,12 +58,15 @@ pub fn is_apple_double(name: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recognised {
     Dir(Dir),
+    Checkpoint,
     Head,
     Log,
     /// `lock` or `gate`.
     Lock,
     Name,
     Thing(Area, Thing),
+    /// A chunk in `checkpoint`.
+    CheckpointChunk(ChunkDigest),
     /// A name in `incoming/tmp`.
     Temporary,
     /// A name in `lost+found` that is no directory of ours.
@@ -74,6 +77,7 @@ pub enum Recognised {
 pub fn recognise(dir: Dir, name: &str) -> Option<Recognised> {
     let inner = |dir| Some(Recognised::Dir(dir));
     match (dir, name) {
+        (Dir::User, "CHECKPOINT") => Some(Recognised::Checkpoint),
         (Dir::User, "HEAD") => Some(Recognised::Head),
         (Dir::User, "log") => Some(Recognised::Log),
         (Dir::User, "lock" | "gate") => Some(Recognised::Lock),
@@ -81,6 +85,7 @@ pub fn recognise(dir: Dir, name: &str) -> Option<Recognised> {
         (Dir::User, "incoming") => inner(Dir::Incoming),
         (Dir::User, "lost+found") => inner(Dir::LostFound),
         (Dir::User, "chunks") => inner(Dir::Shelf(Shelf::Chunks(Area::Committed))),
+        (Dir::User, "checkpoint") => inner(Dir::Shelf(Shelf::Checkpoint)),
         (Dir::User, "aliases") => inner(Dir::Shelf(Shelf::Aliases(Area::Committed))),
         (Dir::User, "transactions") => inner(Dir::Shelf(Shelf::Transactions)),
         (Dir::Incoming, "chunks") => inner(Dir::Shelf(Shelf::Chunks(Area::Incoming))),
@@ -101,6 +106,12 @@ pub fn recognise(dir: Dir, name: &str) -> Option<Recognised> {
             let pending = Thing::Transaction(parse_transaction(name)?);
             Some(Recognised::Thing(Area::Incoming, pending))
         }
+        (Dir::Fan(Shelf::Checkpoint, _), _) => match parse_chunk(name) {
+            Some(ChunkId::Digest(digest)) if Dir::of_checkpoint_chunk(&digest) == dir => {
+                Some(Recognised::CheckpointChunk(digest))
+            }
+            _ => None,
+        },
         (Dir::Fan(shelf, _), _) => {
             let (area, thing) = match (shelf, parse_chunk(name)) {
                 (Shelf::Chunks(area), Some(ChunkId::Digest(digest))) => {
@@ -244,6 +255,16 @@ mod tests {
                 }
             }
         }
+        let digest = ChunkDigest::from_bytes([0xab; 32]);
+        let dir = Dir::of_checkpoint_chunk(&digest);
+        let known = Some(Recognised::CheckpointChunk(digest));
+        assert_eq!(recognise(dir, &digest.to_string()), known);
+        assert_eq!(recognise(dir, &alias.to_string()), None);
+        let elsewhere = Dir::Fan(Shelf::Checkpoint, 0xaa);
+        assert_eq!(recognise(elsewhere, &digest.to_string()), None);
+        let place = Folder::at(Place::new("u")).checkpoint();
+        let known = Some(Recognised::Checkpoint);
+        assert_eq!(recognise(Dir::User, place.name()), known);
         let shelf = Dir::Shelf(Shelf::Transactions);
         for stranger in ["AB", "a", "abc", "+1", "zz"] {
             assert_eq!(recognise(shelf, stranger), None, "{stranger}");

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use super::access::{is_foreign, unread};
+use super::checkpoint::SeenCheckpoint;
 use super::filter::Filter;
 use super::finding::{Finding, Kind, Severity};
 use super::run::Run;
 use super::suspect::Suspect;
 use crate::disk::{self, IfThere, Meta, Place};
-use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
+use crate::model::{Checkpoint, ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
 use crate::store::layout::{Area, Folder, Thing};
 use crate::store::{self, Store};
 
@@ -23,6 +24,10 @@ pub(super) struct Check<'a> {
     inode: u64,
     gone: AtomicBool,
     pub chain: Chain,
+    /// CHECKPOINT as it was read before HEAD.
+    pub checkpoint: Option<Checkpoint>,
+    /// What CHECKPOINT named when it was looked at last.
+    pub checkpoint_now: Mutex<Option<SeenCheckpoint>>,
     /// Chunks and aliases that the chain names.
     pub named: Filter,
     /// An alias that the chain names cannot be read, so that any chunk may be the one it stands for.
@@ -75,6 +80,10 @@ pub(super) struct Todo {
     /// Chunks (and aliases) that the chain names, and that are not in the committed area.
     pub missing: Vec<Thing>,
     pub suspects: Vec<Suspect>,
+    /// CHECKPOINT is to be set aside.
+    pub checkpoint: bool,
+    /// Chunks in `checkpoint/` whose bytes are wrong, or that are missing there.
+    pub checkpoint_chunks: Vec<ChunkDigest>,
     /// Names in `lost+found/chunks`.
     pub marks: Vec<ChunkDigest>,
     /// Names in `incoming/tmp`.
@@ -111,6 +120,8 @@ impl<'a> Check<'a> {
             inode,
             gone: AtomicBool::new(false),
             chain: Chain::default(),
+            checkpoint: None,
+            checkpoint_now: Mutex::default(),
             named: Filter::default(),
             blind: AtomicBool::new(false),
             members: Filter::default(),

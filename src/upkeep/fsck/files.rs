@@ -20,6 +20,7 @@ use crate::store::{self, NameFile, Store, log};
 enum ReadJob {
     Chunk(Area, ChunkDigest),
     Alias(Area, Uuid),
+    CheckpointChunk(ChunkDigest),
 }
 
 type Give<'a> = &'a mut dyn FnMut(ReadJob);
@@ -31,9 +32,13 @@ pub(super) fn count(store: &Store, user: &UserId) -> u64 {
     let mut count = log
         .and_then(|log| log.meta().ok())
         .map_or(0, |meta| meta.bytes / log::LINE);
-    for area in [Area::Incoming, Area::Committed] {
+    let areas = [Area::Incoming, Area::Committed].map(Shelf::Chunks);
+    for shelf in areas.into_iter().chain([Shelf::Checkpoint]) {
+        if store.disk().meta(&folder.dir(Dir::Shelf(shelf))).is_err() {
+            continue;
+        }
         for byte in 0..=255 {
-            let fan = folder.dir(Dir::Fan(Shelf::Chunks(area), byte));
+            let fan = folder.dir(Dir::Fan(shelf, byte));
             // One that is not there has none in it.
             let _ = store.disk().list(&fan, &mut |_| {
                 count += 1;
@@ -73,6 +78,7 @@ impl Check<'_> {
             |buffer, job| match job {
                 ReadJob::Chunk(area, digest) => self.chunk(area, digest, buffer),
                 ReadJob::Alias(area, alias) => self.alias(area, alias),
+                ReadJob::CheckpointChunk(digest) => self.checkpoint_chunk(digest, buffer),
             },
         );
     }
@@ -154,6 +160,13 @@ impl Check<'_> {
             }
             // Read with the chain.
             Recognised::Head | Recognised::Log | Recognised::Name => {}
+            Recognised::Checkpoint => {
+                let there = self.store().disk().meta(&place()).if_there();
+                if let Some(Some(meta)) = self.seen(&place(), there) {
+                    self.mode(&place(), &meta, READ);
+                }
+            }
+            Recognised::CheckpointChunk(digest) => give(ReadJob::CheckpointChunk(digest)),
             Recognised::Lock => {
                 let there = self.store().disk().meta(&place()).if_there();
                 if let Some(Some(meta)) = self.seen(&place(), there) {

@@ -72,14 +72,18 @@ kinds! {
     LogTail = "log-tail",
     /// A chunk's bytes are not those of its name.
     ChunkDamaged = "chunk-damaged",
-    /// A transaction names a chunk (or an alias) that is not there.
+    /// A transaction or CHECKPOINT names a chunk (or an alias) that is not there.
     ChunkMissing = "chunk-missing",
-    /// The chain names a chunk (or an alias) that is in `incoming/` only, where gc may take it.
+    /// The chain or CHECKPOINT names a chunk (or an alias) that is in `incoming/` only, where gc may take it.
     ChunkUncommitted = "chunk-uncommitted",
     /// An alias's file is not one digest and a newline.
     AliasDamaged = "alias-damaged",
     /// An alias stands for a chunk that is not there.
     AliasDangling = "alias-dangling",
+    /// CHECKPOINT is not a checkpoint, or has another number than its transaction.
+    CheckpointDamaged = "checkpoint-damaged",
+    /// The transaction of CHECKPOINT is not on the chain: it reads as none.
+    CheckpointOffChain = "checkpoint-off-chain",
     /// A pending transaction whose parent is not there: dead.
     Orphan = "orphan",
     /// A file in the committed area that the chain does not name: it does not exist, for any purpose.

@@ -7,6 +7,7 @@
 mod access;
 mod chain;
 mod check;
+mod checkpoint;
 mod crew;
 mod files;
 mod filter;

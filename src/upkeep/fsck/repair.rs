@@ -12,7 +12,7 @@ use crate::store::layout::{Area, Dir, Thing};
 use crate::store::{Error, Exclusive, Mistake, Position, Result};
 
 /// The words for a mend: none where nothing was wrong any more, the reason where nothing could be done.
-type Done = Result<Option<String>>;
+pub(super) type Done = Result<Option<String>>;
 
 impl Check<'_> {
     /// Mends what was found.
@@ -24,6 +24,8 @@ impl Check<'_> {
             damaged,
             missing,
             suspects,
+            checkpoint,
+            checkpoint_chunks,
             marks,
             temporaries,
         } = todo;
@@ -57,6 +59,7 @@ impl Check<'_> {
             |suspect| self.place_of(suspect),
             |lock, suspect| self.clear(lock, suspect),
         );
+        self.repair_checkpoint(checkpoint, &checkpoint_chunks);
         self.each(
             &marks,
             |digest| self.folder.lost_chunk(digest),
@@ -71,7 +74,7 @@ impl Check<'_> {
     }
 
     /// Does something about each, a batch at a time under the lock, and says what.
-    fn each<T>(
+    pub(super) fn each<T>(
         &self,
         items: &[T],
         place: impl Fn(&T) -> Place,
@@ -107,7 +110,7 @@ impl Check<'_> {
     }
 
     /// Whether there is such a chunk in this area, and its bytes are those of its name.
-    fn is_sound(&self, area: Area, digest: &ChunkDigest) -> Result<bool> {
+    pub(super) fn is_sound(&self, area: Area, digest: &ChunkDigest) -> Result<bool> {
         let place = self.folder.chunk(area, digest);
         let Some(file) = self.store().disk().open(&place).if_there()? else {
             return Ok(false);

@@ -111,7 +111,9 @@ impl Check<'_> {
     pub fn holds(&self, suspect: &Suspect, head: Head) -> store::Result<bool> {
         Ok(match suspect {
             Suspect::OffChain(thing) => {
-                self.is_there(Area::Committed, thing)? && !self.may_be_named(thing)
+                self.is_there(Area::Committed, thing)?
+                    && !self.may_be_named(thing)
+                    && !self.is_checkpoints(thing)?
             }
             Suspect::Leftover(thing) => {
                 self.is_there(Area::Committed, thing)?

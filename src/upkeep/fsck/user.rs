@@ -30,10 +30,13 @@ impl Run<'_> {
             }
         };
         let mut check = Check::new(self, user, folder, inode);
+        // Before HEAD: what it stands on is on the chain then, whatever is put meanwhile.
+        check.read_checkpoint();
         check.read_chain();
         *check.reached.lock().expect("nobody panics with this") = check.chain.head;
         check.read_files();
         check.read_pending();
+        check.check_checkpoint();
         check.settle();
         check.tell_noted();
         if self.options.repair && !check.is_gone() {

@@ -72,7 +72,7 @@ fn collect_of_folder(
     };
     if options.dry_run {
         mark.tell(each);
-        besides.put_back = mark.named().len() as u64;
+        besides.put_back = (mark.named().len() + mark.checkpoint.uncommitted.len()) as u64;
         besides.trouble = mark.trouble.take();
         for (item, bytes) in user.left_behind(&mark.dates)? {
             each(left_behind(item, bytes));

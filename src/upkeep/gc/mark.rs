@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
+use super::checkpoint::CheckpointMark;
 use super::event::{Garbage, Why};
 use crate::model::{ChunkId, TransactionId};
 use crate::rules::dates::Dates;
@@ -61,6 +62,8 @@ pub struct Mark {
     pub old: Vec<Old>,
     /// Chunks and aliases that have their committed names.
     pub leftovers: Vec<ChunkId>,
+    /// The same in `checkpoint/`.
+    pub checkpoint: CheckpointMark,
     /// Why some of it stays that would go otherwise.
     pub trouble: Option<Error>,
 }
@@ -88,6 +91,7 @@ impl Mark {
             spared: HashSet::new(),
             old: Vec::new(),
             leftovers: Vec::new(),
+            checkpoint: CheckpointMark::default(),
             trouble: None,
         };
         let mut pending: Vec<Pending> = Vec::new();
@@ -121,6 +125,7 @@ impl Mark {
             mark.spare(user, id)?;
         }
         mark.ask_chain(user, head)?;
+        mark.look_at_checkpoint(user)?;
         Ok(Some(mark))
     }
 
@@ -212,7 +217,7 @@ impl Mark {
         Ok(())
     }
 
-    fn spare_chunk(&mut self, id: &ChunkId) {
+    pub(super) fn spare_chunk(&mut self, id: &ChunkId) {
         if let Ok(index) = self.old.binary_search_by(|old| id.cmp(&old.id)) {
             self.old[index].spared = true;
         }
@@ -233,6 +238,7 @@ impl Mark {
         for id in &self.leftovers {
             each(leftover((*id).into()));
         }
+        self.checkpoint.tell(each);
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every step of the order is load-bearing; `model/` shows what each one prevents. Costs in
 //! proportion to what is in `incoming/`, in time and in memory, never to the chain.
 
+mod checkpoint;
 mod claims;
 mod clock;
 mod collect;

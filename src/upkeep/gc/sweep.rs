@@ -47,13 +47,15 @@ impl Sweep<'_> {
         self.redate()?;
         self.committed(each)?;
         self.put_back()?;
+        self.mend_checkpoint()?;
         self.transactions(each)?;
         self.old(each)?;
-        self.leftovers(each)
+        self.leftovers(each)?;
+        self.checkpoint(each)
     }
 
     /// The lock, and a look at what came since the mark: that and what it needs is spared.
-    fn lock(&mut self) -> std::result::Result<Exclusive, SweepStop> {
+    pub(super) fn lock(&mut self) -> std::result::Result<Exclusive, SweepStop> {
         let lock = self.user.exclusive_blocking()?;
         let lock = lock.ok_or(Error::UserGone)?;
         if self.user.sweep_stamp()? != self.mark.stamp {

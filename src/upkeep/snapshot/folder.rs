@@ -8,11 +8,12 @@ use crate::model::{TransactionId, limits};
 use crate::store::layout::{self, Area, Dir, Folder, Recognised, Shelf};
 use crate::store::{self, NameFile, Store, log};
 
-/// The shelves of the committed area.
-const COMMITTED: [Shelf; 3] = [
+/// The shelves of what HEAD and CHECKPOINT reach.
+const REACHED: [Shelf; 4] = [
     Shelf::Chunks(Area::Committed),
     Shelf::Aliases(Area::Committed),
     Shelf::Transactions,
+    Shelf::Checkpoint,
 ];
 
 /// A user's folder, and where its copy is made.
@@ -65,6 +66,9 @@ pub(super) fn link_folder(
 
 impl Linking<'_> {
     fn copy(&mut self) -> Result<TransactionId, Stopped> {
+        // Before HEAD, or its transaction might not be on the copy's chain. What it names stays for the grace period from
+        // now on, whatever replaces it.
+        let checkpoint = self.checkpoint()?;
         let Some(head) = self.head()? else {
             return Err(Obstacle::damage(self.folder.head(), "missing").into());
         };
@@ -78,7 +82,7 @@ impl Linking<'_> {
             seq = start.seq;
         }
         self.target.make_directory(self.to.place())?;
-        for shelf in COMMITTED {
+        for shelf in REACHED {
             self.shelf(shelf)?;
         }
         self.log(seq)?;
@@ -87,11 +91,21 @@ impl Linking<'_> {
             store::write_name(self.target, &self.to.name(), &name)
                 .map_err(|error| Stopped::Snapshot(error.into()))?;
         }
+        if let Some(bytes) = checkpoint {
+            let to = self.target.create(&self.to.checkpoint())?;
+            to.append(&bytes)?;
+        }
         // Whoever removes the folder by hand, where it stands, takes HEAD as well.
         match self.head()? {
             Some(_) => Ok(head),
             None => Err(Obstacle::damage(self.folder.head(), "removed meanwhile").into()),
         }
+    }
+
+    /// The bytes of CHECKPOINT, whatever they are: a damaged one is no worse in the copy.
+    fn checkpoint(&self) -> Result<Option<Vec<u8>>, Stopped> {
+        let read = self.store.bytes_of_checkpoint(&self.folder);
+        read.map_err(|error| Stopped::of_source(self.from, error))
     }
 
     fn head(&self) -> Result<Option<TransactionId>, Stopped> {
@@ -130,7 +144,7 @@ impl Linking<'_> {
         let listed = self.from.list(&from, &mut |entry| {
             let known = matches!(
                 layout::recognise(fan, &entry.name),
-                Some(Recognised::Thing(Area::Committed, _))
+                Some(Recognised::Thing(Area::Committed, _) | Recognised::CheckpointChunk(_))
             );
             if !known || entry.kind != Kind::File {
                 return true;

@@ -1,6 +1,6 @@
 //! A consistent copy of a store that may be served meanwhile, without copying chunks.
 //!
-//! HEAD is read first; then what it reaches, which never changes, gets second names (hard links); `log`, which
+//! CHECKPOINT is read first, and then HEAD; then what it reaches, which never changes, gets second names (hard links); `log`, which
 //! grows in place, is copied up to HEAD; HEAD comes last, and `FORMAT` after all users, so that no server takes
 //! an unfinished snapshot for a store. No lock is taken.
 //!
