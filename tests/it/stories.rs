@@ -12,7 +12,7 @@ use Act::{
 };
 
 /// One request a process.
-type Phase<'a> = &'a [Act];
+pub type Phase<'a> = &'a [Act];
 
 const NOTHING_YET: [Act; 1] = [PutTransaction("E")];
 
@@ -25,7 +25,7 @@ const UPLOADED: [Act; 4] = [
 
 const SIBLINGS: [Act; 3] = [PutChunk("a"), PutTransaction("A"), PutTransaction("S")];
 
-fn story(name: &'static str, before: &[Act], phases: &[Phase]) -> Scenario {
+pub fn story(name: &'static str, before: &[Act], phases: &[Phase]) -> Scenario {
     Scenario {
         name,
         old: Vec::new(),
@@ -44,7 +44,7 @@ fn story(name: &'static str, before: &[Act], phases: &[Phase]) -> Scenario {
 }
 
 /// The same, with something that is older than the grace period.
-fn aged(name: &'static str, old: &[Act], before: &[Act], phases: &[Phase]) -> Scenario {
+pub fn aged(name: &'static str, old: &[Act], before: &[Act], phases: &[Phase]) -> Scenario {
     Scenario {
         old: old.to_vec(),
         ..story(name, before, phases)

@@ -10,7 +10,7 @@ use mentat_sync::store::{
 
 use super::answers::{Answers, Book, Fact};
 use super::cast::{self, Chunk, Content, user};
-use super::{bundles, outside, upkeep};
+use super::{bundles, checkpoints, outside, upkeep};
 use simulated_disk::{Sim, SimDisk};
 
 /// One request.
@@ -36,6 +36,9 @@ pub enum Act {
     Upload(&'static [Content]),
     /// `GET bundle` of the whole chain.
     Pull,
+    PutCheckpoint(checkpoints::Named),
+    /// `GET checkpoint`, and then each chunk that it names.
+    GetCheckpoint,
     /// `mentat-sync gc` on this user.
     Collect,
     /// `mentat-sync fsck --repair` on this user.
@@ -47,8 +50,10 @@ pub enum Act {
     /// `mentat-sync users mv` to another name, and back.
     RenameAway,
     RenameBack,
-    /// A backup, of HEAD first and then of the rest in this order, and what is restored from it.
+    /// A backup, of CHECKPOINT first, then of HEAD, then of the rest in this order, and what is restored from it.
     Copy(&'static [&'static str]),
+    /// A backup of HEAD before CHECKPOINT, as none should be.
+    CopyHeadFirst(&'static [&'static str]),
 }
 
 /// A process: the disk as it sees it, and its open store.
@@ -115,7 +120,10 @@ impl Act {
             Act::Bring(names) => outside::bring(&client.disk, book, names),
             Act::RenameAway => outside::rename_away(store, book),
             Act::RenameBack => outside::rename_back(store),
-            Act::Copy(order) => upkeep::copy(&client.disk, book, &before, order),
+            Act::PutCheckpoint(name) => checkpoints::put(store, book, &before, name),
+            Act::GetCheckpoint => checkpoints::get(store, book, &before),
+            Act::Copy(order) => upkeep::copy(&client.disk, book, &before, order, true),
+            Act::CopyHeadFirst(order) => upkeep::copy(&client.disk, book, &before, order, false),
         };
         if let Some(name) = self.aim() {
             let mut answers = book.open();

@@ -19,6 +19,8 @@ pub enum Fact {
     Chunk(Chunk),
     /// The transaction is there, with this content.
     Transaction(Content),
+    /// This was the checkpoint, or there was a later one.
+    Checkpoint(&'static str),
 }
 
 /// All that was answered.

@@ -27,7 +27,7 @@ pub struct Known {
 type Row = (Content, &'static str, u64, &'static [Chunk]);
 
 /// Name, parent, seq, chunks.
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 13] = [
     ("A", "root", 1, &["a"]),
     ("A*", "root", 1, &[]),
     ("B", "A", 2, &["b"]),
@@ -40,6 +40,7 @@ const ROWS: [Row; 12] = [
     ("V", "U", 2, &["ua", "ub"]),
     ("X", "root", 1, &["x"]),
     ("E", "root", 1, &[]),
+    ("W", "B", 3, &["x"]),
 ];
 
 /// The user of every scenario.

@@ -4,6 +4,7 @@ mod acts;
 mod answers;
 mod bundles;
 pub mod cast;
+pub mod checkpoints;
 mod explore;
 mod outside;
 mod upkeep;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use mentat_sync::disk::{self, Disk, Kind, Place};
+use mentat_sync::disk::{self, Disk, IfThere, Kind, Place};
 use mentat_sync::model::Head;
 use mentat_sync::store::{Error, Mistake, Result, Store};
 use mentat_sync::upkeep::{fsck, gc};
@@ -81,15 +81,39 @@ pub fn repair(disk: &SimDisk, mistake: Option<Mistake>) -> Result<()> {
     }
 }
 
-/// Copies HEAD, then the rest in this order, to another box, and goes on there.
-pub fn copy(disk: &SimDisk, book: &Book, before: &Answers, order: &[&str]) -> Result<()> {
+/// Copies CHECKPOINT, HEAD, and then the rest in this order, to another box, and goes on there. Which of the first two is
+/// the first is to be said.
+pub fn copy(
+    disk: &SimDisk,
+    book: &Book,
+    before: &Answers,
+    order: &[&str],
+    checkpoint_first: bool,
+) -> Result<()> {
     let mut answers = before.clone();
-    answers.facts.retain(|fact| matches!(fact, Fact::Head(_)));
+    answers
+        .facts
+        .retain(|fact| matches!(fact, Fact::Head(_) | Fact::Checkpoint(_)));
     let box_two = Sim::new(Reading::Atomic);
     let target = box_two.process();
     Store::open(Arc::new(target.clone()), Default::default())?;
     target.make_directory(&folder())?;
+    let place = folder().join("CHECKPOINT");
+    let checkpoint = || read(disk, &place).if_there();
+    let first = if checkpoint_first {
+        checkpoint()?
+    } else {
+        None
+    };
     let head = read(disk, &folder().join("HEAD"))?;
+    let checkpoint = if checkpoint_first {
+        first
+    } else {
+        checkpoint()?
+    };
+    if let Some(checkpoint) = checkpoint {
+        write(&target, &place, &checkpoint)?;
+    }
     for name in order {
         copy_tree(disk, &target, &folder().join(name))?;
     }
@@ -110,6 +134,7 @@ pub fn copy(disk: &SimDisk, book: &Book, before: &Answers, order: &[&str]) -> Re
         Act::Advance("A"),
         Act::Advance("Z"),
         Act::GetListing,
+        Act::GetCheckpoint,
     ] {
         act.perform(&client, &there, Disks::Sound);
     }

@@ -7,6 +7,7 @@ use mentat_sync::model::TransactionId;
 use super::acts::{Act, Client, World as Disks};
 use super::answers::{Answers, Book, Fact};
 use super::cast::{self, Content, Known, folder};
+use super::checkpoints;
 use super::upkeep::findings;
 use simulated_disk::{Sim, World};
 
@@ -52,6 +53,7 @@ pub fn judge(sim: &Sim, answers: &Answers, files: Files) -> Verdict {
         match fact {
             Fact::Chunk(name) => act(Act::GetChunk(name)),
             Fact::Transaction(name) => act(Act::GetTransaction(name)),
+            Fact::Checkpoint(_) => act(Act::GetCheckpoint),
             Fact::Head(_) => None,
         };
     }
@@ -166,6 +168,7 @@ pub fn judge_files(world: &World, answers: &Answers) -> Verdict {
         return fail(format!("HEAD is {head}, which nobody asked for"));
     }
     let chain = chain(world, head)?;
+    checkpoints::judge(world, answers, |id| chain.iter().any(|on| on.id == id))?;
     for known in &chain {
         for name in known.chunks {
             for place in cast::chunk_files(&committed, name) {
@@ -180,7 +183,7 @@ pub fn judge_files(world: &World, answers: &Answers) -> Verdict {
             Fact::Head(passed) if !cast::is_on_line(*passed, head) => {
                 return fail(format!("HEAD is {head}, and {passed} was answered"));
             }
-            Fact::Head(_) => {}
+            Fact::Head(_) | Fact::Checkpoint(_) => {}
             Fact::Chunk(name) => judge_chunk(world, name)?,
             Fact::Transaction(name) => match chain.iter().find(|on| on.id == cast::id(name)) {
                 Some(on) if on.name != *name => {
