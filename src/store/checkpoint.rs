@@ -2,34 +2,15 @@
 //! newest is kept (DESIGN, Protocol). Here is how it is told; [`put_checkpoint`](super::put_checkpoint) has how it
 //! is put.
 
-use std::time::SystemTime;
-
 use super::checkpoint_file::CheckpointFile;
 use super::error::damaged;
 use super::layout::Dir;
 use super::mistake::Mistake;
-use super::state::Visit;
+use super::state::{CheckpointStamp, Visit};
 use super::walk::Position;
 use super::{Error, Result, User};
-use crate::disk::{Meta, Target};
+use crate::disk::Target;
 use crate::model::{Checkpoint, Head, TransactionId, limits};
-
-/// A CHECKPOINT's very file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct CheckpointStamp {
-    inode: u64,
-    changed: SystemTime,
-}
-
-impl CheckpointStamp {
-    /// The stamp of the file of this meta.
-    pub fn of(meta: &Meta) -> Self {
-        Self {
-            inode: meta.inode,
-            changed: meta.changed,
-        }
-    }
-}
 
 impl User {
     /// The user's checkpoint, durable; `None` where there is none, and where its transaction is not on the chain. Takes
@@ -77,7 +58,7 @@ impl User {
         let stamp = CheckpointStamp::of(&read.meta);
         {
             let known = self.state.known();
-            if known.doubted_checkpoint == Some(stamp.inode) {
+            if known.doubted_checkpoint == Some(read.meta.inode) {
                 return Err(Error::NotDurable);
             }
             if known.checkpoint == Some(stamp) {

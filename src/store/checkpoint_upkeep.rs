@@ -1,4 +1,4 @@
-//! What upkeep does about a checkpoint: what its folder has, what it names, what goes, and repairs.
+//! Upkeep of a checkpoint: a look at what its folder has and what it names, removals, and repairs.
 
 use std::collections::HashSet;
 use std::time::SystemTime;

@@ -64,7 +64,7 @@ pub enum Mistake {
     CheckpointNotAdopted,
     /// A repair takes what CHECKPOINT names out of the committed area.
     RepairedThoughCheckpoint,
-    /// What a new checkpoint does not name any more is as old as it was.
+    /// A new checkpoint leaves what it does not name any more as old as it was.
     CheckpointNotTouched,
 }
 

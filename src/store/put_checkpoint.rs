@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::checkpoint::CheckpointStamp;
 use super::checkpoint_file::{self, CheckpointFile};
 use super::error::taken_is_fine;
 use super::layout::{self, Area, Dir, Shelf, Thing};
 use super::lock::Exclusive;
 use super::mistake::Mistake;
+use super::state::CheckpointStamp;
 use super::tally::Amount;
 use super::walk::Position;
 use super::{Error, PutCheckpoint, Result};
@@ -87,7 +87,7 @@ impl Exclusive {
         }
     }
 
-    /// What CHECKPOINT says, durable: a refusal is a promise about it, and the same again too.
+    /// The checkpoint that there is, durable: a refusal is a promise about it, and the same again too.
     fn checkpoint_before(&self) -> Result<Option<Checkpoint>> {
         let visit = self.visit()?.ok_or(Error::UserGone)?;
         let Some(read) = self.store.read_checkpoint(&self.folder)? else {

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
-use super::checkpoint::CheckpointStamp;
 use super::json::Start;
 use super::vouch::Directories;
 use super::{Error, Result};
@@ -112,6 +111,23 @@ impl DurableHead {
     /// Whether the file of this meta, which says this id, is the very one.
     pub fn is_of(&self, meta: &Meta, id: TransactionId) -> bool {
         (self.inode, self.changed, self.head.id) == (meta.inode, meta.changed, id)
+    }
+}
+
+/// A CHECKPOINT's very file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CheckpointStamp {
+    inode: u64,
+    changed: SystemTime,
+}
+
+impl CheckpointStamp {
+    /// The stamp of the file of this meta.
+    pub fn of(meta: &Meta) -> Self {
+        Self {
+            inode: meta.inode,
+            changed: meta.changed,
+        }
     }
 }
 

@@ -50,7 +50,7 @@ impl ToSync {
         self.dirs.insert(dir);
     }
 
-    /// This file was made young. Where more are than are kept open, all of `incoming/` is synced.
+    /// Adds a file that was made young. Where more are than are kept open, all of `incoming/` is synced.
     pub fn young(&mut self, file: Handle) {
         if self.files.len() < self.open {
             self.files.push(Target::File(file));

@@ -278,10 +278,16 @@ fn a_repair_that_takes_what_the_checkpoint_names() {
 
 #[test]
 fn a_checkpoint_that_leaves_what_it_does_not_name_old() {
+    // No gc before: after one, it would find the date of what is not named any more too old to be right.
     for looker in [Copy(ALL), GetCheckpoint] {
         let story = Scenario {
             phases: vec![vec![vec![looker], vec![PutCheckpoint("KB"), Collect]]],
-            ..aged("a look beside a newer one and gc", &had(), &STANDS, &[])
+            ..aged(
+                "a look beside a newer one and gc",
+                &had(),
+                &STANDS[1..],
+                &[],
+            )
         };
         mistake_is_noticed(Mistake::CheckpointNotTouched, &[story]);
     }

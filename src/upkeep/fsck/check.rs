@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use super::access::{is_foreign, unread};
-use super::checkpoint::SeenCheckpoint;
 use super::filter::Filter;
 use super::finding::{Finding, Kind, Severity};
 use super::run::Run;
+use super::seen_checkpoint::SeenCheckpoint;
 use super::suspect::Suspect;
 use crate::disk::{self, IfThere, Meta, Place};
 use crate::model::{Checkpoint, ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
@@ -26,7 +26,7 @@ pub(super) struct Check<'a> {
     pub chain: Chain,
     /// CHECKPOINT as it was read before HEAD.
     pub checkpoint: Option<Checkpoint>,
-    /// What CHECKPOINT named when it was looked at last.
+    /// The last look at CHECKPOINT, since when it may be another.
     pub checkpoint_now: Mutex<Option<SeenCheckpoint>>,
     /// Chunks and aliases that the chain names.
     pub named: Filter,

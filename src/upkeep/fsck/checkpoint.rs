@@ -2,28 +2,20 @@
 //! reads as none, and harms nobody.
 
 use std::collections::HashSet;
-use std::time::SystemTime;
 
 use super::access::READ;
 use super::check::{Check, remember};
 use super::files::hash;
 use super::finding::{Kind, Severity};
-use super::repair::Done;
+use super::seen_checkpoint::SeenCheckpoint;
 use crate::disk::{Handle, IfThere, Place};
 use crate::model::{Checkpoint, ChunkDigest, TransactionId};
 use crate::store::layout::{Area, Thing};
 use crate::store::{self, Error, Exclusive, Mistake, Position};
 
-/// A CHECKPOINT that was looked at: its inode, when that changed, and what it names; `None` of one that is none.
-pub(super) struct SeenCheckpoint {
-    inode: u64,
-    changed: SystemTime,
-    names: Option<HashSet<ChunkDigest>>,
-}
-
 /// The place in which a chunk of a checkpoint was found.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stands {
+enum FoundChunk {
     There,
     IncomingOnly,
     Nowhere,
@@ -104,12 +96,12 @@ impl Check<'_> {
         let stands = || self.seen(&place, self.stands(digest));
         // Twice: an advance may have moved it between two looks.
         let (kind, what) = match stands().and_then(|first| match first {
-            Stands::There => Some(first),
+            FoundChunk::There => Some(first),
             _ => stands(),
         }) {
-            None | Some(Stands::There) => return,
-            Some(Stands::IncomingOnly) => (Kind::ChunkUncommitted, "it is only in incoming/"),
-            Some(Stands::Nowhere) => (Kind::ChunkMissing, "it is not there"),
+            None | Some(FoundChunk::There) => return,
+            Some(FoundChunk::IncomingOnly) => (Kind::ChunkUncommitted, "it is only in incoming/"),
+            Some(FoundChunk::Nowhere) => (Kind::ChunkMissing, "it is not there"),
         };
         if self.is_still(checkpoint) {
             let what = format!("CHECKPOINT names it, and {what}");
@@ -118,14 +110,14 @@ impl Check<'_> {
         }
     }
 
-    fn stands(&self, digest: &ChunkDigest) -> store::Result<Stands> {
+    fn stands(&self, digest: &ChunkDigest) -> store::Result<FoundChunk> {
         let thing = Thing::Chunk(*digest);
         let there = self.is_there(Area::Committed, &thing)?
             || self.is_file(&self.folder.checkpoint_chunk(digest))?;
         Ok(match there {
-            true => Stands::There,
-            false if self.is_there(Area::Incoming, &thing)? => Stands::IncomingOnly,
-            false => Stands::Nowhere,
+            true => FoundChunk::There,
+            false if self.is_there(Area::Incoming, &thing)? => FoundChunk::IncomingOnly,
+            false => FoundChunk::Nowhere,
         })
     }
 
@@ -248,7 +240,11 @@ impl Check<'_> {
         );
     }
 
-    fn mend_checkpoint_chunk(&self, lock: &Exclusive, digest: &ChunkDigest) -> Done {
+    fn mend_checkpoint_chunk(
+        &self,
+        lock: &Exclusive,
+        digest: &ChunkDigest,
+    ) -> store::Result<Option<String>> {
         let place = self.folder.checkpoint_chunk(digest);
         let mut done = None;
         if self.is_file(&place)? {

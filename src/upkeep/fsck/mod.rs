@@ -18,6 +18,7 @@ mod owners;
 mod pending;
 mod repair;
 mod run;
+mod seen_checkpoint;
 mod suspect;
 mod suspects;
 mod top;

@@ -12,7 +12,7 @@ use crate::store::layout::{Area, Dir, Thing};
 use crate::store::{Error, Exclusive, Mistake, Position, Result};
 
 /// The words for a mend: none where nothing was wrong any more, the reason where nothing could be done.
-pub(super) type Done = Result<Option<String>>;
+type Done = Result<Option<String>>;
 
 impl Check<'_> {
     /// Mends what was found.

@@ -4,26 +4,8 @@
 use super::event::Garbage;
 use super::mark::{Mark, abandoned};
 use super::sweep::{Sweep, SweepStep};
-use crate::model::{ChunkDigest, ChunkId, limits};
+use crate::model::{ChunkId, limits};
 use crate::store::{Error, Item, Result, Swept, User};
-
-/// What was found in `checkpoint/`, without a lock.
-#[derive(Default)]
-pub struct CheckpointMark {
-    /// Old, and not named by CHECKPOINT; each with the room that it takes.
-    old: Vec<(ChunkDigest, u64)>,
-    /// What CHECKPOINT names and is in `incoming/` only: it was lost, and uploaded again.
-    pub uncommitted: Vec<ChunkDigest>,
-}
-
-impl CheckpointMark {
-    /// All of it that would go.
-    pub fn tell(&self, each: &mut dyn FnMut(Garbage)) {
-        for (digest, bytes) in &self.old {
-            each(abandoned(Item::CheckpointChunk(*digest), *bytes));
-        }
-    }
-}
 
 impl Mark {
     /// Looks at `checkpoint/`, and for what CHECKPOINT names. Costs two looks where there is neither.

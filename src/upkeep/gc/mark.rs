@@ -5,9 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use super::checkpoint::CheckpointMark;
 use super::event::{Garbage, Why};
-use crate::model::{ChunkId, TransactionId};
+use crate::model::{ChunkDigest, ChunkId, TransactionId};
 use crate::rules::dates::Dates;
 use crate::rules::garbage::{Ground, Pending, is_young, judge};
 use crate::store::{Error, IncomingFile, Item, Result, SweepStamp, User};
@@ -38,6 +37,15 @@ pub struct Old {
     pub time: SystemTime,
     pub spared: bool,
     pub claim: Claim,
+}
+
+/// The matters of `checkpoint/` that were found without a lock.
+#[derive(Default)]
+pub struct CheckpointMark {
+    /// Old, and not named by CHECKPOINT; each with the room that it takes.
+    pub old: Vec<(ChunkDigest, u64)>,
+    /// What CHECKPOINT names and is in `incoming/` only: it was lost, and uploaded again.
+    pub uncommitted: Vec<ChunkDigest>,
 }
 
 /// The garbage of one moment, found without a lock: proposals, which the sweep looks at again.
@@ -238,7 +246,9 @@ impl Mark {
         for id in &self.leftovers {
             each(leftover((*id).into()));
         }
-        self.checkpoint.tell(each);
+        for (digest, bytes) in &self.checkpoint.old {
+            each(abandoned(Item::CheckpointChunk(*digest), *bytes));
+        }
     }
 }
 
