@@ -52,7 +52,7 @@ impl Check<'_> {
         }
     }
 
-    /// Says whether the transaction is on the chain, as far as is known.
+    /// Whether the transaction is on the chain, as far as is known; reports what is wrong with it.
     fn check_transaction_of(&self, checkpoint: &Checkpoint) -> bool {
         let place = self.folder.checkpoint();
         let id = checkpoint.transaction;

@@ -44,7 +44,7 @@ pub struct Old {
 pub struct CheckpointMark {
     /// Old, and not named by CHECKPOINT; each with the room that it takes.
     pub old: Vec<(ChunkDigest, u64)>,
-    /// What CHECKPOINT names and is in `incoming/` only: it was lost, and uploaded again.
+    /// Named by CHECKPOINT, and in `incoming/` only: lost, and uploaded again.
     pub uncommitted: Vec<ChunkDigest>,
 }
 
@@ -70,7 +70,7 @@ pub struct Mark {
     pub old: Vec<Old>,
     /// Chunks and aliases that have their committed names.
     pub leftovers: Vec<ChunkId>,
-    /// The same in `checkpoint/`.
+    /// Chunks of `checkpoint/` that may go, or are to be mended.
     pub checkpoint: CheckpointMark,
     /// Why some of it stays that would go otherwise.
     pub trouble: Option<Error>,
