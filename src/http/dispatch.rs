@@ -18,7 +18,7 @@ use super::blocking::meet;
 use super::connection::framing::announced;
 use super::connection::refusal::Refusal;
 use super::connection::turns::Turns;
-use super::endpoints::{about, bundles, chunks, events, heads, stores, transactions};
+use super::endpoints::{about, bundles, checkpoints, chunks, events, heads, stores, transactions};
 use super::render::render;
 use super::request::bearer::bearer;
 use super::request::body::Body;
@@ -174,6 +174,7 @@ fn admit<'a>(
         _ if request.method != Method::PUT => return Ok(Asked::Route(route)),
         Route::Head(_) => (limits::HEAD_BODY_BYTES as u64, Problem::too_large),
         Route::Transaction(..) => (limits::TRANSACTION_BYTES as u64, transactions::too_long),
+        Route::Checkpoint(_) => (limits::TRANSACTION_BYTES as u64, Problem::too_large),
         Route::Chunk(..) => (site.store.options().chunk_bytes, Problem::too_large),
         _ => return Ok(Asked::Route(route)),
     };
@@ -238,6 +239,8 @@ async fn endpoint(
         Route::Store(user) if delete => stores::delete(site, user).await,
         Route::Head(user) if get => heads::get(site, request, user).await,
         Route::Head(user) if put => heads::put(site, request, body, user).await,
+        Route::Checkpoint(user) if get => checkpoints::get(site, user).await,
+        Route::Checkpoint(user) if put => checkpoints::put(site, request, body, user).await,
         Route::Events(user) if get => events::get(site, request, user).await,
         Route::Transactions(user) if get => transactions::list(site, request, user).await,
         Route::Transaction(user, id) if get => transactions::get(site, user, id).await,

@@ -1,5 +1,5 @@
 //! The file CHECKPOINT: compact JSON, keys in the order transaction, seq, chunks, one newline. The bytes are
-//! exactly those that GET answers, but for the newline.
+//! exactly those that GET answers.
 
 use std::fmt::Write;
 

@@ -69,6 +69,21 @@ impl Exclusive {
         Ok(PutCheckpoint::Stored)
     }
 
+    /// The checkpoint as [`User::checkpoint`](super::User::checkpoint) tells it, which nobody replaces while the lock is
+    /// held. Rebuilds `log` where it cannot tell.
+    ///
+    /// # Errors
+    /// Those of [`User::checkpoint`](super::User::checkpoint).
+    pub fn checkpoint_now(&self) -> Result<Option<Checkpoint>> {
+        match self.checkpoint() {
+            Err(Error::LogIsWrong) => {
+                self.rebuild_log()?;
+                self.checkpoint()
+            }
+            other => other,
+        }
+    }
+
     /// The number of a transaction on the chain, but not of the root: a state in place of nothing is none. Rebuilds `log`
     /// where it cannot tell.
     fn number_on_chain(&self, head: Head, id: TransactionId) -> Result<Option<u64>> {

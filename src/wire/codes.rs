@@ -41,6 +41,8 @@ codes! {
     InvalidTransaction => "invalid-transaction",
     /// A transaction, or an ancestor of it, is not there; or it is not visible (yet).
     UnknownTransaction => "unknown-transaction",
+    /// No device has put a checkpoint, or its transaction is not on the chain.
+    NoCheckpoint => "no-checkpoint",
     UnknownParent => "unknown-parent",
     UnknownChunk => "unknown-chunk",
     /// New users are not admitted, and this one is not known.
@@ -56,6 +58,8 @@ codes! {
     /// The uuid stands for other bytes.
     ChunkExists => "chunk-exists",
     MissingChunks => "missing-chunks",
+    /// The present checkpoint is of a later transaction.
+    CheckpointOlder => "checkpoint-older",
     NotADescendant => "not-a-descendant",
     HasDescendants => "has-descendants",
     /// The bytes are not those of the digest they were called by.

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::codes::Code;
 use super::text::{self, Spelled, SpelledList};
-use crate::model::{ChunkId, Head, MalformedId, Transaction, TransactionId, limits};
+use crate::model::{
+    Checkpoint, ChunkDigest, ChunkId, Head, MalformedId, Transaction, TransactionId, limits,
+};
 
 /// The version of the protocol, as `GET /0.1/{user}/` tells it.
 pub const API: &str = "0.1";
@@ -31,6 +33,49 @@ pub struct StoreMessage {
     pub seq: u64,
     pub api: String,
     pub limits: LimitsMessage,
+    /// What this server does beyond the first version of the protocol.
+    pub features: Vec<String>,
+    /// The checkpoint that a new device can start from, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointSummary>,
+}
+
+/// A checkpoint without its chunks, of which there may be many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointSummary {
+    #[serde(with = "text::id")]
+    pub transaction: TransactionId,
+    pub seq: u64,
+}
+
+impl From<Checkpoint> for CheckpointSummary {
+    fn from(
+        Checkpoint {
+            transaction, seq, ..
+        }: Checkpoint,
+    ) -> Self {
+        Self { transaction, seq }
+    }
+}
+
+/// `GET …/checkpoint`, in the order of the keys that its file has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointMessage {
+    #[serde(with = "text::id")]
+    pub transaction: TransactionId,
+    pub seq: u64,
+    #[serde(with = "text::ids")]
+    pub chunks: Vec<ChunkDigest>,
+}
+
+impl From<Checkpoint> for CheckpointMessage {
+    fn from(checkpoint: Checkpoint) -> Self {
+        Self {
+            transaction: checkpoint.transaction,
+            seq: checkpoint.seq,
+            chunks: checkpoint.chunks,
+        }
+    }
 }
 
 /// Limits of what the server takes and gives, so that a client can cut its work to fit.
@@ -155,6 +200,9 @@ pub struct ProblemMessage {
         skip_serializing_if = "Option::is_none"
     )]
     pub descendants: Option<Vec<TransactionId>>,
+    /// The present checkpoint, in `checkpoint-older`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointMessage>,
     /// The limit that was met.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
@@ -268,6 +316,33 @@ pub fn parse_transaction(body: &[u8], id: TransactionId) -> Result<ProposedTrans
         parent: form.parent.0?,
         chunks,
         seq: form.seq,
+    })
+}
+
+/// A checkpoint as a client proposes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProposedCheckpoint {
+    pub transaction: TransactionId,
+    pub chunks: Vec<ChunkId>,
+}
+
+/// Reads the body of `PUT …/checkpoint`: `{"transaction":id,"chunks":[id…]}`, and nothing else.
+pub fn parse_checkpoint(body: &[u8]) -> Result<ProposedCheckpoint, Malformed> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Form {
+        transaction: Spelled<TransactionId>,
+        chunks: SpelledList<ChunkId, { limits::TRANSACTION_CHUNKS }>,
+    }
+    let form: Form = parse_object(body, r#"{"transaction":id,"chunks":[id…]}"#)?;
+    let chunks = match form.chunks {
+        SpelledList::All(chunks) => chunks,
+        SpelledList::Malformed(malformed) => return Err(malformed.into()),
+        SpelledList::TooLong => return Err(Malformed::TooManyChunks),
+    };
+    Ok(ProposedCheckpoint {
+        transaction: form.transaction.0?,
+        chunks,
     })
 }
 
@@ -416,6 +491,41 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_is_a_transaction_and_chunks_and_nothing_else() {
+        let parse = |text: &str| parse_checkpoint(text.as_bytes());
+        let good = format!(r#"{{"chunks":["{DIGEST}","{ID}","{DIGEST}"],"transaction":"{ID}"}}"#);
+        let read = parse(&good).unwrap();
+        assert_eq!(
+            (read.transaction, read.chunks.len()),
+            (ID.parse().unwrap(), 3)
+        );
+        for bad in [
+            "".to_owned(),
+            format!(r#"{{"transaction":"{ID}"}}"#),
+            r#"{"chunks":[]}"#.to_owned(),
+            format!(r#"{{"transaction":"{ID}","chunks":null}}"#),
+            format!(r#"{{"transaction":"{ID}","chunks":[1]}}"#),
+            format!(r#"{{"transaction":"{ID}","chunks":[],"seq":1}}"#),
+            format!(r#"{{"transaction":"{ID}","chunks":[],"chunks":[]}}"#),
+            format!(r#"{{"transaction":null,"chunks":[]}}"#),
+            format!(r#"["{ID}",[]]"#),
+        ] {
+            assert!(is_json(parse(&bad)), "{bad}");
+        }
+        assert!(is_id(parse(r#"{"transaction":"x","chunks":[]}"#)));
+        assert!(is_id(parse(&good.replace(DIGEST, &DIGEST.to_uppercase()))));
+        let of = |count: usize| {
+            let chunks = vec![format!("\"{DIGEST}\""); count].join(",");
+            parse(&format!(r#"{{"transaction":"{ID}","chunks":[{chunks}]}}"#))
+        };
+        assert!(of(limits::TRANSACTION_CHUNKS).is_ok());
+        assert_eq!(
+            of(limits::TRANSACTION_CHUNKS + 1),
+            Err(Malformed::TooManyChunks)
+        );
+    }
+
+    #[test]
     fn a_transaction_names_so_many_chunks_and_no_more() {
         let id: TransactionId = ID.parse().unwrap();
         let of = |count: usize| {
@@ -469,6 +579,7 @@ mod tests {
             seq: None,
             missing: None,
             descendants: None,
+            checkpoint: None,
             limit: None,
             used: None,
         };

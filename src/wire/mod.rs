@@ -11,9 +11,10 @@ mod text;
 
 pub use codes::Code;
 pub use messages::{
-    API, BundleMessage, CountsMessage, HeadMessage, LimitsMessage, ListingMessage, Malformed,
-    MissingMessage, ProblemMessage, ProposedTransaction, StoreMessage, TransactionMessage,
-    VersionMessage, parse_chunk_lines, parse_chunks, parse_head, parse_transaction,
+    API, BundleMessage, CheckpointMessage, CheckpointSummary, CountsMessage, HeadMessage,
+    LimitsMessage, ListingMessage, Malformed, MissingMessage, ProblemMessage, ProposedCheckpoint,
+    ProposedTransaction, StoreMessage, TransactionMessage, VersionMessage, parse_checkpoint,
+    parse_chunk_lines, parse_chunks, parse_head, parse_transaction,
 };
 pub use query::{BadQuery, BundleQuery, ListingQuery, parse_wait};
 pub use routes::{Miss, Route, is_user_elsewhere};

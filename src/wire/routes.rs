@@ -14,6 +14,7 @@ pub enum Route {
     Version,
     Store(UserId),
     Head(UserId),
+    Checkpoint(UserId),
     Events(UserId),
     Transactions(UserId),
     Transaction(UserId, TransactionId),
@@ -92,6 +93,7 @@ impl Route {
             None => match rest {
                 "" => Ok(Route::Store(user)),
                 "head" => Ok(Route::Head(user)),
+                "checkpoint" => Ok(Route::Checkpoint(user)),
                 "events" => Ok(Route::Events(user)),
                 "transactions" => Ok(Route::Transactions(user)),
                 "bundle" => Ok(Route::Bundle(user)),
@@ -114,6 +116,7 @@ impl Route {
             Route::Version => "/__version__",
             Route::Store(_) => "/0.1/{user}/",
             Route::Head(_) => "/0.1/{user}/head",
+            Route::Checkpoint(_) => "/0.1/{user}/checkpoint",
             Route::Events(_) => "/0.1/{user}/events",
             Route::Transactions(_) => "/0.1/{user}/transactions",
             Route::Transaction(..) => "/0.1/{user}/transactions/{transaction}",
@@ -136,7 +139,9 @@ impl Route {
             Route::Store(_) => "GET, HEAD, DELETE",
             Route::Bundle(_) => "GET, HEAD, POST",
             Route::Missing(_) => "POST",
-            Route::Head(_) | Route::Transaction(..) | Route::Chunk(..) => "GET, HEAD, PUT",
+            Route::Head(_) | Route::Checkpoint(_) | Route::Transaction(..) | Route::Chunk(..) => {
+                "GET, HEAD, PUT"
+            }
         }
     }
 
@@ -150,6 +155,7 @@ impl Route {
             | Route::Version => None,
             Route::Store(user)
             | Route::Head(user)
+            | Route::Checkpoint(user)
             | Route::Events(user)
             | Route::Transactions(user)
             | Route::Transaction(user, _)
@@ -171,6 +177,7 @@ impl fmt::Display for Route {
             | Route::Version => f.write_str(self.pattern()),
             Route::Store(user) => write!(f, "/0.1/{user}/"),
             Route::Head(user) => write!(f, "/0.1/{user}/head"),
+            Route::Checkpoint(user) => write!(f, "/0.1/{user}/checkpoint"),
             Route::Events(user) => write!(f, "/0.1/{user}/events"),
             Route::Transactions(user) => write!(f, "/0.1/{user}/transactions"),
             Route::Transaction(user, id) => write!(f, "/0.1/{user}/transactions/{id}"),
@@ -207,6 +214,7 @@ mod tests {
             Route::Version,
             Route::Store(user),
             Route::Head(user),
+            Route::Checkpoint(user),
             Route::Events(user),
             Route::Transactions(user),
             Route::Transaction(user, id),

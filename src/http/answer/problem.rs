@@ -8,7 +8,9 @@ use actix_web::http::{StatusCode, header};
 use super::json::json;
 use super::statuses::status;
 use crate::model::{ChunkId, Head, MalformedId, TransactionId, limits};
-use crate::wire::{BadQuery, Code, Malformed, Miss, PROBLEM_JSON, ProblemMessage};
+use crate::wire::{
+    BadQuery, CheckpointMessage, Code, Malformed, Miss, PROBLEM_JSON, ProblemMessage,
+};
 
 /// Seconds after which a busy store is worth another try.
 const RETRY_AFTER: &str = "1";
@@ -25,6 +27,7 @@ struct Details {
     head: Option<Head>,
     missing: Option<Vec<ChunkId>>,
     descendants: Option<Vec<TransactionId>>,
+    checkpoint: Option<CheckpointMessage>,
     limit: Option<u64>,
     used: Option<u64>,
     header: Option<(header::HeaderName, Cow<'static, str>)>,
@@ -39,6 +42,7 @@ impl Problem {
             head: None,
             missing: None,
             descendants: None,
+            checkpoint: None,
             limit: None,
             used: None,
             header: None,
@@ -61,6 +65,12 @@ impl Problem {
     /// Adds the pending children of the proposed head.
     pub fn descendants(mut self, transactions: Vec<TransactionId>) -> Self {
         self.0.descendants = Some(transactions);
+        self
+    }
+
+    /// Adds the checkpoint that there is.
+    pub fn checkpoint(mut self, checkpoint: CheckpointMessage) -> Self {
+        self.0.checkpoint = Some(checkpoint);
         self
     }
 
@@ -171,6 +181,7 @@ impl Problem {
             seq: details.head.map(|head| head.seq),
             missing: details.missing,
             descendants: details.descendants,
+            checkpoint: details.checkpoint,
             limit: details.limit,
             used: details.used,
         }

@@ -22,16 +22,19 @@ pub fn status(code: Code, of_an_advance: bool) -> StatusCode {
         | Code::IncompleteBody => StatusCode::BAD_REQUEST,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,
         Code::UnknownUser | Code::DeleteDisabled | Code::CrossOrigin => StatusCode::FORBIDDEN,
-        Code::NotFound | Code::UnknownTransaction | Code::UnknownChunk | Code::MissingChunks => {
-            StatusCode::NOT_FOUND
-        }
+        Code::NotFound
+        | Code::UnknownTransaction
+        | Code::UnknownChunk
+        | Code::NoCheckpoint
+        | Code::MissingChunks => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::Timeout => StatusCode::REQUEST_TIMEOUT,
         Code::UnknownParent
         | Code::TransactionExists
         | Code::ChunkExists
         | Code::NotADescendant
-        | Code::HasDescendants => StatusCode::CONFLICT,
+        | Code::HasDescendants
+        | Code::CheckpointOlder => StatusCode::CONFLICT,
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::WrongHost => StatusCode::MISDIRECTED_REQUEST,

@@ -3,6 +3,7 @@
 
 pub mod about;
 pub mod bundles;
+pub mod checkpoints;
 pub mod chunks;
 pub mod events;
 pub mod heads;

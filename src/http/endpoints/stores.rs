@@ -5,14 +5,23 @@ use actix_web::http::StatusCode;
 use crate::http::answer::error::Error;
 use crate::http::answer::outcome::Answer;
 use crate::http::answer::problem::Problem;
-use crate::http::blocking::blocking;
+use crate::http::blocking::{blocking, reading};
 use crate::http::site::Site;
 use crate::model::{UserId, limits};
-use crate::wire::{API, Code, LimitsMessage, StoreMessage};
+use crate::wire::{API, CheckpointSummary, Code, LimitsMessage, StoreMessage};
 
-/// `GET`: 200 with the head and the limits; an unknown user reads as empty.
+/// The features of this server, by which a client knows what it may ask for.
+const FEATURES: [&str; 4] = ["bundle", "wait", "events", "checkpoint"];
+
+/// `GET`: 200 with the head, the limits, the features, and the checkpoint where there is one; an unknown user reads as
+/// empty.
 pub async fn get(site: &Site, user: UserId) -> Result<Answer, Error> {
-    let head = blocking(site, &user, move |user| user.head()).await?;
+    // The checkpoint first: HEAD has reached its transaction then.
+    let (checkpoint, head) = reading(site, &user, move |user| {
+        let checkpoint = user.checkpoint()?;
+        Ok((checkpoint, user.head()?))
+    })
+    .await?;
     Ok(Answer::json(&StoreMessage {
         head: head.id,
         seq: head.seq,
@@ -24,6 +33,8 @@ pub async fn get(site: &Site, user: UserId) -> Result<Answer, Error> {
             bundle_transactions: limits::BUNDLE_TRANSACTIONS,
             missing_ids: limits::MISSING_IDS as u64,
         },
+        features: FEATURES.map(str::to_owned).to_vec(),
+        checkpoint: checkpoint.map(CheckpointSummary::from),
     }))
 }
 
