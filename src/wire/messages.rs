@@ -33,7 +33,7 @@ pub struct StoreMessage {
     pub seq: u64,
     pub api: String,
     pub limits: LimitsMessage,
-    /// What this server does beyond the first version of the protocol.
+    /// The abilities of this server beyond the first version of the protocol.
     pub features: Vec<String>,
     /// The checkpoint that a new device can start from, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

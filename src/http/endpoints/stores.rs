@@ -8,6 +8,7 @@ use crate::http::answer::problem::Problem;
 use crate::http::blocking::{blocking, reading};
 use crate::http::site::Site;
 use crate::model::{UserId, limits};
+use crate::store;
 use crate::wire::{API, CheckpointSummary, Code, LimitsMessage, StoreMessage};
 
 /// The features of this server, by which a client knows what it may ask for.
@@ -18,7 +19,17 @@ const FEATURES: [&str; 4] = ["bundle", "wait", "events", "checkpoint"];
 pub async fn get(site: &Site, user: UserId) -> Result<Answer, Error> {
     // The checkpoint first: HEAD has reached its transaction then.
     let (checkpoint, head) = reading(site, &user, move |user| {
-        let checkpoint = user.checkpoint()?;
+        let checkpoint = match user.checkpoint() {
+            // Nothing but a GET of the checkpoint itself fails for that.
+            Err(error @ (store::Error::Damaged { .. } | store::Error::NotDurable)) => {
+                log::warn!(
+                    "user {}: the checkpoint is not told: {error}",
+                    user.id().short()
+                );
+                None
+            }
+            other => other?,
+        };
         Ok((checkpoint, user.head()?))
     })
     .await?;

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::document::Document;
 use super::rows::{
-    BUNDLE, CHUNK, EVENTS, Ground, HEAD, MISSING, TRANSACTION, head_to, pushes, reads, row, tar,
-    writes,
+    BUNDLE, CHECKPOINT, CHUNK, EVENTS, Ground, HEAD, MISSING, TRANSACTION, checkpoint_of,
+    checkpoints, head_to, pushes, reads, row, tar, writes,
 };
 use crate::kit::{Answer, Connection, ROOT, Server, chunk, digest, transaction_json, user_id};
 
@@ -133,6 +133,7 @@ fn asks_other_servers(witness: &mut Witness) {
         let body = match (method.as_str(), path.as_str()) {
             ("PUT", CHUNK) => Some("milk".to_owned()),
             ("PUT", TRANSACTION) => Some(transaction_json(ROOT, &[])),
+            ("PUT", CHECKPOINT) => Some(checkpoint_of(&hasty.first, &[])),
             ("PUT", HEAD) => Some(head_to(&hasty.first)),
             ("POST", MISSING) => Some("[]".to_owned()),
             ("POST", BUNDLE) => Some(String::from_utf8(tar(&[])).unwrap()),
@@ -156,7 +157,12 @@ fn every_answer_is_documented_and_everything_documented_is_answered() {
     let ground = Ground::lay(&flags);
     asks_what_all_refuse(&ground, &mut witness);
     asks_other_servers(&mut witness);
-    let rows = [reads(&ground), writes(&ground), pushes(&ground)];
+    let rows = [
+        reads(&ground),
+        checkpoints(&ground),
+        writes(&ground),
+        pushes(&ground),
+    ];
     for row in rows.into_iter().flatten() {
         let answer = ground.ask(&row).expect(row.status);
         witness.sees(row.template, row.method, &answer);

@@ -51,6 +51,7 @@ pub const INDEX: &str = "/";
 pub const DOCUMENT: &str = "/openapi.json";
 pub const STORE: &str = "/0.1/{user}/";
 pub const HEAD: &str = "/0.1/{user}/head";
+pub const CHECKPOINT: &str = "/0.1/{user}/checkpoint";
 pub const EVENTS: &str = "/0.1/{user}/events";
 pub const TRANSACTIONS: &str = "/0.1/{user}/transactions";
 pub const TRANSACTION: &str = "/0.1/{user}/transactions/{transaction}";
@@ -265,6 +266,38 @@ pub fn writes(ground: &Ground) -> Vec<Row> {
         row("PUT", HEAD, 413).body(" ".repeat(5000)),
         row("PUT", HEAD, 204).body(head_to(&ground.pending)),
     ]
+}
+
+pub fn checkpoint_of(transaction: &str, chunks: &[&str]) -> String {
+    json!({ "transaction": transaction, "chunks": chunks }).to_string()
+}
+
+/// The checkpoint: none at first.
+pub fn checkpoints(ground: &Ground) -> Vec<Row> {
+    let Ground { first, milk, .. } = ground;
+    let absent = digest(b"absent");
+    let many = vec![milk.id.as_str(); 100_001];
+    let mut rows = Vec::new();
+    for method in ["GET", "HEAD"] {
+        rows.push(row(method, CHECKPOINT, 404));
+    }
+    let put = |status, body: String| row("PUT", CHECKPOINT, status).body(body);
+    rows.extend([
+        put(400, "[]".to_owned()),
+        put(404, checkpoint_of(first, &[&absent])),
+        put(409, checkpoint_of(&ground.pending, &[])),
+        put(412, checkpoint_of(first, &[])).with("if-match", "*"),
+        put(413, checkpoint_of(first, &many)),
+        put(204, checkpoint_of(&ground.second, &[&milk.id])),
+        put(409, checkpoint_of(first, &[])),
+        row("GET", STORE, 200),
+    ]);
+    for method in ["GET", "HEAD"] {
+        rows.push(row(method, CHECKPOINT, 200));
+        rows.push(row(method, CHECKPOINT, 304).with("if-none-match", "*"));
+        rows.push(row(method, CHECKPOINT, 412).with("if-match", "\"other\""));
+    }
+    rows
 }
 
 pub fn absent_parent() -> String {
