@@ -2,9 +2,10 @@
 //! newest is kept (DESIGN, Protocol). Here is how it is told; [`put_checkpoint`](super::put_checkpoint) has how it
 //! is put.
 
-use super::checkpoint_file::CheckpointFile;
+use super::checkpoint_file::{self, CheckpointFile};
 use super::error::damaged;
 use super::layout::Dir;
+use super::lock::Exclusive;
 use super::mistake::Mistake;
 use super::state::{CheckpointStamp, Visit};
 use super::walk::Position;
@@ -20,9 +21,12 @@ impl User {
     /// any more is not told. HEAD is read after it, so that an advance between the two makes no checkpoint stand on
     /// nothing.
     ///
+    /// Where a sync of CHECKPOINT failed in this process, no later one proves anything: it is written anew with the same
+    /// words before it is told, as HEAD is.
+    ///
     /// # Errors
-    /// [`Error::Damaged`] where CHECKPOINT is none, or has another number than its transaction; [`Error::NotDurable`]
-    /// where a sync of it failed in this process; [`Error::LogIsWrong`], as of all reads of the chain.
+    /// [`Error::Damaged`] where CHECKPOINT is none, or has another number than its transaction; [`Error::LogIsWrong`],
+    /// as of all reads of the chain.
     pub fn checkpoint(&self) -> Result<Option<Checkpoint>> {
         for _ in 0..limits::LOOKS {
             let Some(visit) = self.visit()? else {
@@ -30,8 +34,11 @@ impl User {
             };
             self.meet_folder(&visit)?;
             let read = self.store.read_checkpoint(&self.folder)?;
-            if let Some(read) = &read {
-                self.vouch_for_checkpoint(&visit, read)?;
+            if let Some(read) = &read
+                && !self.vouch_for_checkpoint(&visit, read)?
+            {
+                self.renew_checkpoint(&visit)?;
+                continue;
             }
             let Some(head) = self.vouched_head()? else {
                 continue;
@@ -50,19 +57,21 @@ impl User {
         Err(Error::Busy)
     }
 
-    /// Makes a CHECKPOINT that was read durable, unless this process has done so.
-    ///
-    /// # Errors
-    /// [`Error::NotDurable`] where that failed before: no later sync tells whether it is.
-    pub(super) fn vouch_for_checkpoint(&self, visit: &Visit, read: &CheckpointFile) -> Result<()> {
+    /// Makes a CHECKPOINT that was read durable, unless this process has done so. Returns `false` where that failed before:
+    /// no later sync tells whether it is.
+    pub(super) fn vouch_for_checkpoint(
+        &self,
+        visit: &Visit,
+        read: &CheckpointFile,
+    ) -> Result<bool> {
         let stamp = CheckpointStamp::of(&read.meta);
         {
             let known = self.state.known();
             if known.doubted_checkpoint == Some(read.meta.inode) {
-                return Err(Error::NotDurable);
+                return Ok(false);
             }
             if known.checkpoint == Some(stamp) {
-                return Ok(());
+                return Ok(true);
             }
         }
         if !self.store.mistakes.made(Mistake::NoReadSync) {
@@ -75,7 +84,19 @@ impl User {
         if known.generation == visit.generation {
             known.checkpoint = Some(stamp);
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Has CHECKPOINT written anew, and hardly waits for whoever has the exclusive lock: it may be another one then.
+    fn renew_checkpoint(&self, visit: &Visit) -> Result<()> {
+        match self.exclusive_now() {
+            Some(Ok(lock)) => lock.renew_checkpoint_now(visit),
+            Some(Err(error)) if !matches!(error, Error::UserGone) => Err(error),
+            _ => {
+                self.store.disk.pause(limits::LOCK_PAUSE.0);
+                Ok(())
+            }
+        }
     }
 
     /// The checkpoint, if the chain that ends at `head` has its transaction.
@@ -99,5 +120,33 @@ impl User {
             Position::OffChain => Ok(None),
             Position::LogIsWrong => Err(Error::LogIsWrong),
         }
+    }
+}
+
+impl Exclusive {
+    /// Writes CHECKPOINT anew with the same words, where a sync of the present one failed here.
+    ///
+    /// # Errors
+    /// Those of the disk: it is as doubtful as it was.
+    pub(super) fn renew_checkpoint_now(&self, visit: &Visit) -> Result<()> {
+        let Some(doubted) = self.state.known().doubted_checkpoint else {
+            return Ok(());
+        };
+        let read = self.store.read_checkpoint(&self.folder)?;
+        let Some(read) = read.filter(|read| read.meta.inode == doubted) else {
+            return Ok(());
+        };
+        let mut temporary = self.temporary()?;
+        (temporary.file).append(&checkpoint_file::encode(&read.checkpoint))?;
+        let file = Target::File(temporary.file.clone());
+        self.store.disk.sync(&[file])?;
+        temporary.replace(&self.folder.checkpoint())?;
+        let meta = self.store.disk.meta(&self.folder.checkpoint())?;
+        let synced = self.sync_dirs([Dir::User], Vec::new());
+        synced.inspect_err(|error| self.state.doubt_checkpoint(visit, error, meta.inode))?;
+        let mut known = self.state.known();
+        known.doubted_checkpoint = None;
+        known.checkpoint = Some(CheckpointStamp::of(&meta));
+        Ok(())
     }
 }

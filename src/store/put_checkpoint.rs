@@ -75,6 +75,9 @@ impl Exclusive {
     /// # Errors
     /// Those of [`User::checkpoint`](super::User::checkpoint).
     pub fn checkpoint_now(&self) -> Result<Option<Checkpoint>> {
+        if let Some(visit) = self.visit()? {
+            self.renew_checkpoint_now(&visit)?;
+        }
         match self.checkpoint() {
             Err(Error::LogIsWrong) => {
                 self.rebuild_log()?;
@@ -105,6 +108,7 @@ impl Exclusive {
     /// The checkpoint that there is, durable: a refusal is a promise about it, and the same again too.
     fn checkpoint_before(&self) -> Result<Option<Checkpoint>> {
         let visit = self.visit()?.ok_or(Error::UserGone)?;
+        self.renew_checkpoint_now(&visit)?;
         let Some(read) = self.store.read_checkpoint(&self.folder)? else {
             return Ok(None);
         };

@@ -47,8 +47,7 @@ pub(super) struct Remembered {
     pub doubted: Option<Doubted>,
     /// The CHECKPOINT that this process has seen durable.
     pub checkpoint: Option<CheckpointStamp>,
-    /// The inode of the CHECKPOINT that a sync by this process failed of: nothing but its replacement by another
-    /// process makes it durable.
+    /// The inode of the CHECKPOINT that a sync by this process failed of: nothing but its replacement makes it durable.
     pub doubted_checkpoint: Option<u64>,
     /// The lock file of the folder: another one means that others worked on it without its lock.
     pub lock: Option<LockFile>,
@@ -214,7 +213,7 @@ impl UserState {
     }
 
     /// CHECKPOINT was replaced, and whether that is durable nobody knows: this process writes nothing more for the
-    /// user, and does not tell it.
+    /// user, and tells this one only once it is written anew.
     pub fn doubt_checkpoint_for_good(&self, inode: Option<u64>) {
         let mut known = self.known();
         known.read_only = true;

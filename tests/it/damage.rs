@@ -623,6 +623,109 @@ const ROWS: &[Row] = &[
         last: &["damage format"],
         ..Row::NONE
     },
+    // The checkpoint: a device can put one anew, and all else is served.
+    Row {
+        name: "CHECKPOINT is something else",
+        harm: |stock| {
+            stock.checkpoint(3);
+            fs::write(stock.file("CHECKPOINT"), "3\n").unwrap();
+        },
+        says: &["damage checkpoint-damaged"],
+        answers: &[
+            ("GET checkpoint", "500 damaged"),
+            ("PUT checkpoint 3", "500 damaged"),
+            ("GET head", "200"),
+            ("GET ", "200"),
+        ],
+        then: &[
+            ("GET checkpoint", "404 no-checkpoint"),
+            ("PUT checkpoint 3", "204"),
+            ("GET checkpoint", "200"),
+        ],
+        ..Row::NONE
+    },
+    Row {
+        name: "CHECKPOINT has another number",
+        harm: |stock| {
+            stock.checkpoint(3);
+            replace(&stock.file("CHECKPOINT"), "\"seq\":3", "\"seq\":2");
+        },
+        says: &["damage checkpoint-damaged"],
+        answers: &[("GET checkpoint", "500 damaged")],
+        then: &[
+            ("GET checkpoint", "404 no-checkpoint"),
+            ("PUT checkpoint 3", "204"),
+        ],
+        ..Row::NONE
+    },
+    Row {
+        name: "CHECKPOINT is a symlink",
+        harm: |stock| {
+            stock.checkpoint(3);
+            fs::rename(stock.file("CHECKPOINT"), stock.path("CHECKPOINT.real")).unwrap();
+            symlink(stock.path("CHECKPOINT.real"), stock.file("CHECKPOINT")).unwrap();
+        },
+        says: &["damage not-a-file", "harmless stranger"],
+        answers: &[("GET checkpoint", "500 damaged"), ("GET head", "200")],
+        stays: &["damage not-a-file", "harmless stranger"],
+        last: &["damage not-a-file", "harmless stranger"],
+        ..Row::NONE
+    },
+    Row {
+        name: "CHECKPOINT is of a transaction that is off the chain",
+        harm: |stock| {
+            stock.checkpoint(3);
+            let [on, off] = [3, 6].map(|n| transaction(n).to_string());
+            replace(&stock.file("CHECKPOINT"), &on, &off);
+            fs::remove_file(stock.checkpoint_file()).unwrap();
+        },
+        says: &["harmless checkpoint-off-chain", "harmless chunk-missing"],
+        answers: &[("GET checkpoint", "404 no-checkpoint")],
+        stays: &["harmless checkpoint-off-chain", "harmless chunk-missing"],
+        then: &[
+            ("PUT chunks/state", "201"),
+            ("PUT checkpoint 3", "204"),
+            ("GET checkpoint", "200"),
+        ],
+        ..Row::NONE
+    },
+    Row {
+        name: "a chunk of the checkpoint has other bytes",
+        harm: |stock| {
+            stock.checkpoint(3);
+            fs::write(stock.checkpoint_file(), "stats").unwrap();
+        },
+        says: &["damage chunk-damaged"],
+        answers: &[("GET chunks/state", "200")],
+        stays: &["damage chunk-missing"],
+        then: &[
+            ("GET chunks/state", "404 unknown-chunk"),
+            ("PUT chunks/state", "201"),
+            ("GET chunks/state", "200"),
+        ],
+        ..Row::NONE
+    },
+    Row {
+        name: "a chunk of the checkpoint is gone",
+        harm: |stock| {
+            stock.checkpoint(3);
+            fs::remove_file(stock.checkpoint_file()).unwrap();
+        },
+        says: &["damage chunk-missing"],
+        answers: &[("PUT checkpoint 3", "404 missing-chunks")],
+        stays: &["damage chunk-missing"],
+        then: &[("PUT chunks/state", "201"), ("PUT checkpoint 3", "204")],
+        ..Row::NONE
+    },
+    Row {
+        name: "checkpoint is a file",
+        harm: |stock| fs::write(stock.file("checkpoint"), "").unwrap(),
+        says: &["damage not-a-file"],
+        answers: &[("GET checkpoint", "404 no-checkpoint"), ("GET head", "200")],
+        stays: &["damage not-a-file"],
+        last: &["damage not-a-file"],
+        ..Row::NONE
+    },
 ];
 
 /// Kinds that take a failing disk, which is in `fsck.rs`, or another user of the box, in `owners.rs`.
@@ -761,6 +864,11 @@ fn spell(what: &str) -> (String, Vec<u8>) {
     if let Some(text) = what.strip_prefix("head ") {
         let body = format!(r#"{{"head":"{}"}}"#, number(text));
         return ("head".to_owned(), body.into());
+    }
+    if let Some(text) = what.strip_prefix("checkpoint ") {
+        let (id, chunk) = (number(text), digest(b"state"));
+        let body = format!(r#"{{"transaction":"{id}","chunks":["{chunk}"]}}"#);
+        return ("checkpoint".to_owned(), body.into());
     }
     if what == "alias" {
         return (format!("chunks/{}", alias(9)), b"by another name".into());

@@ -35,6 +35,8 @@ fn cases() -> Vec<Case> {
         PutTransaction("B"),
     ];
     let three = [&two[..], &[Advance("B"), PutTransaction("C")]].concat();
+    let has_state = [&three[..], &[PutChunk("x"), PutChunk("c")]].concat();
+    let has_checkpoint = [&has_state[..], &[Act::PutCheckpoint("KA")]].concat();
     let case = |before: &[Act], act| Case {
         before: before.to_vec(),
         meddle: None,
@@ -69,6 +71,10 @@ fn cases() -> Vec<Case> {
         case(&[], PushWithSpare(&["A", "B"])),
         case(&two[..3], Push(&["A", "B"])),
         case(&three, Pull),
+        case(&has_state, Act::PutCheckpoint("KA")),
+        case(&has_checkpoint, Act::PutCheckpoint("KA")),
+        case(&has_checkpoint, Act::PutCheckpoint("KB")),
+        case(&has_checkpoint, Act::GetCheckpoint),
         without_log(GetListing),
         without_log(PutTransaction("D")),
         without_log(Advance("C")),

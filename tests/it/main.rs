@@ -95,6 +95,9 @@ mod proof;
 // Power cuts: workloads cut at every step, on the simulated disk.
 mod power_cuts;
 
+// The checkpoint as clients, tools and a person with a shell see it.
+mod checkpoint;
+
 // The checkpoint beside others and power cuts, on the simulated disk; and each of its rules taken away.
 mod checkpoint_stories;
 // Broken on purpose: lying disks and stores with a rule taken away, each of which must be noticed.

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use mentat_sync::disk::{Disk, Grouping, Real};
 use mentat_sync::model::{ChunkId, Head, TransactionId, UserId};
-use mentat_sync::store::{Advance, Options, Proposal, PutChunk, PutTransaction, RenameUser, Store};
+use mentat_sync::store::{
+    Advance, Options, Proposal, PutCheckpoint, PutChunk, PutTransaction, RenameUser, Store,
+};
 use mentat_sync::upkeep::fsck::{self, Finding, Kind, Mended, Summary};
 
 /// The user whose store it is.
@@ -110,6 +112,21 @@ impl Stock {
         let lock = self.store.user(USER).shared_blocking().unwrap();
         let outcome = lock.unwrap().put_transaction(draft).unwrap();
         assert_eq!(outcome, PutTransaction::Accepted);
+    }
+
+    /// Puts a checkpoint, of a chunk of its own, of the transaction of this number.
+    pub fn checkpoint(&self, n: u32) {
+        let chunk = self.chunk("state");
+        let lock = self.store.user(USER).exclusive_blocking().unwrap();
+        let outcome = lock.unwrap().put_checkpoint(transaction(n), &[chunk]);
+        assert_eq!(outcome.unwrap(), PutCheckpoint::Stored);
+        fs::remove_file(self.chunk_file("incoming/", "state")).unwrap();
+    }
+
+    /// Where the chunk of the checkpoint stands.
+    pub fn checkpoint_file(&self) -> PathBuf {
+        let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest("state"));
+        self.file(&format!("checkpoint/{}/{digest}", &digest[..2]))
     }
 
     /// Advances HEAD.

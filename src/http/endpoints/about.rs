@@ -39,8 +39,6 @@ pub fn index(site: &Site) -> Answer {
   PUT    /0.1/USER/transactions/ID      {{\"parent\":ID,\"chunks\":[ID...]}}
   GET    /0.1/USER/chunks/CHUNK         its bytes
   PUT    /0.1/USER/chunks/CHUNK         its bytes; CHUNK is their {ids}
-  GET    /0.1/USER/checkpoint           what a new device can start from
-  PUT    /0.1/USER/checkpoint           {{\"transaction\":ID,\"chunks\":[CHUNK...]}}
 
   GET    /openapi.json                  all of it, for programs
   GET    /__version__  /__heartbeat__  /__lbheartbeat__

@@ -21,7 +21,7 @@ pub async fn get(site: &Site, user: UserId) -> Result<Answer, Error> {
     let (checkpoint, head) = reading(site, &user, move |user| {
         let checkpoint = match user.checkpoint() {
             // Nothing but a GET of the checkpoint itself fails for that.
-            Err(error @ (store::Error::Damaged { .. } | store::Error::NotDurable)) => {
+            Err(error @ store::Error::Damaged { .. }) => {
                 log::warn!(
                     "user {}: the checkpoint is not told: {error}",
                     user.id().short()
