@@ -31,6 +31,9 @@ struct Plan {
 /// What came of it.
 struct Outcome {
     kills: u64,
+    /// The highest number of a checkpoint that was told, and how many were put.
+    checkpoint: u64,
+    checkpoints: u64,
     history: Vec<Event>,
     /// Answers that should not have come.
     wrong: Vec<Answer>,
@@ -64,6 +67,11 @@ struct Stage {
     clock: AtomicU64,
     kills: AtomicU64,
     advances: AtomicU64,
+    /// The highest number of a checkpoint that was told, and how often one was put.
+    checkpoint: AtomicU64,
+    checkpoints: AtomicU64,
+    /// The servers make no mistake.
+    is_sound: bool,
     over: AtomicBool,
     numbers: Numbers,
     /// Answers that should not have come.
@@ -223,6 +231,9 @@ impl<'a> Actor<'a> {
             }
         };
         self.note(called, operation);
+        if round.is_multiple_of(2) && self.stage.is_sound {
+            self.checkpoint(&head)?;
+        }
 
         if round.is_multiple_of(3) {
             let called = self.stage.tick();
@@ -234,6 +245,44 @@ impl<'a> Actor<'a> {
             self.note(called, Operation::Read(last));
         }
         Ok(())
+    }
+
+    /// A checkpoint of this transaction of the chain, with a chunk of its own; and what is told then.
+    fn checkpoint(&mut self, of: &str) -> Told<()> {
+        if of == ROOT {
+            return Ok(());
+        }
+        let own = chunk(format!("{} {of}", self.name));
+        let put = format!("chunks/{}", own.id);
+        told(self.ask_until_told("PUT", &put, Some(&own.bytes)), 201)?;
+        let body = json!({ "transaction": of, "chunks": [own.id] }).to_string();
+        match self.ask("PUT", "checkpoint", Some(body.as_bytes())) {
+            None => {}
+            Some(answer) if answer.status == 204 => {
+                self.stage.checkpoints.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(answer) => {
+                let older = told(answer, 409)?.expect_refusal(409, "checkpoint-older");
+                self.checkpoint_told(&older.json()["checkpoint"], 0);
+            }
+        }
+        let floor = self.stage.checkpoint.load(Ordering::SeqCst);
+        let answer = self.ask_until_told("GET", "checkpoint", None);
+        if answer.status == 404 && floor == 0 {
+            return Ok(());
+        }
+        let newest = told(answer, 200)?.json();
+        self.checkpoint_told(&newest, floor);
+        let named = format!("chunks/{}", newest["chunks"][0].as_str().unwrap());
+        told(self.ask_until_told("GET", &named, None), 200)?;
+        Ok(())
+    }
+
+    /// It never goes back.
+    fn checkpoint_told(&self, checkpoint: &Value, floor: u64) {
+        let seq = checkpoint["seq"].as_u64().unwrap();
+        assert!(seq >= floor, "{checkpoint} is told after number {floor}");
+        self.stage.checkpoint.fetch_max(seq, Ordering::SeqCst);
     }
 }
 
@@ -285,6 +334,9 @@ fn act(plan: &Plan) -> Outcome {
         clock: AtomicU64::new(1),
         kills: AtomicU64::new(0),
         advances: AtomicU64::new(0),
+        checkpoint: AtomicU64::new(0),
+        checkpoints: AtomicU64::new(0),
+        is_sound: plan.mistake.is_none(),
         over: AtomicBool::new(false),
         numbers: Numbers::default(),
         wrong: Mutex::default(),
@@ -316,6 +368,8 @@ fn act(plan: &Plan) -> Outcome {
     });
     let mut outcome = Outcome {
         kills: stage.kills.into_inner(),
+        checkpoint: stage.checkpoint.into_inner(),
+        checkpoints: stage.checkpoints.into_inner(),
         history: Vec::new(),
         wrong: stage.wrong.into_inner().unwrap(),
         numbers: stage.numbers,
@@ -344,6 +398,13 @@ fn keep_all_promises(outcome: &Outcome) {
         );
     }
     let mut device = outcome.servers[0].device("ada");
+    if outcome.checkpoint > 0 {
+        let newest = device.get("checkpoint").expect(200).json();
+        assert!(
+            newest["seq"].as_u64() >= Some(outcome.checkpoint),
+            "{newest}"
+        );
+    }
     let seqs: BTreeMap<&String, u64> = expected.into_iter().zip(1..).collect();
     for chunk in &outcome.chunks {
         let got = device.get(&format!("chunks/{}", chunk.id)).expect(200);
@@ -413,6 +474,7 @@ fn head_is_linearizable_while_its_servers_are_killed() {
         );
         let advances = count(|operation| matches!(operation, Operation::Advance(..)));
         assert!(advances as u64 >= ENOUGH, "{advances} advances are no test");
+        assert!(outcome.checkpoints > 0, "no checkpoint was put");
         kills += outcome.kills;
         operations += outcome.history.len();
         found += outcome.chunks.len() + outcome.transactions.len();

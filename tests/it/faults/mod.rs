@@ -315,6 +315,8 @@ fn a_server_that_does_not_ask_whether_a_sync_failed_is_caught() {
         Act::Advance,
         Act::Bundle,
         Act::Missing,
+        Act::Checkpoint,
+        Act::OtherCheckpoint,
         Act::Delete,
     ] {
         let Some(mut rig) = Rig::new("strace.log", Some("SyncErrorIgnored")) else {

@@ -20,15 +20,20 @@ pub enum Act {
     Advance,
     Bundle,
     Missing,
+    /// The first one.
+    Checkpoint,
+    /// Another of the same transaction.
+    OtherCheckpoint,
     Delete,
     ReadHead,
     ReadChain,
     ReadTransaction,
     ReadChunk,
+    ReadCheckpoint,
 }
 
 impl Act {
-    pub const ALL: [Act; 14] = [
+    pub const ALL: [Act; 17] = [
         Act::FirstChunk,
         Act::Chunk,
         Act::LargeChunk,
@@ -38,11 +43,14 @@ impl Act {
         Act::Advance,
         Act::Bundle,
         Act::Missing,
+        Act::Checkpoint,
+        Act::OtherCheckpoint,
         Act::Delete,
         Act::ReadHead,
         Act::ReadChain,
         Act::ReadTransaction,
         Act::ReadChunk,
+        Act::ReadCheckpoint,
     ];
 
     pub fn reads(self) -> bool {
@@ -87,8 +95,16 @@ impl Scene {
                     | Act::SameTransaction
                     | Act::Advance
                     | Act::Missing
+                    | Act::Checkpoint
+                    | Act::OtherCheckpoint
+                    | Act::ReadCheckpoint
             ) {
                 device.put_chunk(b).expect(201);
+            }
+            if matches!(act, Act::OtherCheckpoint | Act::ReadCheckpoint) {
+                let body = scene.checkpoint(&[b]);
+                device.put("checkpoint", body).expect(204);
+                device.put_chunk(c).expect(201);
             }
             if matches!(act, Act::SameTransaction | Act::Advance) {
                 device
@@ -107,6 +123,12 @@ impl Scene {
                 .expect(201);
         }
         scene
+    }
+
+    /// A checkpoint of HEAD.
+    fn checkpoint(&self, chunks: &[&Chunk]) -> String {
+        let chunks: Vec<_> = chunks.iter().map(|chunk| &chunk.id).collect();
+        json!({ "transaction": self.transactions[0], "chunks": chunks }).to_string()
     }
 
     /// The second and the third transaction with what they name, as a tar.
@@ -168,11 +190,20 @@ impl Scene {
                 let body = json!([a.id, b.id, c.id]).to_string();
                 ("POST", "chunks/missing".to_owned(), Some(body.into_bytes()))
             }
+            Act::Checkpoint | Act::OtherCheckpoint => {
+                let chunks = match self.act {
+                    Act::Checkpoint => [a, b],
+                    _ => [c, a],
+                };
+                let body = self.checkpoint(&chunks);
+                ("PUT", "checkpoint".to_owned(), Some(body.into_bytes()))
+            }
             Act::Delete => ("DELETE", String::new(), None),
             Act::ReadHead => ("GET", "head".to_owned(), None),
             Act::ReadChain => ("GET", "transactions".to_owned(), None),
             Act::ReadTransaction => ("GET", format!("transactions/{one}"), None),
             Act::ReadChunk => ("GET", format!("chunks/{}", a.id), None),
+            Act::ReadCheckpoint => ("GET", "checkpoint".to_owned(), None),
         };
         let path = format!("/0.1/{}/{rest}", user_id(&self.name));
         server.client().attempt(method, &path, &[], body.as_deref())
@@ -180,7 +211,7 @@ impl Scene {
 
     /// Whether this is the answer that tells the whole truth. `again`: the act had been tried before.
     pub fn is_right(&self, answer: &Answer, again: bool) -> bool {
-        let [a, _, c] = &self.chunks;
+        let [a, b, c] = &self.chunks;
         let [one, _, three] = &self.transactions;
         match self.act {
             Act::FirstChunk
@@ -198,7 +229,7 @@ impl Scene {
                 let in_time = answer.status == 200 || (again && answer.status == 409);
                 in_time && answer.json()["head"] == **three
             }
-            Act::Delete => answer.status == 204,
+            Act::Delete | Act::Checkpoint | Act::OtherCheckpoint => answer.status == 204,
             Act::Missing => answer.status == 200 && answer.json() == json!({ "missing": [c.id] }),
             Act::ReadHead => answer.status == 200 && answer.json()["head"] == **one,
             Act::ReadChain => answer.status == 200 && answer.json()["transactions"] == json!([one]),
@@ -207,6 +238,7 @@ impl Scene {
                 answer.status == 200 && answer.json() == expected
             }
             Act::ReadChunk => answer.status == 200 && answer.body == a.bytes,
+            Act::ReadCheckpoint => answer.status == 200 && answer.json()["chunks"] == json!([b.id]),
         }
     }
 
@@ -250,6 +282,8 @@ impl Scene {
             Act::Chunk if done => vec![a, c],
             Act::LargeChunk if done => vec![a, &self.large],
             Act::SameChunk | Act::Transaction | Act::SameTransaction | Act::Missing => vec![a, b],
+            Act::Checkpoint => vec![a, b],
+            Act::OtherCheckpoint | Act::ReadCheckpoint => vec![a, b, c],
             _ => vec![a],
         };
         for chunk in uploaded {
@@ -257,6 +291,7 @@ impl Scene {
                 return Err(format!("the chunk {} is lost", chunk.id));
             }
         }
+        self.check_checkpoint(&mut device, done)?;
         let proposed = self.act == Act::SameTransaction || (self.act == Act::Transaction && done);
         if proposed {
             let other = device.put_transaction(two, one, &[]);
@@ -265,6 +300,29 @@ impl Scene {
             }
         }
         Ok(())
+    }
+
+    /// The checkpoint is the one before or the new one, whole; `done`: it is the new one.
+    fn check_checkpoint(&self, device: &mut Device, done: bool) -> Result<(), String> {
+        let [a, b, c] = &self.chunks;
+        let ids =
+            |chunks: &[&Chunk]| json!(chunks.iter().map(|chunk| &chunk.id).collect::<Vec<_>>());
+        let (before, after) = match self.act {
+            Act::Checkpoint => (None, Some(ids(&[a, b]))),
+            Act::OtherCheckpoint => (Some(ids(&[b])), Some(ids(&[c, a]))),
+            Act::ReadCheckpoint => (Some(ids(&[b])), Some(ids(&[b]))),
+            _ => (None, None),
+        };
+        let answer = device.get("checkpoint");
+        let told = match answer.status {
+            404 => None,
+            200 => Some(answer.json()["chunks"].clone()),
+            other => return Err(format!("the checkpoint is answered {other}")),
+        };
+        match told == after || !done && told == before {
+            true => Ok(()),
+            false => Err(format!("the checkpoint is {told:?}")),
+        }
     }
 
     /// No temporary file is left, neither the user's nor one of a user being made.
