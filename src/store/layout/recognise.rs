@@ -152,9 +152,11 @@ pub fn is_probe(place: &Place) -> bool {
 }
 
 /// Names that tell a user's folder, or a part of it.
-pub const PARTS_OF_USER: [&str; 7] = [
+pub const PARTS_OF_USER: [&str; 9] = [
+    "CHECKPOINT",
     "HEAD",
     "aliases",
+    "checkpoint",
     "chunks",
     "gate",
     "incoming",

@@ -18,7 +18,7 @@ use crate::store::layout::{self, Folder};
 pub(super) struct HeldFolder {
     /// The name it was opened by.
     pub user: UserId,
-    /// HEAD, which is read before anything else of the user; or why there is none.
+    /// HEAD, which is read before anything else of the user but CHECKPOINT; or why there is none.
     pub head: Result<TransactionId, String>,
     folder: Arc<Real>,
     identity: Identity,
@@ -32,6 +32,26 @@ impl HeldFolder {
             std::process::id(),
             fd(&self.folder)
         ))
+    }
+}
+
+impl HeldFolder {
+    /// Lays CHECKPOINT aside as this file, where there is one, and reads HEAD after it once more: so its transaction is on the
+    /// chain that is copied. What it names stays for the grace period from now on.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn lay_checkpoint_aside(&mut self, file: &Path) -> std::io::Result<()> {
+        let store = Store::examine(self.folder.clone());
+        match store.bytes_of_checkpoint(&Folder::at(layout::top())) {
+            Ok(None) => {}
+            Ok(Some(bytes)) => {
+                std::fs::write(file, bytes)?;
+                self.head = head_of(&self.folder);
+            }
+            Err(error) => self.head = Err(format!("CHECKPOINT in DATA: {error}")),
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! A copy of a store that may be served meanwhile, on another disk or machine, so that the copy is a consistent store.
 //!
-//! HEAD is read first, then what it reaches is copied by rsync, then HEAD is installed. All is laid aside in `tmp/backup` of DEST first.
+//! CHECKPOINT is read first, then HEAD, then what they reach is copied by rsync, then HEAD and CHECKPOINT are installed. All is laid aside in `tmp/backup` of DEST first.
 //! There the chain is walked from the new HEAD to the old one, and only where nothing is missing is it put beside what DEST has; HEAD
 //! comes last. So once the first copy has come to its end, DEST is a consistent store at every moment, also after a kill or a power
 //! cut; `FORMAT` comes at that end, and not before. No user that DEST has is ever deleted there.
@@ -132,12 +132,16 @@ impl Copying<'_> {
     }
 
     /// Copies these, and installs what is complete.
-    fn round(&mut self, open: Vec<HeldFolder>) -> Result<(), Error> {
+    fn round(&mut self, mut open: Vec<HeldFolder>) -> Result<(), Error> {
         let aside = |error| Error::Aside(self.farm.to_owned(), error);
         let farm = tempfile::tempdir_in(self.farm).map_err(aside)?;
+        let checkpoints = farm.path().join(rsync::CHECKPOINTS);
+        std::fs::create_dir(&checkpoints).map_err(aside)?;
         let mut well = Vec::new();
         let mut heads = HashMap::new();
-        for one in &open {
+        for one in &mut open {
+            one.lay_checkpoint_aside(&checkpoints.join(one.user.to_string()))
+                .map_err(aside)?;
             if let Ok(head) = one.head {
                 let name = farm.path().join(one.user.to_string());
                 symlink(one.path(), name).map_err(aside)?;

@@ -9,16 +9,22 @@ use super::destination::{Destination, SSH};
 use super::outcome::Error;
 use crate::model::{UserId, limits};
 
-/// The kinds of files that are copied: all that HEAD reaches, `log` and `name`. HEAD itself comes later.
-const WANTED: [&str; 7] = [
+/// The kinds of files that are copied: all that HEAD and CHECKPOINT reach, `log` and `name`, and each CHECKPOINT as it was laid
+/// aside. HEAD itself comes later.
+const WANTED: [&str; 9] = [
     "+ /*/",
     "+ /*/chunks/***",
     "+ /*/aliases/***",
     "+ /*/transactions/***",
+    "+ /*/checkpoint/***",
+    "+ /.checkpoint/*",
     "+ /*/log",
     "+ /*/name",
     "- *",
 ];
+
+/// The directory beside the folders in which each CHECKPOINT lies, by its user's name.
+pub(super) const CHECKPOINTS: &str = ".checkpoint";
 
 /// How a run ended that did its work.
 pub(super) enum Ran {
@@ -52,6 +58,12 @@ pub(super) fn run(
     let complained = std::thread::scope(|scope| {
         // It need not read all of the list: then its status says why.
         scope.spawn(move || {
+            if list
+                .write_all(format!("{CHECKPOINTS}/\n").as_bytes())
+                .is_err()
+            {
+                return;
+            }
             for user in users {
                 if list.write_all(format!("{user}/\n").as_bytes()).is_err() {
                     return;

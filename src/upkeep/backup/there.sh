@@ -79,7 +79,7 @@ settle() {
             continue
         fi
         case $name in
-        chunks/*)
+        chunks/* | checkpoint/*)
             # The one that is what its name says stays.
             if [ "$(digest_of "$there")" != "${file##*/}" ] && [ "$(digest_of "$file")" = "${file##*/}" ]; then
                 mv -f "$file" "$there" || exit 1
@@ -102,7 +102,7 @@ settle() {
 }
 
 # The files on the shelves of a folder, sorted. (Not in a loop of the shell's, which reads pipes byte by byte.)
-shelves() { (cd "$1" 2>/dev/null && find chunks aliases transactions -type f 2>/dev/null | sort); }
+shelves() { (cd "$1" 2>/dev/null && find chunks aliases transactions checkpoint -type f 2>/dev/null | sort); }
 
 # Walks from the new HEAD to the old one, or to the root: the chunks that are named on the way; at last where it ended.
 walk() {
@@ -145,6 +145,10 @@ ready() {
     new=$work/new/$user old=users/$user marks=$work/marks how=
     before=none seq_before=0
     [ ! -e "$old/HEAD" ] || read -r before <"$old/HEAD"
+    checkpoint=$work/new/.checkpoint/$user
+    if [ -e "$checkpoint" ] && ! cmp -s "$checkpoint" "$old/CHECKPOINT"; then
+        mkdir -p "$new" && mv -fT "$checkpoint" "$new/CHECKPOINT" || exit 1
+    fi
     # Nothing new: by far the most usual.
     [ "$head" != "$before" ] || [ -e "$new" ] || return 0
     rm -rf $marks && mkdir -p $marks "$new" || exit 1
@@ -179,7 +183,7 @@ ready() {
     elif [ "$end" = "$before" ] && [ ! -e $marks/differs ]; then
         how=more
         [ ! -e $marks/replaced ] || while read -r file; do mv -fT "$new/$file" "$old/$file" || exit 1; done <$marks/replaced
-        for part in chunks aliases transactions; do
+        for part in chunks aliases transactions checkpoint; do
             [ ! -d "$new/$part" ] || cp -r $keep $link "$new/$part" "$old/" || exit 1
         done
     else
@@ -227,7 +231,10 @@ install() {
     done <$work/ready
     # The bytes of all these are durable. Whichever of the two names a power cut leaves behind: log is derived from HEAD.
     while read -r how user; do
-        [ $how != more ] || mv -fT "$work/heads/$user" "users/$user/HEAD" || exit 1
+        [ $how = more ] || continue
+        mv -fT "$work/heads/$user" "users/$user/HEAD" || exit 1
+        # What it stands on is on the chain by now.
+        [ ! -e "$work/new/$user/CHECKPOINT" ] || mv -fT "$work/new/$user/CHECKPOINT" "users/$user/CHECKPOINT" || exit 1
     done <$work/ready
     sync -f . || exit 1
     while read -r how user; do rm -rf "$work/new/$user" "$work/swap/$user" "$work/old/$user"; done <$work/ready

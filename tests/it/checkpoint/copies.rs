@@ -110,8 +110,7 @@ fn an_archive_reads_it_before_head() {
 }
 
 fn backup(source: &Path, destination: &Path) -> crate::kit::Finished {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/backup");
-    crate::kit::run_with_deadline(Command::new(script).arg(source).arg(destination))
+    run("backup", source, &[destination.to_str().unwrap()])
 }
 
 #[test]
