@@ -15,6 +15,9 @@ use super::{Error, PutCheckpoint, Result};
 use crate::disk::{Handle, Place, Target};
 use crate::model::{Checkpoint, ChunkDigest, ChunkId, Head, TransactionId, limits};
 
+/// The chunks that are there, and those that are not, each once.
+type Sought = (Vec<(ChunkDigest, Stands)>, Vec<ChunkId>);
+
 /// A chunk of a new checkpoint, where it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stands {
@@ -119,8 +122,8 @@ impl Exclusive {
         Ok(Some(checkpoint))
     }
 
-    /// Looks for each of these chunks; the second list has those that are not there, each once.
-    fn find_all(&self, chunks: &[ChunkId]) -> Result<(Vec<(ChunkDigest, Stands)>, Vec<ChunkId>)> {
+    /// Looks for each of these chunks.
+    fn find_all(&self, chunks: &[ChunkId]) -> Result<Sought> {
         let (mut found, mut missing) = (Vec::with_capacity(chunks.len()), Vec::new());
         let mut absent = HashSet::new();
         for id in chunks {

@@ -507,7 +507,7 @@ mod tests {
             format!(r#"{{"transaction":"{ID}","chunks":[1]}}"#),
             format!(r#"{{"transaction":"{ID}","chunks":[],"seq":1}}"#),
             format!(r#"{{"transaction":"{ID}","chunks":[],"chunks":[]}}"#),
-            format!(r#"{{"transaction":null,"chunks":[]}}"#),
+            r#"{"transaction":null,"chunks":[]}"#.to_owned(),
             format!(r#"["{ID}",[]]"#),
         ] {
             assert!(is_json(parse(&bad)), "{bad}");

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use rustix::process::{Resource, getrlimit};
 
 use super::outcome::Error;
-use crate::disk::{Disk, Identity, IfThere, Real};
+use crate::disk::{self, Disk, Identity, IfThere, Real};
 use crate::model::{TransactionId, UserId, limits};
 use crate::store::Store;
 use crate::store::layout::{self, Folder};
@@ -36,17 +36,18 @@ impl HeldFolder {
 }
 
 impl HeldFolder {
-    /// Lays CHECKPOINT aside as this file, where there is one, and reads HEAD after it once more: so its transaction is on the
-    /// chain that is copied. What it names stays for the grace period from now on.
+    /// Lays CHECKPOINT aside in this directory, by the user's name, where there is one; and reads HEAD after it once more: so its
+    /// transaction is on the chain that is copied. What it names stays for the grace period from now on.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn lay_checkpoint_aside(&mut self, file: &Path) -> std::io::Result<()> {
+    pub fn lay_checkpoint_aside(&mut self, aside: &Real) -> disk::Result<()> {
         let store = Store::examine(self.folder.clone());
         match store.bytes_of_checkpoint(&Folder::at(layout::top())) {
             Ok(None) => {}
             Ok(Some(bytes)) => {
-                std::fs::write(file, bytes)?;
+                let file = aside.create(&layout::top().join(self.user))?;
+                file.append(&bytes)?;
                 self.head = head_of(&self.folder);
             }
             Err(error) => self.head = Err(format!("CHECKPOINT in DATA: {error}")),

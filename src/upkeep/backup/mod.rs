@@ -28,7 +28,7 @@ use std::sync::Arc;
 use self::destination::Session;
 use self::folders::{Became, Folders, HeldFolder};
 use self::rsync::Ran;
-use crate::disk::{Disk, Real};
+use crate::disk::{Disk, Grouping, Real};
 use crate::model::{UserId, limits};
 use crate::store::layout;
 
@@ -137,11 +137,11 @@ impl Copying<'_> {
         let farm = tempfile::tempdir_in(self.farm).map_err(aside)?;
         let checkpoints = farm.path().join(rsync::CHECKPOINTS);
         std::fs::create_dir(&checkpoints).map_err(aside)?;
+        let checkpoints = Real::new(&checkpoints, Grouping::Off).map_err(aside)?;
         let mut well = Vec::new();
         let mut heads = HashMap::new();
         for one in &mut open {
-            one.lay_checkpoint_aside(&checkpoints.join(one.user.to_string()))
-                .map_err(aside)?;
+            one.lay_checkpoint_aside(&checkpoints)?;
             if let Ok(head) = one.head {
                 let name = farm.path().join(one.user.to_string());
                 symlink(one.path(), name).map_err(aside)?;
