@@ -189,7 +189,7 @@ impl GcCommand {
                 total.failed += 1;
                 let Failure { words, .. } = not_usable(&self.data.path, &error);
                 progress.aside(|| {
-                    eprintln!("mentat-sync: user {user}: what the chain may name stays: {words}");
+                    eprintln!("mentat-sync: user {user}: what the chain or the checkpoint may name stays: {words}");
                 });
             }
             Event::Failed { user, error } => {

@@ -101,7 +101,9 @@ fn gc_says_that_a_broken_chain_keeps_what_it_may_name() {
     let ended = run(&server, "gc", &["--grace", "0s"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(
-        ended.stderr.contains("what the chain may name stays"),
+        ended
+            .stderr
+            .contains("what the chain or the checkpoint may name stays"),
         "{ended:?}"
     );
     for chunk in [&lost, &other] {

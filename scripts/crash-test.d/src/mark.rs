@@ -21,6 +21,8 @@ pub enum Mark {
     },
     /// This transaction is HEAD: so said the answer to an advance, to a GET, or a 409.
     Head { user: String, id: String },
+    /// The checkpoint is of this transaction, or there was a later one: so said the answer to a PUT or a GET, or a 409.
+    Checkpoint { user: String, transaction: String },
     /// The client is about to ask for the user's removal.
     Deleting { user: String },
     /// 204: the user is gone.
@@ -34,6 +36,8 @@ pub struct Promised {
     /// Parent and chunks, by id.
     pub transactions: BTreeMap<String, (String, Vec<String>)>,
     pub heads: Vec<String>,
+    /// The transactions of checkpoints.
+    pub checkpoints: Vec<String>,
     pub deletion: Deletion,
 }
 
@@ -62,6 +66,7 @@ impl Promises {
             Mark::Chunk { user, .. }
             | Mark::Transaction { user, .. }
             | Mark::Head { user, .. }
+            | Mark::Checkpoint { user, .. }
             | Mark::Deleting { user }
             | Mark::Deleted { user } => user,
         };
@@ -78,6 +83,7 @@ impl Promises {
                 promised.transactions.insert(id.clone(), content);
             }
             Mark::Head { id, .. } => promised.heads.push(id.clone()),
+            Mark::Checkpoint { transaction, .. } => promised.checkpoints.push(transaction.clone()),
             Mark::Deleting { .. } => {
                 promised.deletion = Deletion::Asked;
                 self.answers -= 1;
@@ -100,6 +106,9 @@ impl fmt::Display for Promises {
             }
             for id in &promised.heads {
                 writeln!(f, "  HEAD was {id}")?;
+            }
+            for id in &promised.checkpoints {
+                writeln!(f, "  the checkpoint was of {id}")?;
             }
         }
         Ok(())

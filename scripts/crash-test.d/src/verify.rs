@@ -138,6 +138,7 @@ impl Check<'_> {
                 self.complain(&format!("{id} was HEAD, and is not on the chain"));
             }
         }
+        self.checkpoint(&chain)?;
         for (id, bytes) in &self.promised.chunks {
             let answer = self.get(&format!("chunks/{id}"))?;
             if answer.status != 200 || answer.body != *bytes {
@@ -161,6 +162,35 @@ impl Check<'_> {
                 && chain.get(id).is_none_or(|seq| found["seq"] == *seq);
             if !same {
                 self.complain(&format!("transaction {id} is {found}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The checkpoint is no older than any that was told, and whole.
+    fn checkpoint(&mut self, chain: &BTreeMap<String, u64>) -> io::Result<()> {
+        let answer = self.get("checkpoint")?;
+        let there: Value = match answer.status {
+            200 => serde_json::from_slice(&answer.body)?,
+            _ => Value::Null,
+        };
+        let said = there["transaction"].as_str().unwrap_or_default();
+        if there["seq"].as_u64() != chain.get(said).copied() {
+            self.complain(&format!("the checkpoint is {there}: {}", answer.status));
+        }
+        for id in &self.promised.checkpoints {
+            if chain.get(said) < chain.get(id) {
+                self.complain(&format!("the checkpoint was of {id}, and is {there}"));
+            }
+        }
+        for chunk in there["chunks"].as_array().into_iter().flatten() {
+            let chunk = chunk.as_str().unwrap_or_default();
+            let answer = self.get(&format!("chunks/{chunk}"))?;
+            if answer.status != 200 || digest(&answer.body) != chunk {
+                self.complain(&format!(
+                    "chunk {chunk} of the checkpoint: {}",
+                    answer.status
+                ));
             }
         }
         Ok(())

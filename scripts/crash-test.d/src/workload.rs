@@ -1,4 +1,4 @@
-//! What the clients do while the disk is recorded: chunks of all sizes, transactions, advances, bundles,
+//! What the clients do while the disk is recorded: chunks of all sizes, transactions, advances, checkpoints, bundles,
 //! races on one user, the removal of users, gc beside it; through two servers, one of which is killed now and then, so that one
 //! finds what the other left unsynced. Each answer is a mark in the recording.
 
@@ -144,11 +144,45 @@ impl Device<'_> {
         let body = json!({ "head": parent }).to_string();
         let answer = self.ask("PUT", &format!("/0.1/{user}/head"), Some(body.as_bytes()))?;
         match answer {
-            Some(answer) if answer.status == 204 => self.mark(Mark::Head { user, id: parent }),
+            Some(answer) if answer.status == 204 => {
+                self.mark(Mark::Head {
+                    user: user.clone(),
+                    id: parent.clone(),
+                });
+                if self.rng.usize(..3) == 0 {
+                    return self.checkpoint(user, parent);
+                }
+            }
             Some(answer) if answer.status == 409 => self.mark(Mark::Head {
                 id: text(&answer, "head")?,
                 user,
             }),
+            other => tolerated(other)?,
+        }
+        Ok(())
+    }
+
+    /// A checkpoint of this transaction, of up to three chunks; or the word that there is a later one.
+    fn checkpoint(&mut self, user: String, transaction: String) -> io::Result<()> {
+        let mut chunks = Vec::new();
+        for _ in 0..self.rng.usize(0..=3) {
+            chunks.push(self.chunk(&user)?);
+        }
+        let body = json!({ "transaction": transaction, "chunks": chunks }).to_string();
+        let path = format!("/0.1/{user}/checkpoint");
+        match self.ask("PUT", &path, Some(body.as_bytes()))? {
+            Some(answer) if answer.status == 204 => {
+                self.mark(Mark::Checkpoint { user, transaction });
+            }
+            Some(answer) if answer.status == 409 => {
+                let said: Value = serde_json::from_slice(&answer.body)?;
+                let present = said["checkpoint"]["transaction"].as_str();
+                let present = present.ok_or_else(|| io::Error::other(format!("a 409: {said}")))?;
+                let transaction = present.to_owned();
+                self.mark(Mark::Checkpoint { user, transaction });
+            }
+            // A chunk of it was lost with its server, unanswered.
+            Some(answer) if answer.status == 404 => {}
             other => tolerated(other)?,
         }
         Ok(())

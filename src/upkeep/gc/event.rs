@@ -75,7 +75,7 @@ pub(super) struct Besides {
     pub redated: u64,
     /// Files that got their places in the committed area again, or would.
     pub put_back: u64,
-    /// Why what the chain may name stays.
+    /// Why what the chain or the checkpoint may name stays.
     pub trouble: Option<Error>,
 }
 

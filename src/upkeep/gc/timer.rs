@@ -90,7 +90,7 @@ fn tell(store: &Store, options: &CollectOptions) {
             user.short()
         ),
         Event::Unsure { user, error } => log::warn!(
-            "gc: user {}: what the chain may name stays in incoming/: {error}",
+            "gc: user {}: what the chain or the checkpoint may name stays in incoming/: {error}",
             user.short()
         ),
         Event::Failed { user, error } => {
