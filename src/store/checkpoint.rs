@@ -17,9 +17,8 @@ impl User {
     /// The user's checkpoint, durable; `None` where there is none, and where its transaction is not on the chain. Takes
     /// no lock.
     ///
-    /// What is told never goes back: CHECKPOINT is looked at once more when all else is done, and what is not that file
-    /// any more is not told. HEAD is read after it, so that an advance between the two makes no checkpoint stand on
-    /// nothing.
+    /// What is told was the checkpoint at a moment of this call, so that none is told which was replaced before it began. HEAD is
+    /// read after CHECKPOINT, so that an advance between the two makes no checkpoint stand on nothing.
     ///
     /// Where a sync of CHECKPOINT failed in this process, no later one proves anything: it is written anew with the same
     /// words before it is told, as HEAD is.
@@ -43,10 +42,7 @@ impl User {
             let Some(head) = self.vouched_head()? else {
                 continue;
             };
-            let now = self.store.meta_if_there(&self.folder.checkpoint())?;
-            let stamps = (read.as_ref()).map(|read| CheckpointStamp::of(&read.meta));
-            let is_same = now.as_ref().map(CheckpointStamp::of) == stamps;
-            if !is_same || self.state.known().generation != visit.generation {
+            if self.state.known().generation != visit.generation {
                 continue;
             }
             return match read {

@@ -123,6 +123,26 @@ fn read_beside() -> Scenario {
     story("GET checkpoint beside its PUT", &before, &phases)
 }
 
+/// Between a reader's two looks HEAD goes on, and a checkpoint stands on what it reaches.
+fn read_beside_an_advance() -> Scenario {
+    let before = [
+        &SHORT[..],
+        &[PutChunk("x"), PutChunk("c"), PutCheckpoint("KA")],
+    ]
+    .concat();
+    Scenario {
+        phases: vec![vec![
+            vec![GetCheckpoint],
+            vec![Advance("B"), PutCheckpoint("KB")],
+        ]],
+        ..story(
+            "GET checkpoint beside an advance and a newer one",
+            &before,
+            &[],
+        )
+    }
+}
+
 fn gone_meanwhile() -> Scenario {
     let before = [&CHAIN[..], &[PutChunk("x")]].concat();
     let phases: [&[Act]; 1] = [&[PutCheckpoint("KA"), Delete, GetCheckpoint]];
@@ -227,6 +247,13 @@ fn model_29h_a_chunk_that_is_told_to_be_there_has_a_name_of_its_own() {
 #[test]
 fn model_29i_a_checkpoint_beside_the_advance_that_it_stands_on() {
     holds(&story_29i());
+    let looked = explore(
+        &read_beside_an_advance(),
+        Reading::Posix,
+        &Broken::default(),
+        Effort::of(60, 1),
+    );
+    looked.unwrap_or_else(|what| panic!("{what}"));
 }
 
 #[test]
