@@ -7,8 +7,8 @@ use std::str::FromStr;
 use mentat_sync::http::conditions::{self, Wanted};
 use mentat_sync::model::{ChunkDigest, ChunkId, MalformedId, TransactionId, UserId, limits};
 use mentat_sync::wire::{
-    BadQuery, BundleQuery, ListingQuery, Malformed, Route, parse_chunk_lines, parse_chunks,
-    parse_head, parse_transaction, parse_wait,
+    BadQuery, BundleQuery, ListingQuery, Malformed, Route, parse_checkpoint, parse_chunk_lines,
+    parse_chunks, parse_head, parse_transaction, parse_wait,
 };
 use serde_json::{Value, json};
 
@@ -122,6 +122,19 @@ pub fn request_json(body: &[u8]) {
     same(&value, parse_chunks(body), are_ids, parse_chunks, |ids| {
         json!(texts(&ids))
     });
+
+    let checkpoint = |value: &Value| {
+        value.as_object().is_some_and(|all| all.len() == 2)
+            && is_text(&value["transaction"], is_uuid)
+            && are_ids(&value["chunks"])
+    };
+    same(
+        &value,
+        parse_checkpoint(body),
+        checkpoint,
+        parse_checkpoint,
+        |read| json!({ "transaction": read.transaction.to_string(), "chunks": texts(&read.chunks) }),
+    );
 
     let id: TransactionId = ID.parse().expect("it is one");
     let transaction = |value: &Value| {
