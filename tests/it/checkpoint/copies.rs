@@ -4,11 +4,13 @@ use std::cell::Cell;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
 use super::{Scene, age_all, put, run, told};
 use crate::kit::{Server, chunk, transaction_id};
+use crate::stock::StopAtEnd;
 use mentat_sync::disk::{Grouping, Real};
 use mentat_sync::upkeep::snapshot;
 
@@ -134,4 +136,46 @@ fn a_backup_has_it_and_the_next_one_the_newer() {
     let made = backup(&scene.server.data(), &copy.path().join("data"));
     assert_eq!(made.code, Some(0), "{made:?}");
     restores(copy, &scene.second.clone(), &newer.bytes);
+}
+
+/// Whatever comes between the looks at CHECKPOINT and at HEAD: what a copy has stands on its chain, with all that it names.
+#[test]
+fn backups_beside_a_writer_have_a_checkpoint_of_their_own_chain() {
+    if Command::new("rsync").arg("--version").output().is_err() {
+        return crate::kit::skipped("backup", "no rsync");
+    }
+    let mut scene = scene();
+    let (data, stop) = (scene.server.data(), AtomicBool::new(false));
+    let mut parent = scene.second.clone();
+    std::thread::scope(|scope| {
+        let _stop = StopAtEnd(&stop);
+        let device = &mut scene.device;
+        let stop = &stop;
+        scope.spawn(move || {
+            for n in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                let next = transaction_id(&format!("next {n}"));
+                device.commit(&next, &parent, &[]);
+                let state = chunk(format!("state {n}"));
+                device.put_chunk(&state).expect(201);
+                put(device, &next, &[&state.id]).expect(204);
+                parent = next;
+            }
+        });
+        for _ in 0..crate::kit::effort::either(4, 20) {
+            let copy = empty();
+            let copy = copy.path().join("data");
+            for _ in 0..2 {
+                let made = backup(&data, &copy);
+                assert_eq!(made.code, Some(0), "{made:?}");
+                let fsck = run("fsck", &copy, &["--json"]);
+                assert_eq!(fsck.code, Some(0), "{fsck:?}");
+                assert!(!fsck.stdout.contains("checkpoint-off-chain"), "{fsck:?}");
+                let there = copy.join("users").join(crate::kit::user_id("ada"));
+                assert!(there.join("CHECKPOINT").exists());
+            }
+        }
+    });
 }
