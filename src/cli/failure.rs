@@ -23,6 +23,11 @@ impl Failure {
         }
     }
 
+    /// The command has said on stdout what is the matter: status 1, and no other word.
+    pub fn told() -> Self {
+        Self::failed("")
+    }
+
     /// The command was tried, and failed: status 1.
     pub fn failed(words: impl Into<String>) -> Self {
         Self {

@@ -9,6 +9,8 @@ mod failure;
 mod fsck;
 mod gc;
 mod listening;
+mod health;
+mod heartbeat;
 mod log;
 mod log_queue;
 mod logging;
@@ -20,6 +22,7 @@ mod scratch;
 mod serve;
 mod service;
 mod signals;
+mod serving;
 mod snapshot;
 mod user_changes;
 mod users;
@@ -57,6 +60,7 @@ enum Command {
     Example(example::ExampleCommand),
     Completions(completions::CompletionsCommand),
     Man(man::ManCommand),
+    Health(health::HealthCommand),
 }
 
 /// The command, for which a variable of the environment that is empty is as one that is not set: what a compose file
@@ -90,11 +94,14 @@ pub fn run() -> ExitCode {
         Command::Example(example) => example.run(),
         Command::Completions(completions) => completions.run(CommandLine::command()),
         Command::Man(man) => man.run(CommandLine::command()),
+        Command::Health(health) => health.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { status, words }) => {
-            eprintln!("mentat-sync: {words}");
+            if !words.is_empty() {
+                eprintln!("mentat-sync: {words}");
+            }
             ExitCode::from(status)
         }
     }

@@ -16,6 +16,7 @@ use super::logging::ProcessLog;
 use super::open::{not_by_network, not_usable, open_to_serve};
 use super::service::{Manager, handed_over};
 use super::signals::{outlive_hangups, stop_signals};
+use super::serving::Serving;
 use crate::disk::Grouping;
 use crate::http::{Certificates, Places, Server, ServerOptions, Settings, Site};
 use crate::model::limits;
@@ -266,7 +267,7 @@ impl ServeCommand {
         let told = manager.clone();
         // Before anybody can know that it listens.
         let stop = stop_signals(log).map_err(no_signals)?;
-        let watch = Arc::clone(&site.watch);
+        let (watch, store) = (Arc::clone(&site.watch), site.store.clone());
         let stop = async move {
             stop.await;
             told.stops();
@@ -280,6 +281,7 @@ impl ServeCommand {
             }
             bound => bound.map_err(|(listener, error)| cannot_listen(listener.as_ref(), &error))?,
         };
+        let _serving = Serving::enter(&store, server.addresses());
         // The format of this line is a promise: scripts wait for it, and read the port from it.
         let line = format!(
             "mentat-sync {} serves {} at {}",

@@ -153,7 +153,6 @@ impl Error {
     /// sync was not even tried, since what was to be synced could not be opened.
     pub fn is_lost_write(&self) -> bool {
         let untried = self.source.raw_os_error().is_some_and(|number| {
-            use rustix::io::Errno;
             [
                 Errno::MFILE,
                 Errno::NFILE,
@@ -308,6 +307,9 @@ pub enum Target {
 pub struct Room {
     pub free_bytes: u64,
     pub free_files: u64,
+    /// Bytes in all; files in all, 0 where there is no such number.
+    pub bytes: u64,
+    pub files: u64,
 }
 
 /// A file system, as far as the store needs one. See the module for what holds of every verb.

@@ -359,6 +359,8 @@ impl Disk for Real {
             .map(|room| Room {
                 free_bytes: room.f_bavail.saturating_mul(room.f_frsize),
                 free_files: room.f_favail,
+                bytes: room.f_blocks.saturating_mul(room.f_frsize),
+                files: room.f_files,
             })
             .map_err(|errno| Error::new("look at", &Place::new(""), errno.into()))
     }

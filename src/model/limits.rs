@@ -376,6 +376,23 @@ pub const READ_AHEAD: usize = 4096;
 /// waits at once for the other, and a push takes little memory while the disk is slow.
 pub const PUSH_PIECES: usize = 8;
 
+/// How long `health` waits for a server's answer: a sync on a busy disk takes seconds, and whoever asks by a timer has
+/// patience.
+pub const HEALTH_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a server that starts waits for the answer of each other on its directory: who serves answers at once, and
+/// who does not in time counts as serving.
+pub const SERVING_WAIT: Duration = Duration::from_millis(500);
+
+/// The headers that the answer to `health` may have: ours are five, and a proxy adds some.
+pub const HEARTBEAT_HEADERS: usize = 100;
+
+/// The bytes of the small files at the top that are read: room for some hundred addresses in `serving`.
+pub const SIGN_BYTES: usize = 16 << 10;
+
+/// The part of a disk below which its room counts as used up, where `--min-free` says nothing: a hundredth.
+pub const FULL: Part = Part(1, 100);
+
 /// The time for which one try to write the data directory speaks for it, so that many who watch the server cost no
 /// more than one.
 pub const PULSE: Duration = Duration::from_secs(1);

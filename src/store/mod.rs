@@ -89,6 +89,7 @@ mod rebuild;
 mod remove;
 mod replace;
 mod room;
+mod serving;
 mod staged;
 mod stamp;
 mod state;

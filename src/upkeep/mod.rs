@@ -5,4 +5,5 @@
 pub mod backup;
 pub mod fsck;
 pub mod gc;
+pub mod health;
 pub mod snapshot;

@@ -25,6 +25,12 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// The media type of every other answer in JSON.
 pub const JSON: &str = "application/json";
 
+/// The path at which a server says whether it can write its data directory.
+pub const HEARTBEAT: &str = "/__heartbeat__";
+
+/// The header by which a server's heartbeat tells whoever has the data directory that it serves that one.
+pub const STORE_MARK: &str = "mentat-sync-store";
+
 /// The media type of lines.
 pub const TEXT: &str = "text/plain; charset=utf-8";
 

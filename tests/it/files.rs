@@ -64,6 +64,7 @@ impl Store {
         .map(|name| format!("{user}/{name}"))
         .into();
         files.insert("FORMAT".to_owned());
+        files.insert("serving".to_owned());
         files
     }
 }

@@ -145,6 +145,8 @@ mod told;
 mod away;
 // Copies of a store that is being written to, by each method, and what they restore to.
 mod backups;
+// `health`: whether all is well, and the address that a server leaves.
+mod health;
 // The format's document, and the store of each format that is kept.
 mod format;
 // The rules of the house, read off the source: arrows, circles, names, lengths, words.

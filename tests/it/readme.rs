@@ -405,6 +405,7 @@ fn the_flags_are_real() {
         "example",
         "completions",
         "man",
+        "health",
     ];
     let help_of =
         |command: &&str| run_with_deadline(binary().args(command.split(' ')).arg("--help")).stdout;

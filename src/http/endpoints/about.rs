@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use actix_web::HttpResponse;
+use actix_web::http::header;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
@@ -9,7 +11,7 @@ use crate::http::answer::error::Error;
 use crate::http::answer::outcome::{Answer, CHANGING, Contents, Resource};
 use crate::http::site::Site;
 use crate::http::work::aside;
-use crate::wire::{JSON, VersionMessage};
+use crate::wire::{JSON, STORE_MARK, TEXT, VersionMessage};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -65,6 +67,7 @@ pub fn load_balancer_heartbeat() -> Answer {
 
 /// `GET /__heartbeat__`: 200 when the data directory can be written; 507 `no-space`, 500 `internal`, or 500 `damaged`
 /// where it is not there, when not. 500 `damaged` as well where the server has met what it may not use, and still may not. At most one real write a second, whose outcome all askers share.
+/// A header tells whoever has the data directory that this is the one.
 pub async fn heartbeat(site: &Site) -> Result<Answer, Error> {
     let try_once = async {
         let store = site.store.clone();
@@ -72,9 +75,13 @@ pub async fn heartbeat(site: &Site) -> Result<Answer, Error> {
         written.map_err(|error| Error::Store(error).log())
     };
     site.heartbeat.take(try_once).await?;
-    Ok(Answer::text(
-        "alive, and the data directory can be written\n",
-    ))
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CONTENT_TYPE, TEXT));
+    if let Some(mark) = site.store.mark() {
+        response.insert_header((STORE_MARK, mark));
+    }
+    let told = response.body("alive, and the data directory can be written\n");
+    Ok(told.into())
 }
 
 /// `GET /__version__`: 200 with the name and the version.

@@ -60,6 +60,11 @@ pub fn format_in(directory: &str) -> Place {
     at_top(directory).join(FORMAT)
 }
 
+/// The file with the addresses of those who serve the directory.
+pub fn serving() -> Place {
+    Place::new(SERVING)
+}
+
 /// A name in `tmp/` or `trash/` that nobody else has.
 pub fn aside(directory: &Place, user: &UserId, random: u64) -> Place {
     directory.join(format_args!("{user}.{random:016x}"))

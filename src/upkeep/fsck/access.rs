@@ -14,7 +14,7 @@ pub(super) const ENTER: u32 = 0o700;
 
 /// Whether the owner of the data directory may not read or write this, since it is somebody else's. What its
 /// own owner may not do is a matter of modes.
-pub(super) fn is_foreign(meta: &Meta, owner: Owner) -> bool {
+pub fn is_foreign(meta: &Meta, owner: Owner) -> bool {
     const ROOT: u32 = 0;
     if owner.user == ROOT || meta.owner.user == owner.user {
         return false;

@@ -25,6 +25,7 @@ mod top;
 mod user;
 mod walk;
 
+pub(super) use access::is_foreign;
 pub use finding::{Finding, Kind, Mended, Severity};
 pub use run::{CheckOptions, Error, Observer, Summary};
 

@@ -263,6 +263,8 @@ impl Disk for SimDisk {
         Ok(Room {
             free_bytes: 1 << 40,
             free_files: 1 << 20,
+            bytes: 1 << 41,
+            files: 1 << 21,
         })
     }
 

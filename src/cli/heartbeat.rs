@@ -1,0 +1,231 @@
+//! Asking a server whether it is up: one request, with a deadline.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use super::arguments::listener;
+use crate::http::Listener;
+use crate::model::limits;
+use crate::wire::{HEARTBEAT, STORE_MARK};
+
+/// An address at which a server may be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAddress {
+    place: Listener,
+    /// The path before ours, where a proxy has put the server below one.
+    prefix: String,
+    given: String,
+}
+
+/// The answer of a server to the question whether it is up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// The status of the answer.
+    pub status: u16,
+    /// The mark of the directory that it serves, where it says one.
+    pub mark: Option<String>,
+}
+
+/// An address as `serve` says it on its first line, or as its `--listen` takes it: `http://HOST[:PORT][/PREFIX]`,
+/// `unix:/path`, `HOST:PORT`.
+///
+/// # Errors
+/// The words for what it is not.
+pub fn server_address(text: &str) -> Result<ServerAddress, String> {
+    let (place, prefix) = match text.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
+            let (host, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            if host.contains('@') || prefix.contains(['?', '#', ' ']) {
+                return Err("not http://HOST:PORT, with a path at the most behind it".to_owned());
+            }
+            let with_port = match listener(host) {
+                Ok(_) => host.to_owned(),
+                Err(_) => format!("{host}:80"),
+            };
+            (listener(&with_port)?, prefix.trim_end_matches('/'))
+        }
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
+            return Err(
+                "https is not asked: name an address of the server's own without TLS (http:// or unix:/path)"
+                    .to_owned(),
+            );
+        }
+        _ => (listener(text)?, ""),
+    };
+    Ok(ServerAddress {
+        place,
+        prefix: prefix.to_owned(),
+        given: text.to_owned(),
+    })
+}
+
+impl std::fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.given)
+    }
+}
+
+impl ServerAddress {
+    /// Asks for the heartbeat, and waits no longer than this, whatever is at that address.
+    ///
+    /// # Errors
+    /// There was no answer of HTTP in time: nobody serves there.
+    pub fn ask(&self, patience: Duration) -> io::Result<Heartbeat> {
+        let (tell, told) = sync_channel(1);
+        let asked = self.clone();
+        let until = Instant::now() + patience;
+        // A look-up of a name, or a socket whose queue is full, keeps to no deadline: the thread is left behind then.
+        std::thread::Builder::new().spawn(move || {
+            let _ = tell.send(asked.ask_until(until));
+        })?;
+        match told.recv_timeout(patience) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => Err(too_late()),
+            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the try broke off")),
+        }
+    }
+
+    fn ask_until(&self, until: Instant) -> io::Result<Heartbeat> {
+        let (host, address) = match &self.place {
+            Listener::Unix(path) => ("localhost", Err(path)),
+            Listener::Tcp(address) => (address.as_str(), Ok(address)),
+        };
+        let request = format!(
+            "GET {}{HEARTBEAT} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: mentat-sync\r\nConnection: close\r\n\r\n",
+            self.prefix
+        );
+        match address {
+            Ok(address) => {
+                let stream = connect(address, until)?;
+                let wait = |left| stream.set_read_timeout(Some(left));
+                exchange(&stream, &request, until, wait)
+            }
+            Err(path) => {
+                let path: &PathBuf = path;
+                let stream = UnixStream::connect(path)?;
+                let wait = |left| stream.set_read_timeout(Some(left));
+                exchange(&stream, &request, until, wait)
+            }
+        }
+    }
+}
+
+/// Connects to the first of a name's addresses that takes it.
+fn connect(address: &str, until: Instant) -> io::Result<TcpStream> {
+    let mut failed = io::Error::from(io::ErrorKind::NotFound);
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, left(until)?) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+/// Sends the request, and reads no more than the head of the answer.
+fn exchange<S>(
+    mut stream: &S,
+    request: &str,
+    until: Instant,
+    wait: impl Fn(Duration) -> io::Result<()>,
+) -> io::Result<Heartbeat>
+where
+    for<'a> &'a S: Read + Write,
+{
+    stream.write_all(request.as_bytes())?;
+    let mut head = Vec::new();
+    let mut piece = [0; 1024];
+    while head.len() < limits::HEAD_BYTES {
+        wait(left(until)?)?;
+        let read = stream.read(&mut piece)?;
+        if read == 0 {
+            break;
+        }
+        head.extend_from_slice(&piece[..read]);
+        if let Some(answer) = parse(&head)? {
+            return Ok(answer);
+        }
+    }
+    Err(no_http())
+}
+
+/// The answer, once all of its head is there.
+fn parse(head: &[u8]) -> io::Result<Option<Heartbeat>> {
+    let mut headers = [httparse::EMPTY_HEADER; limits::HEARTBEAT_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let parsed = response.parse(head).map_err(|_| no_http())?;
+    if parsed.is_partial() {
+        return Ok(None);
+    }
+    let mark = (response.headers.iter())
+        .find(|header| header.name.eq_ignore_ascii_case(STORE_MARK))
+        .map(|header| String::from_utf8_lossy(header.value).into_owned());
+    Ok(response.code.map(|status| Heartbeat { status, mark }))
+}
+
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(too_late());
+    }
+    Ok(left)
+}
+
+fn too_late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no answer in time")
+}
+
+fn no_http() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "what answers there is no server of HTTP",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_spelled_as_serve_spells_them() {
+        let tcp = |text: &str| Listener::Tcp(text.to_owned());
+        for (text, place, prefix) in [
+            ("http://127.0.0.1:8000", tcp("127.0.0.1:8000"), ""),
+            ("HTTP://[::1]:8000/", tcp("[::1]:8000"), ""),
+            ("http://sync.example.org", tcp("sync.example.org:80"), ""),
+            ("http://[::1]", tcp("[::1]:80"), ""),
+            ("http://box:8000/sync/", tcp("box:8000"), "/sync"),
+            ("127.0.0.1:8000", tcp("127.0.0.1:8000"), ""),
+            ("unix:/run/x", Listener::Unix("/run/x".into()), ""),
+        ] {
+            let address = server_address(text).unwrap();
+            assert_eq!(
+                (address.place, address.prefix.as_str()),
+                (place, prefix),
+                "{text}"
+            );
+        }
+        for bad in [
+            "",
+            "8000",
+            "http://",
+            "http://:80",
+            "http://a@b",
+            "http://a/?q",
+            "ftp://a:1",
+            "https://a:1",
+            "unix:",
+        ] {
+            assert!(server_address(bad).is_err(), "{bad}");
+        }
+        assert!(
+            server_address("https://a")
+                .unwrap_err()
+                .contains("https is not asked")
+        );
+    }
+}
