@@ -1,7 +1,7 @@
 //! A sync server for one box: the library under the program.
 //!
 //! The parts stand from the ground floor up: each knows only those before it. [`design`] says what is promised and in
-//! which order it is written; [`store`] has the format of the files. For whoever runs a server: [`operations`], [`copies`], [`recipes`],
+//! which order it is written; [`store`] has the format of the files. For whoever runs a server: [`operations`], [`copies`], [`watching`], [`recipes`],
 //! [`performance`] and [`testing`]; for whoever writes a client: [`protocol`] and [`write_a_client`].
 
 pub mod model;
@@ -36,6 +36,10 @@ pub mod operations {}
 #[cfg(not(doctest))]
 #[doc = include_str!("docs/copies.md")]
 pub mod copies {}
+
+#[cfg(not(doctest))]
+#[doc = include_str!("docs/watching.md")]
+pub mod watching {}
 
 #[cfg(not(doctest))]
 #[doc = include_str!("docs/protocol.md")]

@@ -4,6 +4,7 @@
 //! into the queue is dropped and counted, and the count is told as soon as there is room again.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,6 +21,8 @@ struct QueueRoom {
     filled: Condvar,
     /// All that there was is written.
     emptied: Condvar,
+    /// How many were dropped in all.
+    dropped: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -52,6 +55,11 @@ impl LogQueue {
         Ok(queue)
     }
 
+    /// The number of lines that were dropped since the start.
+    pub fn dropped(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.0.dropped)
+    }
+
     /// Waits until everything is written, but no longer than this.
     pub fn flush(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
@@ -72,6 +80,7 @@ impl LogQueue {
         let was_empty = state.is_empty();
         if state.lines.len() + line.len() > limits::LOG_QUEUE_BYTES {
             state.dropped += 1;
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
         } else {
             state.lines.extend_from_slice(line);
         }

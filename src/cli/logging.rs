@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt::Write;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use log::{Metadata, Record};
@@ -49,6 +51,11 @@ impl ProcessLog {
         log::set_boxed_logger(Box::new(lines)).map_err(io::Error::other)?;
         std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
         Ok(Self(queue))
+    }
+
+    /// The number of lines that nobody read in time, since the start.
+    pub fn dropped(&self) -> Arc<AtomicU64> {
+        self.0.dropped()
     }
 
     /// Waits a moment for the last lines to be read: to be called before the process ends.

@@ -13,10 +13,11 @@ use super::arguments::{DataDirectory, duration, grace, is_set, size, size_or_non
 use super::failure::Failure;
 use super::listening::{ListeningFlags, cannot_listen};
 use super::logging::ProcessLog;
+use super::metrics::MetricsFlags;
 use super::open::{not_by_network, not_usable, open_to_serve};
 use super::service::{Manager, handed_over};
+use super::serving::{Serving, clear_in_background};
 use super::signals::{outlive_hangups, stop_signals};
-use super::serving::Serving;
 use crate::disk::Grouping;
 use crate::http::{Certificates, Places, Server, ServerOptions, Settings, Site};
 use crate::model::limits;
@@ -155,6 +156,9 @@ pub struct ServeCommand {
           require_equals = true, default_missing_value = "true", default_value = "false",
           hide_default_value = true)]
     network_file_system: bool,
+
+    #[command(flatten)]
+    metrics: MetricsFlags,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -205,6 +209,7 @@ impl ServeCommand {
             waiters: self.max_waiters,
             together: grouping == Grouping::Auto,
             origins: self.listening.origins(),
+            counted: self.metrics.are_on(),
         };
         let options = ServerOptions {
             workers: self.workers(),
@@ -230,6 +235,7 @@ impl ServeCommand {
             pending_transactions: self.max_pending_transactions,
             user_bytes: self.max_user_bytes,
             user_files: self.max_user_files,
+            tally: self.metrics.count_users(),
             min_free: self.min_free,
         };
         let grouping = match self.sync {
@@ -266,7 +272,7 @@ impl ServeCommand {
         let manager = Manager::find().map_err(no_thread)?;
         let told = manager.clone();
         // Before anybody can know that it listens.
-        let stop = stop_signals(log).map_err(no_signals)?;
+        let stop = stop_signals(log.clone()).map_err(no_signals)?;
         let (watch, store) = (Arc::clone(&site.watch), site.store.clone());
         let stop = async move {
             stop.await;
@@ -281,6 +287,8 @@ impl ServeCommand {
             }
             bound => bound.map_err(|(listener, error)| cannot_listen(listener.as_ref(), &error))?,
         };
+        let scrapes = self.metrics.start(&site, &log);
+        let _scrapes = scrapes.map_err(|(at, error)| cannot_listen(Some(&at), &error))?;
         let _serving = Serving::enter(&store, server.addresses());
         // The format of this line is a promise: scripts wait for it, and read the port from it.
         let line = format!(
@@ -316,17 +324,6 @@ impl ServeCommand {
         }
         self.max_connections.clamp(1, possible)
     }
-}
-
-/// Sweeps what crashes left at the top, and looks whose the folders are, beside the serving.
-fn clear_in_background(store: &Store) {
-    let store = store.clone();
-    std::thread::spawn(move || {
-        if let Err(error) = store.clear_top() {
-            log::warn!("leftovers stay: {error}");
-        }
-        store.look_over();
-    });
 }
 
 /// Allows this process as many open files as the system lets it, and says how many.

@@ -63,3 +63,14 @@ fn tell(changed: Result<()>) {
         log::warn!("`health` may not find this server, or one that is gone: {error}");
     }
 }
+
+/// Sweeps what crashes left at the top, and looks whose the folders are, beside the serving.
+pub fn clear_in_background(store: &Store) {
+    let store = store.clone();
+    std::thread::spawn(move || {
+        if let Err(error) = store.clear_top() {
+            log::warn!("leftovers stay: {error}");
+        }
+        store.look_over();
+    });
+}

@@ -16,6 +16,7 @@ mod look;
 mod reach;
 mod real;
 mod real_file;
+mod room;
 mod root;
 mod rounds;
 #[cfg(feature = "mistakes")]
@@ -26,6 +27,7 @@ pub use file_system::FileSystem;
 pub use giving::can_make_for;
 pub use identity::Identity;
 pub use real::Real;
+pub use room::Room;
 pub use root::{make_root, remove_root};
 #[cfg(feature = "mistakes")]
 pub use skipped::Skipped;
@@ -37,6 +39,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustix::io::Errno;
+
+use crate::model::timings::Timings;
 
 /// A path below the root of a [`Disk`], with `/` between its components; empty for the root itself.
 ///
@@ -302,16 +306,6 @@ pub enum Target {
     Directory(Place),
 }
 
-/// How much room there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    pub free_bytes: u64,
-    pub free_files: u64,
-    /// Bytes in all; files in all, 0 where there is no such number.
-    pub bytes: u64,
-    pub files: u64,
-}
-
 /// A file system, as far as the store needs one. See the module for what holds of every verb.
 pub trait Disk: Send + Sync + 'static {
     /// Opens a regular file for reading. A symlink or anything but a regular file is an error of
@@ -381,6 +375,10 @@ pub trait Disk: Send + Sync + 'static {
     fn try_lock(&self, place: &Place, mode: Mode) -> Result<Option<Box<dyn Held>>>;
     /// How much room there is.
     fn room(&self) -> Result<Room>;
+    /// How long syncs took, where that is noted.
+    fn sync_times(&self) -> Option<Arc<Timings>> {
+        None
+    }
     /// The system's path of a place, where it has one: to be watched, not to be opened.
     fn path(&self, place: &Place) -> Option<std::path::PathBuf> {
         let _ = place;

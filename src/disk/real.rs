@@ -21,6 +21,7 @@ use super::real_file::RealFile;
 use super::syncing::{Grouping, Syncing};
 use super::{Disk, Entry, Error, Handle, Held, IfThere, Kind, Meta, Mode, Owner};
 use super::{Place, Result, Room, Target};
+use crate::model::timings::Timings;
 
 /// A directory of the box, as a [`Disk`].
 pub struct Real {
@@ -31,6 +32,7 @@ pub struct Real {
     /// The owner that everything made here is given to, where that is somebody else than who makes it; only root can.
     owner: Option<Owner>,
     syncing: Syncing,
+    sync_times: Arc<Timings>,
 }
 
 impl Real {
@@ -73,6 +75,7 @@ impl Real {
             opened: Instant::now(),
             owner: (!is_ours(theirs)).then_some(theirs),
             syncing: Syncing::new(has_syncfs, grouping),
+            sync_times: Arc::default(),
         })
     }
 
@@ -97,6 +100,7 @@ impl Real {
             opened: self.opened,
             owner: self.owner,
             syncing: self.syncing.for_below(),
+            sync_times: Arc::clone(&self.sync_times),
         })
     }
 
@@ -300,7 +304,10 @@ impl Disk for Real {
     }
 
     fn sync(&self, targets: &[Target]) -> Result<()> {
-        self.syncing.sync(&self.beneath, targets)
+        let started = Instant::now();
+        let synced = self.syncing.sync(&self.beneath, targets);
+        self.sync_times.note(started.elapsed());
+        synced
     }
 
     fn sync_everything(&self) -> Result<()> {
@@ -363,6 +370,10 @@ impl Disk for Real {
                 files: room.f_files,
             })
             .map_err(|errno| Error::new("look at", &Place::new(""), errno.into()))
+    }
+
+    fn sync_times(&self) -> Option<Arc<Timings>> {
+        Some(Arc::clone(&self.sync_times))
     }
 
     fn path(&self, place: &Place) -> Option<PathBuf> {

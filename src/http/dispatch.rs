@@ -19,6 +19,7 @@ use super::connection::framing::announced;
 use super::connection::refusal::Refusal;
 use super::connection::turns::Turns;
 use super::endpoints::{about, bundles, checkpoints, chunks, events, heads, stores, transactions};
+use super::metrics::counters::NO_ROUTE;
 use super::render::render;
 use super::request::bearer::bearer;
 use super::request::body::Body;
@@ -27,9 +28,6 @@ use super::request::origins::preflight;
 use super::site::Site;
 use crate::model::{UserId, limits};
 use crate::wire::{Code, Miss, Route, is_user_elsewhere};
-
-/// The pattern that the access log shows for a path without a route.
-const NO_ROUTE: &str = "-";
 
 /// Answers one request. Before the answer is returned, the rest of the body is drained within a bound; the
 /// answer has the headers that all have.
@@ -66,12 +64,13 @@ pub async fn respond(
             .set_connection_type(ConnectionType::Close);
     }
     finish(request, &mut response);
+    count(site, request, &route, &response, started);
     access::on_end(response, record, unread)
 }
 
 /// Answers the stand-in for bytes that are no request: 400 or 431 `malformed-request`, 408 `timeout`. Its
 /// connection ends.
-pub fn refuse(request: &RequestHead, refusal: Refusal, turns: &Turns) -> HttpResponse {
+pub fn refuse(site: &Site, request: &RequestHead, refusal: Refusal, turns: &Turns) -> HttpResponse {
     let started = Instant::now();
     let mut response = match refusal {
         Refusal::Malformed => {
@@ -94,6 +93,7 @@ pub fn refuse(request: &RequestHead, refusal: Refusal, turns: &Turns) -> HttpRes
         .head_mut()
         .set_connection_type(ConnectionType::Close);
     finish(request, &mut response);
+    count(site, request, &Err(Miss::NotFound), &response, started);
     let record = access::is_on().then(|| access::Record {
         method: NO_ROUTE,
         ..record(started, request, &Err(Miss::NotFound), 0, Some(turns))
@@ -124,6 +124,7 @@ pub fn before_the_body(site: &Site, mut request: Request) -> Result<Request, Res
     response
         .head_mut()
         .set_connection_type(ConnectionType::Close);
+    count(site, request.head(), &route, &response, started);
     let record = access::is_on().then(|| record(started, request.head(), &route, 0, None));
     let unread = request.take_payload();
     Err(access::on_end(response, record, Some(unread)).into())
@@ -252,6 +253,25 @@ async fn endpoint(
         Route::Bundle(user) if post => bundles::post(site, body, user).await,
         _ => Err(Problem::method_not_allowed(route.allow()).into()),
     }
+}
+
+/// Counts an answer, where anybody wants to know.
+fn count(
+    site: &Site,
+    request: &RequestHead,
+    route: &Result<Route, Miss>,
+    response: &HttpResponse,
+    started: Instant,
+) {
+    let Some(counters) = &site.counters else {
+        return;
+    };
+    // What a client chose to wait says nothing of the server.
+    let waits = |query: &str| query.contains("wait=");
+    let waited = matches!(route, Ok(Route::Head(_))) && request.uri.query().is_some_and(waits);
+    let took = (!waited).then(|| started.elapsed());
+    let pattern = route.as_ref().map_or(NO_ROUTE, Route::pattern);
+    counters.answered(pattern, response.status().as_u16(), took);
 }
 
 fn record(

@@ -8,6 +8,7 @@
 //! - [`request`]: the body, the conditions, and how much of everything a client may have
 //! - [`answer`]: outcomes of handlers, refusals, statuses, the access log
 //! - [`endpoints`]: one file an endpoint
+//! - [`metrics`]: what is counted, and the address where that is told
 //! - `service` and `server` tie them together; `blocking`, over `work` and `threads`, is the way to the store, which
 //!   is synchronous; [`watch`] wakes those who wait for another head
 
@@ -16,6 +17,7 @@ mod blocking;
 pub mod connection;
 pub mod dispatch;
 pub mod endpoints;
+pub mod metrics;
 mod pulse;
 pub mod render;
 pub mod request;
@@ -30,6 +32,8 @@ pub use answer::access::ACCESS;
 pub use answer::statuses;
 pub use connection::certificates::{CertificateFiles, Certificates, UnusablePair};
 pub use connection::listen::{HandedOver, Listener, SocketAccess};
+pub use metrics::exposition::Exposition;
+pub use metrics::scrapes::Scrapes;
 pub use request::conditions;
 pub use request::origins::{Host, NamedOrigin, Origins};
 pub use server::{Places, Server, ServerOptions, Watcher};

@@ -145,6 +145,9 @@ impl Server {
             taking: options.taking_timeout,
         };
         let (site, door) = (Arc::clone(site), Arc::new(Door::new(options.connections)));
+        if let Some(counters) = &site.counters {
+            counters.let_in_by(door.connections().clone());
+        }
         let started = Workers::start(options.workers, move |open| {
             services(Arc::clone(&site), Arc::clone(&door), open, patience)
         });

@@ -92,7 +92,7 @@ async fn answer(site: &Site, mut request: ServiceRequest) -> ServiceResponse {
     let turns = turns.expect("every connection has brought its own");
     let response = match turns.begin(request.head()) {
         None => dispatch::respond(site, request.head(), payload, turns).await,
-        Some(refusal) => dispatch::refuse(request.head(), refusal, turns),
+        Some(refusal) => dispatch::refuse(site, request.head(), refusal, turns),
     };
     let response = turns.end(request.head(), response);
     ServiceResponse::new(request, response)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::metrics::counters::AnswerCounts;
 use super::pulse::Pulse;
 use super::request::body::BodyBounds;
 use super::request::limiters::Limiters;
@@ -19,6 +20,8 @@ pub struct Site {
     pub settings: Settings,
     /// The watch that wakes those who wait for another head.
     pub watch: Arc<HeadWatch>,
+    /// The counts of what is answered, where anybody wants them.
+    pub(super) counters: Option<Arc<AnswerCounts>>,
     pub(super) group_commit: GroupCommit,
     pub(super) heartbeat: Pulse,
     pub(super) limiters: Limiters,
@@ -38,6 +41,8 @@ pub struct Settings {
     pub together: bool,
     /// The pages of the web that may ask, and the names that the server goes by.
     pub origins: Origins,
+    /// Answers are counted, for whoever watches.
+    pub counted: bool,
 }
 
 impl Default for Settings {
@@ -48,6 +53,7 @@ impl Default for Settings {
             waiters: limits::WAITERS,
             together: true,
             origins: Origins::default(),
+            counted: false,
         }
     }
 }
@@ -63,6 +69,7 @@ impl Site {
                 memory: limiters.bodies.clone(),
             },
             limiters,
+            counters: settings.counted.then(Arc::default),
             group_commit: GroupCommit::of(store.clone()),
             store,
             settings,

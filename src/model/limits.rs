@@ -384,6 +384,21 @@ pub const HEALTH_WAIT: Duration = Duration::from_secs(10);
 /// who does not in time counts as serving.
 pub const SERVING_WAIT: Duration = Duration::from_millis(500);
 
+/// How often figures about users are counted aside: more often than anybody scrapes.
+pub const CENSUS: Duration = Duration::from_secs(5);
+
+/// How many times as long as a count took there is none after it: it takes a twentieth of a core at the most.
+pub const CENSUS_SHARE: u32 = 20;
+
+/// Scrapes at a time; more are closed. One or two programs scrape, once in a quarter of a minute.
+pub const SCRAPES: usize = 16;
+
+/// How long one scrape may take, with all of its request and its answer.
+pub const SCRAPE_WAIT: Duration = Duration::from_secs(10);
+
+/// The headers that a scrape may have.
+pub const SCRAPE_HEADERS: usize = 64;
+
 /// The headers that the answer to `health` may have: ours are five, and a proxy adds some.
 pub const HEARTBEAT_HEADERS: usize = 100;
 

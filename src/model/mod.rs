@@ -3,6 +3,7 @@
 mod ids;
 pub mod limits;
 mod part;
+pub mod timings;
 mod user_name;
 
 pub use ids::{ChunkDigest, ChunkId, MalformedId, ShortUserId, TransactionId, UserId};

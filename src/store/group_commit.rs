@@ -96,6 +96,14 @@ impl GroupCommit {
     }
 }
 
+impl GroupCommit {
+    /// The uploads that have come and are not durable under their names yet, as far as no step has begun with them.
+    pub fn waiting(&self) -> usize {
+        let uploads = self.0.lock();
+        uploads.waiting.len() + uploads.written.len()
+    }
+}
+
 /// Waits for an outcome.
 async fn told(outcome: Receiver<Result<Taken>>) -> Result<Taken> {
     outcome.await.map_err(|_| {

@@ -107,6 +107,7 @@ mod vouch;
 mod waiting;
 mod walk;
 mod walking;
+mod watched;
 
 pub use admin::RenameUser;
 pub use advance::Leftovers;

@@ -1,6 +1,7 @@
 //! The second half of an advance: `log` is extended and HEAD replaced, once all that it reaches is durable.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use super::extend::extend;
 use super::layout::Dir;
@@ -97,6 +98,7 @@ impl Exclusive {
         if late {
             self.sync_dirs(dirs, Vec::new())?;
         }
+        self.store.head_moves.fetch_add(1, Ordering::Relaxed);
         (self.state).head_moved(DurableHead::new(&meta, new), &changed);
         let lines = (log::LINE as i64).saturating_mul(ids.len() as i64);
         self.changed(Amount {

@@ -17,6 +17,8 @@ pub struct Options {
     pub user_bytes: Option<u64>,
     /// The most files a user, committed and pending together.
     pub user_files: Option<u64>,
+    /// The files of users are counted also where they are not limited.
+    pub tally: bool,
     /// How many bytes of the disk uploads leave free, so that everything else still works; none at
     /// all where it is 0.
     pub min_free: u64,
@@ -31,6 +33,7 @@ impl Default for Options {
             pending_transactions: limits::PENDING_TRANSACTIONS,
             user_bytes: None,
             user_files: None,
+            tally: false,
             min_free: 0,
         }
     }

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::SystemTime;
 
 use super::denied::Denied;
@@ -37,6 +37,8 @@ pub struct Inner {
     pub(super) tallies: Tallies,
     pub(super) walks: Walks,
     pub(super) denied: Denied,
+    /// How often this process has moved HEAD of a user.
+    pub(super) head_moves: AtomicU64,
     /// A probe was put off for want of room.
     pub(super) probe_is_due: AtomicBool,
 }
@@ -80,6 +82,7 @@ impl Store {
             opened,
             walks: Walks::default(),
             denied: Denied::default(),
+            head_moves: AtomicU64::new(0),
             probe_is_due: AtomicBool::new(false),
         }))
     }

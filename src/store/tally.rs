@@ -84,6 +84,8 @@ pub(super) struct Tallies {
     /// The most bytes, and files, a user.
     most_bytes: Option<u64>,
     most_files: Option<u64>,
+    /// The tallies are kept up though nothing is limited.
+    always: bool,
     clear_dead: ClearDead,
 }
 
@@ -208,13 +210,14 @@ impl Tallies {
             counter: Mutex::default(),
             most_bytes: options.user_bytes,
             most_files: options.user_files,
+            always: options.tally,
             clear_dead,
         }
     }
 
-    /// Whether the operator chose limits.
+    /// Whether the operator chose limits, or wants the numbers.
     pub fn is_on(&self) -> bool {
-        self.most_bytes.is_some() || self.most_files.is_some()
+        self.always || self.most_bytes.is_some() || self.most_files.is_some()
     }
 
     /// Reserves room for so much more.
@@ -257,6 +260,18 @@ impl Tallies {
         let users = self.users.lock();
         let tally = users.get(user).filter(|tally| tally.counted.is_some())?;
         Some((whole(tally.used.files), whole(tally.used.bytes)))
+    }
+
+    /// The files and bytes of all users who were counted.
+    pub fn all(&self) -> (u64, u64) {
+        let users = self.users.lock();
+        let counted = users.values().filter(|tally| tally.counted.is_some());
+        counted.fold((0, 0), |(files, bytes), tally| {
+            (
+                files + whole(tally.used.files),
+                bytes + whole(tally.used.bytes),
+            )
+        })
     }
 
     /// Whether the user may have so much more; with `take` it is reserved. Has the user counted where that was long

@@ -3,6 +3,7 @@
 //! builds.
 
 pub mod backup;
+pub mod census;
 pub mod fsck;
 pub mod gc;
 pub mod health;

@@ -56,6 +56,23 @@ pub fn is_user_elsewhere(path: &str) -> bool {
 }
 
 impl Route {
+    /// The patterns that there are.
+    pub const PATTERNS: [&str; 13] = [
+        "/",
+        "/openapi.json",
+        "/__lbheartbeat__",
+        "/__heartbeat__",
+        "/__version__",
+        "/0.1/{user}/",
+        "/0.1/{user}/head",
+        "/0.1/{user}/events",
+        "/0.1/{user}/transactions",
+        "/0.1/{user}/transactions/{transaction}",
+        "/0.1/{user}/chunks/{chunk}",
+        "/0.1/{user}/chunks/missing",
+        "/0.1/{user}/bundle",
+    ];
+
     /// Reads the path of a request that says its user nowhere else, as [`Route::parse_with`] does.
     pub fn parse(path: &str) -> Result<Self, Miss> {
         Self::parse_with(path, || Err(Miss::NoUser))
@@ -226,6 +243,7 @@ mod tests {
         for route in routes {
             assert_eq!(Route::parse(&route.to_string()), Ok(route));
             assert!(!route.pattern().contains(USER));
+            assert!(Route::PATTERNS.contains(&route.pattern()), "{route}");
         }
         assert_eq!(
             Route::parse(&format!("/0.1/{USER}")),

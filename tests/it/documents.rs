@@ -25,9 +25,10 @@ pub const WRITE_A_CLIENT: Page = page!("src/docs/write-a-client.md");
 pub const RECIPES: Page = page!("src/docs/recipes.md");
 pub const PERFORMANCE: Page = page!("src/docs/performance.md");
 pub const TESTING: Page = page!("src/docs/testing.md");
+pub const WATCHING: Page = page!("src/docs/watching.md");
 
 /// The README and each page that it links.
-pub const PAGES: [&Page; 8] = [
+pub const PAGES: [&Page; 9] = [
     &README,
     &OPERATIONS,
     &COPIES,
@@ -36,6 +37,7 @@ pub const PAGES: [&Page; 8] = [
     &RECIPES,
     &PERFORMANCE,
     &TESTING,
+    &WATCHING,
 ];
 
 pub const CONTRIBUTING: &str = include_str!("../../.github/CONTRIBUTING.md");

@@ -147,6 +147,8 @@ mod away;
 mod backups;
 // `health`: whether all is well, and the address that a server leaves.
 mod health;
+// Metrics: what is counted, and the address where that is told.
+mod metrics;
 // The format's document, and the store of each format that is kept.
 mod format;
 // The rules of the house, read off the source: arrows, circles, names, lengths, words.

@@ -10,7 +10,7 @@ use crate::kit::{Device, Server, binary, run_with_deadline, skipped};
 
 use crate::documents::{
     CONTRIBUTING, COPIES, OPERATIONS, PAGES, PERFORMANCE, PROTOCOL, Page, README, RECIPES, TESTING,
-    WRITE_A_CLIENT,
+    WATCHING, WRITE_A_CLIENT,
 };
 
 /// The address that the README's server listens at.
@@ -20,7 +20,7 @@ pub const WRITTEN_ADDRESS: &str = "127.0.0.1:8000";
 const NOT_RUN: &str = "*Not run as a test: ";
 
 /// How many console blocks are not run, page by page: a new one is counted here.
-const NOT_RUN_BLOCKS: [(&Page, usize); 8] = [
+const NOT_RUN_BLOCKS: [(&Page, usize); 9] = [
     (&README, 2),
     (&OPERATIONS, 0),
     (&COPIES, 0),
@@ -29,6 +29,7 @@ const NOT_RUN_BLOCKS: [(&Page, usize); 8] = [
     (&RECIPES, 0),
     (&PERFORMANCE, 1),
     (&TESTING, 0),
+    (&WATCHING, 0),
 ];
 
 /// A command of a ```console block, and what is printed below it.
@@ -213,6 +214,11 @@ fn the_commands_of_the_protocol_print_what_the_page_says() {
 }
 
 #[test]
+fn what_watches_a_server_prints_what_the_page_says() {
+    follow(&WATCHING);
+}
+
+#[test]
 fn the_recipes_print_what_the_page_says() {
     follow(&RECIPES);
 }
@@ -261,7 +267,10 @@ fn each_page_is_run_but_for_the_blocks_that_say_why_they_are_not() {
     let counted: Vec<&str> = NOT_RUN_BLOCKS.iter().map(|(page, _)| page.path).collect();
     let pages: Vec<&str> = PAGES.iter().map(|page| page.path).collect();
     assert_eq!(counted, pages);
-    let followed = [&README, &OPERATIONS, &COPIES, &PROTOCOL, &RECIPES].map(|page| page.path);
+    let followed = [
+        &README, &OPERATIONS, &COPIES, &PROTOCOL, &RECIPES, &WATCHING,
+    ]
+    .map(|page| page.path);
     for (page, expected) in NOT_RUN_BLOCKS {
         let (shown, not_run) = shown_in(page.text);
         assert_eq!(

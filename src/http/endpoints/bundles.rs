@@ -214,6 +214,9 @@ pub async fn post(site: &Site, body: &mut Body, user: UserId) -> Result<Answer, 
             },
         }
     };
+    if let PushBundle::Refused { why, .. } = &outcome {
+        heads::note_race(site, why);
+    }
     answer(outcome)
 }
 

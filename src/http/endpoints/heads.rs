@@ -99,7 +99,13 @@ pub async fn put(
     };
     match advanced {
         Advance::Advanced(_) => Ok(Answer::empty(StatusCode::NO_CONTENT)),
-        Advance::Refused { head, why } => Err(refused(head, why).into()),
+        Advance::Refused { head, why } => {
+            // Where HEAD is the one proposed, an earlier try got through.
+            if head.id != to {
+                note_race(site, &why);
+            }
+            Err(refused(head, why).into())
+        }
     }
 }
 
@@ -136,6 +142,9 @@ async fn may_leave(site: &Site, request: &RequestHead, user: UserId) -> Result<(
     let head = blocking(site, &user, move |user| user.head()).await?;
     if may_change(request.headers(), &tag(head)) {
         return Ok(());
+    }
+    if let Some(counters) = &site.counters {
+        counters.race_lost();
     }
     let detail = "HEAD is another one than If-Match names";
     Err(Problem::of_advance(Code::PreconditionFailed, detail, head).into())
@@ -194,6 +203,15 @@ async fn unknown_user(site: &Site, user: UserId, to: TransactionId) -> Result<Ad
     let head = blocking(site, &user, move |user| user.head()).await?;
     let why = AdvanceRefusal::without_a_folder(head, to);
     Ok(Advance::Refused { head, why })
+}
+
+/// Counts an advance that was refused since HEAD is elsewhere by now.
+pub(super) fn note_race(site: &Site, why: &AdvanceRefusal) {
+    if let Some(counters) = &site.counters
+        && matches!(why, AdvanceRefusal::NotADescendant)
+    {
+        counters.race_lost();
+    }
 }
 
 /// The problem of a refused advance, which tells the client where HEAD is.

@@ -36,6 +36,11 @@ impl Door {
         }
     }
 
+    /// The limiter of those that are let in.
+    pub fn connections(&self) -> &Limiter {
+        &self.connections
+    }
+
     /// Lets a connection in, and gives it its permit. A socket in the file system has no peer by which its
     /// clients could be told apart.
     ///

@@ -178,6 +178,11 @@ impl Limiter {
         Ok(permit)
     }
 
+    /// The number of permits that are held.
+    pub fn taken(&self) -> usize {
+        self.granted().permits
+    }
+
     fn granted(&self) -> MutexGuard<'_, Granted> {
         let granted = self.0.granted.lock();
         granted.expect("no code panics while it holds this")
