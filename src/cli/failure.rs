@@ -28,6 +28,15 @@ impl Failure {
         Self::failed("")
     }
 
+    /// The failure with its words said in the log, and nowhere else.
+    pub fn logged(self) -> Self {
+        log::error!("{}", self.words);
+        Self {
+            words: String::new(),
+            ..self
+        }
+    }
+
     /// The command was tried, and failed: status 1.
     pub fn failed(words: impl Into<String>) -> Self {
         Self {

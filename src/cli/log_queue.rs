@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::model::limits;
 
@@ -42,16 +42,17 @@ impl QueueState {
 }
 
 impl LogQueue {
-    /// Starts the thread that writes to `out` what comes, until the process ends.
+    /// Starts the thread that writes to `out` what comes, until the process ends; and the line of `dropped` for what was
+    /// dropped.
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
+    pub fn start(out: impl Write + Send + 'static, dropped: fn(u64) -> String) -> io::Result<Self> {
         let queue = Self::default();
         let writer = queue.clone();
         std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || writer.write_to(out))?;
+            .spawn(move || writer.write_to(out, dropped))?;
         Ok(queue)
     }
 
@@ -90,7 +91,7 @@ impl LogQueue {
         }
     }
 
-    fn write_to(&self, mut out: impl Write) {
+    fn write_to(&self, mut out: impl Write, dropped_line: fn(u64) -> String) {
         let mut lines = Vec::new();
         loop {
             let mut state = self.lock();
@@ -123,13 +124,6 @@ impl LogQueue {
 
 const POISONED: &str = "no code panics while it holds this";
 
-fn dropped_line(dropped: u64) -> String {
-    let now = humantime::format_rfc3339_millis(SystemTime::now());
-    format!(
-        "{now} WARN  log {dropped} lines were dropped: they were not read as fast as they came\n"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,7 +146,14 @@ mod tests {
 
     fn slow() -> (LogQueue, Receiver<Vec<u8>>) {
         let (sender, receiver) = sync_channel(0);
-        (LogQueue::start(Slow(sender)).unwrap(), receiver)
+        (
+            LogQueue::start(Slow(sender), told_dropped).unwrap(),
+            receiver,
+        )
+    }
+
+    fn told_dropped(dropped: u64) -> String {
+        format!("now WARN  log {dropped} lines were dropped\n")
     }
 
     /// How many a line says that were dropped.
@@ -190,7 +191,7 @@ mod tests {
     #[test]
     fn a_flush_waits_until_all_is_written() {
         let (sender, receiver) = sync_channel(1000);
-        let queue = LogQueue::start(Slow(sender)).unwrap();
+        let queue = LogQueue::start(Slow(sender), told_dropped).unwrap();
         for number in 0..100 {
             queue.push(format!("{number}\n").as_bytes());
         }

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
+use log::kv::{Key, Value, VisitSource};
 use log::{Metadata, Record};
 
+use super::log_flags::LogFormat;
 use super::log_queue::LogQueue;
 use crate::http::ACCESS;
 use crate::model::{UserId, limits};
@@ -35,8 +37,13 @@ impl ProcessLog {
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn start() -> io::Result<Self> {
-        let queue = LogQueue::start(io::stderr())?;
+    pub fn start(format: LogFormat) -> io::Result<Self> {
+        type Lines = (fn(&mut String, &Record<'_>), fn(u64) -> String);
+        let (write, dropped): Lines = match format {
+            LogFormat::Text => (write_text, dropped_text),
+            LogFormat::Json => (write_json, dropped_json),
+        };
+        let queue = LogQueue::start(io::stderr(), dropped)?;
         let said = std::env::var("RUST_LOG").ok();
         let said = said.filter(|said| !said.is_empty());
         let mut filter = env_logger::Builder::new();
@@ -47,6 +54,7 @@ impl ProcessLog {
         let lines = LineFormat {
             filter,
             queue: queue.clone(),
+            write,
         };
         log::set_boxed_logger(Box::new(lines)).map_err(io::Error::other)?;
         std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
@@ -69,6 +77,7 @@ impl ProcessLog {
 struct LineFormat {
     filter: env_logger::Logger,
     queue: LogQueue,
+    write: fn(&mut String, &Record<'_>),
 }
 
 thread_local! {
@@ -87,14 +96,14 @@ impl log::Log for LineFormat {
         }
         LINE.with(|line| match line.try_borrow_mut() {
             Ok(mut line) => {
-                write_line(&mut line, record);
+                (self.write)(&mut line, record);
                 self.queue.push(line.as_bytes());
                 line.clear();
             }
             // What is logged has logged something itself, while it was written.
             Err(_) => {
                 let mut line = String::new();
-                write_line(&mut line, record);
+                (self.write)(&mut line, record);
                 self.queue.push(line.as_bytes());
             }
         });
@@ -103,7 +112,8 @@ impl log::Log for LineFormat {
     fn flush(&self) {}
 }
 
-fn write_line(line: &mut String, record: &Record<'_>) {
+/// A line for people.
+fn write_text(line: &mut String, record: &Record<'_>) {
     let time = humantime::format_rfc3339_millis(SystemTime::now());
     let (level, target, words) = (record.level(), record.target(), record.args());
     // A string takes all that is written to it.
@@ -116,6 +126,63 @@ fn write_line(line: &mut String, record: &Record<'_>) {
         writeln!(line, "{time} {level:<5} {target} {words}")
     };
 }
+
+/// A line for programs: `time`, `level` and `target`, and either the facts of an answered request, or `message`.
+fn write_json(line: &mut String, record: &Record<'_>) {
+    let time = humantime::format_rfc3339_millis(SystemTime::now());
+    let (level, target) = (record.level(), record.target());
+    let _ = write!(
+        line,
+        r#"{{"time":"{time}","level":"{level}","target":{}"#,
+        quoted(target)
+    );
+    if target == ACCESS {
+        // Writing to a string does not fail.
+        let _ = record.key_values().visit(&mut JsonFields(line));
+    } else {
+        let words = record.args().to_string();
+        let _ = write!(line, r#","message":{}"#, quoted(&without_users(&words)));
+    }
+    line.push_str("}\n");
+}
+
+/// The text as a string of JSON.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Facts, as fields of an object that has some already.
+struct JsonFields<'a>(&'a mut String);
+
+impl<'kvs> VisitSource<'kvs> for JsonFields<'_> {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
+        let _ = write!(self.0, ",{}:", quoted(key.as_str()));
+        let _ = match (value.to_u64(), value.to_f64(), value.to_bool()) {
+            (Some(number), ..) => write!(self.0, "{number}"),
+            (_, Some(number), _) => write!(self.0, "{number}"),
+            (_, _, Some(is)) => write!(self.0, "{is}"),
+            _ => write!(self.0, "{}", quoted(&value.to_string())),
+        };
+        Ok(())
+    }
+}
+
+/// The line that says how many were dropped, for people.
+fn dropped_text(dropped: u64) -> String {
+    let now = humantime::format_rfc3339_millis(SystemTime::now());
+    format!("{now} WARN  log {dropped} {DROPPED}\n")
+}
+
+/// The line that says how many were dropped, for programs.
+fn dropped_json(dropped: u64) -> String {
+    let now = humantime::format_rfc3339_millis(SystemTime::now());
+    format!(
+        r#"{{"time":"{now}","level":"WARN","target":"log","message":"{dropped} {DROPPED}","dropped":{dropped}}}"#
+    ) + "\n"
+}
+
+/// The words for lines that nobody read.
+const DROPPED: &str = "lines were dropped: they were not read as fast as they came";
 
 /// The text with every user's id cut to its first 8 digits.
 fn without_users(text: &str) -> Cow<'_, str> {
@@ -149,6 +216,31 @@ fn next_user(text: &str) -> Option<(&str, UserId, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_for_programs_is_one_object_whatever_is_said() {
+        let user = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+        for words in [
+            "plain".to_owned(),
+            "a \"quote\", a \\, a\nline\r\t and \u{0}\u{1b}[31m\u{2028}é".to_owned(),
+            format!("cannot open users/{user}/HEAD"),
+        ] {
+            let mut line = String::new();
+            let args = format_args!("{words}");
+            write_json(
+                &mut line,
+                &Record::builder().target("a\"b").args(args).build(),
+            );
+            assert_eq!(line.lines().count(), 1, "{line}");
+            let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(object["message"], without_users(&words).as_ref());
+            assert_eq!(object["target"], "a\"b");
+            assert!(!line.contains("10b1"), "{line}");
+        }
+        let dropped: serde_json::Value = serde_json::from_str(&dropped_json(7)).unwrap();
+        assert_eq!(dropped["dropped"], 7);
+        assert!(dropped_text(7).contains(" WARN  log 7 lines were dropped"));
+    }
 
     #[test]
     fn a_user_is_not_named_whole_in_a_log_line() {

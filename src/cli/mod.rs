@@ -12,6 +12,7 @@ mod health;
 mod heartbeat;
 mod listening;
 mod log;
+mod log_flags;
 mod log_queue;
 mod logging;
 mod man;

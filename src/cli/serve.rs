@@ -12,6 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::arguments::{DataDirectory, duration, grace, is_set, size, size_or_none};
 use super::failure::Failure;
 use super::listening::{ListeningFlags, cannot_listen};
+use super::log_flags::{LogFlags, LogFormat};
 use super::logging::ProcessLog;
 use super::metrics::MetricsFlags;
 use super::open::{not_by_network, not_usable, open_to_serve};
@@ -159,6 +160,9 @@ pub struct ServeCommand {
 
     #[command(flatten)]
     metrics: MetricsFlags,
+
+    #[command(flatten)]
+    logging: LogFlags,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -176,12 +180,19 @@ enum Syncs {
 impl ServeCommand {
     /// Serves until a signal ends it. Fails where the directory or an address cannot be used.
     pub fn run(&self) -> Result<(), Failure> {
+        // Before there are threads, since it changes the environment.
         let sockets = handed_over().map_err(|error| {
             Failure::failed(format!("cannot use a socket that was handed over: {error}"))
-        })?;
-        let places = self.listening.places(sockets)?;
-        let log = ProcessLog::start().map_err(no_thread)?;
-        let ended = self.run_with(&log, places);
+        });
+        let format = self.logging.log_format;
+        let log = ProcessLog::start(format).map_err(no_thread)?;
+        let ended = sockets
+            .and_then(|sockets| self.listening.places(sockets))
+            .and_then(|places| self.run_with(&log, places));
+        let ended = ended.map_err(|failure| match format {
+            LogFormat::Text => failure,
+            LogFormat::Json => failure.logged(),
+        });
         log.flush();
         ended
     }
@@ -210,6 +221,7 @@ impl ServeCommand {
             together: grouping == Grouping::Auto,
             origins: self.listening.origins(),
             counted: self.metrics.are_on(),
+            clients: self.logging.clients(),
         };
         let options = ServerOptions {
             workers: self.workers(),
@@ -297,6 +309,9 @@ impl ServeCommand {
             shown(&self.data.path),
             server.addresses().join(", "),
         );
+        if self.logging.log_format == LogFormat::Json {
+            log::info!("{line}");
+        }
         // Served is served, whether or not anybody reads it.
         let _ = writeln!(io::stdout(), "{line}").and_then(|()| io::stdout().flush());
         manager.is_ready();

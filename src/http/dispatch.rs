@@ -54,8 +54,8 @@ pub async fn respond(
     };
     let mut response = answered.unwrap_or_else(|error| error.noted(&site.store).log().respond());
     tell_apart(site, request, &mut response);
-    let record =
-        access::is_on().then(|| record(started, request, &route, body.received(), Some(turns)));
+    let record = access::is_on()
+        .then(|| record(site, started, request, &route, body.received(), Some(turns)));
     let unread = body.drain().await;
     if unread.is_some() || turns.should_be_last() {
         // The next bytes on this connection belong to this body, or nobody will look at them.
@@ -96,7 +96,7 @@ pub fn refuse(site: &Site, request: &RequestHead, refusal: Refusal, turns: &Turn
     count(site, request, &Err(Miss::NotFound), &response, started);
     let record = access::is_on().then(|| access::Record {
         method: NO_ROUTE,
-        ..record(started, request, &Err(Miss::NotFound), 0, Some(turns))
+        ..record(site, started, request, &Err(Miss::NotFound), 0, Some(turns))
     });
     access::on_end(response, record, None)
 }
@@ -125,7 +125,7 @@ pub fn before_the_body(site: &Site, mut request: Request) -> Result<Request, Res
         .head_mut()
         .set_connection_type(ConnectionType::Close);
     count(site, request.head(), &route, &response, started);
-    let record = access::is_on().then(|| record(started, request.head(), &route, 0, None));
+    let record = access::is_on().then(|| record(site, started, request.head(), &route, 0, None));
     let unread = request.take_payload();
     Err(access::on_end(response, record, Some(unread)).into())
 }
@@ -275,6 +275,7 @@ fn count(
 }
 
 fn record(
+    site: &Site,
     started: Instant,
     request: &RequestHead,
     route: &Result<Route, Miss>,
@@ -287,6 +288,7 @@ fn record(
         method: access::method_name(&request.method),
         pattern: route.map_or(NO_ROUTE, Route::pattern),
         user: route.and_then(Route::user).map(UserId::short),
+        client: site.settings.clients.of(request),
         received,
         turns: turns.cloned(),
     }

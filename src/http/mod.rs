@@ -34,6 +34,7 @@ pub use connection::certificates::{CertificateFiles, Certificates, UnusablePair}
 pub use connection::listen::{HandedOver, Listener, SocketAccess};
 pub use metrics::exposition::Exposition;
 pub use metrics::scrapes::Scrapes;
+pub use request::clients::{Clients, TrustedProxy};
 pub use request::conditions;
 pub use request::origins::{Host, NamedOrigin, Origins};
 pub use server::{Places, Server, ServerOptions, Watcher};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::metrics::counters::AnswerCounts;
 use super::pulse::Pulse;
 use super::request::body::BodyBounds;
+use super::request::clients::Clients;
 use super::request::limiters::Limiters;
 use super::request::origins::Origins;
 use super::watch::HeadWatch;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub origins: Origins,
     /// Answers are counted, for whoever watches.
     pub counted: bool,
+    /// The choices about addresses in the access log.
+    pub clients: Clients,
 }
 
 impl Default for Settings {
@@ -54,6 +57,7 @@ impl Default for Settings {
             together: true,
             origins: Origins::default(),
             counted: false,
+            clients: Clients::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The access log: one line a request, without a path, since a path holds the user's id.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -10,6 +11,7 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::Payload;
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
+use log::kv::{Key, Value, VisitSource};
 
 use crate::http::connection::turns::Turns;
 use crate::model::ShortUserId;
@@ -27,6 +29,8 @@ pub struct Record {
     pub pattern: &'static str,
     /// The first digits of the user's id, where the route has one.
     pub user: Option<ShortUserId>,
+    /// The address that the request came from, where it is to be told.
+    pub client: Option<IpAddr>,
     /// The bytes of the request's body that came.
     pub received: u64,
     /// The turns of the connection, which know what goes out apart from the body; `None` where nothing does.
@@ -55,20 +59,83 @@ pub fn method_name(method: &Method) -> &'static str {
 }
 
 impl Record {
-    fn write(&self, status: StatusCode, sent: u64, end: &str) {
-        let micros = self.started.elapsed().as_micros();
-        let (method, pattern, received) = (self.method, self.pattern, self.received);
-        let user: &dyn Display = match &self.user {
+    fn write(&self, status: StatusCode, sent: u64, broken_off: bool) {
+        let facts = Facts {
+            record: self,
+            status: status.as_u16(),
+            sent,
+            micros: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            broken_off,
+        };
+        let mut line = log::Record::builder();
+        line.level(log::Level::Info)
+            .target(ACCESS)
+            .key_values(&facts);
+        log::logger().log(&line.args(format_args!("{facts}")).build());
+    }
+}
+
+/// The facts of a line, all of them.
+struct Facts<'a> {
+    record: &'a Record,
+    status: u16,
+    sent: u64,
+    micros: u64,
+    broken_off: bool,
+}
+
+/// The line for people.
+impl Display for Facts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Record {
+            method,
+            pattern,
+            received,
+            ..
+        } = *self.record;
+        let user: &dyn Display = match &self.record.user {
             Some(user) => user,
             None => &"-",
         };
-        log::info!(
-            target: ACCESS,
-            "{method} {pattern} {} user={user} in={received} out={sent} time={}.{:03}ms{end}",
-            status.as_u16(),
-            micros / 1000,
-            micros % 1000,
-        );
+        write!(f, "{method} {pattern} {} user={user}", self.status)?;
+        if let Some(client) = self.record.client {
+            write!(f, " client={client}")?;
+        }
+        write!(
+            f,
+            " in={received} out={} time={}.{:03}ms",
+            self.sent,
+            self.micros / 1000,
+            self.micros % 1000,
+        )?;
+        if self.broken_off {
+            f.write_str(" (broken off)")?;
+        }
+        Ok(())
+    }
+}
+
+/// The fields for programs; what there is not has no field.
+impl log::kv::Source for Facts<'_> {
+    fn visit<'kvs>(&'kvs self, fields: &mut dyn VisitSource<'kvs>) -> Result<(), log::kv::Error> {
+        let record = self.record;
+        let mut field = |key: &'static str, value| fields.visit_pair(Key::from_str(key), value);
+        field("method", Value::from(record.method))?;
+        field("route", Value::from(record.pattern))?;
+        field("status", Value::from(self.status))?;
+        if let Some(user) = &record.user {
+            field("user", Value::from_display(user))?;
+        }
+        if let Some(client) = &record.client {
+            field("client", Value::from_display(client))?;
+        }
+        field("in", Value::from(record.received))?;
+        field("out", Value::from(self.sent))?;
+        field("ms", Value::from(self.micros as f64 / 1000.0))?;
+        if self.broken_off {
+            field("broken_off", Value::from(true))?;
+        }
+        Ok(())
     }
 }
 
@@ -83,7 +150,7 @@ pub fn on_end(
     let body = match body.try_into_bytes() {
         Ok(bytes) => {
             if let Some(record) = record {
-                record.write(status, bytes.len() as u64, "");
+                record.write(status, bytes.len() as u64, false);
             }
             match unread {
                 Some(_) => BoxBody::new(LoggedBody::new(BoxBody::new(bytes), status, None, unread)),
@@ -149,9 +216,8 @@ impl MessageBody for LoggedBody {
 impl Drop for LoggedBody {
     fn drop(&mut self) {
         if let Some(record) = self.record.take() {
-            let end = if self.ended { "" } else { " (broken off)" };
             let apart = record.turns.as_ref().map_or(0, Turns::sent);
-            record.write(self.status, self.sent + apart, end);
+            record.write(self.status, self.sent + apart, !self.ended);
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod bearer;
 pub mod body;
 pub mod choice;
+pub mod clients;
 pub mod conditions;
 pub mod door;
 pub mod limiters;
