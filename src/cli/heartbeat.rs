@@ -3,7 +3,6 @@
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,9 @@ use super::arguments::listener;
 use crate::http::Listener;
 use crate::model::limits;
 use crate::wire::{HEARTBEAT, STORE_MARK};
+
+/// The status of a server that does not go by the host that was named.
+const MISDIRECTED: u16 = 421;
 
 /// An address at which a server may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,25 +92,33 @@ impl ServerAddress {
     }
 
     fn ask_until(&self, until: Instant) -> io::Result<Heartbeat> {
-        let (host, address) = match &self.place {
-            Listener::Unix(path) => ("localhost", Err(path)),
-            Listener::Tcp(address) => (address.as_str(), Ok(address)),
+        let (host, path) = match &self.place {
+            Listener::Unix(_) => ("localhost", &self.prefix),
+            Listener::Tcp(address) => (address.as_str(), &self.prefix),
         };
-        let request = format!(
-            "GET {}{HEARTBEAT} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: mentat-sync\r\nConnection: close\r\n\r\n",
-            self.prefix
+        let with_host = format!(
+            "GET {path}{HEARTBEAT} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: mentat-sync\r\nConnection: close\r\n\r\n"
         );
-        match address {
-            Ok(address) => {
+        let answer = self.exchange(&with_host, until)?;
+        if answer.status != MISDIRECTED {
+            return Ok(answer);
+        }
+        // It goes by other hosts only (`--host`), and is right here all the same: so none is named.
+        let without = format!("GET {path}{HEARTBEAT} HTTP/1.0\r\nUser-Agent: mentat-sync\r\n\r\n");
+        self.exchange(&without, until)
+    }
+
+    fn exchange(&self, request: &str, until: Instant) -> io::Result<Heartbeat> {
+        match &self.place {
+            Listener::Tcp(address) => {
                 let stream = connect(address, until)?;
                 let wait = |left| stream.set_read_timeout(Some(left));
-                exchange(&stream, &request, until, wait)
+                exchange(&stream, request, until, wait)
             }
-            Err(path) => {
-                let path: &PathBuf = path;
+            Listener::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
                 let wait = |left| stream.set_read_timeout(Some(left));
-                exchange(&stream, &request, until, wait)
+                exchange(&stream, request, until, wait)
             }
         }
     }

@@ -477,3 +477,13 @@ fn the_two_files_at_the_top_are_no_strangers() {
     let server = Server::on(kept, &[]);
     server.client().get("/__heartbeat__").expect(200);
 }
+
+#[test]
+fn a_server_that_goes_by_another_host_is_asked_all_the_same() {
+    let server = Server::with(&["--host", "sync.example.org"]);
+    server.client().get("/__heartbeat__").expect(421);
+    let (code, told) = told(health_of(&server.data(), &["--json"]));
+    assert_eq!((code, &told["up"]), (Some(0), &json!(true)));
+    let (code, line) = said(health(&["--url", &url(&server)]));
+    assert_eq!(code, Some(0), "{line}");
+}
