@@ -268,7 +268,12 @@ fn each_page_is_run_but_for_the_blocks_that_say_why_they_are_not() {
     let pages: Vec<&str> = PAGES.iter().map(|page| page.path).collect();
     assert_eq!(counted, pages);
     let followed = [
-        &README, &OPERATIONS, &COPIES, &PROTOCOL, &RECIPES, &WATCHING,
+        &README,
+        &OPERATIONS,
+        &COPIES,
+        &PROTOCOL,
+        &RECIPES,
+        &WATCHING,
     ]
     .map(|page| page.path);
     for (page, expected) in NOT_RUN_BLOCKS {

@@ -31,7 +31,7 @@ impl Scrapes {
     pub fn start(listener: &Listener, told: Exposition) -> io::Result<Self> {
         let (told, room) = (Arc::new(told), Arc::new(Semaphore::new(limits::SCRAPES)));
         let (mut addresses, mut files) = (Vec::new(), Vec::new());
-        for bound in listener.bind(SocketAccess::default())? {
+        for bound in listener.bind(SocketAccess::default(), None)? {
             let Bound {
                 listening,
                 address,
@@ -56,7 +56,8 @@ impl Scrapes {
 async fn accept(listening: Listening, told: Arc<Exposition>, room: Arc<Semaphore>) {
     loop {
         let accepted = match &listening {
-            Listening::Tcp(listener) => listener
+            // It was bound without certificates.
+            Listening::Tcp(listener) | Listening::Tls(listener, _) => listener
                 .accept()
                 .await
                 .map(|(stream, _)| begin(stream, &told, &room)),
