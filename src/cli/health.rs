@@ -72,7 +72,7 @@ struct HealthLine {
 }
 
 /// The answer of those who may serve.
-enum Served {
+enum Serves {
     Up(String),
     /// Up, and has something to say.
     UpBut(String),
@@ -96,17 +96,17 @@ impl HealthCommand {
         let mut line = HealthLine::default();
         let mut words = Vec::new();
         match server {
-            Served::Up(at) => {
+            Serves::Up(at) => {
                 line.up = true;
                 words.push(format!("up at {at}"));
             }
-            Served::UpBut(what) => {
+            Serves::UpBut(what) => {
                 line.up = true;
                 troubles.push(what);
             }
-            Served::Down(_) if self.at_rest => words.push("at rest".to_owned()),
-            Served::Down(why) => troubles.push(why),
-            Served::Unasked(why) => return Err(Failure::could_not_check(why)),
+            Serves::Down(_) if self.at_rest => words.push("at rest".to_owned()),
+            Serves::Down(why) => troubles.push(why),
+            Serves::Unasked(why) => return Err(Failure::could_not_check(why)),
         }
         if let Some(condition) = condition {
             self.judge(condition, &mut troubles);
@@ -130,18 +130,18 @@ impl HealthCommand {
     }
 
     /// Asks the server that was named, or else all that left an address.
-    fn server(&self, store: Option<&Store>) -> Result<Served, Failure> {
+    fn server(&self, store: Option<&Store>) -> Result<Serves, Failure> {
         let mark = store.and_then(Store::mark_now);
         if let Some(url) = &self.url {
             return Ok(ask(url, mark.as_deref(), false));
         }
         let lines = store.map(Store::serving).transpose();
         let lines = lines.map_err(|error| Failure::could_not_check(error.to_string()))?;
-        let mut server = Served::Down("no server is up".to_owned());
+        let mut server = Serves::Down("no server is up".to_owned());
         for line in lines.unwrap_or_default() {
             let asked = match server_address(&line) {
                 Ok(address) => ask(&address, mark.as_deref(), true),
-                Err(why) => Served::Unasked(format!("the server is at {line}: {why}")),
+                Err(why) => Serves::Unasked(format!("the server is at {line}: {why}")),
             };
             server = graver(server, asked);
         }
@@ -214,10 +214,10 @@ fn look(path: &Path) -> Result<(Store, Condition), Failure> {
 
 /// Asks at one address. Who serves another directory than the one with this mark is not the one that is asked for; where
 /// the address was left in the directory, neither is who says no mark at all.
-fn ask(address: &ServerAddress, mark: Option<&str>, is_left: bool) -> Served {
+fn ask(address: &ServerAddress, mark: Option<&str>, is_left: bool) -> Serves {
     let answer = match address.ask(limits::HEALTH_WAIT) {
         Ok(answer) => answer,
-        Err(error) => return Served::Down(format!("no server answers at {address} ({error})")),
+        Err(error) => return Serves::Down(format!("no server answers at {address} ({error})")),
     };
     let is_other = match (mark, answer.mark.as_deref()) {
         (Some(ours), Some(theirs)) => ours != theirs,
@@ -225,24 +225,24 @@ fn ask(address: &ServerAddress, mark: Option<&str>, is_left: bool) -> Served {
         (None, _) => false,
     };
     match answer.status {
-        _ if is_other => Served::Down(format!("the server at {address} serves another directory")),
-        200 => Served::Up(address.to_string()),
-        507 => Served::UpBut(format!(
+        _ if is_other => Serves::Down(format!("the server at {address} serves another directory")),
+        200 => Serves::Up(address.to_string()),
+        507 => Serves::UpBut(format!(
             "the server at {address} has no room to write (507)"
         )),
-        status => Served::Down(format!(
+        status => Serves::Down(format!(
             "the server at {address} cannot use its directory (it answers {status})"
         )),
     }
 }
 
 /// The one of two that counts: one server that is up is enough.
-fn graver(one: Served, other: Served) -> Served {
-    let rank = |server: &Served| match server {
-        Served::Up(_) => 3,
-        Served::UpBut(_) => 2,
-        Served::Unasked(_) => 1,
-        Served::Down(_) => 0,
+fn graver(one: Serves, other: Serves) -> Serves {
+    let rank = |server: &Serves| match server {
+        Serves::Up(_) => 3,
+        Serves::UpBut(_) => 2,
+        Serves::Unasked(_) => 1,
+        Serves::Down(_) => 0,
     };
     match rank(&one) > rank(&other) {
         true => one,

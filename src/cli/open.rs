@@ -24,19 +24,21 @@ pub fn open_to_serve(
     options: Options,
     grouping: Grouping,
     existing: bool,
+    say: fn(&str),
 ) -> Result<(Store, Grouping), Failure> {
     match existing {
         true => open_made_before(path, options, grouping, NO_STORE_YET),
-        false => open_or_make(path, options, grouping),
+        false => open_or_make(path, options, grouping, say),
     }
 }
 
-/// Opens the store in this directory, or makes one where it is not there or has nothing in it, and says so on stderr in
+/// Opens the store in this directory, or makes one where it is not there or has nothing in it, and says so in
 /// a line of its own. Tells how writers sync there, which depends on the file system.
 pub fn open_or_make(
     path: &Path,
     options: Options,
     grouping: Grouping,
+    say: fn(&str),
 ) -> Result<(Store, Grouping), Failure> {
     let is_there = |looked: io::Result<bool>| looked.map_err(|e| in_the_way(path, "look at", &e));
     if !is_there(path.try_exists())? {
@@ -55,10 +57,7 @@ pub fn open_or_make(
         let whole = whole.as_deref().unwrap_or(path);
         let owner = whole.metadata().map(|meta| name_of(meta.uid()));
         let owner = owner.map_or(String::new(), |name| format!(", which belongs to {name}"));
-        eprintln!(
-            "mentat-sync: made a new store in {}{owner}",
-            whole.display()
-        );
+        say(&format!("made a new store in {}{owner}", whole.display()));
     }
     Ok((store, works))
 }
@@ -86,6 +85,11 @@ pub fn open_made_before(
     let store = Store::open_existing(Arc::new(disk), options)
         .map_err(|error| not_usable(path, &error).and(hint))?;
     Ok((store, works))
+}
+
+/// Says something on stderr, for a person.
+pub fn say_on_stderr(words: &str) {
+    eprintln!("mentat-sync: {words}");
 }
 
 /// Refuses to make a store inside of another one.

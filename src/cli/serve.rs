@@ -15,7 +15,7 @@ use super::listening::{ListeningFlags, cannot_listen};
 use super::log_flags::{LogFlags, LogFormat};
 use super::logging::ProcessLog;
 use super::metrics::MetricsFlags;
-use super::open::{not_by_network, not_usable, open_to_serve};
+use super::open::{not_by_network, not_usable, open_to_serve, say_on_stderr};
 use super::service::{Manager, handed_over};
 use super::serving::{Serving, clear_in_background};
 use super::signals::{outlive_hangups, stop_signals};
@@ -254,7 +254,11 @@ impl ServeCommand {
             Syncs::Auto => Grouping::Auto,
             Syncs::Each => Grouping::Off,
         };
-        let (store, works) = open_to_serve(path, options, grouping, self.existing)?;
+        let say: fn(&str) = match self.logging.log_format {
+            LogFormat::Text => say_on_stderr,
+            LogFormat::Json => |words| log::warn!("{words}"),
+        };
+        let (store, works) = open_to_serve(path, options, grouping, self.existing, say)?;
         let put_off = store
             .probe_or_put_off()
             .map_err(|error| not_usable(path, &error))?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::arguments::{DataDirectory, is_set};
 use super::failure::Failure;
-use super::open::{in_the_way, not_usable, open, open_made_before, open_or_make};
+use super::open::{in_the_way, not_usable, open, open_made_before, open_or_make, say_on_stderr};
 use super::output::{date, json_line, print};
 use super::user_changes::{add, name, remove, rename};
 use super::whom::{Care, Whom, new_id};
@@ -115,7 +115,7 @@ impl UsersCommand {
             UserChange::Add { user, name, init } => {
                 let id = user.as_deref().map(new_id).transpose()?;
                 let (store, _) = match init {
-                    true => open_or_make(path, options, grouping),
+                    true => open_or_make(path, options, grouping, say_on_stderr),
                     false => open_made_before(path, options, grouping, INIT),
                 }?;
                 add(&store, id, name.as_ref())

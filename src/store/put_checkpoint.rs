@@ -243,6 +243,7 @@ impl Exclusive {
         };
         self.sync_dirs(dirs, targets)?;
 
+        let inode = Some(temporary.file.meta()?.inode);
         // Replace CHECKPOINT; sync.
         temporary.replace(&self.folder.checkpoint())?;
         if self.store.mistakes.made(Mistake::AnswerBeforeSync) {
@@ -256,7 +257,6 @@ impl Exclusive {
             self.sync_dirs([Dir::User], Vec::new())?;
             Ok(metas)
         };
-        let inode = temporary.file.meta().map(|meta| meta.inode).ok();
         let (meta, folder) =
             finish().inspect_err(|_: &Error| self.state.doubt_checkpoint_for_good(inode))?;
         self.sync_dirs(dirs_after, Vec::new())?;

@@ -34,9 +34,6 @@ pub(super) fn count(store: &Store, user: &UserId) -> u64 {
         .map_or(0, |meta| meta.bytes / log::LINE);
     let areas = [Area::Incoming, Area::Committed].map(Shelf::Chunks);
     for shelf in areas.into_iter().chain([Shelf::Checkpoint]) {
-        if store.disk().meta(&folder.dir(Dir::Shelf(shelf))).is_err() {
-            continue;
-        }
         for byte in 0..=255 {
             let fan = folder.dir(Dir::Fan(shelf, byte));
             // One that is not there has none in it.
