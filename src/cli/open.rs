@@ -87,7 +87,7 @@ pub fn open_made_before(
     Ok((store, works))
 }
 
-/// Says something on stderr, for a person.
+/// Prints these words on stderr, for a person.
 pub fn say_on_stderr(words: &str) {
     eprintln!("mentat-sync: {words}");
 }
