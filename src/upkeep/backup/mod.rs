@@ -5,7 +5,7 @@
 //! comes last. So once the first copy has come to its end, DEST is a consistent store at every moment, also after a kill or a power
 //! cut; `FORMAT` comes at that end, and not before. No user that DEST has is ever deleted there.
 //!
-//! Users may come, go and change names meanwhile: DATA is read through directories that are held open ([`folders`]), and whom a folder
+//! Users may come, go and change names meanwhile: DATA is read through directories that are held open (`folders`), and whom a folder
 //! belongs to is decided by its [`Identity`](crate::disk::Identity), not by its name. No user stops another: who is damaged, cannot be
 //! read or is no folder is named at the end, and DEST has of them what the last good copy had.
 
