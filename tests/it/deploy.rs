@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mentat_sync::model::limits;
 
-use crate::documents::README;
+use crate::documents::{OPERATIONS, README};
 use crate::kit::{
     Device, ROOT, Server, address_in, binary, chunk, run_with_deadline, skipped, transaction_id,
     user_id,
@@ -178,12 +178,19 @@ fn the_printed_units_are_ones_that_systemd_takes_and_leave_time_to_stop() {
         paths,
         [
             "/etc/sysusers.d/mentat-sync.conf",
+            "/etc/tmpfiles.d/mentat-sync.conf",
+            "/etc/systemd/system/mentat-sync.socket",
             "/etc/systemd/system/mentat-sync.service",
             "/etc/systemd/system/mentat-sync-backup.service",
             "/etc/systemd/system/mentat-sync-backup.timer",
         ]
     );
-    let [users, service, backup, _] = [0, 1, 2, 3].map(|at| files[at].1.as_str());
+    let [users, directories, socket, service, backup] =
+        [0, 1, 2, 3, 4].map(|at| files[at].1.as_str());
+    // Nobody but this machine reaches it, and it is asked where the documents and the proxies say.
+    assert_eq!(setting(socket, "ListenStream"), WRITTEN_ADDRESS);
+    assert_eq!(setting(service, "Requires"), "mentat-sync.socket");
+    assert_eq!(setting(service, "Type"), "notify");
     let wait = setting(service, "TimeoutStopSec").trim_end_matches('s');
     let wait: u64 = wait.parse().unwrap();
     assert!(wait > limits::SHUTDOWN.as_secs(), "{wait}");
@@ -212,6 +219,10 @@ fn the_printed_units_are_ones_that_systemd_takes_and_leave_time_to_stop() {
     let written = setting(backup, "ReadWritePaths");
     let copy = written.strip_prefix(&format!("{data} ")).unwrap();
     assert_eq!(setting(backup, "RequiresMountsFor"), written);
+    for directory in [data, copy] {
+        let line = format!("d {directory} 0700 {user} {user} -");
+        assert!(directories.lines().any(|said| said == line), "{line}");
+    }
     let command = format!(" backup --quiet --data {data} {copy}");
     assert!(setting(backup, "ExecStart").ends_with(&command));
     if !has(&["systemd-analyze"]) {
@@ -219,7 +230,7 @@ fn the_printed_units_are_ones_that_systemd_takes_and_leave_time_to_stop() {
     }
     let directory = tempfile::tempdir().unwrap();
     let mut units = Vec::new();
-    for (path, text) in &files[1..] {
+    for (path, text) in &files[2..] {
         let unit = directory.path().join(Path::new(path).file_name().unwrap());
         let program = binary().get_program().to_str().unwrap().to_owned();
         fs::write(&unit, text.replace("/usr/local/bin/mentat-sync", &program)).unwrap();
@@ -306,7 +317,7 @@ fn the_printed_unit_allows_each_system_call_that_the_server_makes() {
     let (mut allowed, mut denied) = (BTreeSet::new(), BTreeSet::new());
     calls_of("@default", &mut allowed);
     let files = files_of(&example("systemd"));
-    for line in files[1].1.lines() {
+    for line in files[3].1.lines() {
         let Some(sets) = line.strip_prefix("SystemCallFilter=") else {
             continue;
         };
@@ -398,12 +409,12 @@ fn each_proxy_takes_the_text_that_is_printed_for_it() {
 }
 
 #[test]
-fn the_printed_files_are_written_by_the_one_line_that_the_help_and_the_readme_show() {
+fn the_printed_files_are_written_by_the_one_line_that_the_help_and_the_page_show() {
     if !has(&["awk"]) {
         return;
     }
     let line = r"awk '/^# \/etc\//{f=$2} {print > f}'";
-    assert!(README.text.contains(&line.replace("awk", "sudo awk")));
+    assert!(OPERATIONS.text.contains(&line.replace("awk", "sudo awk")));
     let help = run_with_deadline(binary().args(["example", "--help"])).stdout;
     let in_one_line = help.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
@@ -413,6 +424,7 @@ fn the_printed_files_are_written_by_the_one_line_that_the_help_and_the_readme_sh
     let top = tempfile::tempdir().unwrap();
     let etc = top.path().join("etc");
     fs::create_dir_all(etc.join("sysusers.d")).unwrap();
+    fs::create_dir_all(etc.join("tmpfiles.d")).unwrap();
     fs::create_dir_all(etc.join("systemd/system")).unwrap();
     let text = top.path().join("text");
     fs::write(&text, example("systemd")).unwrap();
@@ -502,6 +514,37 @@ fn the_printed_compose_file_is_one_and_says_only_what_the_server_reads() {
         volumes.iter().any(|volume| volume["target"] == program),
         "{program}"
     );
+}
+
+#[test]
+fn the_image_says_what_the_server_reads_and_its_check_knows_up_from_down() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/Containerfile");
+    let text = fs::read_to_string(file).unwrap();
+    are_read(text.lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("ENV ")?.split_once('=')?;
+        Some(name)
+    }));
+    // Nobody is root in it.
+    let user = text.lines().find_map(|line| line.strip_prefix("USER "));
+    assert!(user.is_some_and(|user| !user.starts_with('0')), "{user:?}");
+    if !has(&["bash"]) {
+        return;
+    }
+    let (_, check) = text.split_once("HEALTHCHECK ").unwrap();
+    let (_, check) = check.split_once(" CMD ").unwrap();
+    let check: Vec<String> = serde_json::from_str(check.lines().next().unwrap()).unwrap();
+    let server = Server::on(Arc::new(tempfile::tempdir().unwrap()), &[]);
+    let address = server.address().to_string().replace(':', "/");
+    let run = || {
+        let words = check[1..]
+            .iter()
+            .map(|word| word.replace("127.0.0.1/8000", &address));
+        run_with_deadline(Command::new(&check[0]).args(words)).code
+    };
+    assert!(check.iter().any(|word| word.contains("127.0.0.1/8000")));
+    assert_eq!(run(), Some(0));
+    drop(server);
+    assert_eq!(run(), Some(1));
 }
 
 #[test]

@@ -19,10 +19,13 @@ pub const WRITTEN_ADDRESS: &str = "127.0.0.1:8000";
 /// How a line begins that says why the block below it is not run; it ends with a full stop and an asterisk.
 const NOT_RUN: &str = "*Not run as a test: ";
 
+/// How a line begins that says which script runs the block below it, since a test cannot.
+const RUN_BY_STRANGER: &str = "*Run by `scripts/stranger-test` and not here: ";
+
 /// How many console blocks are not run, page by page: a new one is counted here.
 const NOT_RUN_BLOCKS: [(&Page, usize); 9] = [
-    (&README, 2),
-    (&OPERATIONS, 0),
+    (&README, 4),
+    (&OPERATIONS, 1),
     (&COPIES, 0),
     (&PROTOCOL, 0),
     (&WRITE_A_CLIENT, 0),
@@ -46,7 +49,7 @@ pub fn shown_in(text: &str) -> (Vec<Shown>, usize) {
     let mut said = "";
     for line in text.lines() {
         match line {
-            "```console" if said.starts_with(NOT_RUN) => {
+            "```console" if said.starts_with(NOT_RUN) || said.starts_with(RUN_BY_STRANGER) => {
                 assert!(
                     said.ends_with(".*") && said.len() > NOT_RUN.len() + 10,
                     "{said}"
@@ -261,6 +264,24 @@ fn copies_are_made_as_the_page_says_and_the_standby_takes_over() {
     assert_eq!(device.head(), (newest, 2));
 }
 
+/// Each block that is said to be run by the stranger's script is one that the script types, in order.
+#[test]
+fn what_the_stranger_is_said_to_type_is_typed() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let script = std::fs::read_to_string(top.join("scripts/stranger-test")).unwrap();
+    let mark = RUN_BY_STRANGER.split(" and ").next().unwrap();
+    assert!(script.contains(&format!("shown_below \"{}\"", mark.replace('`', "\\`"))));
+    let blocks = README.text.matches(RUN_BY_STRANGER).count();
+    assert!(blocks >= 4, "{blocks}");
+    for block in 1..=blocks {
+        assert!(
+            script.contains(&format!("\n    type_block {block}\n")),
+            "{block}"
+        );
+    }
+    assert!(!script.contains(&format!("type_block {}", blocks + 1)));
+}
+
 /// Every page's commands are run by a test above, or marked as not run, which is counted.
 #[test]
 fn each_page_is_run_but_for_the_blocks_that_say_why_they_are_not() {
@@ -284,7 +305,7 @@ fn each_page_is_run_but_for_the_blocks_that_say_why_they_are_not() {
             page.path
         );
         assert_eq!(
-            page.text.matches(NOT_RUN).count(),
+            page.text.matches(NOT_RUN).count() + page.text.matches(RUN_BY_STRANGER).count(),
             not_run,
             "{}: a mark stands directly above its block",
             page.path
