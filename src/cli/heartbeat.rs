@@ -41,7 +41,7 @@ pub fn server_address(text: &str) -> Result<ServerAddress, String> {
     let (place, prefix) = match text.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
             let (host, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            if host.contains('@') || prefix.contains(['?', '#', ' ']) {
+            if host.starts_with(':') || host.contains('@') || prefix.contains(['?', '#', ' ']) {
                 return Err("not http://HOST:PORT, with a path at the most behind it".to_owned());
             }
             let with_port = match listener(host) {

@@ -57,7 +57,7 @@ pub fn is_user_elsewhere(path: &str) -> bool {
 
 impl Route {
     /// The patterns that there are.
-    pub const PATTERNS: [&str; 13] = [
+    pub const PATTERNS: [&str; 14] = [
         "/",
         "/openapi.json",
         "/__lbheartbeat__",
@@ -65,6 +65,7 @@ impl Route {
         "/__version__",
         "/0.1/{user}/",
         "/0.1/{user}/head",
+        "/0.1/{user}/checkpoint",
         "/0.1/{user}/events",
         "/0.1/{user}/transactions",
         "/0.1/{user}/transactions/{transaction}",
