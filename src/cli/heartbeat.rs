@@ -56,7 +56,8 @@ pub fn server_address(text: &str) -> Result<ServerAddress, String> {
                     .to_owned(),
             );
         }
-        _ => (listener(text)?, ""),
+        Some(_) => return Err("not http://HOST:PORT or unix:/path".to_owned()),
+        None => (listener(text)?, ""),
     };
     Ok(ServerAddress {
         place,
