@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
+use super::any_certificate::connection_to;
 use super::arguments::listener;
 use crate::http::Listener;
 use crate::model::limits;
@@ -18,6 +19,8 @@ const MISDIRECTED: u16 = 421;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerAddress {
     place: Listener,
+    /// Whether it is asked by TLS.
+    secured: bool,
     /// The path before ours, where a proxy has put the server below one.
     prefix: String,
     given: String,
@@ -32,36 +35,37 @@ pub struct Heartbeat {
     pub mark: Option<String>,
 }
 
-/// An address as `serve` says it on its first line, or as its `--listen` takes it: `http://HOST[:PORT][/PREFIX]`,
-/// `unix:/path`, `HOST:PORT`.
+/// An address as `serve` says it on its first line, or as its `--listen` takes it: `http://HOST[:PORT][/PREFIX]`, the same with
+/// `https`, `unix:/path`, `HOST:PORT`.
 ///
 /// # Errors
 /// The words for what it is not.
 pub fn server_address(text: &str) -> Result<ServerAddress, String> {
-    let (place, prefix) = match text.split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
-            let (host, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            if host.starts_with(':') || host.contains('@') || prefix.contains(['?', '#', ' ']) {
-                return Err("not http://HOST:PORT, with a path at the most behind it".to_owned());
-            }
-            let with_port = match listener(host) {
-                Ok(_) => host.to_owned(),
-                Err(_) => format!("{host}:80"),
-            };
-            (listener(&with_port)?, prefix.trim_end_matches('/'))
-        }
-        Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
-            return Err(
-                "https is not asked: name an address of the server's own without TLS (http:// or unix:/path)"
-                    .to_owned(),
-            );
-        }
-        Some(_) => return Err("not http://HOST:PORT or unix:/path".to_owned()),
-        None => (listener(text)?, ""),
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Ok(ServerAddress {
+            place: listener(text)?,
+            secured: false,
+            prefix: String::new(),
+            given: text.to_owned(),
+        });
+    };
+    let (secured, port) = match scheme.to_ascii_lowercase().as_str() {
+        "http" => (false, 80),
+        "https" => (true, 443),
+        _ => return Err("not http://HOST:PORT or unix:/path".to_owned()),
+    };
+    let (host, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if host.starts_with(':') || host.contains('@') || prefix.contains(['?', '#', ' ']) {
+        return Err("not http://HOST:PORT, with a path at the most behind it".to_owned());
+    }
+    let with_port = match listener(host) {
+        Ok(_) => host.to_owned(),
+        Err(_) => format!("{host}:{port}"),
     };
     Ok(ServerAddress {
-        place,
-        prefix: prefix.to_owned(),
+        place: listener(&with_port)?,
+        secured,
+        prefix: prefix.trim_end_matches('/').to_owned(),
         given: text.to_owned(),
     })
 }
@@ -114,12 +118,23 @@ impl ServerAddress {
             Listener::Tcp(address) => {
                 let stream = connect(address, until)?;
                 let wait = |left| stream.set_read_timeout(Some(left));
-                exchange(&stream, request, until, wait)
+                if !self.secured {
+                    return exchange(&mut &stream, request, until, wait);
+                }
+                let host = address.rsplit_once(':').map_or("", |(host, _)| host);
+                let (mut tls, mut plain) = (connection_to(host)?, &stream);
+                wait(left(until)?)?;
+                exchange(
+                    &mut rustls::Stream::new(&mut tls, &mut plain),
+                    request,
+                    until,
+                    wait,
+                )
             }
             Listener::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
                 let wait = |left| stream.set_read_timeout(Some(left));
-                exchange(&stream, request, until, wait)
+                exchange(&mut &stream, request, until, wait)
             }
         }
     }
@@ -138,15 +153,12 @@ fn connect(address: &str, until: Instant) -> io::Result<TcpStream> {
 }
 
 /// Sends the request, and reads no more than the head of the answer.
-fn exchange<S>(
-    mut stream: &S,
+fn exchange(
+    stream: &mut (impl Read + Write),
     request: &str,
     until: Instant,
     wait: impl Fn(Duration) -> io::Result<()>,
-) -> io::Result<Heartbeat>
-where
-    for<'a> &'a S: Read + Write,
-{
+) -> io::Result<Heartbeat> {
     stream.write_all(request.as_bytes())?;
     let mut head = Vec::new();
     let mut piece = [0; 1024];
@@ -214,29 +226,32 @@ mod tests {
             ("unix:/run/x", Listener::Unix("/run/x".into()), ""),
         ] {
             let address = server_address(text).unwrap();
+            assert!(!address.secured, "{text}");
             assert_eq!(
                 (address.place, address.prefix.as_str()),
                 (place, prefix),
                 "{text}"
             );
         }
+        for (text, place) in [
+            ("https://sync.example.org", tcp("sync.example.org:443")),
+            ("HTTPS://[::1]:8443/", tcp("[::1]:8443")),
+        ] {
+            let address = server_address(text).unwrap();
+            assert!(address.secured && address.place == place, "{text}");
+        }
         for bad in [
             "",
+            "https://",
             "8000",
             "http://",
             "http://:80",
             "http://a@b",
             "http://a/?q",
             "ftp://a:1",
-            "https://a:1",
             "unix:",
         ] {
             assert!(server_address(bad).is_err(), "{bad}");
         }
-        assert!(
-            server_address("https://a")
-                .unwrap_err()
-                .contains("https is not asked")
-        );
     }
 }

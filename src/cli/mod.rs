@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. It prints, shows progress and sets the exit status.
 
+mod any_certificate;
 mod arguments;
 mod backup;
 mod completions;

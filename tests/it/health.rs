@@ -401,7 +401,7 @@ fn what_cannot_be_looked_at_is_not_called_well_or_unwell() {
     // Nothing was made.
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     for bad in [
-        &["--url", "https://localhost:1"][..],
+        &["--url", "ftp://localhost:1"][..],
         &["--url", "8000"],
         &["--url", "localhost:1", "--at-rest"],
         &["--what"],

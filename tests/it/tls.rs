@@ -597,3 +597,24 @@ fn another_pair_is_seen_by_itself_and_trouble_that_stays_is_said_once() {
     let trouble = said.iter().filter(|line| line.contains("stays in use"));
     assert_eq!(trouble.count(), 1, "{said:?}");
 }
+
+#[test]
+fn health_asks_by_tls_whatever_the_certificate_is() {
+    let Some(pair) = Pair::make() else { return };
+    let server = pair.server(&[]);
+    let data = server.data().display().to_string();
+    let secured = format!("https://{}", server.address());
+    let clear = format!("http://{}", server.address());
+    let health =
+        |arguments: &[&str]| run_with_deadline(binary().arg("health").args(arguments)).code;
+    assert_eq!(health(&["--data", &data]), Some(0));
+    assert_eq!(health(&["--url", &secured]), Some(0));
+    // What is not asked in its own way says nothing of being well.
+    assert_eq!(health(&["--url", &clear]), Some(1));
+    // Whoever takes the connection and says nothing is not up.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mute = format!("https://{}", mute.local_addr().unwrap());
+    assert_eq!(health(&["--url", &mute]), Some(1));
+    drop(server);
+    assert_eq!(health(&["--url", &secured]), Some(1));
+}
