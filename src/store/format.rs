@@ -1,9 +1,10 @@
 //! The file `FORMAT`, which tells a store and the version of its layout; and the directories beside it.
 
-use super::Result;
 use super::error::{absent_is_fine, taken_is_fine};
 use super::layout;
-use crate::disk::{Disk, IfThere, Target};
+use super::{Error, Result};
+use crate::disk::{self, Disk, Held, IfThere, Mode, Place, Target};
+use crate::model::limits;
 
 /// The contents of the file `FORMAT`.
 pub(crate) const FORMAT: &str = "mentat-sync 1\n";
@@ -64,19 +65,62 @@ pub(super) fn make_top(disk: &dyn Disk) -> Result<()> {
     Ok(())
 }
 
-/// Writes `FORMAT`, which makes a directory a store: durable then.
-pub(super) fn write_format(disk: &dyn Disk) -> Result<()> {
-    let place = &layout::format();
+/// Whether the bytes of a file are to be durable before it has its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bytes {
+    Durable,
+    Cached,
+}
+
+/// Writes a file at the top of the data directory as a temporary one, which `name` gives its own name.
+///
+/// # Errors
+/// Those of the disk; nothing is left of the temporary file then.
+pub(crate) fn write_at_top(
+    disk: &dyn Disk,
+    contents: &[u8],
+    bytes: Bytes,
+    name: impl FnOnce(&Place) -> disk::Result<()>,
+) -> disk::Result<()> {
     let temporary = layout::probe(disk.random());
     let file = disk.create(&temporary)?;
-    let written = (file.append(FORMAT.as_bytes()))
-        .and_then(|()| disk.sync(&[Target::File(file)]))
-        .and_then(|()| disk.rename_new(&temporary, place));
-    if let Err(refused) = written {
+    let written = (file.append(contents))
+        .and_then(|()| match bytes {
+            Bytes::Durable => disk.sync(&[Target::File(file)]),
+            Bytes::Cached => Ok(()),
+        })
+        .and_then(|()| name(&temporary));
+    if written.is_err() {
         disk.remove_file(&temporary).or_else(absent_is_fine)?;
-        if !refused.is_taken() {
-            return Err(refused.into());
-        }
     }
-    Ok(disk.sync(&[Target::Directory(layout::top())])?)
+    written
+}
+
+/// Writes `FORMAT`, which makes a directory a store: durable then.
+pub(super) fn write_format(disk: &dyn Disk) -> Result<()> {
+    let written = write_at_top(disk, FORMAT.as_bytes(), Bytes::Durable, |temporary| {
+        disk.rename_new(temporary, &layout::format())
+    });
+    match written {
+        Err(refused) if !refused.is_taken() => Err(refused.into()),
+        _ => Ok(disk.sync(&[Target::Directory(layout::top())])?),
+    }
+}
+
+/// Takes the lock on `FORMAT`, a file that is always there, for changes that concern no single user: a name that nobody
+/// else is to have, and the file `serving`. Waits for it [`limits::LOCK_WAIT`] at most.
+///
+/// # Errors
+/// [`Error::Busy`] when the time is up.
+pub(super) fn lock_format(disk: &dyn Disk) -> Result<Box<dyn Held>> {
+    let until = disk.elapsed() + limits::LOCK_WAIT;
+    loop {
+        if let Some(held) = disk.try_lock(&layout::format(), Mode::Exclusive)? {
+            return Ok(held);
+        }
+        if disk.elapsed() > until {
+            return Err(Error::Busy);
+        }
+        disk.pause(limits::LOCK_PAUSE.1);
+    }
 }

@@ -115,7 +115,7 @@ pub use bundle::{BundleReader, Counts, Plan, PullBundle, PushBundle};
 pub use chain::Listing;
 pub use draft::Draft;
 pub use error::{Error, Limit, Result};
-pub(crate) use format::{FORMAT, format_trouble};
+pub(crate) use format::{Bytes, FORMAT, format_trouble, write_at_top};
 pub use glance::Weighed;
 pub use ground::Footing;
 #[cfg(feature = "mistakes")]

@@ -1,11 +1,12 @@
 //! Users' names: what the owner of the box calls them, one line in the file `name` of a user's folder.
 //!
 //! No request reads or writes it. It is replaced as HEAD is: a temporary file, synced and renamed over. A name is one
-//! user's alone: whoever gives one holds `FORMAT` locked meanwhile, which nobody locks for anything else.
+//! user's alone: whoever gives one holds `FORMAT` locked meanwhile.
 
-use super::layout::{self, Folder};
-use super::{Error, Result, Store};
-use crate::disk::{Disk, Handle, Held, IfThere, Mode, Place};
+use super::format::lock_format;
+use super::layout::Folder;
+use super::{Result, Store};
+use crate::disk::{Disk, Handle, Held, IfThere, Place};
 use crate::model::{UserId, UserName, limits};
 
 /// The file `name` of a user, as it was found.
@@ -27,21 +28,12 @@ impl Store {
     /// Waits for the right to give names, [`limits::LOCK_WAIT`] at most.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the time is up.
+    /// [`Error::Busy`](super::Error::Busy) when the time is up.
     pub fn naming(&self) -> Result<Naming> {
-        let until = self.disk.elapsed() + limits::LOCK_WAIT;
-        loop {
-            if let Some(held) = self.disk.try_lock(&layout::format(), Mode::Exclusive)? {
-                return Ok(Naming {
-                    store: self.clone(),
-                    _held: held,
-                });
-            }
-            if self.disk.elapsed() > until {
-                return Err(Error::Busy);
-            }
-            self.disk.pause(limits::LOCK_PAUSE.1);
-        }
+        Ok(Naming {
+            _held: lock_format(self.disk())?,
+            store: self.clone(),
+        })
     }
 
     /// Reads the name in a folder. Costs a look where there is none.

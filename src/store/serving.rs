@@ -4,9 +4,10 @@
 use std::time::SystemTime;
 
 use super::error::absent_is_fine;
+use super::format::{Bytes, lock_format, write_at_top};
 use super::layout;
-use super::{Error, Result, Store, User};
-use crate::disk::{Identity, IfThere, Mode, Place};
+use super::{Result, Store, User};
+use crate::disk::{Identity, IfThere, Place};
 use crate::model::{Head, limits};
 
 impl Store {
@@ -33,19 +34,9 @@ impl Store {
     /// read it see it as it was or as it is then. Nothing is synced: after a power cut nobody serves.
     ///
     /// # Errors
-    /// [`Error::Busy`] where another process keeps the file for longer than [`limits::LOCK_WAIT`].
+    /// [`Error::Busy`](super::Error::Busy) where another process keeps the file for longer than [`limits::LOCK_WAIT`].
     pub fn change_serving(&self, change: impl FnOnce(&mut Vec<String>)) -> Result<()> {
-        let started = self.disk.elapsed();
-        let _held = loop {
-            // Any file that is always there will do, and nobody else locks this one.
-            if let Some(held) = self.disk.try_lock(&layout::format(), Mode::Exclusive)? {
-                break held;
-            }
-            if self.disk.elapsed().saturating_sub(started) > limits::LOCK_WAIT {
-                return Err(Error::Busy);
-            }
-            self.disk.pause(limits::LOCK_PAUSE.1);
-        };
+        let _held = lock_format(self.disk())?;
         let before = self.serving()?;
         let mut addresses = before.clone();
         change(&mut addresses);
@@ -56,15 +47,10 @@ impl Store {
             let removed = self.disk.remove_file(&layout::serving());
             return Ok(removed.or_else(absent_is_fine)?);
         }
-        let temporary = layout::probe(self.disk.random());
-        let file = self.disk.create(&temporary)?;
         let lines: String = addresses.iter().map(|line| format!("{line}\n")).collect();
-        let written = file
-            .append(lines.as_bytes())
-            .and_then(|()| self.disk.rename_over(&temporary, &layout::serving()));
-        if written.is_err() {
-            self.disk.remove_file(&temporary).or_else(absent_is_fine)?;
-        }
+        let written = write_at_top(self.disk(), lines.as_bytes(), Bytes::Cached, |temporary| {
+            self.disk.rename_over(temporary, &layout::serving())
+        });
         Ok(written?)
     }
 
