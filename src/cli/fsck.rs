@@ -14,7 +14,7 @@ use super::output::{counted, json_line, print};
 use super::progress::{self, Progress};
 use super::whom::{Care, Whom};
 use crate::disk::{Grouping, Real};
-use crate::model::{Head, UserId};
+use crate::model::{Head, UserId, tame};
 use crate::store::Store;
 use crate::upkeep::fsck::{self, CheckOptions, Finding, Mended, Observer, Severity, Summary};
 
@@ -151,12 +151,6 @@ impl FsckCommand {
 
 fn pieces(damage: u64) -> String {
     format!("{} of damage", counted((damage, "piece")))
-}
-
-/// A name on disk may hold anything, and a terminal obeys some of it.
-fn tame(text: &str) -> String {
-    let tame = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    text.chars().map(tame).collect()
 }
 
 impl Printer<'_> {

@@ -14,7 +14,7 @@ use super::heartbeat::{ServerAddress, server_address};
 use super::open::{in_the_way, not_usable};
 use super::output::{counted, json_line, print};
 use crate::disk::{Grouping, Real, Room};
-use crate::model::limits;
+use crate::model::{limits, tame};
 use crate::store::Store;
 use crate::upkeep::health::{Condition, condition};
 
@@ -32,7 +32,7 @@ pub struct HealthCommand {
     #[arg(long, value_name = "DIR", env = "MENTAT_SYNC_DATA")]
     data: Option<PathBuf>,
 
-    /// The server to ask: http://HOST:PORT, HOST:PORT or unix:/path.
+    /// The server to ask: http://HOST:PORT, the same with https (whatever its certificate is), HOST:PORT or unix:/path.
     #[arg(long, value_name = "URL", env = "MENTAT_SYNC_URL", value_parser = server_address)]
     url: Option<ServerAddress>,
 
@@ -264,10 +264,4 @@ fn in_words(condition: &Condition) -> [String; 5] {
 fn date(time: SystemTime) -> String {
     let first = SystemTime::UNIX_EPOCH;
     humantime::format_rfc3339_seconds(time.clamp(first, first + limits::LATEST_DATE)).to_string()
-}
-
-/// A name on disk may hold anything, and the line is one.
-fn tame(text: &str) -> String {
-    let tame = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    text.chars().map(tame).collect()
 }

@@ -5,7 +5,7 @@ use std::io;
 use uuid::Uuid;
 
 use super::failure::Failure;
-use crate::model::{UserId, UserName, limits};
+use crate::model::{UserId, UserName, limits, tame};
 use crate::store::{self, NameFile, Store};
 
 /// The word for "read it from standard input", since all on a box see the arguments of a process.
@@ -166,10 +166,7 @@ fn ambiguous(users: &[UserId], how: &str) -> Failure {
 }
 
 fn nobody(text: &str, begins: bool) -> Failure {
-    let text: String = text
-        .chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
+    let text = tame(text);
     if begins {
         return Failure::failed(format!(
             "there is no user called {text}, nor one whose id begins so"

@@ -3,10 +3,12 @@
 mod ids;
 pub mod limits;
 mod part;
+mod tame;
 pub mod timings;
 mod user_name;
 
 pub use ids::{ChunkDigest, ChunkId, MalformedId, ShortUserId, TransactionId, UserId};
+pub use tame::tame;
 pub use user_name::{MalformedName, UserName};
 
 /// A transaction: a strictly ordered sequence of chunks after a parent.

@@ -4,7 +4,7 @@ use super::format::{FORMAT, read_format};
 use super::layout;
 use super::{Error, Result, Store};
 use crate::disk::{Disk, Entry, IfThere, Kind, Place};
-use crate::model::limits;
+use crate::model::{limits, tame};
 
 /// The use that a directory is in, as far as stores are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,10 +122,4 @@ fn left_of_a_beginning(disk: &dyn Disk, entries: &[Entry]) -> Result<Option<Stri
         )));
     }
     Ok(None)
-}
-
-/// A name on disk may hold anything, and a terminal obeys some of it.
-fn tame(name: &str) -> String {
-    let tame = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    name.chars().map(tame).collect()
 }
