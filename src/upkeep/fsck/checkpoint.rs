@@ -5,10 +5,10 @@ use std::collections::HashSet;
 
 use super::access::READ;
 use super::check::{Check, remember};
-use super::files::hash;
+use super::files::{ReadChunk, hash};
 use super::finding::{Kind, Severity};
 use super::seen_checkpoint::SeenCheckpoint;
-use crate::disk::{Handle, IfThere, Place};
+use crate::disk::{IfThere, Place};
 use crate::model::{Checkpoint, ChunkDigest, TransactionId};
 use crate::store::layout::{Area, Thing};
 use crate::store::{self, Error, Exclusive, Mistake, Position};
@@ -186,37 +186,14 @@ impl Check<'_> {
         Self::count(&self.run.tally.chunks, 1);
         let mut bytes = 0;
         if !self.run.options.quick {
-            bytes = self.hash_checkpoint_chunk(digest, &place, &file, buffer);
+            let (length, read) = self.read_chunk(digest, &place, &file, buffer);
+            if read == ReadChunk::Damaged {
+                remember(&mut self.todo().checkpoint_chunks, digest);
+            }
+            bytes = length;
             Self::count(&self.run.tally.bytes, bytes);
         }
         self.run.watch.checked(bytes);
-    }
-
-    fn hash_checkpoint_chunk(
-        &self,
-        digest: ChunkDigest,
-        place: &Place,
-        file: &Handle,
-        buffer: &mut [u8],
-    ) -> u64 {
-        // Twice, if need be: what was read first may be what went wrong.
-        let read = match hash(file, buffer) {
-            Ok((actual, bytes)) if actual == digest => return bytes,
-            _ => hash(file, buffer),
-        };
-        match read {
-            Ok((actual, bytes)) if actual == digest => bytes,
-            Ok((actual, bytes)) => {
-                let what = format!("its {bytes} bytes are those of {actual}");
-                self.damage(Kind::ChunkDamaged, place.clone(), what);
-                remember(&mut self.todo().checkpoint_chunks, digest);
-                bytes
-            }
-            Err(error) => {
-                self.trouble(place, &error.into(), Kind::ChunkDamaged);
-                0
-            }
-        }
     }
 
     /// Mends what was found of the checkpoint.

@@ -46,6 +46,16 @@ pub(super) fn count(store: &Store, user: &UserId) -> u64 {
     count
 }
 
+/// A chunk's file, once it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadChunk {
+    Sound,
+    /// The bytes are not those of the name.
+    Damaged,
+    /// The disk does not give its bytes.
+    Unread,
+}
+
 /// The SHA-256 of a file's bytes, and how many there are.
 pub(super) fn hash(file: &Handle, buffer: &mut [u8]) -> disk::Result<(ChunkDigest, u64)> {
     let bytes = file.meta()?.bytes;
@@ -264,51 +274,57 @@ impl Check<'_> {
         Self::count(&self.run.tally.chunks, 1);
         let mut bytes = 0;
         if !self.run.options.quick {
-            bytes = self.read_chunk(area, digest, &place, &file, buffer);
+            let (length, read) = self.read_chunk(digest, &place, &file, buffer);
+            match read {
+                ReadChunk::Sound => {}
+                ReadChunk::Damaged => self.note_damaged(area, thing),
+                ReadChunk::Unread if area == Area::Committed => self.is_damaged(digest),
+                ReadChunk::Unread => {}
+            }
+            bytes = length;
             self.run.tally.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         self.run.watch.checked(bytes);
         self.suspect_thing(area, thing);
     }
 
-    fn read_chunk(
+    /// Reads a chunk's file, and reports what is wrong with it; says how many bytes were read as well.
+    pub fn read_chunk(
         &self,
-        area: Area,
         digest: ChunkDigest,
         place: &Place,
         file: &Handle,
         buffer: &mut [u8],
-    ) -> u64 {
+    ) -> (u64, ReadChunk) {
         // Twice, if need be: what was read first may be what went wrong.
-        let first = hash(file, buffer);
-        let read = match first {
-            Ok((actual, bytes)) if actual == digest => return bytes,
+        let read = match hash(file, buffer) {
+            Ok((actual, bytes)) if actual == digest => return (bytes, ReadChunk::Sound),
             _ => hash(file, buffer),
         };
         match read {
-            Ok((actual, bytes)) if actual == digest => bytes,
+            Ok((actual, bytes)) if actual == digest => (bytes, ReadChunk::Sound),
             Ok((actual, bytes)) => {
                 let what = format!("its {bytes} bytes are those of {actual}");
                 self.damage(Kind::ChunkDamaged, place.clone(), what);
-                self.note_damaged(area, Thing::Chunk(digest));
-                bytes
+                (bytes, ReadChunk::Damaged)
             }
             Err(error) => {
                 self.trouble(place, &error.into(), Kind::ChunkDamaged);
-                if area == Area::Committed {
-                    let mut damaged = self.damaged.lock().expect("nobody panics with this");
-                    damaged.insert(digest);
-                }
-                0
+                (0, ReadChunk::Unread)
             }
         }
+    }
+
+    /// Remembers a committed chunk as damaged.
+    fn is_damaged(&self, digest: ChunkDigest) {
+        let mut damaged = self.damaged.lock().expect("nobody panics with this");
+        damaged.insert(digest);
     }
 
     /// Leaves a damaged file to a repair, and remembers a committed chunk as damaged.
     pub fn note_damaged(&self, area: Area, thing: Thing) {
         if let (Area::Committed, Thing::Chunk(digest)) = (area, thing) {
-            let mut damaged = self.damaged.lock().expect("nobody panics with this");
-            damaged.insert(digest);
+            self.is_damaged(digest);
         }
         remember(&mut self.todo().damaged, (area, thing));
     }
