@@ -49,8 +49,7 @@ impl Drop for Serving {
 /// Whether nobody serves this store there any more: no address, nobody, or somebody else. Whoever is merely slow serves.
 fn is_gone(store: &Store, line: &str) -> bool {
     let Ok(address) = server_address(line) else {
-        // Perhaps a later version knows how to ask there.
-        return !line.starts_with("https://");
+        return true;
     };
     match address.ask(limits::SERVING_WAIT) {
         Ok(answer) => answer.status == 200 && answer.mark != store.mark(),

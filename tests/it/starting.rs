@@ -12,9 +12,13 @@ use crate::kit::{
 };
 
 fn serve(data: &Path, more: &[&str]) -> Command {
+    serve_at("127.0.0.1:0", data, more)
+}
+
+fn serve_at(address: &str, data: &Path, more: &[&str]) -> Command {
     let mut command = binary();
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .args(["serve", "--listen", address, "--data"])
         .arg(data)
         .args(more);
     command
@@ -190,17 +194,8 @@ fn an_address_that_does_not_come_in_time_is_named() {
         ("192.0.2.1:1", "no such address"),
     ] {
         let top = tempfile::tempdir().unwrap();
-        let mut command = binary();
-        command
-            .args([
-                "serve",
-                "--listen",
-                address,
-                "--listen-wait",
-                "600ms",
-                "--data",
-            ])
-            .arg(top.path().join("data"));
+        let data = top.path().join("data");
+        let mut command = serve_at(address, &data, &["--listen-wait", "600ms"]);
         let begun = Instant::now();
         let ended = does_not_start(&mut command, 1, &[address, words]);
         assert!(begun.elapsed() >= Duration::from_millis(600));
@@ -220,17 +215,8 @@ fn an_address_that_does_not_come_in_time_is_named() {
 #[test]
 fn a_server_that_waits_for_an_address_ends_when_it_is_told_to() {
     let top = tempfile::tempdir().unwrap();
-    let mut command = binary();
-    command
-        .args([
-            "serve",
-            "--listen",
-            "192.0.2.1:1",
-            "--listen-wait",
-            "600s",
-            "--data",
-        ])
-        .arg(top.path().join("data"));
+    let data = top.path().join("data");
+    let mut command = serve_at("192.0.2.1:1", &data, &["--listen-wait", "600s"]);
     let mut child = command
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -1,4 +1,4 @@
-//! AnswerCounts that requests add to.
+//! Counts that requests add to.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

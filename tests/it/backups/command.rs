@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -233,27 +233,24 @@ fn a_fresh_disk_takes_a_copy_and_one_that_a_server_serves_does_not() {
     assert_eq!(tree(&disk), before);
 }
 
+/// An rsync in this directory that never comes to its end: a PATH with it, and the file that it leaves when it begins.
+fn endless_rsync(bin: &Path) -> (String, PathBuf) {
+    let (rsync, begun) = (bin.join("rsync"), bin.join("begun"));
+    let script = format!("#!/bin/sh\n: >'{}'\nexec sleep 60\n", begun.display());
+    fs::write(&rsync, script).unwrap();
+    fs::set_permissions(&rsync, PermissionsExt::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    (format!("{}:{path}", bin.display()), begun)
+}
+
 #[test]
 fn a_second_copy_to_one_place_is_refused_and_a_killed_one_is_not_in_the_way() {
     let (stock, top) = stock_and_place();
     let copy = top.path().join("copy");
     succeeds(backup(&stock.data(), &copy));
     stock.advance(transaction(4));
-    // An rsync that never comes to its end.
     let bin = tempfile::tempdir().unwrap();
-    let rsync = bin.path().join("rsync");
-    let begun = bin.path().join("begun");
-    fs::write(
-        &rsync,
-        format!("#!/bin/sh\n: >'{}'\nexec sleep 60\n", begun.display()),
-    )
-    .unwrap();
-    fs::set_permissions(&rsync, PermissionsExt::from_mode(0o755)).unwrap();
-    let path = format!(
-        "{}:{}",
-        bin.path().display(),
-        std::env::var("PATH").unwrap()
-    );
+    let (path, begun) = endless_rsync(bin.path());
     let mut first = backup_to(&stock.data(), &copy);
     first.env("PATH", path).stderr(Stdio::null());
     let mut first = first.spawn().unwrap();
@@ -272,18 +269,7 @@ fn a_second_copy_to_one_place_is_refused_and_a_killed_one_is_not_in_the_way() {
 fn a_copy_that_is_told_to_stop_leaves_nothing_among_temporary_files() {
     let (stock, top) = stock_and_place();
     let bin = tempfile::tempdir().unwrap();
-    let (rsync, begun) = (bin.path().join("rsync"), bin.path().join("begun"));
-    fs::write(
-        &rsync,
-        format!("#!/bin/sh\n: >'{}'\nexec sleep 60\n", begun.display()),
-    )
-    .unwrap();
-    fs::set_permissions(&rsync, PermissionsExt::from_mode(0o755)).unwrap();
-    let path = format!(
-        "{}:{}",
-        bin.path().display(),
-        std::env::var("PATH").unwrap()
-    );
+    let (path, begun) = endless_rsync(bin.path());
     let tmp = tempfile::tempdir().unwrap();
     let mut command = backup_to(&stock.data(), top.path().join("copy"));
     command.env("PATH", path).env("TMPDIR", tmp.path());
