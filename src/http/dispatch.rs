@@ -18,16 +18,19 @@ use super::blocking::meet;
 use super::connection::framing::announced;
 use super::connection::refusal::Refusal;
 use super::connection::turns::Turns;
-use super::endpoints::{about, bundles, checkpoints, chunks, events, heads, stores, transactions};
+use super::endpoints::{
+    about, bundles, checkpoints, chunks, events, heads, stores, taskchampion, transactions,
+};
 use super::metrics::counters::NO_ROUTE;
 use super::render::render;
-use super::request::bearer::bearer;
+use super::request::bearer::{bearer, client};
 use super::request::body::Body;
 use super::request::limiters::Who;
 use super::request::origins::preflight;
 use super::site::Site;
 use crate::model::{UserId, limits};
-use crate::wire::{Code, Miss, Route, is_user_elsewhere};
+use crate::wire::taskchampion::HISTORY_SEGMENT;
+use crate::wire::{Code, Miss, Route, is_of_a_client, is_user_elsewhere};
 
 /// Answers one request. Before the answer is returned, the rest of the body is drained within a bound; the
 /// answer has the headers that all have.
@@ -138,9 +141,14 @@ enum Asked<'a> {
     Preflight,
 }
 
-/// The route of a request; where the path leaves its user open, `Authorization` says who it is.
+/// The route of a request; where the path leaves its user open, `Authorization` says who it is, or what
+/// TaskChampion's client has for that.
 fn asked_for(request: &RequestHead) -> Result<Route, Miss> {
-    Route::parse_with(request.uri.path(), || bearer(request.headers()))
+    let path = request.uri.path();
+    Route::parse_with(path, || match is_of_a_client(path) {
+        true => client(request.headers()),
+        false => bearer(request.headers()),
+    })
 }
 
 /// Refuses what can be refused before a byte of the body is read: 421 `wrong-host` and 403 `cross-origin` of a page
@@ -172,6 +180,16 @@ fn admit<'a>(
         return Err(Problem::new(Code::EncodingUnsupported, detail).into());
     }
     let (most, over): (u64, fn(u64) -> Problem) = match route {
+        Route::AddVersion(user, _) => {
+            taskchampion::check_media(request, HISTORY_SEGMENT)?;
+            let limit = site.store.options().chunk_bytes;
+            let announced = announced(request.headers());
+            if announced.is_some_and(|bytes| bytes > limit) {
+                return Err(Problem::too_large(limit).into());
+            }
+            site.store.user(*user).foresee_file(announced)?;
+            return Ok(Asked::Route(route));
+        }
         _ if request.method != Method::PUT => return Ok(Asked::Route(route)),
         Route::Head(_) => (limits::HEAD_BODY_BYTES as u64, Problem::too_large),
         Route::Transaction(..) => (limits::TRANSACTION_BYTES as u64, transactions::too_long),
@@ -251,6 +269,10 @@ async fn endpoint(
         Route::Missing(user) if post => chunks::missing(site, request, body, user).await,
         Route::Bundle(user) if get => bundles::get(site, request, user).await,
         Route::Bundle(user) if post => bundles::post(site, body, user).await,
+        Route::AddVersion(user, parent) if post => {
+            taskchampion::add(site, body, user, parent).await
+        }
+        Route::ChildVersion(user, parent) if get => taskchampion::child(site, user, parent).await,
         _ => Err(Problem::method_not_allowed(route.allow()).into()),
     }
 }
@@ -301,6 +323,10 @@ fn tell_apart(site: &Site, request: &RequestHead, response: &mut HttpResponse) {
     if is_user_elsewhere(request.uri.path()) {
         // The same address is another user's as well.
         headers.append(header::VARY, HeaderValue::from_static("Authorization"));
+    }
+    if is_of_a_client(request.uri.path()) {
+        let both = HeaderValue::from_static("X-Client-Id, Authorization");
+        headers.append(header::VARY, both);
     }
 }
 

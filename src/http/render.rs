@@ -39,6 +39,9 @@ async fn chosen(
     let ranges = resource.ranges && get;
     let choice = Choice::of(request.headers(), &resource.tag, bytes, ranges)?;
     let mut response = choice.respond(resource.tag, resource.caching, bytes);
+    for header in resource.more {
+        response.insert_header(header);
+    }
     let Some(length) = choice.length(Some(bytes)) else {
         return Ok(response.finish());
     };

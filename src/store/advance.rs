@@ -100,10 +100,15 @@ impl Exclusive {
 impl Leftovers {
     /// No leftovers: of what HEAD reaches nothing is in `incoming/` that was not before.
     pub(super) fn none(lock: Exclusive) -> Self {
+        Self::of(lock, Vec::new())
+    }
+
+    /// Chunks that were linked and are in `incoming/` still; no transaction is.
+    pub(super) fn of(lock: Exclusive, linked: Vec<Thing>) -> Self {
         Self {
             lock,
             line: Vec::new(),
-            linked: Vec::new(),
+            linked,
         }
     }
 

@@ -36,6 +36,15 @@ impl User {
         }
     }
 
+    /// Refuses beforehand one more file of which it is not known whether it is there already.
+    ///
+    /// # Errors
+    /// [`Error::NoRoom`]; [`Error::QuotaExceeded`] where there is no room for one of no bytes either.
+    pub fn foresee_file(&self, bytes: Option<u64>) -> Result<()> {
+        self.check_room(bytes.unwrap_or(0))?;
+        self.foresee(Amount::file(bytes.unwrap_or(0)))
+    }
+
     /// Reserves room for one more file.
     ///
     /// # Errors

@@ -84,6 +84,11 @@ impl Staged {
         Target::File(self.temporary.file.clone())
     }
 
+    /// The SHA-256 of the bytes so far.
+    pub(super) fn digest(&self) -> ChunkDigest {
+        ChunkDigest::from_bytes(self.hasher.clone().finalize().into())
+    }
+
     /// The chunk once its bytes are durable.
     pub(super) fn synced(self) -> Sealed {
         Sealed {

@@ -62,6 +62,8 @@ codes! {
     CheckpointOlder => "checkpoint-older",
     NotADescendant => "not-a-descendant",
     HasDescendants => "has-descendants",
+    /// A version is not on the chain, or is followed by a transaction that is no version.
+    Gone => "gone",
     /// The bytes are not those of the digest they were called by.
     DigestMismatch => "digest-mismatch",
     TooLarge => "too-large",
@@ -71,6 +73,10 @@ codes! {
     Range => "range",
     /// The `If-Match` of a request does not hold (RFC 9110, 13.1.1).
     PreconditionFailed => "precondition-failed",
+    /// The body is of another media type than the one that is taken.
+    BadContentType => "bad-content-type",
+    /// A body without a byte, where there must be one.
+    EmptyBody => "empty-body",
     /// The body stalled.
     Timeout => "timeout",
     /// The body ended before it was whole, or its chunked framing is broken.

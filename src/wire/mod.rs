@@ -7,6 +7,7 @@ mod codes;
 mod messages;
 mod query;
 mod routes;
+pub mod taskchampion;
 mod text;
 
 pub use codes::Code;
@@ -17,7 +18,7 @@ pub use messages::{
     parse_chunk_lines, parse_chunks, parse_head, parse_transaction,
 };
 pub use query::{BadQuery, BundleQuery, ListingQuery, parse_wait};
-pub use routes::{Miss, Route, is_user_elsewhere};
+pub use routes::{Miss, Route, is_of_a_client, is_user_elsewhere};
 
 /// The media type of every refusal (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";

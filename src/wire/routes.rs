@@ -21,6 +21,8 @@ pub enum Route {
     Chunk(UserId, ChunkId),
     Missing(UserId),
     Bundle(UserId),
+    AddVersion(UserId, TransactionId),
+    ChildVersion(UserId, TransactionId),
 }
 
 /// A path that stands for nothing.
@@ -36,6 +38,8 @@ pub enum Miss {
     PercentEncoded,
     /// The path leaves the user to somebody who does not name one.
     NoUser,
+    /// So does a path of TaskChampion's, whose client names the user in a header of its own.
+    NoClient,
 }
 
 impl From<MalformedId> for Miss {
@@ -53,6 +57,14 @@ pub fn is_user_elsewhere(path: &str) -> bool {
         .strip_prefix("/0.1/")
         .and_then(|rest| rest.split('/').next());
     user == Some(ELSEWHERE)
+}
+
+/// The start of the paths that TaskChampion's client asks, none of which names its user.
+const CLIENT: &str = "/v1/client/";
+
+/// Whether this path is TaskChampion's: its user is said in a header.
+pub fn is_of_a_client(path: &str) -> bool {
+    path.starts_with(CLIENT)
 }
 
 impl Route {
@@ -81,13 +93,16 @@ impl Route {
 
     /// Reads the path of a request as it stands on the wire. It is not percent-decoded: no id needs
     /// it, so below `/0.1/` a `%` makes whatever it stands in malformed. Where the path has `-` in the place of
-    /// the user, `elsewhere` says who it is.
+    /// the user, or none, `elsewhere` says who it is.
     pub fn parse_with(
         path: &str,
         elsewhere: impl FnOnce() -> Result<UserId, Miss>,
     ) -> Result<Self, Miss> {
         if path.contains("//") {
             return Err(Miss::TwoSlashes);
+        }
+        if let Some(rest) = path.strip_prefix(CLIENT) {
+            return Self::of_a_client(rest, elsewhere);
         }
         let Some(rest) = path.strip_prefix("/0.1/") else {
             return match path {
@@ -124,6 +139,18 @@ impl Route {
         }
     }
 
+    /// Reads what follows in a path of TaskChampion's.
+    fn of_a_client(
+        rest: &str,
+        elsewhere: impl FnOnce() -> Result<UserId, Miss>,
+    ) -> Result<Self, Miss> {
+        match rest.split_once('/') {
+            Some(("add-version", id)) => Ok(Route::AddVersion(elsewhere()?, id.parse()?)),
+            Some(("get-child-version", id)) => Ok(Route::ChildVersion(elsewhere()?, id.parse()?)),
+            _ => Err(unknown(rest)),
+        }
+    }
+
     /// The route as documents write it: what a log line shows, since a path holds the user's id.
     pub const fn pattern(&self) -> &'static str {
         match self {
@@ -141,6 +168,8 @@ impl Route {
             Route::Chunk(..) => "/0.1/{user}/chunks/{chunk}",
             Route::Missing(_) => "/0.1/{user}/chunks/missing",
             Route::Bundle(_) => "/0.1/{user}/bundle",
+            Route::AddVersion(..) => "/v1/client/add-version/{parent}",
+            Route::ChildVersion(..) => "/v1/client/get-child-version/{parent}",
         }
     }
 
@@ -153,10 +182,11 @@ impl Route {
             | Route::Heartbeat
             | Route::Version
             | Route::Events(_)
-            | Route::Transactions(_) => "GET, HEAD",
+            | Route::Transactions(_)
+            | Route::ChildVersion(..) => "GET, HEAD",
             Route::Store(_) => "GET, HEAD, DELETE",
             Route::Bundle(_) => "GET, HEAD, POST",
-            Route::Missing(_) => "POST",
+            Route::Missing(_) | Route::AddVersion(..) => "POST",
             Route::Head(_) | Route::Checkpoint(_) | Route::Transaction(..) | Route::Chunk(..) => {
                 "GET, HEAD, PUT"
             }
@@ -179,12 +209,14 @@ impl Route {
             | Route::Transaction(user, _)
             | Route::Chunk(user, _)
             | Route::Missing(user)
-            | Route::Bundle(user) => Some(user),
+            | Route::Bundle(user)
+            | Route::AddVersion(user, _)
+            | Route::ChildVersion(user, _) => Some(user),
         }
     }
 }
 
-/// The path, which [`Route::parse`] reads back.
+/// The path, which [`Route::parse_with`] reads back.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -202,6 +234,8 @@ impl fmt::Display for Route {
             Route::Chunk(user, id) => write!(f, "/0.1/{user}/chunks/{id}"),
             Route::Missing(user) => write!(f, "/0.1/{user}/chunks/missing"),
             Route::Bundle(user) => write!(f, "/0.1/{user}/bundle"),
+            Route::AddVersion(_, id) => write!(f, "{CLIENT}add-version/{id}"),
+            Route::ChildVersion(_, id) => write!(f, "{CLIENT}get-child-version/{id}"),
         }
     }
 }
@@ -240,9 +274,12 @@ mod tests {
             Route::Chunk(user, USER.parse().unwrap()),
             Route::Missing(user),
             Route::Bundle(user),
+            Route::AddVersion(user, id),
+            Route::ChildVersion(user, id),
         ];
         for route in routes {
-            assert_eq!(Route::parse(&route.to_string()), Ok(route));
+            let read = Route::parse_with(&route.to_string(), || Ok(user));
+            assert_eq!(read, Ok(route));
             assert!(!route.pattern().contains(USER));
             assert!(Route::PATTERNS.contains(&route.pattern()), "{route}");
         }
@@ -291,6 +328,36 @@ mod tests {
             assert!(matches!(read, Err(Miss::MalformedId(_))), "{path}");
         }
         assert!(!is_user_elsewhere("/-"));
+    }
+
+    #[test]
+    fn a_path_of_taskchampions_never_says_its_user() {
+        let user: UserId = USER.parse().unwrap();
+        let read = |path: &str| Route::parse_with(path, || Ok(user));
+        for verb in ["add-version", "get-child-version"] {
+            let path = format!("/v1/client/{verb}/{USER}");
+            assert!(is_of_a_client(&path) && !is_user_elsewhere(&path));
+            assert!(read(&path).unwrap().user() == Some(&user));
+            let unsaid = Route::parse_with(&path, || Err(Miss::NoClient));
+            assert_eq!(unsaid, Err(Miss::NoClient));
+            let upper = path.to_uppercase().replace("/V1/CLIENT", "/v1/client");
+            let upper = upper.replace(&verb.to_uppercase(), verb);
+            for malformed in [&format!("{path}/"), &path[..path.len() - 1], &upper] {
+                let read = read(malformed);
+                assert!(matches!(read, Err(Miss::MalformedId(_))), "{malformed}");
+            }
+            assert_eq!(read(&format!("/v1/client/{verb}")), Err(Miss::NotFound));
+        }
+        for path in [
+            "/v1/client/",
+            "/v1/client",
+            "/v1/client/x",
+            "/v1/clients/snapshot",
+        ] {
+            assert_eq!(read(path), Err(Miss::NotFound), "{path}");
+        }
+        let encoded = read("/v1/client/add%2dversion/x");
+        assert_eq!(encoded, Err(Miss::PercentEncoded));
     }
 
     #[test]

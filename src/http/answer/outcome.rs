@@ -2,7 +2,8 @@
 
 use std::io;
 
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use futures_util::stream;
@@ -38,6 +39,8 @@ pub struct Resource {
     pub caching: &'static str,
     /// Parts of it may be asked for.
     pub ranges: bool,
+    /// Headers that only this kind of content has.
+    pub more: Vec<(HeaderName, HeaderValue)>,
     /// The bytes.
     pub contents: Contents,
 }

@@ -86,6 +86,12 @@ impl Problem {
         self
     }
 
+    /// Adds a header to the answer.
+    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.0.header = Some((header::HeaderName::from_static(name), value.into()));
+        self
+    }
+
     /// The refusal of a method that the route does not take.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let mut problem = Self::new(Code::MethodNotAllowed, format!("allowed here: {allow}"));
@@ -198,6 +204,10 @@ impl From<Miss> for Problem {
             ),
             Miss::MalformedId(malformed) => malformed.into(),
             Miss::NoUser => Problem::unauthorized(),
+            Miss::NoClient => Problem::new(
+                Code::MalformedId,
+                "X-Client-Id must say who it is: one uuid in lower case, with hyphens",
+            ),
             Miss::PercentEncoded => Problem::new(
                 Code::MalformedId,
                 "nothing in a path here is percent-encoded",

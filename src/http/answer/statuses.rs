@@ -19,6 +19,8 @@ pub fn status(code: Code, of_an_advance: bool) -> StatusCode {
         | Code::BadQuery
         | Code::InvalidTransaction
         | Code::DigestMismatch
+        | Code::BadContentType
+        | Code::EmptyBody
         | Code::IncompleteBody => StatusCode::BAD_REQUEST,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,
         Code::UnknownUser | Code::DeleteDisabled | Code::CrossOrigin => StatusCode::FORBIDDEN,
@@ -35,6 +37,7 @@ pub fn status(code: Code, of_an_advance: bool) -> StatusCode {
         | Code::NotADescendant
         | Code::HasDescendants
         | Code::CheckpointOlder => StatusCode::CONFLICT,
+        Code::Gone => StatusCode::GONE,
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::WrongHost => StatusCode::MISDIRECTED_REQUEST,

@@ -56,6 +56,7 @@ pub fn document() -> Answer {
         media: JSON,
         caching: CHANGING,
         ranges: false,
+        more: Vec::new(),
         contents: Contents::Memory(Bytes::from_static(DOCUMENT.as_bytes())),
     })
 }

@@ -32,6 +32,7 @@ pub async fn get(site: &Site, user: UserId) -> Result<Answer, Error> {
         media: JSON,
         caching: CHANGING,
         ranges: false,
+        more: Vec::new(),
         contents: Contents::Memory(bytes),
     }))
 }

@@ -4,18 +4,16 @@ use actix_web::HttpResponse;
 use actix_web::dev::RequestHead;
 use actix_web::http::{StatusCode, header};
 
+use super::upload::{LongUpload, or_new};
 use crate::http::answer::error::Error;
 use crate::http::answer::outcome::{Answer, CHANGING, Contents, IMMUTABLE, Resource};
 use crate::http::answer::problem::Problem;
 use crate::http::blocking::blocking;
 use crate::http::request::body::Body;
-use crate::http::request::limiters::Permit;
 use crate::http::site::Site;
-use crate::http::threads::{Begun, begin};
-use crate::http::work::outcome;
 use crate::model::{ChunkId, UserId, limits};
 use crate::rules::proposal;
-use crate::store::{self, PutChunk, Sealed, Staged, User};
+use crate::store::{self, PutChunk, Sealed};
 use crate::wire::{Code, JSON, MissingMessage, OCTETS, TEXT, parse_chunk_lines, parse_chunks};
 
 /// `GET`: 200 with the bytes, 206 with some of them, 304 when `If-None-Match` names the chunk. 400
@@ -30,6 +28,7 @@ pub async fn get(site: &Site, user: UserId, id: ChunkId) -> Result<Answer, Error
         media: OCTETS,
         caching: IMMUTABLE,
         ranges: true,
+        more: Vec::new(),
         contents: Contents::File(found.ok_or_else(unknown)?, user),
     }))
 }
@@ -42,23 +41,13 @@ pub async fn get(site: &Site, user: UserId, id: ChunkId) -> Result<Answer, Error
 /// longer one is written and hashed while it comes, with two pieces of it in memory at most.
 pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Result<Answer, Error> {
     check(site, &id)?;
-    let limit = site.store.options().chunk_bytes;
     let mut upload = LongUpload::new(user);
-    let mut piece = Vec::new();
-    while let Some(bytes) = body.next().await? {
-        if body.received() > limit {
-            return Err(Problem::too_large(limit).into());
-        }
-        piece.extend_from_slice(&bytes);
-        if piece.len() >= upload.piece(body) {
-            upload.hand_over(site, std::mem::take(&mut piece)).await?;
-        }
-    }
+    let piece = upload.read(site, body).await?;
     let stored = match id {
-        ChunkId::Digest(digest) if upload.writing.is_none() && site.settings.together => {
+        ChunkId::Digest(digest) if upload.is_short() && site.settings.together => {
             site.group_commit.put(user, digest, piece).await?
         }
-        _ => upload.finish(site, piece, id).await?,
+        _ => finish(site, upload, piece, user, id).await?,
     };
     match stored {
         PutChunk::Stored => Ok(Answer::empty(StatusCode::CREATED)),
@@ -134,15 +123,6 @@ pub(super) fn not_a_chunk_id() -> Problem {
     )
 }
 
-/// A chunk that is being uploaded. Dropped, it leaves nothing: a write that is under way ends, and its file
-/// goes with it.
-struct LongUpload {
-    user: UserId,
-    writing: Option<Begun<store::Result<Staged>>>,
-    /// The permit for large pieces in memory.
-    permit: Option<Permit>,
-}
-
 /// The end of the last piece of work of an upload.
 enum Stored {
     Put(PutChunk),
@@ -150,88 +130,31 @@ enum Stored {
     Waiting(Sealed),
 }
 
-impl LongUpload {
-    fn new(user: UserId) -> Self {
-        Self {
-            user,
-            writing: None,
-            permit: None,
+/// Writes the last piece, makes all of it durable, and gives it its name. The lock is taken only
+/// then.
+async fn finish(
+    site: &Site,
+    mut upload: LongUpload,
+    piece: Vec<u8>,
+    user: UserId,
+    id: ChunkId,
+) -> Result<PutChunk, Error> {
+    let staged = upload.written().await?;
+    let stored = blocking(site, &user, move |user| {
+        let mut staged = or_new(user, staged)?;
+        staged.write(&piece)?;
+        let sealed = staged.seal()?;
+        Ok(match user.shared_now() {
+            Some(lock) => Stored::Put(lock?.put_chunk(sealed, &id)?),
+            None => Stored::Waiting(sealed),
+        })
+    });
+    match stored.await? {
+        Stored::Put(put) => Ok(put),
+        Stored::Waiting(sealed) => {
+            let lock = site.store.user(user).shared().await?;
+            let lock = lock.ok_or(store::Error::UserGone)?;
+            blocking(site, &user, move |_| lock.put_chunk(sealed, &id)).await
         }
-    }
-
-    /// The number of bytes that are gathered before they are handed over: few at first, since most chunks are
-    /// small and a thousand slow clients must not hold a thousand large pieces.
-    fn piece(&mut self, body: &Body) -> usize {
-        if self.writing.is_none() {
-            return limits::SMALL + 1;
-        }
-        // One piece is gathered while another is written.
-        if self.permit.is_none() {
-            self.permit = body.permit(2 * limits::PIECE).ok();
-        }
-        match self.permit {
-            None => limits::SMALL,
-            Some(_) => limits::PIECE,
-        }
-    }
-
-    /// Writes and hashes a piece on a thread, and returns when the one before it is done.
-    async fn hand_over(&mut self, site: &Site, piece: Vec<u8>) -> Result<(), Error> {
-        let staged = self.written().await?;
-        let user = site.store.user(self.user);
-        self.writing = Some(begin(&self.user, move || {
-            let mut staged = or_new(&user, staged)?;
-            staged.write(&piece)?;
-            Ok(staged)
-        }));
-        Ok(())
-    }
-
-    async fn written(&mut self) -> Result<Option<Staged>, Error> {
-        let Some(writing) = self.writing.take() else {
-            return Ok(None);
-        };
-        Ok(Some(outcome(writing).await??))
-    }
-
-    /// Writes the last piece, makes all of it durable, and gives it its name. The lock is taken only
-    /// then.
-    async fn finish(mut self, site: &Site, piece: Vec<u8>, id: ChunkId) -> Result<PutChunk, Error> {
-        let (staged, user) = (self.written().await?, self.user);
-        let stored = blocking(site, &user, move |user| {
-            let mut staged = or_new(user, staged)?;
-            staged.write(&piece)?;
-            let sealed = staged.seal()?;
-            Ok(match user.shared_now() {
-                Some(lock) => Stored::Put(lock?.put_chunk(sealed, &id)?),
-                None => Stored::Waiting(sealed),
-            })
-        });
-        match stored.await? {
-            Stored::Put(put) => Ok(put),
-            Stored::Waiting(sealed) => {
-                let lock = site.store.user(user).shared().await?;
-                let lock = lock.ok_or(store::Error::UserGone)?;
-                blocking(site, &user, move |_| lock.put_chunk(sealed, &id)).await
-            }
-        }
-    }
-}
-
-impl Drop for LongUpload {
-    fn drop(&mut self) {
-        // Unlinking a long file takes its time, which is not this thread's.
-        if let Some(writing) = self.writing.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn_blocking(move || drop(writing));
-        }
-    }
-}
-
-fn or_new(user: &User, staged: Option<Staged>) -> store::Result<Staged> {
-    match staged {
-        Some(staged) => Ok(staged),
-        None => user.stage(),
     }
 }

@@ -43,6 +43,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Result<Ans
         media: JSON,
         caching: CHANGING,
         ranges: false,
+        more: Vec::new(),
         contents: Contents::Memory(json(&HeadMessage::from(head))),
     }))
 }

@@ -8,4 +8,6 @@ pub mod chunks;
 pub mod events;
 pub mod heads;
 pub mod stores;
+pub mod taskchampion;
 pub mod transactions;
+mod upload;

@@ -115,6 +115,7 @@ pub async fn get(site: &Site, user: UserId, id: TransactionId) -> Result<Answer,
         media: JSON,
         caching: IMMUTABLE,
         ranges: true,
+        more: Vec::new(),
         contents,
     }))
 }

@@ -4,6 +4,7 @@ use actix_web::http::header::{self, HeaderMap};
 
 use crate::model::UserId;
 use crate::wire::Miss;
+use crate::wire::taskchampion::CLIENT_ID;
 
 /// The scheme of RFC 6750, in any case.
 const SCHEME: &[u8] = b"bearer";
@@ -29,10 +30,66 @@ pub fn bearer(headers: &HeaderMap) -> Result<UserId, Miss> {
     Ok(said.parse()?)
 }
 
+/// The user whom TaskChampion's client names, in a header of its own; or, as for any path that names none, in
+/// `Authorization`, which is not looked at where there is the other.
+///
+/// # Errors
+/// [`Miss::NoClient`] where nobody is named; [`Miss::MalformedId`] where the header is no id in its one spelling, or
+/// stands there twice.
+pub fn client(headers: &HeaderMap) -> Result<UserId, Miss> {
+    let mut values = headers.get_all(CLIENT_ID);
+    let Some(value) = values.next() else {
+        return match bearer(headers) {
+            Err(Miss::NoUser) => Err(Miss::NoClient),
+            other => other,
+        };
+    };
+    let said = match values.next() {
+        None => value.to_str().unwrap_or_default(),
+        Some(_) => "",
+    };
+    Ok(said.parse()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use actix_web::http::header::HeaderValue;
+
+    #[test]
+    fn a_client_says_its_id_in_a_header_of_its_own_or_as_anybody_may() {
+        let said = |pairs: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                let name = header::HeaderName::from_static(name);
+                headers.append(name, HeaderValue::from_str(value).unwrap());
+            }
+            client(&headers)
+        };
+        let bearer = format!("Bearer {USER}");
+        for pairs in [
+            &[(CLIENT_ID, USER)][..],
+            &[(CLIENT_ID, USER), ("authorization", "Basic YTpi")],
+            &[(CLIENT_ID, USER), ("authorization", "Bearer x")],
+            &[("authorization", &bearer)],
+        ] {
+            assert_eq!(said(pairs), Ok(USER.parse().unwrap()), "{pairs:?}");
+        }
+        for pairs in [&[][..], &[("authorization", "Basic YTpi")]] {
+            assert_eq!(said(pairs), Err(Miss::NoClient));
+        }
+        let upper = USER.to_uppercase();
+        for pairs in [
+            &[(CLIENT_ID, "")][..],
+            &[(CLIENT_ID, &upper)],
+            &[(CLIENT_ID, USER), (CLIENT_ID, USER)],
+            &[(CLIENT_ID, "x"), ("authorization", &bearer)],
+            &[("authorization", "Bearer x")],
+        ] {
+            let read = said(pairs);
+            assert!(matches!(read, Err(Miss::MalformedId(_))), "{pairs:?}");
+        }
+    }
 
     const USER: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
 

@@ -21,9 +21,11 @@ use crate::wire::Code;
 /// The methods that a page may use, if it may ask at all. Which of them a path takes, the answer says.
 const METHODS: &str = "GET, HEAD, PUT, POST, DELETE";
 /// The headers that a page may send.
-const ALLOWED: &str = "authorization, content-type, if-match, if-none-match, range, last-event-id";
+const ALLOWED: &str = "authorization, content-type, if-match, if-none-match, range, last-event-id, \
+    x-client-id";
 /// The headers of an answer that a page may read, beyond those that any may.
-const EXPOSED: &str = "ETag, Content-Location, Content-Range, Retry-After";
+const EXPOSED: &str = "ETag, Content-Location, Content-Range, Retry-After, X-Version-Id, X-Parent-Version-Id, \
+    X-Snapshot-Request";
 
 /// The pages that may ask, and the names that this server goes by: the operator's choice.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,286 @@
+//! A chunk and a transaction of it alone, added to the end of the chain as one step.
+//!
+//! What a push of one line does (`bundle/fast_forward`) is done here for one chunk: nothing is pending first. The
+//! bytes of the chunk and of the transaction are durable before the exclusive lock is taken; under it they get their
+//! committed names, the chunk before the transaction, and HEAD advances (DESIGN, Advance of HEAD). What a crash leaves
+//! before HEAD is replaced are files that nothing reaches.
+
+use std::collections::BTreeSet;
+
+use super::error::damaged;
+use super::incoming::Temporary;
+use super::layout::{Area, Dir, Thing};
+use super::lock::Exclusive;
+use super::publish::Unnamed;
+use super::staged::{Sealed, Staged};
+use super::tally::Amount;
+use super::to_sync::ToSync;
+use super::{Error, Leftovers, Result, User, json};
+use crate::disk::{IfThere, Target};
+use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId};
+
+/// A chunk that is to follow a transaction, durable together with a transaction of it alone. Dropped, it leaves
+/// nothing.
+pub struct Addition {
+    parent: TransactionId,
+    chunk: Sealed,
+    line: NewLine,
+}
+
+/// Transactions that would continue the chain from where HEAD was, oldest first; each has a file, durable once it is
+/// synced.
+struct NewLine {
+    after: Head,
+    transactions: Vec<NewTransaction>,
+}
+
+struct NewTransaction {
+    id: TransactionId,
+    bytes: u64,
+    file: Temporary,
+}
+
+/// How an addition to the chain ended.
+pub enum Append {
+    /// HEAD is the new transaction.
+    Appended(Head),
+    /// HEAD is this one, and not the parent that was named.
+    Refused(Head),
+    /// Nothing is done: `log` is to be mended first, which is better done without the lock.
+    LogIsWrong(Box<Addition>),
+}
+
+/// Where the bytes of the chunk are to come from.
+enum ChunkFrom {
+    /// The committed area has the chunk.
+    Committed,
+    /// The committed area has a file of its name and of another length.
+    Damaged,
+    /// `incoming/` has the chunk.
+    Incoming,
+    /// Nobody has the chunk but the addition itself.
+    Here,
+}
+
+impl User {
+    /// Makes a chunk that is whole durable, with a transaction of it alone that follows `parent`; the other outcome is
+    /// HEAD, where that is another one. Where the chain is empty any parent will do: a transaction of no chunks
+    /// is made for it, so that a history which began elsewhere goes on here. One group of syncs.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], [`Error::NoRoom`], and those of the disk.
+    pub fn addition(
+        &self,
+        parent: TransactionId,
+        staged: Staged,
+    ) -> Result<std::result::Result<Addition, Head>> {
+        self.state.check_writable()?;
+        let head = self.vouched_head()?.ok_or(Error::UserGone)?;
+        if !may_follow(parent, head) {
+            return Ok(Err(head));
+        }
+        let line = self.line_after(head, parent, staged.digest())?;
+        let mut targets = line.targets();
+        targets.push(staged.target());
+        self.store.disk.sync(&targets)?;
+        Ok(Ok(Addition {
+            parent,
+            chunk: staged.synced(),
+            line,
+        }))
+    }
+
+    /// Writes the transactions that take the chain from `after` over `parent` to a new one of this chunk.
+    fn line_after(
+        &self,
+        after: Head,
+        parent: TransactionId,
+        chunk: ChunkDigest,
+    ) -> Result<NewLine> {
+        let mut line = NewLine {
+            after,
+            transactions: Vec::new(),
+        };
+        if after.id != parent {
+            line.transactions.push(self.write_new(Transaction {
+                id: parent,
+                seq: after.seq + 1,
+                parent: after.id,
+                chunks: Vec::new(),
+            })?);
+        }
+        let random = [(); 2].map(|()| self.store.disk.random());
+        line.transactions.push(self.write_new(Transaction {
+            id: TransactionId::random(random),
+            seq: after.seq + 1 + line.transactions.len() as u64,
+            parent,
+            chunks: vec![ChunkId::Digest(chunk)],
+        })?);
+        Ok(line)
+    }
+
+    fn write_new(&self, transaction: Transaction) -> Result<NewTransaction> {
+        let contents = json::encode(&transaction);
+        let file = self.temporary()?;
+        file.file.append(&contents)?;
+        Ok(NewTransaction {
+            id: transaction.id,
+            bytes: contents.len() as u64,
+            file,
+        })
+    }
+}
+
+/// Whether a transaction with this parent may follow HEAD: HEAD is the parent, or the chain is empty.
+fn may_follow(parent: TransactionId, head: Head) -> bool {
+    head.id == parent || head == Head::ROOT
+}
+
+impl NewLine {
+    fn ids(&self) -> Vec<TransactionId> {
+        self.transactions.iter().map(|new| new.id).collect()
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        let target = |new: &NewTransaction| Target::File(new.file.file.clone());
+        self.transactions.iter().map(target).collect()
+    }
+}
+
+impl Exclusive {
+    /// Adds to the end of the chain. To be run to its end whatever becomes of the client. Costs no more with a longer
+    /// chain; where that is empty, in proportion to what is pending.
+    ///
+    /// An empty chain is not continued from a transaction that is pending: what was put by itself is committed by
+    /// whoever names it as HEAD, and by nobody else.
+    ///
+    /// # Errors
+    /// HEAD has not moved, and what was named is named no more; but if the very last sync fails, nobody knows, and the
+    /// user is read-only in this process from then on. [`Error::QuotaExceeded`], [`Error::UserGone`].
+    pub fn append(self, mut addition: Addition, rebuild: bool) -> Result<Append> {
+        self.check_takes()?;
+        let head = self.head_under_lock()?.ok_or(Error::UserGone)?;
+        if !may_follow(addition.parent, head) || self.is_promised(addition.parent, head)? {
+            return Ok(Append::Refused(head));
+        }
+        if !rebuild && !self.log_reaches(head)? {
+            return Ok(Append::LogIsWrong(Box::new(addition)));
+        }
+        if addition.line.after != head {
+            // It moved to the parent, or the user came anew, since the transactions were written.
+            let digest = addition.chunk.digest();
+            addition.line = self.line_after(head, addition.parent, digest)?;
+            self.store.disk.sync(&addition.line.targets())?;
+        }
+        let from = self.look_for_new(&addition.chunk)?;
+        let room = self.reserve_all(addition.room(&from))?;
+        let ids = addition.line.ids();
+        let (head, linked) = self.or_take_back(
+            |named| {
+                let place = self.folder.thing(Area::Committed, named);
+                self.store.disk.remove_file(&place)
+            },
+            |named| {
+                let dirs = self.name_addition(&mut addition, &from, named)?;
+                self.move_head(head, &ids, dirs)
+            },
+        )?;
+        room.keep();
+        if matches!(from, ChunkFrom::Incoming) {
+            Leftovers::of(self, linked).clear();
+        }
+        Ok(Append::Appended(head))
+    }
+
+    /// Whether the parent that an empty chain is to begin with is a pending transaction, of other content perhaps.
+    fn is_promised(&self, parent: TransactionId, head: Head) -> Result<bool> {
+        if head.id == parent {
+            return Ok(false);
+        }
+        self.look_at_pending()?;
+        Ok(self.state.known().pending.contains_key(&parent))
+    }
+
+    fn look_for_new(&self, chunk: &Sealed) -> Result<ChunkFrom> {
+        let thing = Thing::Chunk(chunk.digest());
+        if let Some(there) = self.look_for(Area::Committed, &thing)? {
+            return Ok(match there.bytes == chunk.bytes() {
+                true => ChunkFrom::Committed,
+                false => ChunkFrom::Damaged,
+            });
+        }
+        let waiting = self.look_for(Area::Incoming, &thing)?;
+        Ok(match waiting {
+            Some(there) if there.bytes == chunk.bytes() => ChunkFrom::Incoming,
+            _ => ChunkFrom::Here,
+        })
+    }
+
+    /// Gives the chunk and the transactions their committed names; returns the directories that hold what HEAD is to
+    /// rely on.
+    fn name_addition(
+        &self,
+        addition: &mut Addition,
+        from: &ChunkFrom,
+        named: &mut Vec<Thing>,
+    ) -> Result<BTreeSet<Dir>> {
+        let thing = Thing::Chunk(addition.chunk.digest());
+        let mut to_sync = ToSync::default();
+        to_sync.dir(thing.dir(Area::Committed));
+        match from {
+            ChunkFrom::Committed => {}
+            ChunkFrom::Damaged => {
+                self.replace_damaged(&thing, Area::Committed, &mut addition.chunk, &mut to_sync)?;
+            }
+            ChunkFrom::Incoming => {
+                let waiting = self.folder.thing(Area::Incoming, &thing);
+                let place = self.folder.thing(Area::Committed, &thing);
+                let dir = thing.dir(Area::Committed);
+                self.make_name(dir, || self.store.disk.link(&waiting, &place))?;
+                named.push(thing);
+            }
+            ChunkFrom::Here => self.name_new(&thing, &mut addition.chunk, named)?,
+        }
+        for new in &mut addition.line.transactions {
+            let thing = Thing::Transaction(new.id);
+            let place = self.folder.thing(Area::Committed, &thing);
+            // Nothing but the parent of a history from elsewhere can be there before, off the chain: what a crash left
+            // when this was tried before does not exist for any purpose.
+            if new.id == addition.parent {
+                self.store.disk.remove_file(&place).if_there()?;
+            }
+            self.name_new(&thing, &mut new.file, named)?;
+            to_sync.dir(thing.dir(Area::Committed));
+        }
+        Ok(to_sync.take_dirs())
+    }
+
+    /// Gives a file that is new its name in the committed area.
+    fn name_new(
+        &self,
+        thing: &Thing,
+        file: &mut dyn Unnamed,
+        named: &mut Vec<Thing>,
+    ) -> Result<()> {
+        let place = self.folder.thing(Area::Committed, thing);
+        if !self.make_name(thing.dir(Area::Committed), || file.give_name(&place))? {
+            return Err(damaged(&place, "there, though the lock is held"));
+        }
+        named.push(*thing);
+        Ok(())
+    }
+}
+
+impl Addition {
+    /// The room that it takes, beyond what is there.
+    fn room(&self, from: &ChunkFrom) -> Amount {
+        let mut amount = Amount::default();
+        if matches!(from, ChunkFrom::Here) {
+            amount.add(Amount::file(self.chunk.bytes()));
+        }
+        for new in &self.line.transactions {
+            amount.add(Amount::file(new.bytes));
+        }
+        amount
+    }
+}
