@@ -97,14 +97,6 @@ impl fmt::Debug for UserId {
 impl TransactionId {
     /// The transaction before all others: seq 0, no parent, no chunks, always there.
     pub const ROOT: TransactionId = TransactionId(Uuid::nil());
-
-    /// The id that these random numbers make: a uuid of version 4. The two bits that a number which was a part of a
-    /// uuid has alike with all others count for nothing: ids are spread evenly by their first byte.
-    pub fn random(numbers: [u64; 2]) -> Self {
-        let [first, second] = numbers;
-        let bytes = uuid::Uuid::from_u64_pair(first.rotate_left(2), second).into_bytes();
-        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
-    }
 }
 
 impl fmt::Debug for TransactionId {

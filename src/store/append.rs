@@ -15,14 +15,16 @@ use super::publish::Unnamed;
 use super::staged::{Sealed, Staged};
 use super::tally::Amount;
 use super::to_sync::ToSync;
+use super::walk::Position;
 use super::{Error, Leftovers, Result, User, json};
-use crate::disk::{IfThere, Target};
+use crate::disk::Target;
 use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId};
 
 /// A chunk that is to follow a transaction, durable together with a transaction of it alone. Dropped, it leaves
 /// nothing.
 pub struct Addition {
     parent: TransactionId,
+    id: TransactionId,
     chunk: Sealed,
     line: NewLine,
 }
@@ -63,8 +65,8 @@ enum ChunkFrom {
 }
 
 impl User {
-    /// Makes a chunk that is whole durable, with a transaction of it alone that follows `parent`; the other outcome is
-    /// HEAD, where that is another one. Where the chain is empty any parent will do: a transaction of no chunks
+    /// Makes a chunk that is whole durable, with a transaction of it alone that follows `parent`, under an id that
+    /// nobody has used; the other outcome is HEAD, where that is not the parent. Where the chain is empty any parent will do: a transaction of no chunks
     /// is made for it, so that a history which began elsewhere goes on here. One group of syncs.
     ///
     /// # Errors
@@ -72,6 +74,7 @@ impl User {
     pub fn addition(
         &self,
         parent: TransactionId,
+        id: TransactionId,
         staged: Staged,
     ) -> Result<std::result::Result<Addition, Head>> {
         self.state.check_writable()?;
@@ -79,22 +82,24 @@ impl User {
         if !may_follow(parent, head) {
             return Ok(Err(head));
         }
-        let line = self.line_after(head, parent, staged.digest())?;
+        let line = self.line_after(head, parent, id, staged.digest())?;
         let mut targets = line.targets();
         targets.push(staged.target());
         self.store.disk.sync(&targets)?;
         Ok(Ok(Addition {
             parent,
+            id,
             chunk: staged.synced(),
             line,
         }))
     }
 
-    /// Writes the transactions that take the chain from `after` over `parent` to a new one of this chunk.
+    /// Writes the transactions that take the chain from `after` over `parent` to the new one of this chunk.
     fn line_after(
         &self,
         after: Head,
         parent: TransactionId,
+        id: TransactionId,
         chunk: ChunkDigest,
     ) -> Result<NewLine> {
         let mut line = NewLine {
@@ -109,9 +114,8 @@ impl User {
                 chunks: Vec::new(),
             })?);
         }
-        let random = [(); 2].map(|()| self.store.disk.random());
         line.transactions.push(self.write_new(Transaction {
-            id: TransactionId::random(random),
+            id,
             seq: after.seq + 1 + line.transactions.len() as u64,
             parent,
             chunks: vec![ChunkId::Digest(chunk)],
@@ -168,8 +172,8 @@ impl Exclusive {
         }
         if addition.line.after != head {
             // It moved to the parent, or the user came anew, since the transactions were written.
-            let digest = addition.chunk.digest();
-            addition.line = self.line_after(head, addition.parent, digest)?;
+            let Addition { parent, id, .. } = addition;
+            addition.line = self.line_after(head, parent, id, addition.chunk.digest())?;
             self.store.disk.sync(&addition.line.targets())?;
         }
         let from = self.look_for_new(&addition.chunk)?;
@@ -181,7 +185,7 @@ impl Exclusive {
                 self.store.disk.remove_file(&place)
             },
             |named| {
-                let dirs = self.name_addition(&mut addition, &from, named)?;
+                let dirs = self.name_addition(head, &mut addition, &from, named)?;
                 self.move_head(head, &ids, dirs)
             },
         )?;
@@ -220,6 +224,7 @@ impl Exclusive {
     /// rely on.
     fn name_addition(
         &self,
+        head: Head,
         addition: &mut Addition,
         from: &ChunkFrom,
         named: &mut Vec<Thing>,
@@ -239,35 +244,45 @@ impl Exclusive {
                 self.make_name(dir, || self.store.disk.link(&waiting, &place))?;
                 named.push(thing);
             }
-            ChunkFrom::Here => self.name_new(&thing, &mut addition.chunk, named)?,
+            ChunkFrom::Here => {
+                if !self.name_new(&thing, &mut addition.chunk, named)? {
+                    let place = self.folder.thing(Area::Committed, &thing);
+                    return Err(damaged(&place, "there, though the lock is held"));
+                }
+            }
         }
         for new in &mut addition.line.transactions {
             let thing = Thing::Transaction(new.id);
-            let place = self.folder.thing(Area::Committed, &thing);
-            // Nothing but the parent of a history from elsewhere can be there before, off the chain: what a crash left
-            // when this was tried before does not exist for any purpose.
-            if new.id == addition.parent {
-                self.store.disk.remove_file(&place).if_there()?;
+            if !self.name_new(&thing, &mut new.file, named)? {
+                self.remove_off_chain(head, new.id)?;
+                self.name_new(&thing, &mut new.file, named)?;
             }
-            self.name_new(&thing, &mut new.file, named)?;
             to_sync.dir(thing.dir(Area::Committed));
         }
         Ok(to_sync.take_dirs())
     }
 
-    /// Gives a file that is new its name in the committed area.
+    /// Gives a file its name in the committed area; `false` where another one has it.
     fn name_new(
         &self,
         thing: &Thing,
         file: &mut dyn Unnamed,
         named: &mut Vec<Thing>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let place = self.folder.thing(Area::Committed, thing);
-        if !self.make_name(thing.dir(Area::Committed), || file.give_name(&place))? {
-            return Err(damaged(&place, "there, though the lock is held"));
+        let is_new = self.make_name(thing.dir(Area::Committed), || file.give_name(&place))?;
+        named.extend(is_new.then_some(*thing));
+        Ok(is_new)
+    }
+
+    /// Removes a transaction's file that is off the chain: a crash left it there when the same parent was tried
+    /// before, and it does not exist for any purpose.
+    fn remove_off_chain(&self, head: Head, id: TransactionId) -> Result<()> {
+        let place = self.folder.transaction(id);
+        match self.position(head, id)? {
+            Position::OffChain => Ok(self.store.disk.remove_file(&place)?),
+            _ => Err(damaged(&place, "on the chain, and its id is given again")),
         }
-        named.push(*thing);
-        Ok(())
     }
 }
 

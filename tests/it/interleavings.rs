@@ -68,6 +68,13 @@ fn model_4_an_advance_is_killed_and_repeated_by_another_process() {
 }
 
 #[test]
+fn additions_beside_whatever_else_moves_head() {
+    for story in stories::additions() {
+        holds(&story);
+    }
+}
+
+#[test]
 fn model_5_put_chunk_races_the_transaction_that_names_it() {
     holds(&stories::model_5());
 }

@@ -205,6 +205,47 @@ fn aliases_in_bundles() {
 }
 
 #[test]
+fn a_chain_that_grows_by_one_chunk_at_a_time() {
+    let acts = [
+        Act::Append("A"),
+        Act::Append("B"),
+        Act::Append("S"),
+        Act::Children,
+        Act::Append("C"),
+        Act::Children,
+    ];
+    survives(&alone("additions", &[], &acts));
+}
+
+#[test]
+fn a_chain_that_begins_with_a_parent_from_elsewhere_tried_again_after_the_cut() {
+    let acts = [Act::Append("B"), Act::Children, Act::Append("C")];
+    let mut story = alone("additions from elsewhere", &[], &acts);
+    // What the cut left off the chain is in the way of the same parent then.
+    story.phases.push(vec![vec![
+        Act::Append("B"),
+        Act::Append("C"),
+        Act::Children,
+    ]]);
+    survives(&story);
+}
+
+#[test]
+fn an_addition_of_a_chunk_that_is_pending_or_of_a_parent_that_is() {
+    let acts = [
+        Act::Append("B"),
+        Act::Append("S"),
+        Act::Children,
+        PutChunk("a"),
+    ];
+    survives(&alone(
+        "additions beside what is pending",
+        &A_AND_B[..3],
+        &acts,
+    ));
+}
+
+#[test]
 fn chunks_that_are_asked_about() {
     let acts = [
         PutChunk("a"),

@@ -7,8 +7,8 @@ use crate::proof::{Act, Scenario, cast, folder};
 use simulated_disk::{Bounds, World};
 
 use Act::{
-    Advance, Ask, Collect, Copy, Delete, GetChunk, GetHead, GetListing, Pull, Push, PushWithSpare,
-    PutChunk, PutChunks, PutTransaction, Repair, Upload,
+    Advance, Append, Ask, Children, Collect, Copy, Delete, GetChunk, GetHead, GetListing, Pull,
+    Push, PushWithSpare, PutChunk, PutChunks, PutTransaction, Repair, Upload,
 };
 
 /// One request a process.
@@ -112,6 +112,57 @@ pub fn model_5() -> Scenario {
 pub fn model_5b() -> Scenario {
     let phases: [Phase; 1] = [&[PutChunk("a"), PutChunk("a")]];
     story("5b two PUTs of one chunk", &NOTHING_YET, &phases)
+}
+
+/// Additions beside whatever else moves HEAD, or goes through what they make. Phases that come later do it again after
+/// a cut.
+pub fn additions() -> Vec<Scenario> {
+    let waiting = [PutChunk("a"), PutTransaction("S")];
+    let beside = |name, before: &[Act], acts: &[Act]| {
+        let again: Phase = &[Append("A"), Children];
+        story(name, before, &[acts, again])
+    };
+    vec![
+        beside("two additions", &[], &[Append("A"), Append("S"), Children]),
+        beside(
+            "an addition beside an advance",
+            &waiting,
+            &[Append("A"), Advance("S")],
+        ),
+        beside(
+            "an addition beside a bundle",
+            &NOTHING_YET,
+            &[Append("A"), Push(&["S"])],
+        ),
+        beside(
+            "an addition beside a PUT of its chunk",
+            &NOTHING_YET,
+            &[Append("A"), PutChunk("a")],
+        ),
+        beside(
+            "an addition from elsewhere beside another",
+            &[],
+            &[Append("B"), Append("A"), GetListing],
+        ),
+        beside(
+            "an addition beside a deletion",
+            &[Append("N")],
+            &[Append("A"), Act::Delete],
+        ),
+        Scenario {
+            old: waiting.to_vec(),
+            ..beside(
+                "an addition beside gc",
+                &NOTHING_YET,
+                &[Append("A"), Collect],
+            )
+        },
+        beside(
+            "an addition beside a repair",
+            &waiting,
+            &[Append("A"), Repair],
+        ),
+    ]
 }
 
 /// Chunks get their names while others look; their process may be killed before the names are durable.

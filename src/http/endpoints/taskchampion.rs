@@ -85,7 +85,7 @@ pub async fn add(
     let begun = blocking(site, &user, move |user| {
         let mut staged = or_new(user, staged)?;
         staged.write(&piece)?;
-        let addition = match user.addition(parent, staged)? {
+        let addition = match user.addition(parent, new_id(), staged)? {
             Ok(addition) => addition,
             Err(head) => return Ok(Begun::Ended(Append::Refused(head))),
         };
@@ -111,6 +111,11 @@ pub async fn add(
         // Where the mending did not help, the advance has said why.
         Append::LogIsWrong(_) => Err(store::Error::Busy.into()),
     }
+}
+
+/// An id that nobody has used.
+fn new_id() -> TransactionId {
+    TransactionId::from_bytes(*uuid::Uuid::new_v4().as_bytes())
 }
 
 /// The end of the first piece of work on a version.

@@ -10,7 +10,7 @@ use mentat_sync::store::{
 
 use super::answers::{Answers, Book, Fact};
 use super::cast::{self, Chunk, Content, user};
-use super::{bundles, checkpoints, outside, upkeep};
+use super::{additions, bundles, checkpoints, outside, upkeep};
 use simulated_disk::{Sim, SimDisk};
 
 /// One request.
@@ -21,6 +21,10 @@ pub enum Act {
     PutChunks(&'static [Chunk]),
     PutTransaction(Content),
     Advance(Content),
+    /// The chunk of this one is added to the chain after its parent, which is made if the chain is empty.
+    Append(Content),
+    /// The chain is read, one chunk after the other.
+    Children,
     GetHead,
     GetListing,
     GetChunk(Chunk),
@@ -104,6 +108,8 @@ impl Act {
             Act::PutChunks(names) => bundles::put_chunks(store, book, &before, names),
             Act::PutTransaction(name) => put_transaction(store, book, &before, name),
             Act::Advance(name) => advance(store, book, &before, name),
+            Act::Append(name) => additions::append(store, book, &before, name),
+            Act::Children => additions::children(store, book, &before),
             Act::GetHead => get_head(store, book, &before),
             Act::GetListing => get_listing(store, book, &before),
             Act::GetChunk(name) => get_chunk(store, book, &before, name),
@@ -143,7 +149,7 @@ impl Act {
     /// What it wants HEAD to be.
     fn aim(self) -> Option<Content> {
         match self {
-            Act::Advance(name) => Some(name),
+            Act::Advance(name) | Act::Append(name) => Some(name),
             Act::Push(names) | Act::PushWithSpare(names) => names.last().copied(),
             _ => None,
         }
@@ -158,6 +164,10 @@ impl Act {
         match self {
             Act::PutTransaction(name) => {
                 answers.offered.insert(name);
+            }
+            Act::Append(name) => {
+                answers.offered.insert(name);
+                answers.offered.extend(additions::made_for(name));
             }
             Act::Push(names) | Act::PushWithSpare(names) | Act::Upload(names) => {
                 answers.offered.extend(names);
@@ -185,7 +195,7 @@ fn shared(store: &Store) -> Result<Shared> {
     (store.user(user()).shared_blocking()?).ok_or(Error::UserGone)
 }
 
-fn exclusive(store: &Store) -> Result<Exclusive> {
+pub fn exclusive(store: &Store) -> Result<Exclusive> {
     (store.user(user()).exclusive_blocking()?).ok_or(Error::UserGone)
 }
 

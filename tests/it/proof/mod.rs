@@ -1,6 +1,7 @@
 //! What is done to a store on the simulated disk, and what must hold of it whatever happens.
 
 mod acts;
+mod additions;
 mod answers;
 mod bundles;
 pub mod cast;
