@@ -75,6 +75,8 @@ mod scale;
 mod bundles;
 // The subcommands beside `serve`: what they print, and their exit codes.
 mod cli;
+// TaskChampion's protocol beside ours: what its client is answered, and what becomes of the chain.
+mod taskchampion;
 // The OpenAPI document: against the tables of the source, and against what the server answers.
 mod openapi;
 // The documents: their links, and what the code cites of them.

@@ -314,6 +314,7 @@ fn a_server_that_does_not_ask_whether_a_sync_failed_is_caught() {
         Act::Transaction,
         Act::Advance,
         Act::Bundle,
+        Act::Version,
         Act::Missing,
         Act::Checkpoint,
         Act::OtherCheckpoint,

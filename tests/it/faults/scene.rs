@@ -7,6 +7,9 @@ use crate::kit::{
     Answer, Chunk, Device, ROOT, Server, chunk, transaction_id, transaction_json, tree, user_id,
 };
 
+/// The media type of a version.
+const SEGMENT: &str = "application/vnd.taskchampion.history-segment";
+
 /// What a client asks for, one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Act {
@@ -19,6 +22,7 @@ pub enum Act {
     SameTransaction,
     Advance,
     Bundle,
+    Version,
     Missing,
     /// The first one.
     Checkpoint,
@@ -33,7 +37,7 @@ pub enum Act {
 }
 
 impl Act {
-    pub const ALL: [Act; 17] = [
+    pub const ALL: [Act; 18] = [
         Act::FirstChunk,
         Act::Chunk,
         Act::LargeChunk,
@@ -42,6 +46,7 @@ impl Act {
         Act::SameTransaction,
         Act::Advance,
         Act::Bundle,
+        Act::Version,
         Act::Missing,
         Act::Checkpoint,
         Act::OtherCheckpoint,
@@ -186,6 +191,13 @@ impl Scene {
                 ("PUT", "head".to_owned(), Some(body.into_bytes()))
             }
             Act::Bundle => ("POST", "bundle".to_owned(), Some(self.bundle())),
+            Act::Version => {
+                let (user, media) = (user_id(&self.name), SEGMENT);
+                let headers = [("x-client-id", user.as_str()), ("content-type", media)];
+                let path = format!("/v1/client/add-version/{one}");
+                let mut client = server.client();
+                return client.attempt("POST", &path, &headers, Some(&c.bytes));
+            }
             Act::Missing => {
                 let body = json!([a.id, b.id, c.id]).to_string();
                 ("POST", "chunks/missing".to_owned(), Some(body.into_bytes()))
@@ -229,6 +241,10 @@ impl Scene {
                 let in_time = answer.status == 200 || (again && answer.status == 409);
                 in_time && answer.json()["head"] == **three
             }
+            // Of a try before, nobody was told the id.
+            Act::Version => {
+                answer.status == 200 || (again && answer.status == 409 && answer.json()["seq"] == 2)
+            }
             Act::Delete | Act::Checkpoint | Act::OtherCheckpoint => answer.status == 204,
             Act::Missing => answer.status == 200 && answer.json() == json!({ "missing": [c.id] }),
             Act::ReadHead => answer.status == 200 && answer.json()["head"] == **one,
@@ -271,6 +287,8 @@ impl Scene {
         let right = match (self.act, done) {
             (Act::Advance | Act::Bundle, true) => chain == after,
             (Act::Advance | Act::Bundle, false) => chain == before || chain == after,
+            (Act::Version, true) => chain.len() == 2 && chain[..1] == before,
+            (Act::Version, false) => chain.len() <= 2 && chain[..1] == before,
             _ => chain == before,
         };
         if !right || chain.last() != Some(&head) {
@@ -280,6 +298,7 @@ impl Scene {
             Act::Advance => vec![a, b, c],
             Act::Bundle if done => vec![a, b, c],
             Act::Chunk if done => vec![a, c],
+            Act::Version if done || chain.len() == 2 => vec![a, c],
             Act::LargeChunk if done => vec![a, &self.large],
             Act::SameChunk | Act::Transaction | Act::SameTransaction | Act::Missing => vec![a, b],
             Act::Checkpoint => vec![a, b],
