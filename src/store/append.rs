@@ -48,7 +48,7 @@ pub enum Append {
     Appended(Head),
     /// HEAD is this one, and not the parent that was named.
     Refused(Head),
-    /// Nothing is done: `log` is to be mended first, which is better done without the lock.
+    /// The addition, of which nothing is done: `log` is to be mended first, which is better done without the lock.
     LogIsWrong(Box<Addition>),
 }
 
@@ -60,7 +60,7 @@ enum ChunkFrom {
     Damaged,
     /// `incoming/` has the chunk.
     Incoming,
-    /// Nobody has the chunk but the addition itself.
+    /// The addition alone has the chunk.
     Here,
 }
 

@@ -8,7 +8,7 @@ use crate::model::{Head, TransactionId};
 pub enum Child {
     /// A transaction of one chunk, and the chunk.
     Chunk(TransactionId, Content),
-    /// Nothing follows yet: the other one is HEAD, or the chain is empty.
+    /// No transaction, yet: the other one is HEAD, or the chain is empty.
     NotYet,
     /// The other one is not on the chain, or a transaction follows that is not of one chunk.
     Gone,

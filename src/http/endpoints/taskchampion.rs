@@ -87,16 +87,16 @@ pub async fn add(
         staged.write(&piece)?;
         let addition = match user.addition(parent, new_id(), staged)? {
             Ok(addition) => addition,
-            Err(head) => return Ok(Begun::Ended(Append::Refused(head))),
+            Err(head) => return Ok(FirstStep::Ended(Append::Refused(head))),
         };
         Ok(match user.exclusive_now() {
-            Some(lock) => Begun::Ended(lock?.append(addition, false)?),
-            None => Begun::Waiting(addition),
+            Some(lock) => FirstStep::Ended(lock?.append(addition, false)?),
+            None => FirstStep::Waiting(addition),
         })
     });
     let appended = match begun.await? {
-        Begun::Ended(appended) => appended,
-        Begun::Waiting(addition) => append(site, user, addition, false).await?,
+        FirstStep::Ended(appended) => appended,
+        FirstStep::Waiting(addition) => append(site, user, addition, false).await?,
     };
     let appended = match appended {
         Append::LogIsWrong(addition) => {
@@ -119,7 +119,7 @@ fn new_id() -> TransactionId {
 }
 
 /// The end of the first piece of work on a version.
-enum Begun {
+enum FirstStep {
     Ended(Append),
     /// The lock was not to be had without waiting.
     Waiting(Addition),

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::document::Document;
 use super::rows::{
-    BUNDLE, CHECKPOINT, CHUNK, EVENTS, Ground, HEAD, MISSING, TRANSACTION, checkpoint_of,
-    checkpoints, head_to, pushes, reads, row, tar, writes,
+    ADD_VERSION, BUNDLE, CHECKPOINT, CHUNK, EVENTS, Ground, HEAD, MISSING, SEGMENT, TRANSACTION,
+    checkpoint_of, checkpoints, head_to, pushes, reads, row, tar, who, writes,
 };
 use crate::kit::{Answer, Connection, ROOT, Server, chunk, digest, transaction_json, user_id};
 
@@ -58,7 +58,10 @@ fn asks_what_all_refuse(ground: &Ground, witness: &mut Witness) {
     for (path, method) in document.operations() {
         let url = ground.url(&path);
         let mut client = ground.server.client();
-        let encoded = client.request(&method, &url, &[("content-encoding", "gzip")], None);
+        let ada = user_id("ada");
+        let mut headers = vec![("content-encoding", "gzip")];
+        headers.extend(who(&path, &ada));
+        let encoded = client.request(&method, &url, &headers, None);
         witness.sees(&path, &method, &encoded.expect(415));
 
         let many = format!(
@@ -79,6 +82,12 @@ fn asks_what_all_refuse(ground: &Ground, witness: &mut Witness) {
         let answer = ground.tell(&method, &rebound).expect(421);
         witness.sees(&path, &method, &answer);
 
+        if let Some(named) = who(&path, "ada") {
+            for headers in [&[][..], &[named]] {
+                let answer = client.request(&method, &url, headers, None).expect(400);
+                witness.sees(&path, &method, &answer);
+            }
+        }
         if path.contains("{user}") {
             let nobody = url.replace(&user_id("ada"), "-");
             let answer = client.request(&method, &nobody, &[], None).expect(401);
@@ -93,8 +102,10 @@ fn asks_what_all_refuse(ground: &Ground, witness: &mut Witness) {
             if methods.contains(other) {
                 continue;
             }
+            let ada = user_id("ada");
+            let headers = Vec::from_iter(who(path, &ada));
             let answer = (ground.server.client())
-                .request(other, &ground.url(path), &[], None)
+                .request(other, &ground.url(path), &headers, None)
                 .expect(405);
             for method in &methods {
                 // What HEAD would be told has no body; this has.
@@ -128,7 +139,7 @@ fn asks_other_servers(witness: &mut Witness) {
     let strict = Server::with(&["--new-users", "deny"]);
     let about_users = operations
         .iter()
-        .filter(|(path, _)| path.contains("{user}"));
+        .filter(|(path, _)| path.contains("{user}") || who(path, "").is_some());
     for (path, method) in about_users {
         let body = match (method.as_str(), path.as_str()) {
             ("PUT", CHUNK) => Some("milk".to_owned()),
@@ -137,10 +148,14 @@ fn asks_other_servers(witness: &mut Witness) {
             ("PUT", HEAD) => Some(head_to(&hasty.first)),
             ("POST", MISSING) => Some("[]".to_owned()),
             ("POST", BUNDLE) => Some(String::from_utf8(tar(&[])).unwrap()),
+            ("POST", ADD_VERSION) => Some("milk".to_owned()),
             _ => None,
         };
         let (url, body) = (hasty.url(path), body.as_deref().map(str::as_bytes));
-        let answer = strict.client().request(method, &url, &[], body);
+        let ada = user_id("ada");
+        let mut headers = Vec::from_iter(who(path, &ada));
+        headers.push(("content-type", SEGMENT));
+        let answer = strict.client().request(method, &url, &headers, body);
         witness.sees(path, method, &answer.expect(403));
     }
 }
@@ -203,9 +218,12 @@ fn trouble_is_answered_as_documented() {
     std::fs::write(head, "damaged\n").unwrap();
     for (path, method) in witness.document.operations() {
         let body = matches!(method.as_str(), "PUT" | "POST").then_some(b"[]".as_slice());
-        if path.contains("{user}") && path != EVENTS {
+        let ada = user_id("ada");
+        let mut headers = Vec::from_iter(who(&path, &ada));
+        if (path.contains("{user}") || !headers.is_empty()) && path != EVENTS {
             let mut client = ground.server.client();
-            let answer = client.request(&method, &ground.url(&path), &[], body);
+            headers.push(("content-type", SEGMENT));
+            let answer = client.request(&method, &ground.url(&path), &headers, body);
             witness.sees(&path, &method, &answer);
         }
     }

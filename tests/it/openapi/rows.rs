@@ -58,6 +58,11 @@ pub const TRANSACTION: &str = "/0.1/{user}/transactions/{transaction}";
 pub const CHUNK: &str = "/0.1/{user}/chunks/{chunk}";
 pub const MISSING: &str = "/0.1/{user}/chunks/missing";
 pub const BUNDLE: &str = "/0.1/{user}/bundle";
+pub const ADD_VERSION: &str = "/v1/client/add-version/{parent}";
+pub const CHILD_VERSION: &str = "/v1/client/get-child-version/{parent}";
+
+/// The media type of a version.
+pub const SEGMENT: &str = "application/vnd.taskchampion.history-segment";
 
 /// A server with a chain of two, and one pending.
 pub struct Ground {
@@ -91,6 +96,7 @@ impl Ground {
         template
             .replace("{user}", &user_id("ada"))
             .replace("{transaction}", &self.first)
+            .replace("{parent}", &self.first)
             .replace("{chunk}", &self.milk.id)
     }
 
@@ -100,9 +106,11 @@ impl Ground {
             Some(query) if query.starts_with('?') => self.url(row.template) + query,
             Some(other) => self.url(other),
         };
-        let headers: Vec<(&str, &str)> = (row.headers.iter())
+        let user = user_id("ada");
+        let mut headers: Vec<(&str, &str)> = (row.headers.iter())
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
+        headers.extend(who(row.template, &user));
         if (row.method, row.template, row.status) == ("GET", EVENTS, 200) {
             return self.ask_for_events(&url);
         }
@@ -126,6 +134,11 @@ impl Ground {
         connection.send(bytes).unwrap();
         connection.answer(method).unwrap()
     }
+}
+
+/// The header that names the user where no path does.
+pub fn who<'a>(template: &str, user: &'a str) -> Option<(&'static str, &'a str)> {
+    (template.starts_with("/v1/client/")).then_some(("x-client-id", user))
 }
 
 /// A tar of these members.
@@ -172,13 +185,14 @@ pub fn reads(ground: &Ground) -> Vec<Row> {
             TRANSACTION,
             CHUNK,
             BUNDLE,
+            CHILD_VERSION,
             "/__heartbeat__",
             "/__lbheartbeat__",
             "/__version__",
         ] {
             rows.push(row(method, template, 200));
         }
-        for template in [DOCUMENT, HEAD, TRANSACTION, CHUNK, BUNDLE] {
+        for template in [DOCUMENT, HEAD, TRANSACTION, CHUNK, BUNDLE, CHILD_VERSION] {
             rows.push(row(method, template, 304).with("if-none-match", "*"));
             rows.push(row(method, template, 412).with("if-match", "\"other\""));
         }
@@ -196,6 +210,8 @@ pub fn reads(ground: &Ground) -> Vec<Row> {
             row(method, BUNDLE, 200).at(format!("?to={first}")),
             row(method, BUNDLE, 400).at("?limit=0"),
             row(method, BUNDLE, 404).at(format!("?to={}", ground.pending)),
+            row(method, CHILD_VERSION, 404).at(CHILD_VERSION.replace("{parent}", &ground.second)),
+            row(method, CHILD_VERSION, 410).at(CHILD_VERSION.replace("{parent}", &ground.pending)),
         ]);
     }
     for (template, url) in [
@@ -268,6 +284,13 @@ pub fn writes(ground: &Ground) -> Vec<Row> {
     ]
 }
 
+fn version(status: u16, parent: &str, bytes: &str) -> Row {
+    row("POST", ADD_VERSION, status)
+        .at(ADD_VERSION.replace("{parent}", parent))
+        .with("content-type", SEGMENT)
+        .body(bytes)
+}
+
 pub fn checkpoint_of(transaction: &str, chunks: &[&str]) -> String {
     json!({ "transaction": transaction, "chunks": chunks }).to_string()
 }
@@ -323,6 +346,10 @@ pub fn pushes(ground: &Ground) -> Vec<Row> {
         row("POST", BUNDLE, 409).body(tar(&[head(&ground.first)])),
         row("POST", BUNDLE, 413).body(tar(&[large])),
         row("POST", BUNDLE, 200).body(tar(&[after(pending, &[]), head(&third)])),
+        version(409, &ground.first, "milk"),
+        version(400, &third, ""),
+        version(413, &third, &"x".repeat(5000)),
+        version(200, &third, "milk"),
         row("DELETE", STORE, 204),
         row("DELETE", STORE, 204),
     ]
