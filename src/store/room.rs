@@ -36,13 +36,17 @@ impl User {
         }
     }
 
-    /// Refuses beforehand one more file of which it is not known whether it is there already.
+    /// Refuses beforehand one more file that would be refused, so that its body need not be read; also one of which
+    /// the same bytes are there already.
     ///
     /// # Errors
-    /// [`Error::NoRoom`]; [`Error::QuotaExceeded`] where there is no room for one of no bytes either.
+    /// [`Error::NoRoom`], [`Error::QuotaExceeded`]
     pub fn foresee_file(&self, bytes: Option<u64>) -> Result<()> {
         self.check_room(bytes.unwrap_or(0))?;
-        self.foresee(Amount::file(bytes.unwrap_or(0)))
+        match self.has_quotas() {
+            true => self.foresee(Amount::file(bytes.unwrap_or(0))),
+            false => Ok(()),
+        }
     }
 
     /// Reserves room for one more file.
