@@ -50,6 +50,10 @@ pub mod protocol {}
 pub mod write_a_client {}
 
 #[cfg(not(doctest))]
+#[doc = include_str!("docs/taskwarrior.md")]
+pub mod taskwarrior {}
+
+#[cfg(not(doctest))]
 #[doc = include_str!("docs/recipes.md")]
 pub mod recipes {}
 

@@ -22,6 +22,7 @@ pub const OPERATIONS: Page = page!("src/docs/operations.md");
 pub const COPIES: Page = page!("src/docs/copies.md");
 pub const PROTOCOL: Page = page!("src/docs/protocol.md");
 pub const WRITE_A_CLIENT: Page = page!("src/docs/write-a-client.md");
+pub const TASKWARRIOR: Page = page!("src/docs/taskwarrior.md");
 pub const RECIPES: Page = page!("src/docs/recipes.md");
 pub const PERFORMANCE: Page = page!("src/docs/performance.md");
 pub const TESTING: Page = page!("src/docs/testing.md");
@@ -34,6 +35,7 @@ pub const PAGES: [&Page; 9] = [
     &COPIES,
     &PROTOCOL,
     &WRITE_A_CLIENT,
+    &TASKWARRIOR,
     &RECIPES,
     &PERFORMANCE,
     &TESTING,

@@ -77,6 +77,8 @@ mod bundles;
 mod cli;
 // TaskChampion's protocol beside ours: what its client is answered, and what becomes of the chain.
 mod taskchampion;
+// `scripts/from-taskchampion`, on files to the schema of the other server.
+mod moving;
 // The OpenAPI document: against the tables of the source, and against what the server answers.
 mod openapi;
 // The documents: their links, and what the code cites of them.

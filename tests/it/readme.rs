@@ -9,8 +9,8 @@ use mentat_sync::model::limits;
 use crate::kit::{Device, Server, binary, run_with_deadline, skipped};
 
 use crate::documents::{
-    CONTRIBUTING, COPIES, OPERATIONS, PAGES, PERFORMANCE, PROTOCOL, Page, README, RECIPES, TESTING,
-    WATCHING, WRITE_A_CLIENT,
+    CONTRIBUTING, COPIES, OPERATIONS, PAGES, PERFORMANCE, PROTOCOL, Page, README, RECIPES,
+    TASKWARRIOR, TESTING, WATCHING, WRITE_A_CLIENT,
 };
 
 /// The address that the README's server listens at.
@@ -29,6 +29,7 @@ const NOT_RUN_BLOCKS: [(&Page, usize); 9] = [
     (&COPIES, 0),
     (&PROTOCOL, 0),
     (&WRITE_A_CLIENT, 0),
+    (&TASKWARRIOR, 2),
     (&RECIPES, 0),
     (&PERFORMANCE, 1),
     (&TESTING, 0),
@@ -222,6 +223,11 @@ fn what_watches_a_server_prints_what_the_page_says() {
 }
 
 #[test]
+fn what_taskwarriors_users_look_at_is_as_the_page_says() {
+    follow(&TASKWARRIOR);
+}
+
+#[test]
 fn the_recipes_print_what_the_page_says() {
     follow(&RECIPES);
 }
@@ -293,6 +299,7 @@ fn each_page_is_run_but_for_the_blocks_that_say_why_they_are_not() {
         &OPERATIONS,
         &COPIES,
         &PROTOCOL,
+        &TASKWARRIOR,
         &RECIPES,
         &WATCHING,
     ]
