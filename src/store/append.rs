@@ -299,3 +299,60 @@ impl Addition {
         amount
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Grouping, Real};
+    use crate::model::UserId;
+    use crate::store::{Options, Store};
+    use std::sync::Arc;
+
+    fn id(number: u8) -> TransactionId {
+        TransactionId::from_bytes([number; 16])
+    }
+
+    fn addition(user: &User, parent: u8, number: u8) -> std::result::Result<Addition, Head> {
+        let mut staged = user.stage().unwrap();
+        staged.write(&[number]).unwrap();
+        let parent = match parent {
+            0 => TransactionId::ROOT,
+            other => id(other),
+        };
+        user.addition(parent, id(number), staged).unwrap()
+    }
+
+    fn append(user: &User, addition: Addition) -> std::result::Result<Head, Head> {
+        let lock = user.exclusive_blocking().unwrap().unwrap();
+        match lock.append(addition, false).unwrap() {
+            Append::Appended(head) => Ok(head),
+            Append::Refused(head) => Err(head),
+            Append::LogIsWrong(_) => panic!("the log is right"),
+        }
+    }
+
+    #[test]
+    fn an_addition_goes_by_head_as_it_is_under_the_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Real::new(directory.path(), Grouping::Auto).unwrap());
+        let store = Store::open(disk, Options::default()).unwrap();
+        let user = store.user(UserId::from_bytes([9; 16]));
+        // All are prepared while the chain is empty: one of them on a parent that comes meanwhile.
+        let [first, next, other, elsewhere] =
+            [(0, 1), (1, 2), (0, 3), (8, 4)].map(|(parent, n)| addition(&user, parent, n).unwrap());
+        let at = |number, seq| Head {
+            id: id(number),
+            seq,
+        };
+        assert_eq!(append(&user, first), Ok(at(1, 1)));
+        assert_eq!(append(&user, next), Ok(at(2, 2)));
+        assert_eq!(append(&user, other), Err(at(2, 2)));
+        assert_eq!(append(&user, elsewhere), Err(at(2, 2)));
+        assert_eq!(addition(&user, 1, 5).err(), Some(at(2, 2)));
+        let mut chain = user.listing(TransactionId::ROOT, 9).unwrap().unwrap();
+        assert_eq!(chain.read(9).unwrap(), [id(1), id(2)]);
+        // What was refused left nothing.
+        let left = directory.path().join(user.folder.dir(Dir::Tmp).as_str());
+        assert_eq!(std::fs::read_dir(left).unwrap().count(), 0);
+    }
+}

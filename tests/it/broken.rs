@@ -141,8 +141,22 @@ fn a_bundle_that_is_committed_before_its_sync() {
 }
 
 #[test]
+fn an_addition_that_is_committed_before_its_sync() {
+    let acts = [Act::Append("B"), Act::Append("C")];
+    let scenario = stories::alone("additions", &[], &acts);
+    for mistake in [Mistake::HeadBeforeObjects, Mistake::AnswerBeforeSync] {
+        mistake_is_noticed(mistake, &scenario);
+    }
+    for lie in [Lie::Contents, Lie::Names, Lie::NewDirectories] {
+        let (lie, mistake) = (Some(lie), None);
+        is_noticed(&Broken { lie, mistake }, &scenario);
+    }
+}
+
+#[test]
 fn locks_that_are_not_taken() {
     mistake_is_noticed(Mistake::NoLock, &stories::model_9b());
+    mistake_is_noticed(Mistake::NoLock, &stories::two_additions());
 }
 
 #[test]

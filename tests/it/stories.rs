@@ -114,6 +114,15 @@ pub fn model_5b() -> Scenario {
     story("5b two PUTs of one chunk", &NOTHING_YET, &phases)
 }
 
+/// Two additions to one and the same, beside a reader.
+pub fn two_additions() -> Scenario {
+    let phases: [Phase; 2] = [
+        &[Append("A"), Append("S"), Children],
+        &[Append("A"), Children],
+    ];
+    story("two additions", &NOTHING_YET, &phases)
+}
+
 /// Additions beside whatever else moves HEAD, or goes through what they make. Phases that come later do it again after
 /// a cut.
 pub fn additions() -> Vec<Scenario> {
@@ -123,7 +132,7 @@ pub fn additions() -> Vec<Scenario> {
         story(name, before, &[acts, again])
     };
     vec![
-        beside("two additions", &[], &[Append("A"), Append("S"), Children]),
+        two_additions(),
         beside(
             "an addition beside an advance",
             &waiting,

@@ -286,7 +286,7 @@ fn a_request_that_is_not_as_the_client_makes_it_is_refused() {
     // As browsers and proxies spell it.
     let spelt = format!("{}; x=y", SEGMENT.to_uppercase());
     ada.ask("POST", &add, &[&spelt], Some(b"x")).expect(200);
-    assert_eq!(server.folder("ada").exists(), true);
+    assert!(server.folder("ada").exists());
 }
 
 #[test]
