@@ -4,6 +4,7 @@
 pub mod dates;
 pub mod garbage;
 pub mod proposal;
+pub mod snapshots;
 
 use crate::model::{Head, TransactionId};
 

@@ -22,6 +22,7 @@ use super::signals::{outlive_hangups, stop_signals};
 use crate::disk::Grouping;
 use crate::http::{Certificates, Places, Server, ServerOptions, Settings, Site};
 use crate::model::limits;
+use crate::rules::snapshots::SnapshotPolicy;
 use crate::store::{Options, Store};
 use crate::upkeep::gc;
 
@@ -104,6 +105,17 @@ pub struct ServeCommand {
     #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_MAX_WAITERS",
           default_value_t = limits::WAITERS)]
     max_waiters: usize,
+
+    /// Ask a client of TaskChampion's for a snapshot once there are so many versions since the last one; half as many more, and the
+    /// wish is urgent.
+    #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_SNAPSHOT_VERSIONS",
+          default_value_t = limits::SNAPSHOT_VERSIONS)]
+    snapshot_versions: u32,
+
+    /// Ask a client of TaskChampion's for a snapshot once the last one is so many days old, in the same way.
+    #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_SNAPSHOT_DAYS",
+          default_value_t = limits::SNAPSHOT_DAYS)]
+    snapshot_days: u32,
 
     /// Threads that serve requests [default: one a processor, two at least].
     #[arg(long, value_name = "NUMBER", env = "MENTAT_SYNC_WORKERS")]
@@ -217,6 +229,10 @@ impl ServeCommand {
         let settings = Settings {
             body_stall: self.body_timeout,
             allow_delete: self.allow_delete,
+            snapshots: SnapshotPolicy {
+                versions: self.snapshot_versions,
+                days: self.snapshot_days,
+            },
             waiters: self.max_waiters,
             together: grouping == Grouping::Auto,
             origins: self.listening.origins(),

@@ -19,7 +19,8 @@ use super::connection::framing::announced;
 use super::connection::refusal::Refusal;
 use super::connection::turns::Turns;
 use super::endpoints::{
-    about, bundles, checkpoints, chunks, events, heads, stores, taskchampion, transactions,
+    about, bundles, checkpoints, chunks, events, heads, snapshots, stores, taskchampion,
+    transactions,
 };
 use super::metrics::counters::NO_ROUTE;
 use super::render::render;
@@ -29,7 +30,7 @@ use super::request::limiters::Who;
 use super::request::origins::preflight;
 use super::site::Site;
 use crate::model::{UserId, limits};
-use crate::wire::taskchampion::HISTORY_SEGMENT;
+use crate::wire::taskchampion::{HISTORY_SEGMENT, SNAPSHOT};
 use crate::wire::{Code, Miss, Route, is_of_a_client, is_user_elsewhere};
 
 /// Answers one request. Before the answer is returned, the rest of the body is drained within a bound; the
@@ -180,8 +181,12 @@ fn admit<'a>(
         return Err(Problem::new(Code::EncodingUnsupported, detail).into());
     }
     let (most, over): (u64, fn(u64) -> Problem) = match route {
-        Route::AddVersion(user, _) => {
-            taskchampion::check_media(request, HISTORY_SEGMENT)?;
+        Route::AddVersion(user, _) | Route::AddSnapshot(user, _) => {
+            let media = match route {
+                Route::AddSnapshot(..) => SNAPSHOT,
+                _ => HISTORY_SEGMENT,
+            };
+            taskchampion::check_media(request, media)?;
             let limit = site.store.options().chunk_bytes;
             let announced = announced(request.headers());
             if announced.is_some_and(|bytes| bytes > limit) {
@@ -272,6 +277,10 @@ async fn endpoint(
         Route::AddVersion(user, parent) if post => {
             taskchampion::add(site, body, user, parent).await
         }
+        Route::AddSnapshot(user, version) if post => {
+            snapshots::add(site, body, user, version).await
+        }
+        Route::Snapshot(user) if get => snapshots::get(site, user).await,
         Route::ChildVersion(user, parent) if get => taskchampion::child(site, user, parent).await,
         _ => Err(Problem::method_not_allowed(route.allow()).into()),
     }

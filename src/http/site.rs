@@ -11,6 +11,7 @@ use super::request::limiters::Limiters;
 use super::request::origins::Origins;
 use super::watch::HeadWatch;
 use crate::model::limits;
+use crate::rules::snapshots::SnapshotPolicy;
 use crate::store::{GroupCommit, Store};
 
 /// The state that all requests share.
@@ -36,6 +37,8 @@ pub struct Settings {
     pub body_stall: Duration,
     /// `DELETE` of a whole user is allowed.
     pub allow_delete: bool,
+    /// When a client of TaskChampion's is asked for a snapshot.
+    pub snapshots: SnapshotPolicy,
     /// The number of clients that may wait for another head at a time.
     pub waiters: usize,
     /// Small uploads that come at a time go in groups; otherwise each on a thread of its own.
@@ -53,6 +56,10 @@ impl Default for Settings {
         Self {
             body_stall: limits::BODY_STALL,
             allow_delete: false,
+            snapshots: SnapshotPolicy {
+                versions: limits::SNAPSHOT_VERSIONS,
+                days: limits::SNAPSHOT_DAYS,
+            },
             waiters: limits::WAITERS,
             together: true,
             origins: Origins::default(),

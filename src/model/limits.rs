@@ -309,6 +309,13 @@ pub const LOOK_THERE: Duration = Duration::from_secs(1);
 /// How often a stream of events shows that it is alive.
 pub const EVENT_HEARTBEAT: Duration = Duration::from_secs(20);
 
+/// Versions after which a client of TaskChampion's is asked for a snapshot: as taskchampion-sync-server has it. A new device
+/// reads so many at most, one request each.
+pub const SNAPSHOT_VERSIONS: u32 = 100;
+
+/// Days after which a client of TaskChampion's is asked for a snapshot: as taskchampion-sync-server has it.
+pub const SNAPSHOT_DAYS: u32 = 14;
+
 /// Clients that wait for another head at a time, over all users, unless `--max-waiters` says otherwise.
 pub const WAITERS: usize = 20_000;
 

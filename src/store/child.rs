@@ -1,8 +1,10 @@
-//! The transaction that follows another one on the chain, with the one chunk that it is made of.
+//! The chain for those who read it one chunk at a time: what follows a transaction, and where to start.
+
+use std::time::SystemTime;
 
 use super::error::damaged;
 use super::{Content, Result, User};
-use crate::model::{Head, TransactionId};
+use crate::model::{ChunkId, Head, TransactionId};
 
 /// The transaction that follows another one.
 pub enum Child {
@@ -15,6 +17,43 @@ pub enum Child {
 }
 
 impl User {
+    /// Whether the user has a folder.
+    ///
+    /// # Errors
+    /// [`Error::UnknownUser`](super::Error::UnknownUser) where there is none, and new users are not admitted.
+    pub fn is_known(&self) -> Result<bool> {
+        match self.has_folder()? {
+            true => Ok(true),
+            false => self.unless_denied::<()>().map(|_| false),
+        }
+    }
+
+    /// The bytes of the checkpoint, where it is of one chunk, and its transaction.
+    ///
+    /// # Errors
+    /// Those of [`User::checkpoint`]; [`Error::Damaged`](super::Error::Damaged) where the chunk is not there.
+    pub fn snapshot(&self) -> Result<Option<(TransactionId, Content)>> {
+        let Some(checkpoint) = self.checkpoint()? else {
+            return Ok(None);
+        };
+        let [digest] = checkpoint.chunks[..] else {
+            return Ok(None);
+        };
+        match self.chunk(&ChunkId::Digest(digest))? {
+            Some(content) => Ok(Some((checkpoint.transaction, content))),
+            None => {
+                let what = format!("it names the chunk {digest}, which is not there");
+                Err(damaged(&self.folder.checkpoint(), what))
+            }
+        }
+    }
+
+    /// The time at which the checkpoint was put; `None` where there is none.
+    pub fn checkpoint_time(&self) -> Result<Option<SystemTime>> {
+        let there = self.store.meta_if_there(&self.folder.checkpoint())?;
+        Ok(there.map(|meta| meta.modified))
+    }
+
     /// Looks for the transaction that follows this one. Costs no more with a longer chain.
     ///
     /// # Errors

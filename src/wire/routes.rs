@@ -23,6 +23,8 @@ pub enum Route {
     Bundle(UserId),
     AddVersion(UserId, TransactionId),
     ChildVersion(UserId, TransactionId),
+    AddSnapshot(UserId, TransactionId),
+    Snapshot(UserId),
 }
 
 /// A path that stands for nothing.
@@ -146,6 +148,8 @@ impl Route {
     ) -> Result<Self, Miss> {
         match rest.split_once('/') {
             Some(("add-version", id)) => Ok(Route::AddVersion(elsewhere()?, id.parse()?)),
+            Some(("add-snapshot", id)) => Ok(Route::AddSnapshot(elsewhere()?, id.parse()?)),
+            None if rest == "snapshot" => Ok(Route::Snapshot(elsewhere()?)),
             Some(("get-child-version", id)) => Ok(Route::ChildVersion(elsewhere()?, id.parse()?)),
             _ => Err(unknown(rest)),
         }
@@ -170,6 +174,8 @@ impl Route {
             Route::Bundle(_) => "/0.1/{user}/bundle",
             Route::AddVersion(..) => "/v1/client/add-version/{parent}",
             Route::ChildVersion(..) => "/v1/client/get-child-version/{parent}",
+            Route::AddSnapshot(..) => "/v1/client/add-snapshot/{version}",
+            Route::Snapshot(_) => "/v1/client/snapshot",
         }
     }
 
@@ -183,10 +189,11 @@ impl Route {
             | Route::Version
             | Route::Events(_)
             | Route::Transactions(_)
-            | Route::ChildVersion(..) => "GET, HEAD",
+            | Route::ChildVersion(..)
+            | Route::Snapshot(_) => "GET, HEAD",
             Route::Store(_) => "GET, HEAD, DELETE",
             Route::Bundle(_) => "GET, HEAD, POST",
-            Route::Missing(_) | Route::AddVersion(..) => "POST",
+            Route::Missing(_) | Route::AddVersion(..) | Route::AddSnapshot(..) => "POST",
             Route::Head(_) | Route::Checkpoint(_) | Route::Transaction(..) | Route::Chunk(..) => {
                 "GET, HEAD, PUT"
             }
@@ -211,7 +218,9 @@ impl Route {
             | Route::Missing(user)
             | Route::Bundle(user)
             | Route::AddVersion(user, _)
-            | Route::ChildVersion(user, _) => Some(user),
+            | Route::ChildVersion(user, _)
+            | Route::AddSnapshot(user, _)
+            | Route::Snapshot(user) => Some(user),
         }
     }
 }
@@ -236,6 +245,8 @@ impl fmt::Display for Route {
             Route::Bundle(user) => write!(f, "/0.1/{user}/bundle"),
             Route::AddVersion(_, id) => write!(f, "{CLIENT}add-version/{id}"),
             Route::ChildVersion(_, id) => write!(f, "{CLIENT}get-child-version/{id}"),
+            Route::AddSnapshot(_, id) => write!(f, "{CLIENT}add-snapshot/{id}"),
+            Route::Snapshot(_) => write!(f, "{CLIENT}snapshot"),
         }
     }
 }
@@ -276,6 +287,8 @@ mod tests {
             Route::Bundle(user),
             Route::AddVersion(user, id),
             Route::ChildVersion(user, id),
+            Route::AddSnapshot(user, id),
+            Route::Snapshot(user),
         ];
         for route in routes {
             let read = Route::parse_with(&route.to_string(), || Ok(user));
@@ -334,7 +347,7 @@ mod tests {
     fn a_path_of_taskchampions_never_says_its_user() {
         let user: UserId = USER.parse().unwrap();
         let read = |path: &str| Route::parse_with(path, || Ok(user));
-        for verb in ["add-version", "get-child-version"] {
+        for verb in ["add-version", "get-child-version", "add-snapshot"] {
             let path = format!("/v1/client/{verb}/{USER}");
             assert!(is_of_a_client(&path) && !is_user_elsewhere(&path));
             assert!(read(&path).unwrap().user() == Some(&user));

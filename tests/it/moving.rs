@@ -112,6 +112,7 @@ fn the_lists_of_another_server_go_on_here_from_its_file() {
         version("ada", "one", ROOT),
         version("ada", "two", &one),
         version("ada", "three", &two),
+        format!("snapshot {} {two} state-of-two", user_id("ada")),
         // Another one's versions, and one whose history began elsewhere.
         client("bob"),
         version("bob", "first", &elsewhere),
@@ -140,6 +141,20 @@ fn the_lists_of_another_server_go_on_here_from_its_file() {
         told(&["first", "second"])
     );
     assert!(!server.folder("nobody yet").exists());
+    let ada = user_id("ada");
+    let headers = [("x-client-id", ada.as_str())];
+    let snapshot = server.client().get_with("/v1/client/snapshot", &headers);
+    let snapshot = snapshot.expect(200);
+    assert_eq!(snapshot.header("x-version-id"), Some(&two[..]));
+    assert_eq!(snapshot.text(), "state-of-two");
+    assert!(
+        moved.stdout.contains("3 versions, its snapshot"),
+        "{moved:?}"
+    );
+    assert!(
+        moved.stdout.contains("2 versions, no snapshot"),
+        "{moved:?}"
+    );
     // Nothing of it is pending, and all of it is sound.
     let pending = server.folder("bob").join("incoming/transactions");
     assert_eq!(std::fs::read_dir(pending).unwrap().count(), 0);

@@ -366,6 +366,10 @@ fn users_who_are_not_admitted_have_neither_versions_nor_a_folder() {
     let server = Server::with(&["--new-users", "deny"]);
     let mut ada = Replica::of(&server, "ada");
     ada.add(ROOT, b"x").expect_refusal(403, "unknown-user");
+    ada.add_snapshot(ROOT, b"x")
+        .expect_refusal(403, "unknown-user");
+    ada.ask("GET", "snapshot", &[], None)
+        .expect_refusal(403, "unknown-user");
     ada.child(ROOT).expect_refusal(403, "unknown-user");
     assert!(!server.folder("ada").exists());
 }
@@ -688,6 +692,129 @@ fn a_name_that_a_crash_left_off_the_chain_is_in_nobodys_way() {
     assert_eq!(head, (one, 2));
     let waits = server.device("ada").put("head", head_to(&elsewhere));
     waits.expect(409);
+}
+
+const SNAPSHOT: &str = "application/vnd.taskchampion.snapshot";
+
+impl Replica {
+    fn add_snapshot(&mut self, version: &str, bytes: &[u8]) -> Answer {
+        let path = format!("add-snapshot/{version}");
+        self.ask("POST", &path, &[SNAPSHOT], Some(bytes))
+    }
+
+    /// Of which version the snapshot is, and its bytes, which must be there.
+    #[track_caller]
+    fn snapshot(&mut self) -> (String, Vec<u8>) {
+        let answer = self.ask("GET", "snapshot", &[], None).expect(200);
+        assert_eq!(answer.header("content-type"), Some(SNAPSHOT));
+        let id = answer.header("x-version-id").expect("its version");
+        (id.to_owned(), answer.body)
+    }
+
+    /// Adds a version; returns its id, and whether a snapshot is asked for.
+    #[track_caller]
+    fn asked(&mut self, parent: &str) -> (String, Option<String>) {
+        let answer = self.add(parent, b"x").expect(200);
+        let asks = answer.header("x-snapshot-request").map(str::to_owned);
+        (answer.header("x-version-id").unwrap().to_owned(), asks)
+    }
+}
+
+#[test]
+fn a_snapshot_is_the_checkpoint_and_the_newest_alone_is_kept() {
+    let server = Server::start();
+    let mut ada = Replica::of(&server, "ada");
+    ada.ask("GET", "snapshot", &[], None)
+        .expect_refusal(404, "no-checkpoint");
+    ada.add_snapshot(ROOT, b"x")
+        .expect_refusal(404, "unknown-transaction");
+    assert!(
+        !server.folder("ada").exists(),
+        "a refused one makes no folder"
+    );
+    let one = ada.added(ROOT, b"first");
+    let two = ada.added(&one, b"second");
+    // What is not kept is answered alike, and leaves nothing.
+    for version in [ROOT, &transaction_id("nobody's")] {
+        ada.add_snapshot(version, b"of nothing").expect(200);
+        ada.ask("GET", "snapshot", &[], None).expect(404);
+    }
+    let answer = ada.add_snapshot(&one, b"after the first").expect(200);
+    assert!(answer.body.is_empty());
+    assert_eq!(ada.snapshot(), (one.clone(), b"after the first".to_vec()));
+    ada.add_snapshot(&one, b"another of the same").expect(200);
+    assert_eq!(ada.snapshot().1, b"after the first");
+    let long = b"state ".repeat(200_000);
+    ada.add_snapshot(&two, &long).expect(200);
+    ada.add_snapshot(&one, b"late").expect(200);
+    assert_eq!(ada.snapshot(), (two.clone(), long.clone()));
+    let mut device = server.device("ada");
+    let checkpoint = device.get("checkpoint").expect(200).json();
+    let expected = serde_json::json!({"transaction": two, "seq": 2, "chunks": [digest(&long)]});
+    assert_eq!(checkpoint, expected);
+    for bytes in [&b"of nothing"[..], b"another of the same", b"late"] {
+        device.get(&format!("chunks/{}", digest(bytes))).expect(404);
+    }
+    // One of several chunks is no snapshot, though a checkpoint.
+    let milk = chunk("milk");
+    device.put_chunk(&milk).expect(201);
+    let three = ada.added(&two, b"third");
+    let body = serde_json::json!({"transaction": three, "chunks": [milk.id, milk.id]});
+    device.put("checkpoint", body.to_string()).expect(204);
+    ada.ask("GET", "snapshot", &[], None)
+        .expect_refusal(404, "no-checkpoint");
+    assert_eq!(ada.asked(&three).1.as_deref(), Some("urgency=high"));
+    ada.add_snapshot(&three, b"one of one").expect(200);
+    assert_eq!(ada.snapshot(), (three.clone(), b"one of one".to_vec()));
+    // And as any upload it is of its media type, and of a byte at least.
+    let path = format!("add-snapshot/{three}");
+    ada.ask("POST", &path, &[SEGMENT], Some(b"x"))
+        .expect_refusal(400, "bad-content-type");
+    ada.ask("POST", &path, &[SNAPSHOT], Some(b""))
+        .expect_refusal(400, "empty-body");
+    let restarted = server.crash();
+    let mut ada = Replica::of(&restarted, "ada");
+    assert_eq!(ada.snapshot(), (three, b"one of one".to_vec()));
+}
+
+#[test]
+fn a_snapshot_is_asked_for_when_there_is_none_or_it_is_old() {
+    let server = Server::with(&["--snapshot-versions", "4", "--snapshot-days", "2"]);
+    let mut ada = Replica::of(&server, "ada");
+    let (mut newest, asks) = ada.asked(ROOT);
+    assert_eq!(asks.as_deref(), Some("urgency=high"));
+    ada.add_snapshot(&newest, b"state").expect(200);
+    let mut all = Vec::new();
+    for _ in 0..8 {
+        let asks;
+        (newest, asks) = ada.asked(&newest);
+        all.push(asks.map_or(0, |asks| {
+            ["urgency=low", "urgency=high"]
+                .iter()
+                .position(|one| *one == asks)
+                .unwrap()
+                + 1
+        }));
+    }
+    assert_eq!(all, [0, 0, 0, 0, 1, 1, 2, 2]);
+    ada.add_snapshot(&newest, b"state").expect(200);
+    assert_eq!(ada.asked(&newest).1, None);
+    let file = server.folder("ada").join("CHECKPOINT");
+    for (days, expected) in [
+        (1, None),
+        (2, Some("urgency=low")),
+        (3, Some("urgency=high")),
+    ] {
+        let (head, _) = server.device("ada").head();
+        let then = std::time::SystemTime::now() - Duration::from_secs(days * 86_400 + 60);
+        std::fs::File::options()
+            .write(true)
+            .open(&file)
+            .unwrap()
+            .set_modified(then)
+            .unwrap();
+        assert_eq!(ada.asked(&head).1.as_deref(), expected, "{days}");
+    }
 }
 
 #[test]

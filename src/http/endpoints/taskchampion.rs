@@ -7,6 +7,7 @@ use actix_web::dev::RequestHead;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 
 use super::upload::{LongUpload, or_new};
+use super::urgency::wanted;
 use crate::http::answer::error::Error;
 use crate::http::answer::outcome::{Answer, Contents, Resource};
 use crate::http::answer::problem::Problem;
@@ -14,12 +15,13 @@ use crate::http::blocking::{blocking, mend, reading};
 use crate::http::request::body::Body;
 use crate::http::site::Site;
 use crate::model::{Head, TransactionId, UserId};
+use crate::rules::snapshots::Urgency;
 use crate::store::{self, Addition, Append, Child, Exclusive};
 use crate::wire::Code;
-use crate::wire::taskchampion::{HISTORY_SEGMENT, PARENT_VERSION_ID, VERSION_ID};
+use crate::wire::taskchampion::{HISTORY_SEGMENT, PARENT_VERSION_ID, SNAPSHOT_REQUEST, VERSION_ID};
 
 /// The caching of answers that belong to a user whom the address does not name.
-const NOT_STORED: &str = "no-store, max-age=0";
+pub(super) const NOT_STORED: &str = "no-store, max-age=0";
 
 /// Refuses a body of another media type than this one.
 ///
@@ -61,7 +63,7 @@ pub async fn child(site: &Site, user: UserId, parent: TransactionId) -> Result<A
     }
 }
 
-/// `POST …/add-version/{parent}`: 200 with the id of the new version, durable and the newest. 409
+/// `POST …/add-version/{parent}`: 200 with the id of the new version, durable and the newest, and whether a snapshot is wanted. 409
 /// `not-a-descendant` with the newest version, which the next one is to follow, where that is not the parent; where
 /// there is none, any parent will do but one that is pending. 400 `malformed-id`, `bad-content-type`, `empty-body`,
 /// `incomplete-body`; 403 `unknown-user`; 408 `timeout`; 413 `too-large`; 503 `busy`; 507 `no-space`,
@@ -78,8 +80,7 @@ pub async fn add(
     let mut upload = LongUpload::new(user);
     let piece = upload.read(site, body).await?;
     if body.received() == 0 {
-        let detail = "a version has at least one byte";
-        return Err(Problem::new(Code::EmptyBody, detail).into());
+        return Err(nothing_in_it().into());
     }
     let staged = upload.written().await?;
     let begun = blocking(site, &user, move |user| {
@@ -106,11 +107,16 @@ pub async fn add(
         other => other,
     };
     match appended {
-        Append::Appended(head) => Ok(added(head).into()),
+        Append::Appended(head) => Ok(added(head, wanted(site, user, head).await).into()),
         Append::Refused(head) => Err(refused(head).into()),
         // Where the mending did not help, the advance has said why.
         Append::LogIsWrong(_) => Err(store::Error::Busy.into()),
     }
+}
+
+/// The refusal of a body without a byte.
+pub(super) fn nothing_in_it() -> Problem {
+    Problem::new(Code::EmptyBody, "there is at least one byte in it")
 }
 
 /// An id that nobody has used.
@@ -137,11 +143,17 @@ async fn append(
     blocking(site, &user, move |_| lock.append(addition, rebuild)).await
 }
 
-fn added(head: Head) -> HttpResponse {
-    HttpResponse::Ok()
+fn added(head: Head, snapshot: Option<Urgency>) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response
         .insert_header(id(VERSION_ID, head.id))
-        .insert_header((header::CACHE_CONTROL, NOT_STORED))
-        .finish()
+        .insert_header((header::CACHE_CONTROL, NOT_STORED));
+    match snapshot {
+        Some(Urgency::High) => response.insert_header((SNAPSHOT_REQUEST, "urgency=high")),
+        Some(Urgency::Low) => response.insert_header((SNAPSHOT_REQUEST, "urgency=low")),
+        None => &mut response,
+    };
+    response.finish()
 }
 
 /// The refusal of a version that does not follow the newest.
@@ -151,7 +163,7 @@ fn refused(head: Head) -> Problem {
         .with(PARENT_VERSION_ID, head.id.to_string())
 }
 
-fn id(name: &'static str, id: TransactionId) -> (HeaderName, HeaderValue) {
+pub(super) fn id(name: &'static str, id: TransactionId) -> (HeaderName, HeaderValue) {
     let value = HeaderValue::from_str(&id.to_string());
     let value = value.expect("an id is of hex digits and hyphens");
     (HeaderName::from_static(name), value)

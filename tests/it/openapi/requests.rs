@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::document::Document;
 use super::rows::{
-    ADD_VERSION, BUNDLE, CHECKPOINT, CHUNK, EVENTS, Ground, HEAD, MISSING, SEGMENT, TRANSACTION,
-    checkpoint_of, checkpoints, head_to, pushes, reads, row, tar, who, writes,
+    ADD_SNAPSHOT, ADD_VERSION, BUNDLE, CHECKPOINT, CHUNK, EVENTS, Ground, HEAD, MISSING, SEGMENT,
+    SNAPSHOT_MEDIA, TRANSACTION, checkpoint_of, checkpoints, head_to, pushes, reads, row, tar, who,
+    writes,
 };
 use crate::kit::{Answer, Connection, ROOT, Server, chunk, digest, transaction_json, user_id};
 
@@ -119,6 +120,14 @@ fn asks_what_all_refuse(ground: &Ground, witness: &mut Witness) {
     }
 }
 
+/// The media type of a body that this path takes.
+fn media_of(path: &str) -> &'static str {
+    match path {
+        ADD_SNAPSHOT => SNAPSHOT_MEDIA,
+        _ => SEGMENT,
+    }
+}
+
 /// Where the head of a request does not come to its end, and where the user is not let in.
 fn asks_other_servers(witness: &mut Witness) {
     let operations = witness.document.operations();
@@ -136,6 +145,14 @@ fn asks_other_servers(witness: &mut Witness) {
         let answer = connection.answer(&method).unwrap().expect(408);
         witness.sees(&path, &method, &answer);
     }
+    let ben = user_id("ben");
+    let headers = [
+        ("x-client-id", ben.as_str()),
+        ("content-type", SNAPSHOT_MEDIA),
+    ];
+    let url = hasty.url(ADD_SNAPSHOT);
+    let answer = (hasty.server.client()).request("POST", &url, &headers, Some(b"x"));
+    witness.sees(ADD_SNAPSHOT, "POST", &answer.expect(404));
     let strict = Server::with(&["--new-users", "deny"]);
     let about_users = operations
         .iter()
@@ -148,13 +165,13 @@ fn asks_other_servers(witness: &mut Witness) {
             ("PUT", HEAD) => Some(head_to(&hasty.first)),
             ("POST", MISSING) => Some("[]".to_owned()),
             ("POST", BUNDLE) => Some(String::from_utf8(tar(&[])).unwrap()),
-            ("POST", ADD_VERSION) => Some("milk".to_owned()),
+            ("POST", ADD_VERSION | ADD_SNAPSHOT) => Some("milk".to_owned()),
             _ => None,
         };
         let (url, body) = (hasty.url(path), body.as_deref().map(str::as_bytes));
         let ada = user_id("ada");
         let mut headers = Vec::from_iter(who(path, &ada));
-        headers.push(("content-type", SEGMENT));
+        headers.push(("content-type", media_of(&path)));
         let answer = strict.client().request(method, &url, &headers, body);
         witness.sees(path, method, &answer.expect(403));
     }
@@ -222,7 +239,7 @@ fn trouble_is_answered_as_documented() {
         let mut headers = Vec::from_iter(who(&path, &ada));
         if (path.contains("{user}") || !headers.is_empty()) && path != EVENTS {
             let mut client = ground.server.client();
-            headers.push(("content-type", SEGMENT));
+            headers.push(("content-type", media_of(&path)));
             let answer = client.request(&method, &ground.url(&path), &headers, body);
             witness.sees(&path, &method, &answer);
         }

@@ -59,7 +59,12 @@ pub const CHUNK: &str = "/0.1/{user}/chunks/{chunk}";
 pub const MISSING: &str = "/0.1/{user}/chunks/missing";
 pub const BUNDLE: &str = "/0.1/{user}/bundle";
 pub const ADD_VERSION: &str = "/v1/client/add-version/{parent}";
+pub const ADD_SNAPSHOT: &str = "/v1/client/add-snapshot/{version}";
+pub const SNAPSHOT: &str = "/v1/client/snapshot";
 pub const CHILD_VERSION: &str = "/v1/client/get-child-version/{parent}";
+
+/// The media type of a snapshot.
+pub const SNAPSHOT_MEDIA: &str = "application/vnd.taskchampion.snapshot";
 
 /// The media type of a version.
 pub const SEGMENT: &str = "application/vnd.taskchampion.history-segment";
@@ -97,6 +102,7 @@ impl Ground {
             .replace("{user}", &user_id("ada"))
             .replace("{transaction}", &self.first)
             .replace("{parent}", &self.first)
+            .replace("{version}", &self.first)
             .replace("{chunk}", &self.milk.id)
     }
 
@@ -284,6 +290,11 @@ pub fn writes(ground: &Ground) -> Vec<Row> {
     ]
 }
 
+fn snapshot(status: u16, bytes: &str) -> Row {
+    let row = row("POST", ADD_SNAPSHOT, status);
+    row.with("content-type", SNAPSHOT_MEDIA).body(bytes)
+}
+
 fn version(status: u16, parent: &str, bytes: &str) -> Row {
     row("POST", ADD_VERSION, status)
         .at(ADD_VERSION.replace("{parent}", parent))
@@ -303,6 +314,7 @@ pub fn checkpoints(ground: &Ground) -> Vec<Row> {
     let mut rows = Vec::new();
     for method in ["GET", "HEAD"] {
         rows.push(row(method, CHECKPOINT, 404));
+        rows.push(row(method, SNAPSHOT, 404));
     }
     let put = |status, body: String| row("PUT", CHECKPOINT, status).body(body);
     rows.extend([
@@ -316,6 +328,9 @@ pub fn checkpoints(ground: &Ground) -> Vec<Row> {
         row("GET", STORE, 200),
     ]);
     for method in ["GET", "HEAD"] {
+        rows.push(row(method, SNAPSHOT, 200));
+        rows.push(row(method, SNAPSHOT, 304).with("if-none-match", "*"));
+        rows.push(row(method, SNAPSHOT, 412).with("if-match", "\"other\""));
         rows.push(row(method, CHECKPOINT, 200));
         rows.push(row(method, CHECKPOINT, 304).with("if-none-match", "*"));
         rows.push(row(method, CHECKPOINT, 412).with("if-match", "\"other\""));
@@ -350,6 +365,9 @@ pub fn pushes(ground: &Ground) -> Vec<Row> {
         version(400, &third, ""),
         version(413, &third, &"x".repeat(5000)),
         version(200, &third, "milk"),
+        snapshot(400, ""),
+        snapshot(413, &"x".repeat(5000)),
+        snapshot(200, "a state"),
         row("DELETE", STORE, 204),
         row("DELETE", STORE, 204),
     ]

@@ -16,6 +16,7 @@ fn filled(template: &str) -> String {
         .replace("{user}", ROOT)
         .replace("{transaction}", ROOT)
         .replace("{parent}", ROOT)
+        .replace("{version}", ROOT)
         .replace("{chunk}", &digest(b""))
 }
 
