@@ -71,7 +71,7 @@ pub fn is_of_a_client(path: &str) -> bool {
 
 impl Route {
     /// The patterns that there are.
-    pub const PATTERNS: [&str; 14] = [
+    pub const PATTERNS: [&str; 18] = [
         "/",
         "/openapi.json",
         "/__lbheartbeat__",
@@ -86,6 +86,10 @@ impl Route {
         "/0.1/{user}/chunks/{chunk}",
         "/0.1/{user}/chunks/missing",
         "/0.1/{user}/bundle",
+        "/v1/client/add-version/{parent}",
+        "/v1/client/get-child-version/{parent}",
+        "/v1/client/add-snapshot/{version}",
+        "/v1/client/snapshot",
     ];
 
     /// Reads the path of a request that says its user nowhere else, as [`Route::parse_with`] does.

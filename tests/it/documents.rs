@@ -29,7 +29,7 @@ pub const TESTING: Page = page!("src/docs/testing.md");
 pub const WATCHING: Page = page!("src/docs/watching.md");
 
 /// The README and each page that it links.
-pub const PAGES: [&Page; 9] = [
+pub const PAGES: [&Page; 10] = [
     &README,
     &OPERATIONS,
     &COPIES,
