@@ -12,6 +12,7 @@ mod file_system;
 mod giving;
 mod identity;
 mod lacking;
+mod listing;
 mod look;
 mod reach;
 mod real;

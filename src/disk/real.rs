@@ -8,19 +8,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::fs::{Access, AtFlags, FileType, Mode as Bits, OFlags, RenameFlags};
+use rustix::fs::{Access, AtFlags, Mode as Bits, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::beneath::Beneath;
 use super::file_lock::RealLock;
 use super::file_system::FileSystem;
 use super::giving::{give, is_ours};
-use super::lacking;
 use super::look::{from_std, statx};
 use super::real_file::RealFile;
 use super::syncing::{Grouping, Syncing};
 use super::{Disk, Entry, Error, Handle, Held, IfThere, Kind, Meta, Mode, Owner};
 use super::{Place, Result, Room, Target};
+use super::{lacking, listing};
 use crate::model::timings::Timings;
 
 /// A directory of the box, as a [`Disk`].
@@ -218,29 +218,11 @@ impl Disk for Real {
         let mut list = || -> io::Result<()> {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
             let opened = self.beneath.resolve(directory, flags, Bits::empty())?;
-            for entry in rustix::fs::Dir::new(opened)? {
-                let entry = entry?;
-                let name = entry.file_name();
-                if matches!(name.to_bytes(), b"." | b"..") {
-                    continue;
-                }
-                let name = name.to_string_lossy().into_owned();
-                let kind = match entry.file_type() {
-                    FileType::RegularFile => Kind::File,
-                    FileType::Directory => Kind::Directory,
-                    // Some file systems do not say in the listing.
-                    FileType::Unknown => match self.meta(&directory.join(&name)).if_there() {
-                        Ok(Some(meta)) => meta.kind,
-                        Ok(None) => continue,
-                        Err(error) => return Err(error.source),
-                    },
-                    _ => Kind::Other,
-                };
-                if !each(Entry { name, kind }) {
-                    break;
-                }
-            }
-            Ok(())
+            let kind_of = |name: &str| match self.meta(&directory.join(name)).if_there() {
+                Ok(meta) => Ok(meta.map(|meta| meta.kind)),
+                Err(error) => Err(error.source),
+            };
+            listing::list(&opened, kind_of, each)
         };
         list().map_err(|source| Error::new("list", directory, source))
     }
