@@ -72,8 +72,8 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    fs::rename(place(name), place(other)).unwrap();
-                    fs::rename(place(other), place(name)).unwrap();
+                    rustix::fs::rename(place(name), place(other)).unwrap();
+                    rustix::fs::rename(place(other), place(name)).unwrap();
                 }
             });
             let look = |_| {
