@@ -1,8 +1,7 @@
 //! The few verbs that the store needs of a file system. No word of chunks or users.
 //!
-//! [`Disk`] is the one seam of the program: [`Real`] is a directory of the box, and the tests have
-//! one in memory that forgets, at a power cut, whatever was not synced. Time, randomness and pauses
-//! come from here too, so that a test chooses them.
+//! [`Disk`] is the one seam of the program: [`Real`] is a directory of the box, and the tests have one in memory that forgets, at
+//! a power cut, whatever was not synced. Time, randomness and pauses come from here too, so that a test chooses them.
 //!
 //! No verb follows a symlink, at any component of a path.
 

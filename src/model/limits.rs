@@ -511,9 +511,9 @@ pub const DRILL_CONNECTIONS: usize = 8;
 /// The time within which a drill's server must go on with an answer: a cold disk takes no longer, and what takes longer does not restore.
 pub const DRILL_PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the entries of a directory may take in memory where they are read at one moment: names of 36 characters (a user's) take 64 bytes,
-/// so that is 65,000 users.
+/// The bytes that the entries of a directory may take in memory where they are read at one moment: names of 36 characters (a user's)
+/// take 64, so that is 65,000 users.
 pub const LISTING_BYTES: usize = 4 << 20;
 
-/// What is taken for them at least: file systems differ in what length a directory has, some say nothing.
+/// The bytes that are taken for them at least: file systems differ in what length a directory has, some say nothing.
 pub const LISTING_BYTES_AT_LEAST: usize = 32 << 10;
