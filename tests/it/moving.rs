@@ -164,16 +164,75 @@ fn the_lists_of_another_server_go_on_here_from_its_file() {
         .status();
     assert!(fsck.unwrap().success());
 
-    // Once more changes nothing; one who has gone on here, or there, is left alone.
-    let again = old.move_to(&server, &[&user_id("ada")]);
+    // Once more changes nothing, and what came to the old server since is added.
+    let again = old.move_to(&server, &[&user_id("ada").to_uppercase()]);
     assert_eq!(again.code, Some(0), "{again:?}");
     assert_eq!(again.stdout.lines().count(), 1, "{again:?}");
-    old.more(&[version("ada", "four", &transaction_id("three"))]);
+    let [three, four] = ["three", "four"].map(transaction_id);
+    old.more(&[version("ada", "four", &three)]);
     let late = old.move_to(&server, &[&user_id("ada"), &user_id("stranger")]);
     assert_eq!(late.code, Some(1), "{late:?}");
-    assert!(late.stderr.contains("another history"), "{late:?}");
     assert!(late.stderr.contains(&user_id("stranger")[..8]), "{late:?}");
-    assert_eq!(server.device("ada").head().0, transaction_id("three"));
+    assert_eq!(server.device("ada").head(), (four.clone(), 4));
+    // One who has gone on here stays; one who has gone on at both is not touched.
+    let five = transaction_id("five");
+    let milk = crate::kit::chunk("milk");
+    server.device("ada").commit(&five, &four, &[&milk]);
+    let again = old.move_to(&server, &[]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    old.more(&[version("ada", "six", &four)]);
+    let both = old.move_to(&server, &[]);
+    assert_eq!(both.code, Some(1), "{both:?}");
+    assert!(both.stderr.contains("another history"), "{both:?}");
+    assert_eq!(server.device("ada").head(), (five, 5));
+}
+
+#[test]
+fn a_list_of_which_the_file_has_lost_a_version_does_not_pass_for_one_from_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let [one, two] = ["one", "two"].map(transaction_id);
+    let lines = [
+        client("ada"),
+        version("ada", "one", ROOT),
+        version("ada", "three", &two),
+        client("bob"),
+        format!("version {} {one}-x {ROOT} ", user_id("bob")),
+    ];
+    let Some(old) = Old::with(directory.path(), &lines) else {
+        return;
+    };
+    let server = Server::start();
+    let moved = old.move_to(&server, &[]);
+    assert_eq!(moved.code, Some(1), "{moved:?}");
+    assert!(moved.stderr.contains("only 1 of its 2"), "{moved:?}");
+    assert!(!server.folder("ada").exists());
+    assert!(!server.folder("bob").exists());
+}
+
+#[test]
+fn a_list_that_the_new_server_refuses_on_its_way_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut lines = vec![client("ada")];
+    let mut parent = ROOT.to_owned();
+    for number in 0..40 {
+        let (user, id) = (user_id("ada"), transaction_id(&format!("{number}")));
+        let text = "x".repeat(100_000);
+        lines.push(format!("version {user} {id} {parent} {text}{number}"));
+        parent = id;
+    }
+    let Some(old) = Old::with(directory.path(), &lines) else {
+        return;
+    };
+    for (flag, most, why) in [
+        ("--max-chunk-bytes", "64KiB", "413"),
+        ("--max-user-bytes", "64KiB", "507"),
+    ] {
+        let server = Server::with(&[flag, most]);
+        let moved = old.move_to(&server, &[]);
+        assert_eq!(moved.code, Some(1), "{moved:?}");
+        assert!(moved.stderr.contains(why), "{moved:?}");
+        assert_eq!(server.device("ada").head().0, ROOT);
+    }
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn relay(
 }
 
 /// One request or answer: its head, and as many bytes as that announces.
-fn message(from: &mut TcpStream, buffer: &mut [u8]) -> Option<Vec<u8>> {
+pub fn message(from: &mut TcpStream, buffer: &mut [u8]) -> Option<Vec<u8>> {
     from.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
     let mut bytes = Vec::new();
     let head = loop {

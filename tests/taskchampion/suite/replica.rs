@@ -6,7 +6,7 @@ use taskchampion::{Error, Operations, Server, ServerConfig, Status, Uuid};
 /// The secret that the replicas of a list share.
 const SECRET: &[u8] = b"correct horse battery staple";
 
-/// The user of every list here.
+/// The user of every list, where nobody says another.
 pub const LIST: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
 
 /// The tasks of a list, each with its properties.
@@ -14,6 +14,7 @@ pub type Tasks = BTreeMap<Uuid, BTreeMap<String, String>>;
 
 /// A replica of a task list, and the servers that it has synced with.
 pub struct Replica {
+    list: String,
     replica: taskchampion::Replica<InMemoryStorage>,
     servers: HashMap<String, Box<dyn Server>>,
     runtime: tokio::runtime::Runtime,
@@ -21,8 +22,14 @@ pub struct Replica {
 
 impl Replica {
     pub fn new() -> Self {
+        Self::of(LIST)
+    }
+
+    /// A replica of this user's list.
+    pub fn of(list: &str) -> Self {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         Self {
+            list: list.to_owned(),
             replica: taskchampion::Replica::new(InMemoryStorage::new()),
             servers: HashMap::new(),
             runtime: runtime.enable_all().build().expect("a runtime"),
@@ -36,7 +43,7 @@ impl Replica {
         }
         let config = ServerConfig::Remote {
             url: url.to_owned(),
-            client_id: LIST.parse().expect("it is a uuid"),
+            client_id: self.list.parse().expect("it is a uuid"),
             encryption_secret: SECRET.to_vec(),
         };
         let server = self.runtime.block_on(config.into_server());
