@@ -216,7 +216,7 @@ fn a_list_that_the_new_server_refuses_on_its_way_says_why() {
     let mut parent = ROOT.to_owned();
     for number in 0..40 {
         let (user, id) = (user_id("ada"), transaction_id(&format!("{number}")));
-        let text = "x".repeat(100_000);
+        let text = "x".repeat(30_000);
         lines.push(format!("version {user} {id} {parent} {text}{number}"));
         parent = id;
     }
@@ -224,7 +224,7 @@ fn a_list_that_the_new_server_refuses_on_its_way_says_why() {
         return;
     };
     for (flag, most, why) in [
-        ("--max-chunk-bytes", "64KiB", "413"),
+        ("--max-chunk-bytes", "16KiB", "413"),
         ("--max-user-bytes", "64KiB", "507"),
     ] {
         let server = Server::with(&[flag, most]);
@@ -269,7 +269,7 @@ fn a_file_that_is_none_of_the_other_servers_moves_nothing() {
     let moved = old.move_to(&server, &[]);
     assert_eq!(moved.code, Some(1), "{moved:?}");
     assert!(
-        moved.stderr.contains("no file of taskchampion"),
+        moved.stderr.contains("no sound file of taskchampion"),
         "{moved:?}"
     );
     std::fs::remove_file(&old.file).unwrap();
