@@ -1,6 +1,7 @@
-//! The load generator for uploads: requests made beforehand, sent over keep-alive connections by
-//! one thread, so that it leaves the machine to the server. Both sides get the same.
+//! The load generator for uploads: requests made beforehand, or each by the answer to the last, sent over
+//! keep-alive connections by one thread, so that it leaves the machine to the server. Both sides get the same.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 
 /// One request, byte for byte, and the status it must get.
+#[derive(Clone)]
 pub struct Request {
     pub bytes: Vec<u8>,
     pub status: u16,
@@ -18,9 +20,23 @@ pub struct Request {
 impl Request {
     /// A request with a body of known length.
     pub fn new(method: &str, path: &str, body: &[u8], status: u16) -> Self {
+        Self::with_headers(method, path, &[], body, status)
+    }
+
+    /// The same with headers of its own.
+    pub fn with_headers(
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        status: u16,
+    ) -> Self {
         let length = body.len();
+        let headers: String = (headers.iter())
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
         let mut bytes = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n{headers}\r\n"
         )
         .into_bytes();
         bytes.extend_from_slice(body);
@@ -58,9 +74,23 @@ const PIECE: usize = 64 << 10;
 /// answered, and fails if one is answered otherwise than expected. With one connection they go in
 /// their order.
 pub fn run(address: SocketAddr, connections: usize, requests: &[Request]) -> Result<Taken> {
+    let mut left = requests.iter();
+    run_by(address, connections.min(requests.len()), |_, _| {
+        Ok(left.next().map(Cow::Borrowed))
+    })
+}
+
+/// Sends what is named over this many connections: each is asked for with the number of its connection, and with the
+/// head of the answer to the last one of that (in lower case), and there is no more where there is none. Fails as
+/// [`run`] does.
+pub fn run_by<'a>(
+    address: SocketAddr,
+    connections: usize,
+    mut next: impl FnMut(usize, Option<&str>) -> Result<Option<Cow<'a, Request>>>,
+) -> Result<Taken> {
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let mut open = Vec::new();
-    for number in 0..connections.min(requests.len()) {
+    for number in 0..connections {
         let stream = TcpStream::connect(address).context("cannot connect")?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
@@ -69,31 +99,36 @@ pub fn run(address: SocketAddr, connections: usize, requests: &[Request]) -> Res
         epoll::add(&poll, &stream, data, edges)?;
         open.push(Connection::new(stream));
     }
-    let mut each = vec![Duration::ZERO; requests.len()];
-    let mut next = 0;
-    let mut answered = 0;
+    let mut each = Vec::new();
+    let mut under_way = 0;
     let started = Instant::now();
-    for connection in &mut open {
-        connection.start(next);
-        connection.send(requests)?;
-        next += 1;
+    for (number, connection) in open.iter_mut().enumerate() {
+        if let Some(request) = next(number, None)? {
+            connection.start(each.len(), request);
+            connection.send()?;
+            each.push(Duration::ZERO);
+            under_way += 1;
+        }
     }
     let mut events = Vec::with_capacity(connections);
-    while answered < requests.len() {
+    while under_way > 0 {
         events.clear();
         let patience = PATIENCE.try_into().expect("a minute is a timespec");
         let came = epoll::wait(&poll, spare_capacity(&mut events), Some(&patience))?;
         ensure!(came > 0, "no answer for {PATIENCE:?}");
         for event in &events {
-            let connection = &mut open[event.data.u64() as usize];
-            connection.send(requests)?;
-            if let Some((request, took)) = connection.receive(requests)? {
+            let number = event.data.u64() as usize;
+            let connection = &mut open[number];
+            connection.send()?;
+            if let Some((request, took)) = connection.receive()? {
                 each[request] = took;
-                answered += 1;
-                if next < requests.len() {
-                    connection.start(next);
-                    connection.send(requests)?;
-                    next += 1;
+                match next(number, Some(&connection.head))? {
+                    None => under_way -= 1,
+                    Some(request) => {
+                        connection.start(each.len(), request);
+                        connection.send()?;
+                        each.push(Duration::ZERO);
+                    }
                 }
             }
         }
@@ -102,19 +137,21 @@ pub fn run(address: SocketAddr, connections: usize, requests: &[Request]) -> Res
     Ok(Taken { all, each })
 }
 
-struct Connection {
+struct Connection<'a> {
     stream: TcpStream,
-    /// The request that is under way.
-    request: Option<usize>,
+    /// The request that is under way, and its number.
+    request: Option<(usize, Cow<'a, Request>)>,
     since: Instant,
     sent: usize,
     received: Vec<u8>,
+    /// The head of the last answer, in lower case.
+    head: String,
     /// Bytes of the answer's body that are still to come, once its head is known.
     body: Option<usize>,
     piece: Vec<u8>,
 }
 
-impl Connection {
+impl<'a> Connection<'a> {
     fn new(stream: TcpStream) -> Self {
         Self {
             stream,
@@ -122,22 +159,23 @@ impl Connection {
             since: Instant::now(),
             sent: 0,
             received: Vec::new(),
+            head: String::new(),
             body: None,
             piece: vec![0; PIECE],
         }
     }
 
-    fn start(&mut self, request: usize) {
-        self.request = Some(request);
+    fn start(&mut self, number: usize, request: Cow<'a, Request>) {
+        self.request = Some((number, request));
         self.since = Instant::now();
         self.sent = 0;
     }
 
-    fn send(&mut self, requests: &[Request]) -> Result<()> {
-        let Some(request) = self.request else {
+    fn send(&mut self) -> Result<()> {
+        let Some((_, request)) = &self.request else {
             return Ok(());
         };
-        let bytes = &requests[request].bytes;
+        let bytes = &request.bytes;
         while self.sent < bytes.len() {
             match self.stream.write(&bytes[self.sent..]) {
                 Ok(sent) => self.sent += sent,
@@ -148,11 +186,12 @@ impl Connection {
         Ok(())
     }
 
-    /// The request that has been answered to the end, and its time; `None` when more has to come.
-    fn receive(&mut self, requests: &[Request]) -> Result<Option<(usize, Duration)>> {
-        let Some(request) = self.request else {
+    /// The number of the request that has been answered to the end, and its time; `None` when more has to come.
+    fn receive(&mut self) -> Result<Option<(usize, Duration)>> {
+        let Some((number, request)) = &self.request else {
             return Ok(None);
         };
+        let number = *number;
         loop {
             let read = match self.stream.read(&mut self.piece) {
                 Ok(0) => bail!("the server closed the connection"),
@@ -166,7 +205,8 @@ impl Connection {
                 let Some(head) = find(&self.received, b"\r\n\r\n") else {
                     continue;
                 };
-                let length = check(&self.received, head, requests[request].status)?;
+                let (length, text) = check(&self.received, head, request.status)?;
+                self.head = text;
                 came = self.received.len() - head - 4;
                 self.body = Some(length);
                 self.received.clear();
@@ -177,14 +217,14 @@ impl Connection {
             if left == 0 {
                 self.body = None;
                 self.request = None;
-                return Ok(Some((request, self.since.elapsed())));
+                return Ok(Some((number, self.since.elapsed())));
             }
         }
     }
 }
 
-/// The length of the body, if the status is the one expected.
-fn check(answer: &[u8], head: usize, status: u16) -> Result<usize> {
+/// The length of the body, and the head in lower case, if the status is the one expected.
+fn check(answer: &[u8], head: usize, status: u16) -> Result<(usize, String)> {
     let text = String::from_utf8_lossy(&answer[..head]).to_ascii_lowercase();
     let got: u16 = (text.split(' ').nth(1))
         .and_then(|number| number.parse().ok())
@@ -195,14 +235,18 @@ fn check(answer: &[u8], head: usize, status: u16) -> Result<usize> {
             String::from_utf8_lossy(answer)
         );
     }
-    let length = text
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length:"));
-    match length {
-        Some(length) => Ok(length.trim().parse()?),
-        None if status == 204 => Ok(0),
+    let length = match header(&text, "content-length") {
+        Some(length) => length.parse()?,
+        None if status == 204 => 0,
         None => bail!("no content-length in {text:?}"),
-    }
+    };
+    Ok((length, text))
+}
+
+/// What a head in lower case says under this name.
+pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let said = |line: &'a str| line.strip_prefix(name)?.strip_prefix(':');
+    Some(head.lines().find_map(said)?.trim())
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

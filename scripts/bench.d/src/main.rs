@@ -21,11 +21,11 @@ use clap::Parser;
 use serde_json::json;
 
 use measure::{Bar, Figures, Outcome, Row, Unit};
-use peers::Peers;
+use peers::{Peers, Ways};
 use rows::{Bench, Sizes};
 use running::Running;
 
-/// Measures mentat-sync beside nginx, rustic_server, git and sha256sum, and prints a table. Ends with
+/// Measures mentat-sync beside nginx, rustic_server, git, sha256sum and a server of TaskChampion's, and prints a table. Ends with
 /// 1 when a row failed, and with --strict also when a bar was missed.
 #[derive(Parser)]
 #[command(name = "scripts/bench")]
@@ -77,6 +77,7 @@ enum Theme {
     Bundle,
     Fsck,
     Scale,
+    Taskchampion,
 }
 
 /// How long ext4 searches for inodes after a big tree was deleted: no run starts before.
@@ -94,7 +95,12 @@ fn main() -> Result<ExitCode> {
     };
     sizes.runs = arguments.runs.unwrap_or(sizes.runs).max(1);
     let cache = arguments.cache.clone().unwrap_or_else(default_cache);
-    let peers = Peers::gather(&cache, !arguments.quick);
+    let peers = Peers::gather(&Ways {
+        cache: &cache,
+        target: &built(""),
+        quick: arguments.quick,
+        taskchampion: wanted(&arguments.only, Theme::Taskchampion),
+    });
     for complaint in &peers.complaints {
         eprintln!("not to be had: {complaint}");
     }
@@ -199,8 +205,12 @@ fn wait_for_calm(kept: &Path) {
     }
 }
 
+fn wanted(only: &[Theme], theme: Theme) -> bool {
+    only.is_empty() || only.contains(&theme)
+}
+
 fn measure(bench: &Bench, only: &[Theme]) -> Vec<Row> {
-    let wanted = |theme: Theme| only.is_empty() || only.contains(&theme);
+    let wanted = |theme| wanted(only, theme);
     let mut rows = Vec::new();
     let mut library = None;
     if wanted(Theme::Get) || wanted(Theme::Fsck) {
@@ -219,6 +229,9 @@ fn measure(bench: &Bench, only: &[Theme]) -> Vec<Row> {
     }
     if wanted(Theme::Fsck) {
         rows.extend(rows::fsck::rows(bench, library.as_ref()));
+    }
+    if wanted(Theme::Taskchampion) {
+        rows.extend(rows::taskchampion::rows(bench));
     }
     let mut long = None;
     if wanted(Theme::Scale) {

@@ -12,8 +12,28 @@ pub struct Peers {
     pub wrk: bool,
     pub git: bool,
     pub rustic: Option<PathBuf>,
+    /// TaskChampion's client, and a server for it.
+    pub taskchampion: Option<TaskChampion>,
     /// What could not be installed, and why.
     pub complaints: Vec<String>,
+}
+
+/// The programs of scripts/bench-taskchampion.d.
+pub struct TaskChampion {
+    pub peer: PathBuf,
+    pub client: PathBuf,
+}
+
+/// How the peers are to be had.
+pub struct Ways<'a> {
+    /// Where those of others are built.
+    pub cache: &'a Path,
+    /// Where Cargo builds what is in this repository.
+    pub target: &'a Path,
+    /// Nothing is measured: what takes minutes to build is left out, and the rest is built as quickly as can be.
+    pub quick: bool,
+    /// Whether TaskChampion's programs are wanted.
+    pub taskchampion: bool,
 }
 
 /// Debian's packages of the programs that are needed.
@@ -25,9 +45,9 @@ const PROGRAMS: [(&str, &str); 4] = [
 ];
 
 impl Peers {
-    /// Finds them, and installs what is missing: Debian's packages with apt-get, and rustic_server
-    /// with cargo into `cache` (only if `build`, since it takes minutes).
-    pub fn gather(cache: &Path, build: bool) -> Self {
+    /// Finds them, and installs what is missing: Debian's packages with apt-get, rustic_server with cargo; and
+    /// TaskChampion's programs are built.
+    pub fn gather(ways: &Ways<'_>) -> Self {
         let mut complaints = Vec::new();
         let missing: Vec<&str> = PROGRAMS
             .into_iter()
@@ -39,10 +59,10 @@ impl Peers {
         {
             complaints.push(format!("{}: {error:#}", missing.join(", ")));
         }
-        let rustic = match (rustic_in(cache), build) {
+        let rustic = match (rustic_in(ways.cache), ways.quick) {
             (Some(there), _) => Some(there),
-            (None, false) => None,
-            (None, true) => match build_rustic(cache) {
+            (None, true) => None,
+            (None, false) => match build_rustic(ways.cache) {
                 Ok(built) => Some(built),
                 Err(error) => {
                     complaints.push(format!("rustic_server: {error:#}"));
@@ -50,11 +70,20 @@ impl Peers {
                 }
             },
         };
+        let taskchampion = match ways.taskchampion.then(|| build_taskchampion(ways)) {
+            Some(Ok(built)) => Some(built),
+            Some(Err(error)) => {
+                complaints.push(format!("TaskChampion's programs: {error:#}"));
+                None
+            }
+            None => None,
+        };
         Self {
             nginx: find("nginx"),
             wrk: find("wrk").is_some(),
             git: find("git").is_some(),
             rustic,
+            taskchampion,
             complaints,
         }
     }
@@ -108,4 +137,30 @@ fn build_rustic(cache: &Path) -> Result<PathBuf> {
         .context("no cargo here")?;
     ensure!(status.success(), "cargo install: {status}");
     rustic_in(cache).context("cargo installed no rustic-server")
+}
+
+fn build_taskchampion(ways: &Ways<'_>) -> Result<TaskChampion> {
+    let target = ways.target.join("bench-taskchampion");
+    let (profile, built) = match ways.quick {
+        true => ("dev", "debug"),
+        false => ("release", "release"),
+    };
+    let programs = target.join(built);
+    let [peer, client] =
+        ["peer", "client"].map(|name| programs.join(format!("taskchampion-{name}")));
+    if !peer.is_file() {
+        eprintln!(
+            "building TaskChampion's programs into {} (minutes)",
+            programs.display()
+        );
+    }
+    let status = Command::new("cargo")
+        .args(["build", "--quiet", "--locked", "--profile", profile])
+        .args(["--manifest-path", "scripts/bench-taskchampion.d/Cargo.toml"])
+        .arg("--target-dir")
+        .arg(&target)
+        .status()
+        .context("no cargo here")?;
+    ensure!(status.success(), "cargo build: {status}");
+    Ok(TaskChampion { peer, client })
 }

@@ -166,6 +166,14 @@ pub fn rustic_server(
     Running::start(command, log, Some(address))
 }
 
+/// A server of TaskChampion's protocol over what is published of its own (scripts/bench-taskchampion.d).
+pub fn taskchampion_peer(binary: &Path, data: &Path, log: PathBuf) -> Result<Running> {
+    let address = free_port()?;
+    let mut command = Command::new(binary);
+    command.arg(address.to_string()).arg(data);
+    Running::start(command, log, Some(address))
+}
+
 /// `git daemon` over the repositories in this directory, taking pushes too.
 pub fn git_daemon(base: &Path, log: PathBuf) -> Result<Running> {
     let address = free_port()?;

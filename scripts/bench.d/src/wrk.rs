@@ -14,9 +14,10 @@ use anyhow::{Context, Result, ensure};
 const SCRIPT: &str = r#"
 local requests, last, count = {}, 0, 0
 function init()
+  local headers = { HEADERS }
   for path in io.lines("PATHS") do
     count = count + 1
-    requests[count] = wrk.format("GET", path)
+    requests[count] = wrk.format("GET", path, headers)
   end
 end
 function request()
@@ -33,17 +34,30 @@ pub struct Reads {
 impl Reads {
     /// Writes the list and the script into this directory, under this name.
     pub fn of(paths: &[String], directory: &Path, name: &str) -> Result<Self> {
+        Self::with_headers(paths, &[], directory, name)
+    }
+
+    /// The same with these headers on each of them.
+    pub fn with_headers(
+        paths: &[String],
+        headers: &[(&str, &str)],
+        directory: &Path,
+        name: &str,
+    ) -> Result<Self> {
         let list = directory.join(format!("{name}.paths"));
         let mut text = String::new();
         for path in paths {
             writeln!(text, "{path}")?;
         }
         fs::write(&list, text)?;
+        let headers: String = (headers.iter())
+            .map(|(name, value)| format!("[{name:?}] = {value:?}, "))
+            .collect();
+        let said = SCRIPT
+            .replace("PATHS", &list.display().to_string())
+            .replace("HEADERS", headers.trim_end_matches(", "));
         let script = directory.join(format!("{name}.lua"));
-        fs::write(
-            &script,
-            SCRIPT.replace("PATHS", &list.display().to_string()),
-        )?;
+        fs::write(&script, said)?;
         Ok(Self { script })
     }
 

@@ -6,6 +6,7 @@ pub mod fsck;
 pub mod get;
 pub mod put;
 pub mod scale;
+pub mod taskchampion;
 
 use std::path::{Path, PathBuf};
 
@@ -50,6 +51,10 @@ pub struct Sizes {
     pub chains: [u64; 2],
     /// Requests to each of them in one turn.
     pub looks: usize,
+    /// Versions of TaskChampion's that are added in one turn, by all clients together.
+    pub added: usize,
+    /// Versions that a new client of its syncs.
+    pub versions: usize,
 }
 
 impl Sizes {
@@ -62,6 +67,8 @@ impl Sizes {
         history: 10_000,
         chains: [1_000, 1_000_000],
         looks: 500,
+        added: 1_000,
+        versions: 1_000,
     };
 
     /// Just enough to see that every row runs.
@@ -74,6 +81,8 @@ impl Sizes {
         history: 100,
         chains: [1_000, 5_000],
         looks: 10,
+        added: 32,
+        versions: 30,
     };
 }
 
