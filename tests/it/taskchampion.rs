@@ -260,12 +260,8 @@ fn a_request_that_is_not_as_the_client_makes_it_is_refused() {
     }
     let (path, whole) = (format!("/v1/client/{add}"), Some(&b"x"[..]));
     let media = ("Content-Type", SEGMENT);
-    for who in [
-        &[][..],
-        &["x"],
-        &[ROOT, ROOT],
-        &[&user_id("ada").to_uppercase()],
-    ] {
+    let together = user_id("ada").replace('-', "");
+    for who in [&[][..], &["x"], &[ROOT, ROOT], &[&together]] {
         let mut headers = vec![media];
         headers.extend(who.iter().map(|who| ("X-Client-Id", *who)));
         let answer = ada.client.request("POST", &path, &headers, whole);
@@ -287,6 +283,68 @@ fn a_request_that_is_not_as_the_client_makes_it_is_refused() {
     let spelt = format!("{}; x=y", SEGMENT.to_uppercase());
     ada.ask("POST", &add, &[&spelt], Some(b"x")).expect(200);
     assert!(server.folder("ada").exists());
+}
+
+#[test]
+fn ids_in_upper_case_are_the_same_and_are_answered_in_lower_case() {
+    let server = Server::start();
+    let mut ada = Replica::of(&server, "ada");
+    let lower = ada.user.clone();
+    ada.user = lower.to_uppercase();
+    let one = ada.added(ROOT, b"first");
+    let two = ada.added(&one.to_uppercase(), b"second");
+    let answer = ada.child(&one.to_uppercase()).expect(200);
+    assert_eq!(answer.header("x-parent-version-id"), Some(&one[..]));
+    assert_eq!(answer.header("x-version-id"), Some(&two[..]));
+    ada.add_snapshot(&two.to_uppercase(), b"state").expect(200);
+    ada.user = lower;
+    assert_eq!(ada.snapshot(), (two.clone(), b"state".to_vec()));
+    assert_eq!(ada.all_after(ROOT).len(), 2);
+    assert_eq!(server.device("ada").head(), (two, 2));
+}
+
+#[test]
+fn a_body_of_as_many_bytes_as_may_be_is_taken_and_one_more_is_not() {
+    let server = Server::with(&["--max-chunk-bytes", "64KiB"]);
+    let mut ada = Replica::of(&server, "ada");
+    let most = vec![b'x'; 64 << 10];
+    let over = [&most[..], b"x"].concat();
+    let one = ada.added(ROOT, &most);
+    ada.add(&one, &over).expect_refusal(413, "too-large");
+    assert_eq!(ada.next(ROOT), (one.clone(), most.clone()));
+    ada.add_snapshot(&one, &over)
+        .expect_refusal(413, "too-large");
+    ada.add_snapshot(&one, &most).expect(200);
+    assert_eq!(ada.snapshot(), (one.clone(), most));
+    ada.child(&one).expect_refusal(404, "unknown-transaction");
+}
+
+#[test]
+fn a_user_who_is_renamed_or_removed_takes_versions_and_snapshot_along() {
+    let server = Server::start();
+    let mut ada = Replica::of(&server, "ada");
+    let one = ada.added(ROOT, b"first");
+    ada.add_snapshot(&one, b"state").expect(200);
+    let bob = user_id("bob");
+    let run = |arguments: &[&str]| {
+        let mut command = crate::kit::binary();
+        command.args(arguments).arg("--data").arg(server.data());
+        assert!(command.status().unwrap().success(), "{arguments:?}");
+    };
+    run(&["users", "mv", &ada.user, &bob]);
+    // Whoever still has the old id finds nothing there, and is told that a version may be added.
+    ada.child(&one).expect_refusal(404, "unknown-transaction");
+    ada.ask("GET", "snapshot", &[], None).expect(404);
+    let mut bob = Replica::of(&server, "bob");
+    assert_eq!(bob.next(ROOT), (one.clone(), b"first".to_vec()));
+    assert_eq!(bob.snapshot(), (one.clone(), b"state".to_vec()));
+    let two = bob.added(&one, b"second");
+    run(&["users", "rm", &bob.user]);
+    bob.ask("GET", "snapshot", &[], None).expect(404);
+    // A replica that was there begins the list again, with what it has not sent.
+    let three = bob.added(&two, b"third");
+    assert_eq!(bob.next(&two).0, three);
+    assert_eq!(server.device("bob").chain_after(ROOT), [two, three]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use actix_web::http::header::{self, HeaderMap};
 
 use crate::model::UserId;
 use crate::wire::Miss;
-use crate::wire::taskchampion::CLIENT_ID;
+use crate::wire::taskchampion::{CLIENT_ID, id};
 
 /// The scheme of RFC 6750, in any case.
 const SCHEME: &[u8] = b"bearer";
@@ -31,10 +31,10 @@ pub fn bearer(headers: &HeaderMap) -> Result<UserId, Miss> {
 }
 
 /// The user whom TaskChampion's client names, in a header of its own; or, as for any path that names none, in
-/// `Authorization`, which is not looked at where there is the other.
+/// `Authorization`, which is not looked at where there is the other. In its own header the id may be in either case.
 ///
 /// # Errors
-/// [`Miss::NoClient`] where nobody is named; [`Miss::MalformedId`] where the header is no id in its one spelling, or
+/// [`Miss::NoClient`] where nobody is named; [`Miss::MalformedId`] where the header is no id with hyphens, or
 /// stands there twice.
 pub fn client(headers: &HeaderMap) -> Result<UserId, Miss> {
     let mut values = headers.get_all(CLIENT_ID);
@@ -48,7 +48,7 @@ pub fn client(headers: &HeaderMap) -> Result<UserId, Miss> {
         None => value.to_str().unwrap_or_default(),
         Some(_) => "",
     };
-    Ok(said.parse()?)
+    Ok(id(said)?)
 }
 
 #[cfg(test)]
@@ -67,8 +67,10 @@ mod tests {
             client(&headers)
         };
         let bearer = format!("Bearer {USER}");
+        let upper = USER.to_uppercase();
         for pairs in [
             &[(CLIENT_ID, USER)][..],
+            &[(CLIENT_ID, &upper)],
             &[(CLIENT_ID, USER), ("authorization", "Basic YTpi")],
             &[(CLIENT_ID, USER), ("authorization", "Bearer x")],
             &[("authorization", &bearer)],
@@ -78,10 +80,10 @@ mod tests {
         for pairs in [&[][..], &[("authorization", "Basic YTpi")]] {
             assert_eq!(said(pairs), Err(Miss::NoClient));
         }
-        let upper = USER.to_uppercase();
         for pairs in [
             &[(CLIENT_ID, "")][..],
-            &[(CLIENT_ID, &upper)],
+            &[(CLIENT_ID, &USER.replace('-', ""))],
+            &[(CLIENT_ID, &format!("{{{USER}}}"))],
             &[(CLIENT_ID, USER), (CLIENT_ID, USER)],
             &[(CLIENT_ID, "x"), ("authorization", &bearer)],
             &[("authorization", "Bearer x")],
