@@ -27,7 +27,8 @@ def as_bytes(value):
     return (value if isinstance(value, str) else json.dumps(value)).encode()
 
 
-schemathesis.serializer("application/x-tar")(lambda ctx, value: as_bytes(value))
+for media in ("x-tar", "vnd.taskchampion.history-segment", "vnd.taskchampion.snapshot"):
+    schemathesis.serializer(f"application/{media}")(lambda ctx, value: as_bytes(value))
 
 
 def digest(content):

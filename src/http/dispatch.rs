@@ -152,6 +152,19 @@ fn asked_for(request: &RequestHead) -> Result<Route, Miss> {
     })
 }
 
+/// Refuses a method that the route does not take.
+///
+/// # Errors
+/// 405 `method-not-allowed`
+fn check_method(route: &Route, request: &RequestHead) -> Result<(), Problem> {
+    let allow = route.allow();
+    let mut methods = allow.split(", ");
+    match methods.any(|method| method == request.method.as_str()) {
+        true => Ok(()),
+        false => Err(Problem::method_not_allowed(allow)),
+    }
+}
+
 /// Refuses what can be refused before a byte of the body is read: 421 `wrong-host` and 403 `cross-origin` of a page
 /// that may not ask (see [`Origins::admit`](super::request::origins::Origins::admit)), 401 `unauthorized`, 404 `not-found` and 400 `malformed-id` for
 /// a path without a route, 405 `method-not-allowed`, 415 `encoding-unsupported` for any
@@ -168,14 +181,17 @@ fn admit<'a>(
     if origins.is_preflight(request) {
         return Ok(Asked::Preflight);
     }
-    let route = route.as_ref().map_err(|miss| Problem::from(*miss))?;
-    let allow = route.allow();
-    if !allow
-        .split(", ")
-        .any(|method| method == request.method.as_str())
-    {
-        return Err(Problem::method_not_allowed(allow).into());
-    }
+    let route = match route {
+        Ok(route) => route,
+        Err(miss) => {
+            // What a path takes is the same for anybody, so it goes before who asks.
+            let of_anybody =
+                Route::parse_with(request.uri.path(), || Ok(UserId::from_bytes([0; 16])));
+            of_anybody.map_or(Ok(()), |route| check_method(&route, request))?;
+            return Err(Problem::from(*miss).into());
+        }
+    };
+    check_method(route, request)?;
     if is_encoded(request) {
         let detail = "no Content-Encoding is taken; send the bytes as they are";
         return Err(Problem::new(Code::EncodingUnsupported, detail).into());

@@ -285,6 +285,31 @@ fn a_request_that_is_not_as_the_client_makes_it_is_refused() {
     assert!(server.folder("ada").exists());
 }
 
+/// RFC 9110, 15.5.6: the methods are those of the resource, whoever asks.
+#[test]
+fn a_method_that_a_path_does_not_take_is_told_before_who_asks() {
+    let server = Server::start();
+    let mut client = server.client();
+    let id = transaction_id("any");
+    let add = format!("/v1/client/add-version/{id}");
+    for (method, path) in [
+        ("PUT", add.as_str()),
+        ("TRACE", &add),
+        ("DELETE", "/v1/client/snapshot"),
+        ("POST", "/0.1/-/head"),
+        ("TRACE", "/0.1/-/bundle"),
+    ] {
+        for said in [
+            vec![],
+            vec![("x-client-id", "0")],
+            vec![("authorization", "Bearer 0")],
+        ] {
+            let answer = client.request(method, path, &said, None);
+            answer.expect_refusal(405, "method-not-allowed");
+        }
+    }
+}
+
 #[test]
 fn ids_in_upper_case_are_the_same_and_are_answered_in_lower_case() {
     let server = Server::start();
