@@ -99,6 +99,7 @@ fn main() -> Result<ExitCode> {
         cache: &cache,
         target: &built(""),
         quick: arguments.quick,
+        rustic: wanted(&arguments.only, Theme::Put),
         taskchampion: wanted(&arguments.only, Theme::Taskchampion),
     });
     for complaint in &peers.complaints {

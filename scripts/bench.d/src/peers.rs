@@ -32,6 +32,8 @@ pub struct Ways<'a> {
     pub target: &'a Path,
     /// Nothing is measured: what takes minutes to build is left out, and the rest is built as quickly as can be.
     pub quick: bool,
+    /// Whether rustic_server is wanted.
+    pub rustic: bool,
     /// Whether TaskChampion's programs are wanted.
     pub taskchampion: bool,
 }
@@ -59,10 +61,10 @@ impl Peers {
         {
             complaints.push(format!("{}: {error:#}", missing.join(", ")));
         }
-        let rustic = match (rustic_in(ways.cache), ways.quick) {
+        let rustic = match (rustic_in(ways.cache), ways.rustic && !ways.quick) {
             (Some(there), _) => Some(there),
-            (None, true) => None,
-            (None, false) => match build_rustic(ways.cache) {
+            (None, false) => None,
+            (None, true) => match build_rustic(ways.cache) {
                 Ok(built) => Some(built),
                 Err(error) => {
                     complaints.push(format!("rustic_server: {error:#}"));
