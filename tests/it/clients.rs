@@ -1,12 +1,14 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
 use crate::documents::WRITE_A_CLIENT;
@@ -63,28 +65,45 @@ impl Notes {
         self.folder.path().join("client")
     }
 
-    /// Runs the client for so many seconds at most, after which it is killed.
-    fn within(&self, seconds: u64, arguments: &[&str]) -> Finished {
+    fn command(&self, arguments: &[&str]) -> Command {
         let program = match self.language {
             Language::Python => "python3",
             Language::Shell => "bash",
         };
-        let store = format!("http://{}/0.1/{}", self.address, user_id("ada"));
-        run_with_deadline(
-            Command::new("timeout")
-                .args(["-s", "KILL", &seconds.to_string(), program])
-                .arg(self.program())
-                .arg(store)
-                .arg(self.folder.path().join("kept"))
-                .args(arguments)
-                .env("no_proxy", "*")
-                .env("PYTHONDONTWRITEBYTECODE", "1"),
-        )
+        let mut command = Command::new(program);
+        command
+            .arg(self.program())
+            .arg(format!("http://{}/0.1/{}", self.address, user_id("ada")))
+            .arg(self.folder.path().join("kept"))
+            .args(arguments)
+            .env("no_proxy", "*")
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
+
+    fn finished(&self, arguments: &[&str]) -> Finished {
+        run_with_deadline(&mut self.command(arguments))
+    }
+
+    /// Runs the client, which does not end by itself, and kills it with all that it started as soon as this is so.
+    #[track_caller]
+    fn killed_once(&self, arguments: &[&str], is_so: impl Fn() -> bool) {
+        let mut command = self.command(arguments);
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut client = quiet.process_group(0).spawn().unwrap();
+        let begun = Instant::now();
+        while !is_so() {
+            assert_eq!(client.try_wait().unwrap(), None, "it ended by itself");
+            assert!(begun.elapsed() < Duration::from_secs(60), "it is not so");
+            thread::sleep(Duration::from_millis(10));
+        }
+        kill_process_group(Pid::from_child(&client), Signal::KILL).unwrap();
+        assert_eq!(client.wait().unwrap().signal(), Some(Signal::KILL.as_raw()));
     }
 
     #[track_caller]
     fn run(&self, arguments: &[&str]) -> String {
-        let ran = self.within(25, arguments);
+        let ran = self.finished(arguments);
         assert_eq!(
             ran.code,
             Some(0),
@@ -279,9 +298,7 @@ fn a_note_that_got_through_before_a_kill_is_known_again_behind_what_others_said_
         let mut phone = Notes::new(language, deaf);
         phone.run(&["add", "milk"]);
         // It is killed while it asks again and again.
-        let killed = phone.within(2, &["sync"]);
-        assert_ne!(killed.code, Some(0), "{killed:?}");
-        assert_eq!(server.device("ada").head().1, 1);
+        phone.killed_once(&["sync"], || server.device("ada").head().1 == 1);
         let laptop = Notes::new(language, server.address());
         laptop.run(&["add", "eggs"]);
         laptop.run(&["sync"]);
@@ -367,7 +384,7 @@ fn a_client_refuses_bytes_that_are_not_the_chunk() {
             })
         });
         let phone = Notes::new(language, address);
-        let refused = phone.within(25, &["sync"]);
+        let refused = phone.finished(&["sync"]);
         assert_eq!(refused.code, Some(1), "{refused:?}");
         assert!(refused.stderr.contains("has other bytes"), "{refused:?}");
         phone.shows(&[]);
@@ -426,7 +443,7 @@ fn a_server_that_was_restored_from_an_older_copy_is_said_to_be_one() {
         phone.run(&["sync"]);
         let empty = Server::start();
         phone.address = empty.address();
-        let refused = phone.within(25, &["sync"]);
+        let refused = phone.finished(&["sync"]);
         assert_eq!(refused.code, Some(1), "{refused:?}");
         assert!(
             refused.stderr.contains("does not know what we have"),
