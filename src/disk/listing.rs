@@ -55,12 +55,11 @@ pub(super) fn list(
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
     /// How often `name` is in each of so many listings of a directory, in which that name becomes another and the same again meanwhile.
-    fn seen_amid_renames(list: impl Fn(&File, &mut dyn FnMut(&str))) -> Vec<usize> {
+    fn seen_amid_renames(list: impl Fn(&File, &mut dyn FnMut(&str)) + Sync) -> Vec<usize> {
         let top = tempfile::tempdir().unwrap();
         let place = |name: &str| top.path().join(name);
         for number in 0..200 {
@@ -68,25 +67,21 @@ mod tests {
         }
         let (name, other) = ("a user", "the same user by a name that is longer");
         fs::create_dir(place(name)).unwrap();
-        let stop = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    rustix::fs::rename(place(name), place(other)).unwrap();
-                    rustix::fs::rename(place(other), place(name)).unwrap();
-                }
+        let look = |_| {
+            let mut seen = 0;
+            let directory = File::open(top.path()).unwrap();
+            list(&directory, &mut |found| {
+                seen += usize::from(found == name || found == other)
             });
-            let look = |_| {
-                let mut seen = 0;
-                let directory = File::open(top.path()).unwrap();
-                list(&directory, &mut |found| {
-                    seen += usize::from(found == name || found == other)
-                });
-                seen
-            };
-            let looks = (0..3_000).map(look).collect();
-            stop.store(true, Ordering::Relaxed);
-            looks
+            seen
+        };
+        std::thread::scope(|scope| {
+            let looks = scope.spawn(|| (0..3_000).map(look).collect());
+            while !looks.is_finished() {
+                rustix::fs::rename(place(name), place(other)).unwrap();
+                rustix::fs::rename(place(other), place(name)).unwrap();
+            }
+            looks.join().unwrap()
         })
     }
 

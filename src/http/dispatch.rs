@@ -196,20 +196,14 @@ fn admit<'a>(
         let detail = "no Content-Encoding is taken; send the bytes as they are";
         return Err(Problem::new(Code::EncodingUnsupported, detail).into());
     }
+    match route {
+        Route::AddVersion(..) => taskchampion::check_media(request, HISTORY_SEGMENT)?,
+        Route::AddSnapshot(..) => taskchampion::check_media(request, SNAPSHOT)?,
+        _ => {}
+    }
     let (most, over): (u64, fn(u64) -> Problem) = match route {
-        Route::AddVersion(user, _) | Route::AddSnapshot(user, _) => {
-            let media = match route {
-                Route::AddSnapshot(..) => SNAPSHOT,
-                _ => HISTORY_SEGMENT,
-            };
-            taskchampion::check_media(request, media)?;
-            let limit = site.store.options().chunk_bytes;
-            let announced = announced(request.headers());
-            if announced.is_some_and(|bytes| bytes > limit) {
-                return Err(Problem::too_large(limit).into());
-            }
-            site.store.user(*user).foresee_file(announced)?;
-            return Ok(Asked::Route(route));
+        Route::AddVersion(..) | Route::AddSnapshot(..) => {
+            (site.store.options().chunk_bytes, Problem::too_large)
         }
         _ if request.method != Method::PUT => return Ok(Asked::Route(route)),
         Route::Head(_) => (limits::HEAD_BODY_BYTES as u64, Problem::too_large),
@@ -221,8 +215,12 @@ fn admit<'a>(
     match announced(request.headers()) {
         Some(bytes) if bytes > most => Err(over(most).into()),
         announced => {
-            if let Route::Chunk(user, id) = route {
-                site.store.user(*user).foresee_chunk(id, announced)?;
+            match route {
+                Route::Chunk(user, id) => site.store.user(*user).foresee_chunk(id, announced)?,
+                Route::AddVersion(user, _) | Route::AddSnapshot(user, _) => {
+                    site.store.user(*user).foresee_file(announced)?;
+                }
+                _ => {}
             }
             Ok(Asked::Route(route))
         }

@@ -46,6 +46,17 @@ fn mistake_is_noticed(mistake: Mistake, scenario: &Scenario) {
     is_noticed(&broken, scenario);
 }
 
+/// Each sync that a commit in this scenario stands on: left out by the store, or by the disk.
+fn each_missing_sync_is_noticed(scenario: &Scenario) {
+    for mistake in [Mistake::HeadBeforeObjects, Mistake::AnswerBeforeSync] {
+        mistake_is_noticed(mistake, scenario);
+    }
+    for lie in [Lie::Contents, Lie::Names, Lie::NewDirectories] {
+        let (lie, mistake) = (Some(lie), None);
+        is_noticed(&Broken { lie, mistake }, scenario);
+    }
+}
+
 #[test]
 fn a_disk_that_does_not_sync_bytes() {
     lie_is_noticed(Lie::Contents);
@@ -131,26 +142,14 @@ fn a_bundle_that_is_committed_without_a_look_at_what_is_pending() {
 fn a_bundle_that_is_committed_before_its_sync() {
     let push = [Act::Push(&["A", "B"]), Act::Push(&["C"])];
     let scenario = stories::alone("push", &[], &push);
-    for mistake in [Mistake::HeadBeforeObjects, Mistake::AnswerBeforeSync] {
-        mistake_is_noticed(mistake, &scenario);
-    }
-    for lie in [Lie::Contents, Lie::Names, Lie::NewDirectories] {
-        let (lie, mistake) = (Some(lie), None);
-        is_noticed(&Broken { lie, mistake }, &scenario);
-    }
+    each_missing_sync_is_noticed(&scenario);
 }
 
 #[test]
 fn an_addition_that_is_committed_before_its_sync() {
     let acts = [Act::Append("B"), Act::Append("C")];
     let scenario = stories::alone("additions", &[], &acts);
-    for mistake in [Mistake::HeadBeforeObjects, Mistake::AnswerBeforeSync] {
-        mistake_is_noticed(mistake, &scenario);
-    }
-    for lie in [Lie::Contents, Lie::Names, Lie::NewDirectories] {
-        let (lie, mistake) = (Some(lie), None);
-        is_noticed(&Broken { lie, mistake }, &scenario);
-    }
+    each_missing_sync_is_noticed(&scenario);
 }
 
 #[test]

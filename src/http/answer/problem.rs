@@ -86,25 +86,26 @@ impl Problem {
         self
     }
 
-    /// Adds a header to the answer.
-    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
-        self.0.header = Some((header::HeaderName::from_static(name), value.into()));
+    /// Adds a header, of which there is one at most.
+    pub fn with_header(
+        mut self,
+        name: header::HeaderName,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        self.0.header = Some((name, value.into()));
         self
     }
 
     /// The refusal of a method that the route does not take.
     pub fn method_not_allowed(allow: &'static str) -> Self {
-        let mut problem = Self::new(Code::MethodNotAllowed, format!("allowed here: {allow}"));
-        problem.0.header = Some((header::ALLOW, allow.into()));
-        problem
+        Self::new(Code::MethodNotAllowed, format!("allowed here: {allow}"))
+            .with_header(header::ALLOW, allow)
     }
 
     /// The refusal of a request that should say its user in `Authorization`, and does not.
     pub fn unauthorized() -> Self {
         let detail = "the path has - for the user, so `Authorization: Bearer` must say who it is";
-        let mut problem = Self::new(Code::Unauthorized, detail);
-        problem.0.header = Some((header::WWW_AUTHENTICATE, "Bearer".into()));
-        problem
+        Self::new(Code::Unauthorized, detail).with_header(header::WWW_AUTHENTICATE, "Bearer")
     }
 
     /// The refusal of a body that is, or is announced to be, longer than it may be.
@@ -118,16 +119,13 @@ impl Problem {
 
     /// The refusal of a range of which no byte is there; the whole has so many.
     pub fn range(bytes: u64) -> Self {
-        let mut problem = Self::new(Code::Range, format!("there are {bytes} bytes"));
-        problem.0.header = Some((header::CONTENT_RANGE, format!("bytes */{bytes}").into()));
-        problem
+        Self::new(Code::Range, format!("there are {bytes} bytes"))
+            .with_header(header::CONTENT_RANGE, format!("bytes */{bytes}"))
     }
 
     /// The refusal of a request that cannot be served just now.
     pub fn busy(detail: impl Into<Cow<'static, str>>) -> Self {
-        let mut problem = Self::new(Code::Busy, detail);
-        problem.0.header = Some((header::RETRY_AFTER, RETRY_AFTER.into()));
-        problem
+        Self::new(Code::Busy, detail).with_header(header::RETRY_AFTER, RETRY_AFTER)
     }
 
     /// The refusal of a request that failed for a reason which is for the log, not for the client. Whoever makes
@@ -206,7 +204,7 @@ impl From<Miss> for Problem {
             Miss::NoUser => Problem::unauthorized(),
             Miss::NoClient => Problem::new(
                 Code::MalformedId,
-                "X-Client-Id must say who it is: one uuid in lower case, with hyphens",
+                "X-Client-Id must say who it is: one uuid, with hyphens",
             ),
             Miss::PercentEncoded => Problem::new(
                 Code::MalformedId,

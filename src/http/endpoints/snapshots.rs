@@ -1,5 +1,8 @@
 //! `/v1/client/snapshot`: TaskChampion's snapshot, which is the checkpoint where that is of one chunk.
 
+use actix_web::HttpResponse;
+use actix_web::http::header;
+
 use super::taskchampion::{NOT_STORED, id, nothing_in_it};
 use super::upload::{LongUpload, or_new};
 use crate::http::answer::error::Error;
@@ -68,8 +71,8 @@ pub async fn add(
             return Err(store::Error::Busy.into());
         }
     }
-    let mut response = actix_web::HttpResponse::Ok();
-    response.insert_header((actix_web::http::header::CACHE_CONTROL, NOT_STORED));
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, NOT_STORED));
     Ok(response.finish().into())
 }
 
@@ -79,8 +82,10 @@ fn is_wanted(user: &User, version: TransactionId) -> store::Result<bool> {
         return Ok(false);
     };
     let seq = after.next_seq() - 1;
+    if seq == 0 {
+        return Ok(false);
+    }
     Ok(match user.checkpoint()? {
-        _ if seq == 0 => false,
         None => true,
         Some(present) if present.transaction == version => present.chunks.len() != 1,
         Some(present) => present.seq < seq,

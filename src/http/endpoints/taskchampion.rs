@@ -159,8 +159,10 @@ fn added(head: Head, snapshot: Option<Urgency>) -> HttpResponse {
 /// The refusal of a version that does not follow the newest.
 fn refused(head: Head) -> Problem {
     let detail = "a version is to follow the newest, which is another one";
-    Problem::of_advance(Code::NotADescendant, detail, head)
-        .with(PARENT_VERSION_ID, head.id.to_string())
+    Problem::of_advance(Code::NotADescendant, detail, head).with_header(
+        HeaderName::from_static(PARENT_VERSION_ID),
+        head.id.to_string(),
+    )
 }
 
 pub(super) fn id(name: &'static str, id: TransactionId) -> (HeaderName, HeaderValue) {

@@ -56,6 +56,8 @@ mod tests {
     use super::*;
     use actix_web::http::header::HeaderValue;
 
+    const USER: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+
     #[test]
     fn a_client_says_its_id_in_a_header_of_its_own_or_as_anybody_may() {
         let said = |pairs: &[(&'static str, &str)]| {
@@ -92,8 +94,6 @@ mod tests {
             assert!(matches!(read, Err(Miss::MalformedId(_))), "{pairs:?}");
         }
     }
-
-    const USER: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
 
     fn of(values: &[&str]) -> Result<UserId, Miss> {
         let mut headers = HeaderMap::new();

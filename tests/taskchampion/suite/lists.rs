@@ -93,12 +93,7 @@ fn a_replica_that_is_ahead_of_a_restored_server_is_told_so_and_keeps_its_tasks()
     let mut one = Replica::new();
     one.add("buy milk");
     one.sync(&server.url());
-    let copy = server.spare("copy");
-    let (code, said) = run(
-        server.data(),
-        &["snapshot", copy.to_str().expect("it is text")],
-    );
-    assert_eq!(code, Some(0), "{said}");
+    let copy = server.copied();
     let eggs = one.add("buy eggs");
     one.sync(&server.url());
     let restored = server.beside(&copy);
@@ -122,12 +117,7 @@ fn one_who_is_behind_a_restored_server_goes_on() {
     one.add("buy milk");
     one.sync(&server.url());
     two.sync(&server.url());
-    let copy = server.spare("copy");
-    let (code, said) = run(
-        server.data(),
-        &["snapshot", copy.to_str().expect("it is text")],
-    );
-    assert_eq!(code, Some(0), "{said}");
+    let copy = server.copied();
     one.add("buy eggs");
     one.sync(&server.url());
     let restored = server.beside(&copy);

@@ -122,9 +122,14 @@ impl Server {
         &self.data
     }
 
-    /// A path below the temporary directory, for copies.
-    pub fn spare(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+    /// A snapshot of the store as it is now, below the same temporary directory.
+    #[track_caller]
+    pub fn copied(&self) -> PathBuf {
+        let copy = self.directory.path().join("copy");
+        let arguments = ["snapshot", copy.to_str().expect("it is text")];
+        let (code, said) = run(&self.data, &arguments);
+        assert_eq!(code, Some(0), "{said}");
+        copy
     }
 
     /// The store is sound.
