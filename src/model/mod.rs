@@ -1,5 +1,6 @@
 //! Values: what the protocol and the files talk about, with no I/O, no serde and no clock.
 
+mod content_id;
 mod ids;
 pub mod limits;
 mod part;
