@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use super::arguments::{DataDirectory, is_set};
 use super::failure::Failure;
-use super::open::{not_usable, open};
+use super::open::{not_usable, open_of_any_kind};
 use super::output::{date, json_line, print};
 use super::user_changes::no_such_user;
 use super::whom::{Care, Whom};
 use crate::disk::Grouping;
-use crate::model::TransactionId;
-use crate::store::{self, Options, User, Weighed};
+use crate::model::{TransactionId, UserId};
+use crate::store::{self, User, Weighed};
 
 /// Ids that are read from the log at a time.
 const BATCH: usize = 4096;
@@ -26,8 +26,9 @@ const BATCH: usize = 4096;
 pub struct LogCommand {
     #[command(flatten)]
     data: DataDirectory,
-    /// The user whose chain to print: the id, its first digits, the name, or - to read one of them from standard input.
-    user: String,
+    /// The user whose chain to print: the id, its first digits, the name, or - to read one of them from standard input. May
+    /// be left out where there is one alone, as in a device's store.
+    user: Option<String>,
     /// Print date, chunks and bytes as well. Costs a look at each of them.
     #[arg(long, env = "MENTAT_SYNC_LONG", value_parser = is_set, num_args = 0..=1,
           require_equals = true, default_missing_value = "true", default_value = "false",
@@ -84,13 +85,28 @@ impl TransactionLine {
     }
 }
 
+/// The user of a store that has one alone.
+fn the_only_one(users: &[UserId]) -> Result<UserId, Failure> {
+    match users {
+        [only] => Ok(*only),
+        [] => Err(Failure::failed("there is no user here")),
+        several => Err(Failure::usage(format!(
+            "there are {} users here: say whose chain",
+            several.len()
+        ))),
+    }
+}
+
 impl LogCommand {
     /// Prints the chain. Fails where there is no such user, or `log` cannot be read to its end.
     pub fn run(&self) -> Result<(), Failure> {
-        let whom = Whom::read(&self.user)?;
-        let store = open(&self.data.path, Options::default(), Grouping::Off)?;
+        let whom = self.user.as_deref().map(Whom::read).transpose()?;
+        let store = open_of_any_kind(&self.data.path, Grouping::Off)?;
         let failed = |error| not_usable(&self.data.path, &error);
-        let user = whom.find(&store, Care::Usual, failed)?;
+        let user = match whom {
+            Some(whom) => whom.find(&store, Care::Usual, failed)?,
+            None => the_only_one(&store.users().map_err(failed)?)?,
+        };
         if !store.users().map_err(failed)?.contains(&user) {
             return Err(no_such_user(&user));
         }

@@ -7,11 +7,23 @@ use std::sync::Arc;
 
 use super::failure::Failure;
 use crate::disk::{self, FileSystem, Grouping, Real};
-use crate::store::{self, Footing, Options, Store};
+use crate::store::{self, Footing, Options, Store, StoreKind};
 
 /// Opens the store in this directory, which must be there.
 pub fn open(path: &Path, options: Options, grouping: Grouping) -> Result<Store, Failure> {
     open_made_before(path, options, grouping, "").map(|(store, _)| store)
+}
+
+/// Opens the store in this directory, which must be there, whosever it is: a server's or a device's.
+pub fn open_of_any_kind(path: &Path, grouping: Grouping) -> Result<Store, Failure> {
+    // What is in the way is told by the opening.
+    let disk = Real::new(path, Grouping::Off).ok();
+    let kind = disk.and_then(|disk| StoreKind::at(&disk));
+    let options = Options {
+        kind: kind.unwrap_or_default(),
+        ..Options::default()
+    };
+    open(path, options, grouping)
 }
 
 /// The hint for `--existing` where there is no store.

@@ -23,7 +23,7 @@ use crate::disk::Grouping;
 use crate::http::{Certificates, Places, Server, ServerOptions, Settings, Site};
 use crate::model::limits;
 use crate::rules::snapshots::SnapshotPolicy;
-use crate::store::{Options, Store};
+use crate::store::{Options, Store, StoreKind};
 use crate::upkeep::gc;
 
 /// One in so many of the files that may be open is not for a connection, but for what those that are
@@ -257,6 +257,7 @@ impl ServeCommand {
             not_by_network(path)?;
         }
         let options = Options {
+            kind: StoreKind::Server,
             new_users: self.new_users == NewUsers::Allow,
             uuid_chunk_ids: self.uuid_chunk_ids,
             chunk_bytes: self.max_chunk_bytes,

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::{ChunkDigest, ChunkId, Transaction, TransactionId};
 
-/// What is hashed first, so that no other hash of this program can be taken for one of these.
+/// The words that are hashed first, so that no other hash of this program can be taken for one of these.
 const DOMAIN: &[u8] = b"mentat-sync transaction 1\0";
 
 impl TransactionId {

@@ -1,34 +1,20 @@
 //! The file `FORMAT`, which tells a store and the version of its layout; and the directories beside it.
 
 use super::error::{absent_is_fine, taken_is_fine};
+use super::kind::StoreKind;
 use super::layout;
 use super::{Error, Result};
 use crate::disk::{self, Disk, Held, IfThere, Mode, Place, Target};
 use crate::model::limits;
 
-/// The contents of the file `FORMAT`.
-pub(crate) const FORMAT: &str = "mentat-sync 1\n";
-
 /// The words for a directory that is no store, and nothing else.
 pub(super) const NO_STORE: &str = "there is no store here";
 
-/// Returns the fault of a file `FORMAT` with these contents; `None` where it is as it should be.
-pub(crate) fn format_trouble(found: &[u8]) -> Option<String> {
-    if found == FORMAT.as_bytes() {
-        return None;
+impl StoreKind {
+    /// The kind of the store in a directory; `None` where there is no `FORMAT`, or another version's.
+    pub fn at(disk: &dyn Disk) -> Option<Self> {
+        Self::said(&read_format(disk).ok()??).ok()
     }
-    let ours = FORMAT.trim_end();
-    let said = String::from_utf8_lossy(found);
-    if said.trim_end().trim_start_matches('\u{feff}') == ours {
-        return Some(format!(
-            "FORMAT says {said:?} where it should say {FORMAT:?}, with one newline and nothing else \
-             after it: an editor may have written it; `echo {ours} > FORMAT` mends it"
-        ));
-    }
-    Some(format!(
-        "FORMAT says {said:?}, and this program reads {FORMAT:?} only: use the version of mentat-sync \
-         that wrote it, or name another directory with --data"
-    ))
 }
 
 /// Reads the first 64 bytes of `FORMAT`; `None` where there is no such file.
@@ -97,8 +83,9 @@ pub(crate) fn write_at_top(
 }
 
 /// Writes `FORMAT`, which makes a directory a store: durable then.
-pub(super) fn write_format(disk: &dyn Disk) -> Result<()> {
-    let written = write_at_top(disk, FORMAT.as_bytes(), Bytes::Durable, |temporary| {
+pub(super) fn write_format(disk: &dyn Disk, kind: StoreKind) -> Result<()> {
+    let contents = kind.format().as_bytes();
+    let written = write_at_top(disk, contents, Bytes::Durable, |temporary| {
         disk.rename_new(temporary, &layout::format())
     });
     match written {

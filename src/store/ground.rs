@@ -1,6 +1,7 @@
 //! The ground that a store stands on, or could be made on: told before anything is made there.
 
-use super::format::{FORMAT, read_format};
+use super::format::read_format;
+use super::kind::StoreKind;
 use super::layout;
 use super::{Error, Result, Store};
 use crate::disk::{Disk, Entry, IfThere, Kind, Place};
@@ -18,11 +19,8 @@ pub enum Footing {
 impl Store {
     /// Whether a store of whatever version of this program is there. Costs a look at `FORMAT`.
     pub fn is_at(disk: &dyn Disk) -> bool {
-        let (name, _) = FORMAT
-            .split_once(' ')
-            .expect("FORMAT is a name and a number");
         let found = read_format(disk).ok().flatten();
-        found.is_some_and(|found| found.starts_with(name.as_bytes()))
+        found.is_some_and(|found| StoreKind::is_ours(&found))
     }
 
     /// Tells whether a directory has a store, or room for one. Lists it, and `users/`, `tmp/` and `trash/` in it.
@@ -112,7 +110,7 @@ fn left_of_a_beginning(disk: &dyn Disk, entries: &[Entry]) -> Result<Option<Stri
                 "there are users but no file FORMAT: if this is a mentat-sync store of format 1 (a copy that was not \
                  finished, say), finish the copy, or make the file with `echo {} > FORMAT`; otherwise name another \
                  directory with --data",
-                FORMAT.trim_end()
+                StoreKind::Server.format().trim_end()
             )));
         }
         return Ok(Some(format!(

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::error::taken_is_fine;
-use super::format::{NO_STORE, format_trouble, make_top, read_format, write_format};
+use super::format::{NO_STORE, make_top, read_format, write_format};
 use super::ground::Footing;
+use super::kind::StoreKind;
 use super::layout;
 use super::met::Opened;
 #[cfg(feature = "mistakes")]
@@ -15,14 +16,15 @@ use crate::disk::{Disk, IfThere, Target};
 use crate::model::UserId;
 
 impl Store {
-    /// Opens the data directory, making it a store if there is nothing in it yet ([`Footing::Vacant`]).
+    /// Opens the data directory, making it a store of the kind that the options say if there is nothing in it yet
+    /// ([`Footing::Vacant`]).
     ///
     /// Makes everything that is there durable, so that what an earlier process left, or a person
     /// restored, is as good as if this one had written it. Costs nothing that grows with the store.
     ///
     /// # Errors
-    /// [`Error::NotAStore`] where `FORMAT` is unknown, or missing beside whatever else is there, and where `users/` is
-    /// missing beside it.
+    /// [`Error::NotAStore`] where `FORMAT` is unknown or another kind's, or missing beside whatever else is there, and where
+    /// `users/` is missing beside it.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
         Self::new(disk, options, Making::Allowed, Mistakes::of_environment())
     }
@@ -52,7 +54,7 @@ impl Store {
         making: Making,
         mistakes: Mistakes,
     ) -> Result<Self> {
-        check_format(&*disk, making)?;
+        check_format(&*disk, options.kind, making)?;
         let (top, users) = (disk.meta(&layout::top())?, disk.meta(&layout::users())?);
         let opened = Opened::new(&top, &users, disk.now(), disk.syncs_everything());
         disk.sync_everything()?;
@@ -72,19 +74,36 @@ impl Store {
     }
 
     fn examined(disk: Arc<dyn Disk>, mistakes: Mistakes) -> Self {
-        let (options, opened) = (Options::default(), Opened::default());
+        let kind = StoreKind::at(&*disk).unwrap_or_default();
+        let (options, opened) = (
+            Options {
+                kind,
+                ..Options::default()
+            },
+            Opened::default(),
+        );
         Self::over(disk, options, mistakes, opened, drop_dead)
     }
 
-    /// The directory as it stands, where there is a store of this format.
+    /// The directory as it stands, where there is a server's store of this format.
     ///
     /// # Errors
     /// [`Error::NotAStore`] where there is none.
     pub(crate) fn to_read(disk: Arc<dyn Disk>) -> Result<Self> {
+        let store = Self::to_read_any(disk)?;
+        StoreKind::Server.expect(store.options().kind)?;
+        Ok(store)
+    }
+
+    /// The directory as it stands, where there is a store of this format, whosever it is.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`] where there is none.
+    pub(crate) fn to_read_any(disk: Arc<dyn Disk>) -> Result<Self> {
         match read_format(&*disk)? {
-            Some(found) => match format_trouble(&found) {
-                None => Ok(Self::examine(disk)),
-                Some(trouble) => Err(Error::NotAStore(trouble)),
+            Some(found) => match StoreKind::said(&found) {
+                Ok(_) => Ok(Self::examine(disk)),
+                Err(trouble) => Err(Error::NotAStore(trouble)),
             },
             None => {
                 Self::ground(&*disk)?;
@@ -105,16 +124,17 @@ enum Making {
 /// in it yet.
 ///
 /// # Errors
-/// [`Error::NotAStore`] where `FORMAT` is unknown, where it is missing beside whatever else, and where `users/` is missing
-/// beside it: every user would seem to have nothing.
-fn check_format(disk: &dyn Disk, making: Making) -> Result<()> {
+/// [`Error::NotAStore`] where `FORMAT` is unknown or another kind's, where it is missing beside whatever else, and where
+/// `users/` is missing beside it: every user would seem to have nothing.
+fn check_format(disk: &dyn Disk, kind: StoreKind, making: Making) -> Result<()> {
     match read_format(disk)? {
-        Some(found) => match format_trouble(&found) {
-            None => check_users(disk).and_then(|()| make_top(disk)),
-            Some(trouble) => Err(Error::NotAStore(trouble)),
-        },
+        Some(found) => {
+            kind.expect(StoreKind::said(&found).map_err(Error::NotAStore)?)?;
+            check_users(disk)?;
+            make_top(disk)
+        }
         None => match (Store::ground(disk)?, making) {
-            (Footing::Store, _) => check_format(disk, making),
+            (Footing::Store, _) => check_format(disk, kind, making),
             (Footing::Vacant, Making::Refused) => Err(Error::NotAStore(NO_STORE.to_owned())),
             (Footing::Vacant, Making::Allowed) => {
                 disk.make_directory(&layout::users())
@@ -122,7 +142,7 @@ fn check_format(disk: &dyn Disk, making: Making) -> Result<()> {
                 make_top(disk)?;
                 // A FORMAT that outlived users/ in a power cut would be a store that lost its users.
                 disk.sync(&[Target::Directory(layout::top())])?;
-                write_format(disk)
+                write_format(disk, kind)
             }
         },
     }

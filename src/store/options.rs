@@ -1,10 +1,13 @@
 //! Choices of the operator that the store keeps to.
 
+use super::kind::StoreKind;
 use crate::model::limits;
 
 /// Choices of the operator.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The kind of the store: one of another kind is not opened.
+    pub kind: StoreKind,
     /// Users without a folder get one at their first upload.
     pub new_users: bool,
     /// A chunk may also be called by a uuid.
@@ -27,6 +30,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            kind: StoreKind::default(),
             new_users: true,
             uuid_chunk_ids: false,
             chunk_bytes: limits::CHUNK_BYTES,

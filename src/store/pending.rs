@@ -130,7 +130,8 @@ impl Exclusive {
         if wanted <= limit.saturating_sub(count) {
             return Ok(PendingRoom::Enough);
         }
-        let dead = match self.store.mistakes.made(Mistake::DeadCounted) {
+        let is_kept = self.store.keeps_dead() || self.store.mistakes.made(Mistake::DeadCounted);
+        let dead = match is_kept {
             true => Vec::new(),
             false => self.dead(head)?,
         };
@@ -198,6 +199,9 @@ impl User {
     /// # Errors
     /// [`Error::Busy`] where the lock is not to be had.
     pub(super) fn drop_all_dead(&self) -> Result<()> {
+        if self.store.keeps_dead() {
+            return Ok(());
+        }
         while let Some(lock) = self.exclusive_blocking()? {
             lock.state.check_writable()?;
             let head = lock.head_under_lock()?;

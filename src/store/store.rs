@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use super::denied::Denied;
 use super::format;
+use super::kind::StoreKind;
 use super::layout;
 use super::met::{Met, Opened};
 use super::mistake::Mistakes;
@@ -90,6 +91,19 @@ impl Store {
     /// The choices of the operator.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Whether what HEAD cannot reach any more is kept, since a rebase makes it anew: a device's own words.
+    pub(super) fn keeps_dead(&self) -> bool {
+        self.options.kind == StoreKind::Replica
+    }
+
+    /// Refuses what is for a server's store alone.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`]
+    pub(crate) fn for_a_server(&self) -> Result<()> {
+        StoreKind::Server.expect(self.options.kind)
     }
 
     /// The disk under the store.

@@ -75,6 +75,8 @@ mod scale;
 mod bundles;
 // The subcommands beside `serve`: what they print, and their exit codes.
 mod cli;
+// The store of a device: what a server's commands leave alone, and what `fsck`, `log` and `snapshot` make of it.
+mod replica_stores;
 // TaskChampion's protocol beside ours: what its client is answered, and what becomes of the chain.
 mod taskchampion;
 // `scripts/from-taskchampion`, on files to the schema of the other server.

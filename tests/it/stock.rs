@@ -10,6 +10,7 @@ use mentat_sync::disk::{Disk, Grouping, Real};
 use mentat_sync::model::{ChunkId, Head, TransactionId, UserId};
 use mentat_sync::store::{
     Advance, Options, Proposal, PutCheckpoint, PutChunk, PutTransaction, RenameUser, Store,
+    StoreKind,
 };
 use mentat_sync::upkeep::fsck::{self, Finding, Kind, Mended, Summary};
 
@@ -43,6 +44,19 @@ impl Stock {
         let data = directory.path().join("data");
         fs::create_dir(&data).unwrap();
         let store = Store::open(real(&data), Self::options()).unwrap();
+        Self { directory, store }
+    }
+
+    /// An empty store of a device.
+    pub fn replica() -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let data = directory.path().join("data");
+        fs::create_dir(&data).unwrap();
+        let options = Options {
+            kind: StoreKind::Replica,
+            ..Self::options()
+        };
+        let store = Store::open(real(&data), options).unwrap();
         Self { directory, store }
     }
 

@@ -4,7 +4,7 @@ mod pull;
 mod served;
 mod stage;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use clap::Args;
@@ -15,12 +15,12 @@ use self::served::Served;
 use self::stage::Stage;
 use super::arguments::is_set;
 use super::failure::Failure;
-use super::open::{in_the_way, open, private};
+use super::open::{in_the_way, not_usable, open, private};
 use super::output::{counted, json_line, print};
 use super::progress::Progress;
 use crate::disk::{Grouping, Real};
 use crate::model::{Head, UserId};
-use crate::store::Options;
+use crate::store::{Options, StoreKind};
 use crate::upkeep::fsck::{self, CheckOptions, Finding, Mended, Observer, Severity};
 
 /// Prove that a copy can be restored, without touching it: set it aside, check that with fsck, serve it on loopback, pull
@@ -70,6 +70,15 @@ struct PulledLine {
     bytes: u64,
 }
 
+/// Refuses the store of a device: it is not a server's to serve, so nothing is proved by trying.
+fn not_a_devices(backup: &Path, data: &Path) -> Result<(), Failure> {
+    let disk = Real::new(data, Grouping::Off).ok();
+    let kind = disk.and_then(|disk| StoreKind::at(&disk));
+    StoreKind::Server
+        .expect(kind.unwrap_or_default())
+        .map_err(|error| Failure::could_not_check(not_usable(backup, &error).words))
+}
+
 impl DrillCommand {
     /// Tries to restore the copy, and says what was proved. Fails where it cannot be restored.
     pub fn run(&self) -> Result<(), Failure> {
@@ -92,6 +101,7 @@ impl DrillCommand {
             }
         };
         let stage = Stage::of(&self.backup, self.tmp.as_deref(), &step)?;
+        not_a_devices(&self.backup, &stage.data)?;
         self.check(&stage, &step)?;
         let options = Options {
             // As the server was that took them.

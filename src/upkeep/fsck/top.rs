@@ -7,7 +7,7 @@ use super::finding::{Finding, Kind, Mended, Severity};
 use super::run::{Error, Run};
 use crate::disk::{self, Entry, IfThere, Place};
 use crate::model::UserId;
-use crate::store::{self, FORMAT, NameFile, format_trouble, layout};
+use crate::store::{self, NameFile, StoreKind, layout};
 
 impl Run<'_> {
     /// Checks the top, and says whose folders are to be checked.
@@ -107,16 +107,16 @@ impl Run<'_> {
     fn format(&self) -> Result<(), Error> {
         let users = self.store.has_users()?;
         let what = match self.store.read_format()? {
-            Some(found) => match format_trouble(&found) {
-                None => return Ok(()),
-                Some(trouble) if is_of_another_version(&found) => {
+            Some(found) => match StoreKind::said(&found) {
+                Ok(_) => return Ok(()),
+                Err(trouble) if StoreKind::is_of_another_version(&found) => {
                     return Err(Error::NotAStore(trouble));
                 }
-                Some(trouble) => trouble,
+                Err(trouble) => trouble,
             },
             None if users => format!(
                 "missing beside users: if this is a copy, finish it; `echo {} > FORMAT` makes the file",
-                FORMAT.trim_end()
+                StoreKind::Server.format().trim_end()
             ),
             None => {
                 store::Store::ground(self.store.disk())?;
@@ -159,16 +159,4 @@ impl Run<'_> {
             detail,
         });
     }
-}
-
-fn is_of_another_version(found: &[u8]) -> bool {
-    let (name, _) = FORMAT
-        .split_once(' ')
-        .expect("FORMAT is a name and a number");
-    let number = std::str::from_utf8(found).ok().and_then(|text| {
-        text.strip_prefix(name)?
-            .strip_prefix(' ')?
-            .strip_suffix('\n')
-    });
-    number.is_some_and(|number| number.parse::<u32>().is_ok())
 }

@@ -30,6 +30,7 @@ pub fn collect(
     options: &CollectOptions,
     each: &mut dyn FnMut(Garbage),
 ) -> Result<Collected> {
+    store.for_a_server()?;
     let mut besides = Besides::default();
     let collected = collect_and_mend(&store.user(*user), options, &mut besides, each)?;
     match besides.trouble {

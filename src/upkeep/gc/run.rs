@@ -9,13 +9,14 @@ use crate::store::{Result, Store};
 /// Collects the garbage of one user or, without one, of all users and at the top.
 ///
 /// # Errors
-/// Only if the users cannot be listed; what goes wrong with one of them is an [`Event`].
+/// Only if the users cannot be listed, or the store is a device's, whose pending transactions nobody may take; what goes wrong with one of them is an [`Event`].
 pub fn run(
     store: &Store,
     only: Option<&UserId>,
     options: &CollectOptions,
     each: &mut dyn FnMut(Event),
 ) -> Result<Ended> {
+    store.for_a_server()?;
     match clock(store, options)? {
         Clock::Fine => {}
         Clock::Leapt { last, now } => return Ok(Ended::ClockLeapt { last, now }),

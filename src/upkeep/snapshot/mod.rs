@@ -33,7 +33,7 @@ use super::fsck::{self, Finding, Mended, Observer, Severity};
 use crate::disk::{self, Disk, Grouping, Identity, IfThere, Place, Real, Target};
 use crate::model::{Head, UserId, limits};
 use crate::store::layout::{self, Folder};
-use crate::store::{self, FORMAT, Store};
+use crate::store::{self, Store};
 
 /// Takes a snapshot of the store at `source` into a directory that is empty or not there yet, on the same
 /// file system. Calls `linked` after each file.
@@ -50,7 +50,7 @@ pub fn snapshot(
     destination: &Path,
     linked: &dyn Fn(),
 ) -> Result<Snapshot, Error> {
-    let store = Store::to_read(source.clone())?;
+    let store = Store::to_read_any(source.clone())?;
     let (target, made) = prepare(&source, destination)?;
     let device = |disk: &Real| Ok::<_, Error>(disk.meta(&layout::top())?.device);
     if device(&source)? != device(&target)? {
@@ -147,7 +147,7 @@ impl Copy<'_> {
         }
         snapshot.left_out.sort_unstable();
         self.target.sync_everything()?;
-        self.put(&layout::format(), FORMAT)?;
+        self.put(&layout::format(), self.store.options().kind.format())?;
         self.target.sync(&[Target::Directory(layout::top())])?;
         self.prove(&mut snapshot)?;
         Ok(snapshot)
