@@ -19,8 +19,8 @@ use super::connection::framing::announced;
 use super::connection::refusal::Refusal;
 use super::connection::turns::Turns;
 use super::endpoints::{
-    about, bundles, checkpoints, chunks, events, heads, snapshots, stores, taskchampion,
-    transactions,
+    about, asked, bundles, checkpoints, chunks, events, heads, missing, snapshots, stores,
+    taskchampion, transactions,
 };
 use super::metrics::counters::NO_ROUTE;
 use super::render::render;
@@ -285,7 +285,8 @@ async fn endpoint(
         Route::Transaction(user, id) if put => transactions::put(site, body, user, id).await,
         Route::Chunk(user, id) if get => chunks::get(site, user, id).await,
         Route::Chunk(user, id) if put => chunks::put(site, body, user, id).await,
-        Route::Missing(user) if post => chunks::missing(site, request, body, user).await,
+        Route::Missing(user) if post => missing::post(site, request, body, user).await,
+        Route::Asked(user) if post => asked::post(site, request, body, user).await,
         Route::Bundle(user) if get => bundles::get(site, request, user).await,
         Route::Bundle(user) if post => bundles::post(site, body, user).await,
         Route::AddVersion(user, parent) if post => {

@@ -95,10 +95,10 @@ pub const PAX_BYTES: u64 = 64 << 10;
 /// Files that are kept open until they are synced by a request that touches many.
 pub const SYNCED_APART: usize = 64;
 
-/// Ids in one `chunks/missing` question.
+/// Ids in one `chunks/missing` or `chunks/get` question.
 pub const MISSING_IDS: usize = 100_000;
 
-/// The body of `chunks/missing`: as many ids in JSON, with room for white space.
+/// The body of `chunks/missing` and `chunks/get`: as many ids in JSON, with room for white space.
 pub const MISSING_BODY_BYTES: usize = 10 << 20;
 
 /// The body of `PUT head`: one id in JSON, with room for white space.
@@ -353,6 +353,16 @@ pub const SENT_AWAY_WAIT: Duration = Duration::from_millis(500);
 /// The head of a request. Ours have some hundred bytes, and a proxy adds a few hundred; what is more is
 /// refused, so that thousands of connections with half a head each cost little memory.
 pub const HEAD_BYTES: usize = 16 << 10;
+
+/// Ids that `chunks/get` may be answering about at a time, all readers together: each takes some hundred bytes for as long as
+/// its reader takes. Who finds no room is told 503 `busy`.
+pub const ASKED_IDS: usize = 500_000;
+
+/// The part of them that one user or one address may have: two lists that are as long as may be.
+pub const ASKED_PART: Part = Part(2, 5);
+
+/// A list of so many always has room: a device that asks for what a broken bundle had left.
+pub const FEW_ASKED: usize = 256;
 
 /// The memory in which all large bodies are gathered: a few of the largest transactions at a time, or
 /// as many as anybody has devices of usual ones. Who finds none is told 503 `busy`.

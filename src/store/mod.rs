@@ -115,7 +115,7 @@ mod watched;
 pub use admin::RenameUser;
 pub use advance::Leftovers;
 pub use append::{Addition, Append};
-pub use bundle::{BundleReader, Counts, Plan, PullBundle, PushBundle};
+pub use bundle::{AskedReader, BundleReader, Counts, Plan, PullBundle, PushBundle};
 pub use chain::Listing;
 pub use child::Child;
 pub use draft::Draft;

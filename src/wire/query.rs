@@ -13,6 +13,8 @@ pub enum BadQuery {
     Limit,
     /// The `limit` of a bundle is no number, or out of its bounds.
     BundleLimit,
+    /// `chunks` is something else than `none`.
+    Chunks,
     /// `to` comes before `from`.
     ToBeforeFrom,
     /// `wait` is no number of seconds, or too many.
@@ -59,6 +61,8 @@ pub struct BundleQuery {
     pub to: Option<TransactionId>,
     /// Transactions that it may have at most.
     pub limit: u64,
+    /// With the chunks; without them (`chunks=none`) it is the transactions and HEAD alone.
+    pub chunks: bool,
 }
 
 impl BundleQuery {
@@ -78,6 +82,11 @@ impl BundleQuery {
                     .filter(|limit| (1..=limits::BUNDLE_TRANSACTIONS).contains(limit))
                     .ok_or(BadQuery::BundleLimit)
             })?,
+            chunks: match single(query, "chunks")? {
+                None => true,
+                Some("none") => false,
+                Some(_) => return Err(BadQuery::Chunks),
+            },
         })
     }
 }
@@ -145,10 +154,19 @@ mod tests {
         assert_eq!(query.to, Some(ID.parse().unwrap()));
         assert_eq!(query.limit, 100_000);
         assert_eq!(BundleQuery::parse(None).unwrap().to, None);
+        for (query, chunks) in [(None, true), (Some("limit=1&chunks=none"), false)] {
+            assert_eq!(BundleQuery::parse(query).unwrap().chunks, chunks);
+        }
         for (query, bad) in [
             ("limit=0", BadQuery::BundleLimit),
             ("limit=100001", BadQuery::BundleLimit),
             ("to=x&to=x", BadQuery::Repeated("to")),
+            ("chunks", BadQuery::Chunks),
+            ("chunks=", BadQuery::Chunks),
+            ("chunks=all", BadQuery::Chunks),
+            ("chunks=None", BadQuery::Chunks),
+            ("chunks=none,", BadQuery::Chunks),
+            ("chunks=none&chunks=none", BadQuery::Repeated("chunks")),
         ] {
             assert_eq!(BundleQuery::parse(Some(query)), Err(bad), "{query}");
         }

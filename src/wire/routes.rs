@@ -21,6 +21,7 @@ pub enum Route {
     Transaction(UserId, TransactionId),
     Chunk(UserId, ChunkId),
     Missing(UserId),
+    Asked(UserId),
     Bundle(UserId),
     AddVersion(UserId, TransactionId),
     ChildVersion(UserId, TransactionId),
@@ -72,7 +73,7 @@ pub fn is_of_a_client(path: &str) -> bool {
 
 impl Route {
     /// The patterns that there are.
-    pub const PATTERNS: [&str; 18] = [
+    pub const PATTERNS: [&str; 19] = [
         "/",
         "/openapi.json",
         "/__lbheartbeat__",
@@ -86,6 +87,7 @@ impl Route {
         "/0.1/{user}/transactions/{transaction}",
         "/0.1/{user}/chunks/{chunk}",
         "/0.1/{user}/chunks/missing",
+        "/0.1/{user}/chunks/get",
         "/0.1/{user}/bundle",
         "/v1/client/add-version/{parent}",
         "/v1/client/get-child-version/{parent}",
@@ -141,6 +143,7 @@ impl Route {
             },
             Some(("transactions", id)) => Ok(Route::Transaction(user, id.parse()?)),
             Some(("chunks", "missing")) => Ok(Route::Missing(user)),
+            Some(("chunks", "get")) => Ok(Route::Asked(user)),
             Some(("chunks", id)) => Ok(Route::Chunk(user, id.parse()?)),
             Some(_) => Err(unknown(rest)),
         }
@@ -180,6 +183,7 @@ impl Route {
             Route::Transaction(..) => "/0.1/{user}/transactions/{transaction}",
             Route::Chunk(..) => "/0.1/{user}/chunks/{chunk}",
             Route::Missing(_) => "/0.1/{user}/chunks/missing",
+            Route::Asked(_) => "/0.1/{user}/chunks/get",
             Route::Bundle(_) => "/0.1/{user}/bundle",
             Route::AddVersion(..) => "/v1/client/add-version/{parent}",
             Route::ChildVersion(..) => "/v1/client/get-child-version/{parent}",
@@ -202,7 +206,10 @@ impl Route {
             | Route::Snapshot(_) => "GET, HEAD",
             Route::Store(_) => "GET, HEAD, DELETE",
             Route::Bundle(_) => "GET, HEAD, POST",
-            Route::Missing(_) | Route::AddVersion(..) | Route::AddSnapshot(..) => "POST",
+            Route::Missing(_)
+            | Route::Asked(_)
+            | Route::AddVersion(..)
+            | Route::AddSnapshot(..) => "POST",
             Route::Head(_) | Route::Checkpoint(_) | Route::Transaction(..) | Route::Chunk(..) => {
                 "GET, HEAD, PUT"
             }
@@ -225,6 +232,7 @@ impl Route {
             | Route::Transaction(user, _)
             | Route::Chunk(user, _)
             | Route::Missing(user)
+            | Route::Asked(user)
             | Route::Bundle(user)
             | Route::AddVersion(user, _)
             | Route::ChildVersion(user, _)
@@ -251,6 +259,7 @@ impl fmt::Display for Route {
             Route::Transaction(user, id) => write!(f, "/0.1/{user}/transactions/{id}"),
             Route::Chunk(user, id) => write!(f, "/0.1/{user}/chunks/{id}"),
             Route::Missing(user) => write!(f, "/0.1/{user}/chunks/missing"),
+            Route::Asked(user) => write!(f, "/0.1/{user}/chunks/get"),
             Route::Bundle(user) => write!(f, "/0.1/{user}/bundle"),
             Route::AddVersion(_, id) => write!(f, "{CLIENT}add-version/{id}"),
             Route::ChildVersion(_, id) => write!(f, "{CLIENT}get-child-version/{id}"),
@@ -293,6 +302,7 @@ mod tests {
             Route::Chunk(user, DIGEST.parse().unwrap()),
             Route::Chunk(user, USER.parse().unwrap()),
             Route::Missing(user),
+            Route::Asked(user),
             Route::Bundle(user),
             Route::AddVersion(user, id),
             Route::ChildVersion(user, id),
@@ -334,7 +344,14 @@ mod tests {
     #[test]
     fn a_path_may_leave_its_user_to_be_said_elsewhere() {
         let user: UserId = USER.parse().unwrap();
-        for rest in ["", "/", "/head", "/bundle", "/chunks/missing"] {
+        for rest in [
+            "",
+            "/",
+            "/head",
+            "/bundle",
+            "/chunks/missing",
+            "/chunks/get",
+        ] {
             let (path, named) = (format!("/0.1/-{rest}"), format!("/0.1/{USER}{rest}"));
             assert_eq!(Route::parse(&path), Err(Miss::NoUser), "{path}");
             assert_eq!(Route::parse_with(&path, || Ok(user)), Route::parse(&named));

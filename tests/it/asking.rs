@@ -207,6 +207,7 @@ fn a_page_of_another_place_can_do_nothing_whatever_it_asks() {
             ),
             ("PUT", format!("/0.1/{user}/head"), &head_to(&first)),
             ("POST", format!("/0.1/{user}/chunks/missing"), "[]"),
+            ("POST", format!("/0.1/{user}/chunks/get"), "[]"),
             ("DELETE", format!("/0.1/{user}/"), ""),
             ("GET", format!("/0.1/{user}/head"), ""),
             ("GET", "/".to_owned(), ""),

@@ -73,6 +73,8 @@ mod uuid_ids;
 mod scale;
 // Bundles and `chunks/missing` over HTTP, with the real `tar` and `curl`; and the fuzz target's corpus.
 mod bundles;
+// `chunks/get`, a bundle without its chunks, and that the server has each feature that it names.
+mod asked;
 // The subcommands beside `serve`: what they print, and their exit codes.
 mod cli;
 // The store of a device: what a server's commands leave alone, and what `fsck`, `log` and `snapshot` make of it.

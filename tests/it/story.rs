@@ -290,7 +290,7 @@ fn the_store_says_what_it_is_and_what_its_limits_are() {
                 "bundle_transactions": 100_000,
                 "missing_ids": 100_000,
             },
-            "features": ["bundle", "wait", "events", "checkpoint", "taskchampion"],
+            "features": ["bundle", "wait", "events", "chunks-get", "checkpoint", "taskchampion"],
         })
     );
     let path = device.path("");

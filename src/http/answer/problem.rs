@@ -232,6 +232,10 @@ impl From<BadQuery> for Problem {
             BadQuery::BundleLimit => {
                 Problem::new(Code::BadQuery, "limit is a number from 1 to 100,000")
             }
+            BadQuery::Chunks => Problem::new(
+                Code::BadQuery,
+                "chunks is none, or left out for a bundle with its chunks",
+            ),
             BadQuery::ToBeforeFrom => Problem::new(Code::BadQuery, "to comes before from"),
             BadQuery::Wait => {
                 Problem::new(Code::BadQuery, "wait is a number of seconds from 0 to 300")

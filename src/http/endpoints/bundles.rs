@@ -6,26 +6,24 @@ use actix_web::body::SizedStream;
 use actix_web::dev::RequestHead;
 use actix_web::http::{Method, Version, header};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::heads;
+use super::tars::{TarPiece, piece, pieces};
 use super::transactions::too_many_pending;
 use crate::http::answer::error::Error;
-use crate::http::answer::file::broken_off;
 use crate::http::answer::outcome::{Answer, CHANGING, IMMUTABLE};
 use crate::http::answer::problem::Problem;
 use crate::http::blocking::reading;
 use crate::http::request::body::Body;
 use crate::http::request::choice::Choice;
 use crate::http::site::Site;
-use crate::http::threads::begin;
-use crate::http::work::outcome;
 use crate::model::{UserId, limits};
 use crate::store::{self, BundleReader, Counts, Plan, PullBundle, PushBundle, User};
 use crate::wire::{BadQuery, BundleMessage, BundleQuery, Code, CountsMessage, TAR};
 
-/// `GET`: 200 with the tar of everything after `from` up to `to`, streamed; its `Content-Location`
+/// `GET`: 200 with the tar of everything after `from` up to `to`, streamed (with `chunks=none`, the transactions and HEAD
+/// alone); its `Content-Location`
 /// is the address at which the same bytes can be had again. There, or with `If-Range`, 206 with a
 /// part of it and 416 `range`; 304 on `If-None-Match`, 412 `precondition-failed` on `If-Match`. 400
 /// `bad-query` (also where `to` comes before `from`), `malformed-id`; 404 `unknown-transaction`
@@ -36,7 +34,12 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Result<Ans
     let query = BundleQuery::parse(request.uri.query())?;
     let plan = plan(site, user, &query).await?;
     let (from, to) = (plan.from.id, plan.to.id);
-    let tag = format!("\"{from}-{to}\"");
+    // Of other bytes: the tag and the address are others as well.
+    let (tail, rest) = match query.chunks {
+        true => ("", ""),
+        false => ("-none", "&chunks=none"),
+    };
+    let tag = format!("\"{from}-{to}{tail}\"");
     let ranges = serves_ranges(request, &query);
     let bytes = match needs_length(request, ranges) {
         true => Some(bytes(site, user, &plan).await?),
@@ -50,7 +53,7 @@ pub async fn get(site: &Site, request: &RequestHead, user: UserId) -> Result<Ans
     };
     // Relative to the request's own address: it says the user's id no more often than that does,
     // and is right behind a proxy that serves this below another path.
-    let pinned = format!("bundle?from={from}&to={to}");
+    let pinned = format!("bundle?from={from}&to={to}{rest}");
     let mut response = choice.respond(tag, caching, whole);
     response.insert_header((header::CONTENT_LOCATION, pinned));
     if choice == Choice::NotModified {
@@ -77,7 +80,10 @@ async fn plan(site: &Site, user: UserId, query: &BundleQuery) -> Result<Plan, Er
     let (from, to, limit) = (query.from, query.to, query.limit);
     let found = reading(site, &user, move |user| user.bundle(from, to, limit));
     match found.await? {
-        PullBundle::Ready(plan) => Ok(plan),
+        PullBundle::Ready(plan) => Ok(Plan {
+            chunks: query.chunks,
+            ..plan
+        }),
         PullBundle::ToBeforeFrom => Err(BadQuery::ToBeforeFrom.into()),
         PullBundle::UnknownTransaction(id) => {
             let detail = format!("{id} is not on the chain");
@@ -106,63 +112,17 @@ fn needs_length(request: &RequestHead, ranges: bool) -> bool {
         || ranges && request.headers().contains_key(header::RANGE)
 }
 
-/// A piece of a bundle, and the reader of the next.
-type Piece = (Bytes, BundleReader);
-
 /// Reads the first piece of a bundle from its byte `first` on: an error of the members in it is the answer, which
 /// could only break off if its head had gone out before.
-fn start(user: &User, plan: &Plan, first: u64, length: Option<u64>) -> store::Result<Piece> {
+fn start(
+    user: &User,
+    plan: &Plan,
+    first: u64,
+    length: Option<u64>,
+) -> store::Result<TarPiece<BundleReader>> {
     let mut reader = user.read_bundle(plan)?;
     reader.skip(first)?;
     piece(reader, length.unwrap_or(u64::MAX))
-}
-
-/// Reads the next piece of a bundle, of which so many bytes are left to be sent at most.
-fn piece(mut reader: BundleReader, left: u64) -> store::Result<Piece> {
-    let mut buffer = vec![0; left.min(limits::PIECE as u64) as usize];
-    let read = reader.read(&mut buffer)?;
-    buffer.truncate(read);
-    Ok((Bytes::from(buffer), reader))
-}
-
-/// The bundle from its first piece on, so many bytes or all: while one piece is on its way the next is
-/// read, and no thread is held while the network is waited for. A failure is logged, and breaks the
-/// connection off behind what was read before, which never looks like an end.
-fn pieces(
-    user: UserId,
-    start: Piece,
-    length: Option<u64>,
-) -> impl Stream<Item = io::Result<Bytes>> {
-    let read = move |reader, left| begin(&user, move || piece(reader, left));
-    let next = move |(bytes, reader): Piece, left: u64| {
-        if bytes.is_empty() {
-            return match length {
-                Some(_) if left > 0 => Err(io::Error::other("a bundle is shorter than it was")),
-                _ => Ok(None),
-            };
-        }
-        let left = left - bytes.len() as u64;
-        let reading = (left > 0).then(|| (read(reader, left), left));
-        Ok(Some((bytes, reading)))
-    };
-    let first = next(start, length.unwrap_or(u64::MAX));
-    let (first, reading) = match first {
-        Ok(Some((bytes, reading))) => (Some(Ok(bytes)), reading),
-        Ok(None) => (None, None),
-        Err(short) => (Some(Err(short)), None),
-    };
-    let rest = stream::try_unfold((reading, next), move |(reading, next)| async move {
-        let Some((reading, left)) = reading else {
-            return Ok(None);
-        };
-        let piece = outcome(reading).await.map_err(broken_off)?;
-        let piece = piece.map_err(broken_off)?;
-        let Some((bytes, reading)) = next(piece, left)? else {
-            return Ok(None);
-        };
-        Ok(Some((bytes, (reading, next))))
-    });
-    stream::iter(first).chain(rest)
 }
 
 /// `POST`: 200, all of the bundle is there and HEAD is the bundle's, with how much was new. 409 with the

@@ -1,20 +1,18 @@
 //! `/0.1/{user}/chunks/{chunk}`: immutable bytes.
 
-use actix_web::HttpResponse;
-use actix_web::dev::RequestHead;
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
 
 use super::upload::{LongUpload, or_new};
 use crate::http::answer::error::Error;
-use crate::http::answer::outcome::{Answer, CHANGING, Contents, IMMUTABLE, Resource};
+use crate::http::answer::outcome::{Answer, Contents, IMMUTABLE, Resource};
 use crate::http::answer::problem::Problem;
 use crate::http::blocking::blocking;
 use crate::http::request::body::Body;
 use crate::http::site::Site;
-use crate::model::{ChunkId, UserId, limits};
+use crate::model::{ChunkId, UserId};
 use crate::rules::proposal;
 use crate::store::{self, PutChunk, Sealed};
-use crate::wire::{Code, JSON, MissingMessage, OCTETS, TEXT, parse_chunk_lines, parse_chunks};
+use crate::wire::{Code, OCTETS};
 
 /// `GET`: 200 with the bytes, 206 with some of them, 304 when `If-None-Match` names the chunk. 400
 /// `malformed-id`; 404 `unknown-chunk`; 412 `precondition-failed`; 416 `range`.
@@ -62,53 +60,8 @@ pub async fn put(site: &Site, body: &mut Body, user: UserId, id: ChunkId) -> Res
     }
 }
 
-/// `POST …/chunks/missing`: 200 with those of the ids whose chunks are not here, in the order given; as
-/// lines where the ids came as lines (`text/plain`), unless `Accept` asks for JSON. 400
-/// `malformed-json`, `malformed-id`; 413 `too-large`; 503 `busy`.
-pub async fn missing(
-    site: &Site,
-    request: &RequestHead,
-    body: &mut Body,
-    user: UserId,
-) -> Result<Answer, Error> {
-    let text = body
-        .gather(limits::MISSING_BODY_BYTES, Problem::too_large)
-        .await?;
-    let says = |name, media: &str| {
-        let value = request.headers().get(name);
-        // Names of media are the same in either case (RFC 9110, 8.3.1).
-        let start = value.and_then(|value| value.as_bytes().get(..media.len()));
-        start.is_some_and(|start| start.eq_ignore_ascii_case(media.as_bytes()))
-    };
-    let lines = says(header::CONTENT_TYPE, "text/plain");
-    let parse = if lines {
-        parse_chunk_lines
-    } else {
-        parse_chunks
-    };
-    let ids = text.read(parse).await??;
-    for id in &ids {
-        check(site, id)?;
-    }
-    let lock = site.store.user(user).shared().await?;
-    let missing = blocking(site, &user, move |user| match lock {
-        Some(lock) => lock.missing(&ids),
-        None => user.missing_all(&ids),
-    })
-    .await?;
-    if !lines || says(header::ACCEPT, JSON) {
-        return Ok(Answer::json(&MissingMessage { missing }));
-    }
-    let lines: String = missing.iter().map(|id| format!("{id}\n")).collect();
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, TEXT))
-        .insert_header((header::CACHE_CONTROL, CHANGING))
-        .body(lines)
-        .into())
-}
-
 /// Refuses an id that this server takes for no chunk's.
-fn check(site: &Site, id: &ChunkId) -> Result<(), Problem> {
+pub(super) fn check(site: &Site, id: &ChunkId) -> Result<(), Problem> {
     match proposal::is_chunk_id(id, site.store.options().uuid_chunk_ids) {
         true => Ok(()),
         false => Err(not_a_chunk_id()),

@@ -2,13 +2,16 @@
 //! status.
 
 pub mod about;
+pub mod asked;
 pub mod bundles;
 pub mod checkpoints;
 pub mod chunks;
 pub mod events;
 pub mod heads;
+pub mod missing;
 pub mod snapshots;
 pub mod stores;
+mod tars;
 pub mod taskchampion;
 pub mod transactions;
 mod upload;

@@ -12,7 +12,14 @@ use crate::store;
 use crate::wire::{API, CheckpointSummary, Code, LimitsMessage, StoreMessage};
 
 /// The features of this server, by which a client knows what it may ask for.
-const FEATURES: [&str; 5] = ["bundle", "wait", "events", "checkpoint", "taskchampion"];
+const FEATURES: [&str; 6] = [
+    "bundle",
+    "wait",
+    "events",
+    "chunks-get",
+    "checkpoint",
+    "taskchampion",
+];
 
 /// `GET`: 200 with the head, the limits, the features, and the checkpoint where there is one; an unknown user reads as
 /// empty.

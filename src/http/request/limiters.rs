@@ -24,6 +24,8 @@ pub struct Limiters {
     /// Bytes of the bodies that are gathered, beyond a little for each: a thousand clients that stop
     /// half-way must not hold a thousand transactions of 16 MiB.
     pub bodies: Limiter,
+    /// Chunk ids of the longer lists that `chunks/get` is answering: a list is in memory for as long as its reader takes.
+    pub asked: Limiter,
     /// Clients that wait for another head.
     pub waiters: Limiter,
 }
@@ -34,6 +36,7 @@ impl Limiters {
         Self {
             pushes: Limiter::new("bundle", limits::PUSHES, limits::PUSHES_PART),
             bodies: Limiter::new("large body", limits::GATHERED_BYTES, limits::GATHERED_PART),
+            asked: Limiter::new("long list of chunks", limits::ASKED_IDS, limits::ASKED_PART),
             waiters: Limiter::new("client that waits", waiters, limits::WAITERS_PART),
         }
     }

@@ -1,5 +1,6 @@
 //! Bundles: a part of the chain as one tar, out and in (DESIGN, Bundle).
 
+mod asked;
 mod checks;
 mod fast_forward;
 mod intake;
@@ -9,12 +10,14 @@ mod outcome;
 mod pending;
 mod publish;
 mod push;
+mod sending;
 mod staging;
 mod tar;
 mod transaction_members;
 mod unpack;
 mod window;
 
+pub use asked::AskedReader;
 pub use out::{BundleReader, Plan, PullBundle};
 pub use outcome::{Counts, PushBundle};
 pub(in crate::store) use window::Window;

@@ -4,16 +4,17 @@ use std::collections::VecDeque;
 
 use uuid::Uuid;
 
-use super::tar::{BLOCK, END, header, padding};
+use super::sending::{Sending, member_bytes};
+use super::tar::END;
 use super::window::Window;
-use crate::disk::{Handle, IfThere};
+use crate::disk::IfThere;
 use crate::model::{ChunkDigest, ChunkId, Head, TransactionId, limits};
 use crate::store::chain::Listing;
 use crate::store::error::damaged;
 use crate::store::json;
 use crate::store::layout::{Area, Member};
 use crate::store::walk::Position;
-use crate::store::{Error, Result, User};
+use crate::store::{Content, Error, Result, User};
 
 /// How a pull ended.
 pub enum PullBundle {
@@ -30,6 +31,8 @@ pub struct Plan {
     pub from: Head,
     /// The last transaction of the bundle, which its HEAD names.
     pub to: Head,
+    /// The chunks are in it: without them it is the transactions and HEAD alone.
+    pub chunks: bool,
 }
 
 /// A file in the tar that is about to be sent.
@@ -39,21 +42,10 @@ enum Next {
     End,
 }
 
-/// The part of the tar that is being sent.
-enum Sending {
-    Bytes(Vec<u8>, usize),
-    File {
-        handle: Handle,
-        digest: ChunkDigest,
-        offset: u64,
-        bytes: u64,
-    },
-}
-
 /// A bundle being read, from any byte on.
 pub struct BundleReader {
     user: User,
-    to: Head,
+    plan: Plan,
     listing: Listing,
     ids: VecDeque<TransactionId>,
     /// The number of the next transaction.
@@ -64,14 +56,14 @@ pub struct BundleReader {
     alias: Option<(Uuid, ChunkDigest)>,
     transaction: Option<(TransactionId, Vec<u8>)>,
     window: Window,
-    sending: VecDeque<Sending>,
+    sending: Sending,
     head_sent: bool,
     ended: bool,
 }
 
 impl User {
     /// Plans a bundle of all after `from` up to and including `to` (else HEAD), but at most `limit`
-    /// transactions. Only what is visible: nothing that is pending is ever in a bundle.
+    /// transactions; the whole of it, chunks included. Only what is visible: nothing that is pending is ever in a bundle.
     ///
     /// # Errors
     /// [`Error::LogIsWrong`], as of all reads of the chain: [`User::mending_log`].
@@ -109,7 +101,11 @@ impl User {
         } else {
             to
         };
-        Ok(PullBundle::Ready(Plan { from, to }))
+        Ok(PullBundle::Ready(Plan {
+            from,
+            to,
+            chunks: true,
+        }))
     }
 
     /// The transaction with this number on the chain that ends at `head`.
@@ -138,7 +134,7 @@ impl User {
         let listing = self.part(head, plan.from.seq, count)?;
         Ok(BundleReader {
             user: self.clone(),
-            to: plan.to,
+            plan: plan.clone(),
             listing,
             ids: VecDeque::new(),
             seq: plan.from.seq + 1,
@@ -146,7 +142,7 @@ impl User {
             alias: None,
             transaction: None,
             window: Window::default(),
-            sending: VecDeque::new(),
+            sending: Sending::default(),
             head_sent: false,
             ended: false,
         })
@@ -171,7 +167,7 @@ impl BundleReader {
                 continue;
             }
             self.send(next)?;
-            self.cut(wanted - skipped);
+            self.sending.cut(wanted - skipped);
             skipped = wanted;
         }
         Ok(skipped)
@@ -190,20 +186,7 @@ impl BundleReader {
                 }
             }
         };
-        Ok(BLOCK as u64 + bytes + padding(bytes) as u64)
-    }
-
-    /// Drops the first so many bytes of what is being sent.
-    fn cut(&mut self, mut bytes: u64) {
-        while let Some(first) = self.sending.front_mut() {
-            let left = first.left();
-            if bytes < left {
-                first.pass(bytes);
-                return;
-            }
-            bytes -= left;
-            self.sending.pop_front();
-        }
+        Ok(member_bytes(bytes))
     }
 
     /// Fills the buffer, or as much of it as there is: nothing at the end of the bundle.
@@ -214,74 +197,33 @@ impl BundleReader {
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
-            let Some(first) = self.sending.front_mut() else {
+            if self.sending.is_empty() {
                 if self.ended {
                     break;
                 }
                 let next = self.next()?;
                 self.send(next)?;
-                continue;
-            };
-            let length = first.left().min((buffer.len() - filled) as u64) as usize;
-            let part = &mut buffer[filled..filled + length];
-            match first {
-                Sending::Bytes(bytes, at) => part.copy_from_slice(&bytes[*at..*at + length]),
-                Sending::File {
-                    handle,
-                    digest,
-                    offset,
-                    ..
-                } => {
-                    if handle.read_at(*offset, part)? < length {
-                        let place = self.user.folder.chunk(Area::Committed, digest);
-                        return Err(damaged(&place, "shorter than it was just now"));
-                    }
-                }
             }
-            first.pass(length as u64);
-            filled += length;
-            if first.left() == 0 {
-                self.sending.pop_front();
-            }
+            filled += self.sending.fill(&mut buffer[filled..])?;
         }
         Ok(filled)
     }
 
-    /// Opens a member: its header, its contents, and the zeroes after them.
+    /// Opens a member.
     fn send(&mut self, next: Next) -> Result<()> {
-        let (name, bytes, contents) = match next {
-            Next::End => {
-                self.sending.push_back(Sending::Bytes(END.to_vec(), 0));
-                return Ok(());
-            }
-            Next::Bytes(member, contents) => {
-                let bytes = contents.len() as u64;
-                (member.name(), bytes, Sending::Bytes(contents, 0))
-            }
+        match next {
+            Next::End => self.sending.end(),
+            Next::Bytes(member, contents) => self.sending.bytes(member, contents),
             Next::Chunk(digest) => {
                 let place = self.user.folder.chunk(Area::Committed, &digest);
                 let Some(handle) = self.user.store.disk.open(&place).if_there()? else {
                     return self.lost(&digest);
                 };
                 let bytes = handle.opened()?.bytes;
-                let file = Sending::File {
-                    handle,
-                    digest,
-                    offset: 0,
-                    bytes,
-                };
-                (Member::Chunk(digest).name(), bytes, file)
+                let content = Content { handle, bytes };
+                self.sending.file(Member::Chunk(digest), place, content);
             }
-        };
-        let header = header(&name, bytes).to_vec();
-        let zeroes = vec![0; padding(bytes)];
-        let parts = [
-            Sending::Bytes(header, 0),
-            contents,
-            Sending::Bytes(zeroes, 0),
-        ];
-        let parts = parts.into_iter().filter(|part| part.left() > 0);
-        self.sending.extend(parts);
+        }
         Ok(())
     }
 
@@ -334,7 +276,7 @@ impl BundleReader {
             }
             if !self.head_sent {
                 self.head_sent = true;
-                let line = format!("{}\n", self.to.id).into_bytes();
+                let line = format!("{}\n", self.plan.to.id).into_bytes();
                 return Ok(Next::Bytes(Member::Head, line));
             }
             self.ended = true;
@@ -358,24 +300,10 @@ impl BundleReader {
             .filter(|transaction| (transaction.id, transaction.seq) == (id, self.seq))
             .ok_or_else(|| damaged(&place, "not the transaction of its name and number"))?;
         self.seq += 1;
-        self.chunks = transaction.chunks.into_iter();
+        if self.plan.chunks {
+            self.chunks = transaction.chunks.into_iter();
+        }
         self.transaction = Some((id, contents));
         Ok(())
-    }
-}
-
-impl Sending {
-    fn left(&self) -> u64 {
-        match self {
-            Sending::Bytes(bytes, at) => (bytes.len() - at) as u64,
-            Sending::File { offset, bytes, .. } => bytes - offset,
-        }
-    }
-
-    fn pass(&mut self, length: u64) {
-        match self {
-            Sending::Bytes(_, at) => *at += length as usize,
-            Sending::File { offset, .. } => *offset += length,
-        }
     }
 }

@@ -200,6 +200,9 @@ fn ask(store: &Store, server: &Server) -> Vec<String> {
             say("GET", &format!("transactions/{id}"), b"");
         }
         say("POST", "chunks/missing", json!(ids).to_string().as_bytes());
+        for id in &ids {
+            say("POST", "chunks/get", json!([id]).to_string().as_bytes());
+        }
         if round == 1 {
             break;
         }

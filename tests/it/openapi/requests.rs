@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::document::Document;
 use super::rows::{
-    ADD_SNAPSHOT, ADD_VERSION, BUNDLE, CHECKPOINT, CHUNK, EVENTS, Ground, HEAD, MISSING, SEGMENT,
-    SNAPSHOT_MEDIA, TRANSACTION, checkpoint_of, checkpoints, head_to, pushes, reads, row, tar, who,
-    writes,
+    ADD_SNAPSHOT, ADD_VERSION, ASKED, BUNDLE, CHECKPOINT, CHUNK, EVENTS, Ground, HEAD, MISSING,
+    SEGMENT, SNAPSHOT_MEDIA, TRANSACTION, checkpoint_of, checkpoints, head_to, pushes, reads, row,
+    tar, who, writes,
 };
 use crate::kit::{Answer, Connection, ROOT, Server, chunk, digest, transaction_json, user_id};
 
@@ -163,7 +163,7 @@ fn asks_other_servers(witness: &mut Witness) {
             ("PUT", TRANSACTION) => Some(transaction_json(ROOT, &[])),
             ("PUT", CHECKPOINT) => Some(checkpoint_of(&hasty.first, &[])),
             ("PUT", HEAD) => Some(head_to(&hasty.first)),
-            ("POST", MISSING) => Some("[]".to_owned()),
+            ("POST", MISSING | ASKED) => Some("[]".to_owned()),
             ("POST", BUNDLE) => Some(String::from_utf8(tar(&[])).unwrap()),
             ("POST", ADD_VERSION | ADD_SNAPSHOT) => Some("milk".to_owned()),
             _ => None,

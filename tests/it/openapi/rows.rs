@@ -57,6 +57,7 @@ pub const TRANSACTIONS: &str = "/0.1/{user}/transactions";
 pub const TRANSACTION: &str = "/0.1/{user}/transactions/{transaction}";
 pub const CHUNK: &str = "/0.1/{user}/chunks/{chunk}";
 pub const MISSING: &str = "/0.1/{user}/chunks/missing";
+pub const ASKED: &str = "/0.1/{user}/chunks/get";
 pub const BUNDLE: &str = "/0.1/{user}/bundle";
 pub const ADD_VERSION: &str = "/v1/client/add-version/{parent}";
 pub const ADD_SNAPSHOT: &str = "/v1/client/add-snapshot/{version}";
@@ -214,7 +215,9 @@ pub fn reads(ground: &Ground) -> Vec<Row> {
             row(method, TRANSACTION, 404).at(&unknown),
             row(method, CHUNK, 404).at(&absent),
             row(method, BUNDLE, 200).at(format!("?to={first}")),
+            row(method, BUNDLE, 200).at(format!("?to={first}&chunks=none")),
             row(method, BUNDLE, 400).at("?limit=0"),
+            row(method, BUNDLE, 400).at("?chunks=all"),
             row(method, BUNDLE, 404).at(format!("?to={}", ground.pending)),
             row(method, CHILD_VERSION, 404).at(CHILD_VERSION.replace("{parent}", &ground.second)),
             row(method, CHILD_VERSION, 410).at(CHILD_VERSION.replace("{parent}", &ground.pending)),
@@ -259,6 +262,14 @@ pub fn writes(ground: &Ground) -> Vec<Row> {
             .body(format!("{absent}\n"))
             .with("content-type", "text/plain"),
         row("POST", MISSING, 400).body("milk"),
+        row("POST", ASKED, 200).body(list.clone()),
+        row("POST", ASKED, 200)
+            .body(format!("{absent}\n"))
+            .with("content-type", "text/plain"),
+        row("POST", ASKED, 400).body("milk"),
+        row("POST", ASKED, 413)
+            .body(too_many.clone())
+            .with("content-type", "text/plain"),
         row("POST", MISSING, 413)
             .body(too_many)
             .with("content-type", "text/plain"),
