@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mentat_sync::disk::{Grouping, Real};
-use mentat_sync::model::TransactionId;
-use mentat_sync::store::{Error, Options, PutTransaction, Store, StoreKind};
+use mentat_sync::model::{ChunkId, Transaction, TransactionId};
+use mentat_sync::store::{Error, Options, Proposal, PutTransaction, Store, StoreKind};
+use mentat_sync::upkeep::fsck::Kind;
 use mentat_sync::upkeep::gc;
 
 use crate::kit::{Finished, binary, run_with_deadline, tree};
@@ -179,7 +180,7 @@ fn what_is_pending_at_a_device_makes_room_for_nothing_and_is_no_garbage() {
         ..Options::default()
     };
     let another = |store: &Store, id| {
-        let proposal = mentat_sync::store::Proposal {
+        let proposal = Proposal {
             id,
             parent: transaction(4),
             chunks: Vec::new(),
@@ -195,4 +196,137 @@ fn what_is_pending_at_a_device_makes_room_for_nothing_and_is_no_garbage() {
     assert!(!matches!(outcome, PutTransaction::Accepted), "{outcome:?}");
     assert!(stock.pending_file(3).exists());
     stock.check();
+}
+
+/// A transaction whose id is that of its content.
+fn by_content(parent: TransactionId, seq: u64, chunks: &[ChunkId]) -> Proposal {
+    let transaction = Transaction {
+        id: TransactionId::ROOT,
+        seq,
+        parent,
+        chunks: chunks.to_vec(),
+    };
+    Proposal {
+        id: transaction.content_id().unwrap(),
+        parent,
+        chunks: chunks.to_vec(),
+        seq: Some(seq),
+    }
+}
+
+fn put(stock: &Stock, proposal: Proposal) -> TransactionId {
+    let id = proposal.id;
+    let user = stock.store.user(USER);
+    let draft = user.draft(proposal).unwrap();
+    let lock = user.shared_blocking().unwrap().unwrap();
+    let outcome = lock.put_transaction(draft).unwrap();
+    assert_eq!(outcome, PutTransaction::Accepted);
+    id
+}
+
+/// Adds a chain of three with ids by content, of which this one is committed under an id of another's making.
+fn chain_of_devices(stock: &Stock, foreign: &[u64]) -> Vec<TransactionId> {
+    let mut chain = vec![TransactionId::ROOT];
+    for seq in 1..=3 {
+        let chunks = ["one", "other"].map(|text| stock.chunk(&format!("{text} {seq}")));
+        let mut proposal = by_content(chain[seq as usize - 1], seq, &chunks);
+        if foreign.contains(&seq) {
+            let mut bytes = [seq as u8; 16];
+            (bytes[6], bytes[8]) = (0x80, 0x80);
+            proposal.id = TransactionId::from_bytes(bytes);
+            assert!(proposal.id.is_version_8());
+        }
+        chain.push(put(stock, proposal));
+        stock.advance(chain[seq as usize]);
+    }
+    chain
+}
+
+/// Swaps the chunks of a transaction in its file, which nothing but its id can tell.
+fn swap_chunks(file: &Path) {
+    let text = fs::read_to_string(file).unwrap();
+    let (start, list) = text.split_once("\"chunks\":[").unwrap();
+    let (one, other) = list.strip_suffix("]}\n").unwrap().split_once(',').unwrap();
+    let file = fs::File::create(file).map(|mut made| {
+        std::io::Write::write_all(
+            &mut made,
+            format!("{start}\"chunks\":[{other},{one}]}}\n").as_bytes(),
+        )
+    });
+    file.unwrap().unwrap();
+}
+
+fn file_of(stock: &Stock, id: TransactionId) -> std::path::PathBuf {
+    let id = id.to_string();
+    stock.file(&format!("transactions/{}/{id}.json", &id[..2]))
+}
+
+#[test]
+fn a_transaction_that_is_not_what_its_id_says_is_damage() {
+    for stock in [Stock::new(), Stock::replica()] {
+        let chain = chain_of_devices(&stock, &[]);
+        stock.check().is_spotless();
+        swap_chunks(&file_of(&stock, chain[2]));
+        let seen = stock.check();
+        assert_eq!(seen.words(), ["damage wrong-id"], "{seen:#?}");
+        let finding = seen.one(Kind::WrongId);
+        let id = chain[2].to_string();
+        assert!(finding.place.as_str().contains(&id), "{finding:?}");
+        assert_eq!(seen.newest_sound.map(|head| head.id), Some(chain[1]));
+        let finished = run(&stock.data(), &["fsck", "--quick"]);
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        // There is nothing to mend it with, and nothing is lost by trying.
+        let seen = stock.repair();
+        assert!(seen.mended.is_empty(), "{seen:#?}");
+        // A wrong log makes fsck walk the chain: it is told once all the same.
+        fs::write(stock.file("log"), "").unwrap();
+        let words = stock.check().words();
+        assert!(words.contains(&"damage wrong-id".to_owned()), "{words:?}");
+        stock.check().one(Kind::WrongId);
+    }
+}
+
+#[test]
+fn what_is_pending_is_what_its_id_says_as_well() {
+    let stock = Stock::new();
+    let chain = chain_of_devices(&stock, &[]);
+    let chunks = [stock.chunk("one"), stock.chunk("other")];
+    let id = put(&stock, by_content(chain[3], 4, &chunks));
+    stock.check().is_spotless();
+    swap_chunks(&stock.file(&format!("incoming/transactions/{id}.json")));
+    assert_eq!(stock.check().words(), ["damage wrong-id"]);
+}
+
+#[test]
+fn ids_of_version_8_that_others_make_in_their_own_way_are_no_damage_to_a_server() {
+    let stock = Stock::new();
+    chain_of_devices(&stock, &[1, 2, 3]);
+    let seen = stock.check();
+    assert_eq!(seen.words(), ["harmless wrong-id"], "{seen:#?}");
+    assert!(
+        seen.one(Kind::WrongId).detail.contains("3 ids"),
+        "{seen:#?}"
+    );
+    let finished = run(&stock.data(), &["fsck"]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    // Beside ids that do fit, and in a device's own store, one that does not was altered.
+    for (stock, foreign) in [(Stock::new(), &[2][..]), (Stock::replica(), &[1, 2, 3])] {
+        chain_of_devices(&stock, foreign);
+        assert_eq!(stock.check().words(), ["damage wrong-id"]);
+        // A client can do that to its own user: it keeps nobody from a copy.
+        let copy = stock.directory.path().join("copy");
+        let finished = run(&stock.data(), &["snapshot", copy.to_str().unwrap()]);
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        if stock.store.options().kind == StoreKind::Server {
+            let drilled = run_with_deadline(binary().arg("drill").arg(&copy));
+            assert_eq!(drilled.code, Some(0), "{drilled:?}");
+        }
+    }
+}
+
+#[test]
+fn ids_of_other_versions_are_anybodys() {
+    let stock = Stock::replica();
+    stock.chain(3);
+    stock.check().is_spotless();
 }

@@ -168,7 +168,11 @@ impl DrillCommand {
         let disk = Real::new(&stage.data, Grouping::Off);
         let disk = disk.map_err(|error| in_the_way(&stage.data, "open", &error))?;
         let damage = Damage::default();
-        let checked = fsck::check(Arc::new(disk), &CheckOptions::default(), &damage);
+        let options = CheckOptions {
+            content_ids: false,
+            ..CheckOptions::default()
+        };
+        let checked = fsck::check(Arc::new(disk), &options, &damage);
         step(0);
         let place = self.backup.display();
         let checked = checked.map_err(|error| Failure::failed(format!("{place}: {error}")))?;

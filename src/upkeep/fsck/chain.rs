@@ -44,6 +44,7 @@ impl Check<'_> {
             }
         }
         self.forget_noted();
+        self.content_ids.forget();
         self.chain.top = match head {
             Some(head) => (Some(head.id), head.seq),
             None => self.best_guess(&mut lines),
@@ -193,6 +194,7 @@ impl Check<'_> {
                 }
             }
             self.mode(&place, &meta, READ);
+            self.content_ids.note(&there, &place);
             self.run.watch.checked(0);
         }
         Some(())
@@ -239,7 +241,7 @@ impl Check<'_> {
     /// Reports the newest transaction whose whole past is sound, if that is not HEAD.
     pub fn tell_newest_sound(&self) {
         let damaged = self.damaged.lock().expect("nobody panics with this");
-        if !self.chain.damaged && damaged.is_empty() {
+        if !self.chain.damaged && damaged.is_empty() && !self.content_ids.any_is_wrong() {
             return;
         }
         // Without a log it is found by walking.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use super::access::{is_foreign, unread};
+use super::content_ids::ContentIds;
 use super::filter::Filter;
 use super::finding::{Finding, Kind, Severity};
 use super::run::Run;
@@ -34,6 +35,8 @@ pub(super) struct Check<'a> {
     pub blind: AtomicBool,
     /// Transactions of the chain.
     pub members: Filter,
+    /// Ids that transactions have by their content.
+    pub content_ids: ContentIds,
     /// Chunks that were reported missing, so that each is reported once.
     pub missing: Mutex<HashSet<ChunkId>>,
     /// Committed chunks whose bytes are wrong.
@@ -125,6 +128,7 @@ impl<'a> Check<'a> {
             named: Filter::default(),
             blind: AtomicBool::new(false),
             members: Filter::default(),
+            content_ids: ContentIds::default(),
             missing: Mutex::default(),
             damaged: Mutex::default(),
             unread: Mutex::default(),

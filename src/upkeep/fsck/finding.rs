@@ -62,6 +62,8 @@ kinds! {
     TransactionMissing = "transaction-missing",
     /// A transaction's number is not its parent's plus one.
     WrongSeq = "wrong-seq",
+    /// An id of version 8 is not the one that the transaction's content has.
+    WrongId = "wrong-id",
     /// The chain does not end at the root where its numbers do.
     BrokenChain = "broken-chain",
     /// A line of `log` is not what the chain says.

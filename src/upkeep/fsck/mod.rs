@@ -8,6 +8,7 @@ mod access;
 mod chain;
 mod check;
 mod checkpoint;
+mod content_ids;
 mod crew;
 mod files;
 mod filter;
@@ -24,6 +25,7 @@ mod suspects;
 mod top;
 mod user;
 mod walk;
+mod wrong_ids;
 
 pub(super) use access::is_foreign;
 pub use finding::{Finding, Kind, Mended, Severity};

@@ -109,6 +109,7 @@ impl Check<'_> {
             }
         };
         self.mode(&place, &meta, READ);
+        self.content_ids.note(&transaction, &place);
         if let Some(head) = pending.head {
             // What is wrong with the chain has been reported.
             let position = self.store().user(self.user).position(head, id);

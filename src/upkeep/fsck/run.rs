@@ -16,6 +16,9 @@ pub struct CheckOptions {
     pub quick: bool,
     /// Mend what can be mended without loss.
     pub repair: bool,
+    /// Ids of version 8 must be those of their transactions' content. A copy is none the worse for one that is not: a client
+    /// chose it.
+    pub content_ids: bool,
     /// How many files are read at a time. With 1 all happens on the caller's thread.
     pub threads: usize,
 }
@@ -26,6 +29,7 @@ impl Default for CheckOptions {
             user: None,
             quick: false,
             repair: false,
+            content_ids: true,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
         }
     }

@@ -36,6 +36,7 @@ impl Run<'_> {
         *check.reached.lock().expect("nobody panics with this") = check.chain.head;
         check.read_files();
         check.read_pending();
+        check.tell_content_ids();
         check.check_checkpoint();
         check.settle();
         check.tell_noted();

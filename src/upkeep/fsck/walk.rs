@@ -67,6 +67,7 @@ impl Check<'_> {
                 Ok(Some((meta, transaction))) => {
                     if loud {
                         self.mode(&place, &meta, READ);
+                        self.content_ids.note(&transaction, &place);
                     }
                     transaction
                 }
@@ -101,6 +102,7 @@ impl Check<'_> {
             twice = !fits;
             self.members.insert(id.as_bytes());
             fits &= self.chunks_are_there(&transaction, walk);
+            fits &= !self.content_ids.is_wrong(id);
             let at_root = transaction.parent == TransactionId::ROOT;
             if at_root != (seq == 1) {
                 if loud {

@@ -304,6 +304,7 @@ impl Copy<'_> {
     fn prove(&self, snapshot: &mut Snapshot) -> Result<(), Error> {
         let options = fsck::CheckOptions {
             quick: true,
+            content_ids: false,
             ..fsck::CheckOptions::default()
         };
         let seen = Findings::default();
