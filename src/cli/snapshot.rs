@@ -11,6 +11,7 @@ use super::open::{in_the_way, not_usable};
 use super::output::{counted, print};
 use super::progress::Progress;
 use crate::disk::{Grouping, Real};
+use crate::store::{self, Store, StoreKind};
 use crate::upkeep::snapshot::{self, Error, LeftOut};
 
 /// Make a consistent copy of the data directory, without copying chunks: what never changes gets a
@@ -32,7 +33,8 @@ impl SnapshotCommand {
         let path = &self.data.path;
         let disk = Real::new(path, Grouping::Off).map_err(|e| in_the_way(path, "open", &e))?;
         let progress = Progress::of(None);
-        let taken = snapshot::snapshot(Arc::new(disk), &self.destination, &|| progress.step(0));
+        let disk = Arc::new(disk);
+        let taken = snapshot::snapshot(disk.clone(), &self.destination, &|| progress.step(0));
         progress.end();
         let taken = taken.map_err(|error| match error {
             Error::NotEmpty(_) | Error::Inside(_) => Failure::usage(error.to_string()),
@@ -44,6 +46,7 @@ impl SnapshotCommand {
             let place = place.display();
             eprintln!("mentat-sync: user {user} is not in the snapshot: {place}: {what}");
         }
+        tell_pending(&disk);
         for user in &taken.went {
             eprintln!(
                 "mentat-sync: user {user} is not in the snapshot: deleted while it was taken"
@@ -60,6 +63,28 @@ impl SnapshotCommand {
         })?;
         outcome(&taken)
     }
+}
+
+/// Tells a person that what a device has not pushed yet is not in a snapshot, which ends where HEAD does.
+fn tell_pending(disk: &Arc<Real>) {
+    if StoreKind::at(&**disk) != Some(StoreKind::Replica) {
+        return;
+    }
+    let pending = pending_of(disk).unwrap_or_default();
+    if pending > 0 {
+        let pending = counted((pending, "transaction"));
+        eprintln!("mentat-sync: {pending} pending here, and in no snapshot before they are pushed");
+    }
+}
+
+/// The transactions that are pending in a device's store.
+fn pending_of(disk: &Arc<Real>) -> store::Result<u64> {
+    let store = Store::to_read_any(disk.clone())?;
+    let mut sum = 0;
+    for user in store.users()? {
+        sum += store.user(user).usage()?.pending;
+    }
+    Ok(sum)
 }
 
 /// Good, or why not.

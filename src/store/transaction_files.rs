@@ -7,6 +7,16 @@ use super::{Result, Store};
 use crate::disk::{Handle, IfThere, Kind, Meta, Place};
 use crate::model::{Transaction, TransactionId, limits};
 
+/// The id that a file of one line holds, as HEAD does.
+fn id_in(file: &Handle, place: &Place) -> Result<TransactionId> {
+    let mut buffer = [0; 38];
+    let read = file.read_at(0, &mut buffer)?;
+    std::str::from_utf8(&buffer[..read])
+        .ok()
+        .and_then(|text| text.strip_suffix('\n')?.parse().ok())
+        .ok_or_else(|| damaged(place, "not one id and a newline"))
+}
+
 impl Store {
     /// Whether there is a user's folder at this place.
     ///
@@ -32,12 +42,7 @@ impl Store {
         for _ in 0..2 {
             match self.disk.open(&place) {
                 Ok(file) => {
-                    let mut buffer = [0; 38];
-                    let read = file.read_at(0, &mut buffer)?;
-                    let id = std::str::from_utf8(&buffer[..read])
-                        .ok()
-                        .and_then(|text| text.strip_suffix('\n')?.parse().ok())
-                        .ok_or_else(|| damaged(&place, "not one id and a newline"))?;
+                    let id = id_in(&file, &place)?;
                     return Ok(Some((file, id)));
                 }
                 Err(absent) if absent.is_absent() => {
@@ -49,6 +54,18 @@ impl Store {
             }
         }
         Err(damaged(&place, "missing: an unfinished copy"))
+    }
+
+    /// The tip of what is pending in a device's store, which `local` of the folder names; `None` where there is no such file.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`](super::Error::Damaged) where it is no id.
+    pub(crate) fn read_local(&self, folder: &Folder) -> Result<Option<TransactionId>> {
+        let place = folder.local();
+        match self.disk.open(&place).if_there()? {
+            Some(file) => id_in(&file, &place).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The ids in `incoming/transactions` of a folder.

@@ -730,7 +730,13 @@ const ROWS: &[Row] = &[
 
 /// Kinds that take a failing disk, which is in `fsck.rs`, another user of the box, in `owners.rs`, or a device, in
 /// `replica_stores.rs`.
-const ELSEWHERE: [&str; 4] = ["unreadable", "unchecked", "foreign-owner", "wrong-id"];
+const ELSEWHERE: [&str; 5] = [
+    "unreadable",
+    "unchecked",
+    "foreign-owner",
+    "wrong-id",
+    "local-damaged",
+];
 
 #[test]
 fn each_kind_of_damage_is_told_answered_and_mended_as_the_table_says() {

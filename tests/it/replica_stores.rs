@@ -1,6 +1,7 @@
 //! The store of a device (`FORMAT` says `replica`): who leaves it alone, and who reads it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,6 +113,8 @@ fn fsck_log_and_snapshot_read_the_store_of_a_device() {
     let copy = stock.directory.path().join("copy");
     let finished = run(&data, &["snapshot", copy.to_str().unwrap()]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
+    let said = "1 transaction pending here, and in no snapshot";
+    assert!(finished.stderr.contains(said), "{finished:?}");
     // It is a device's as well: a server does not take it for one of its own.
     assert_eq!(fs::read_to_string(copy.join("FORMAT")).unwrap(), FORMAT);
     let finished = run(&copy, &["fsck"]);
@@ -329,4 +332,106 @@ fn ids_of_other_versions_are_anybodys() {
     let stock = Stock::replica();
     stock.chain(3);
     stock.check().is_spotless();
+}
+
+/// Writes a file that its owner alone may read, as all of a store are.
+fn write(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn set_local(stock: &Stock, text: impl AsRef<[u8]>) {
+    write(&stock.file("local"), text.as_ref());
+}
+
+#[test]
+fn what_is_pending_from_local_on_is_sound() {
+    let stock = device();
+    let tips = [
+        None,
+        Some(TransactionId::ROOT),
+        Some(transaction(1)),
+        Some(transaction(2)),
+        Some(transaction(3)),
+    ];
+    for tip in tips {
+        if let Some(tip) = tip {
+            set_local(&stock, format!("{tip}\n"));
+        }
+        write(&stock.file("renamed"), b"");
+        stock.check().is_spotless();
+    }
+    // Somebody else was quicker, and the device has not said it again yet: it is pending still.
+    stock.pending(4, transaction(2), &[]);
+    stock.advance(transaction(4));
+    stock.check().is_spotless();
+    let chunk = stock.chunk_file("incoming/", "not pushed yet");
+    fs::remove_file(&chunk).unwrap();
+    assert_eq!(stock.check().words(), ["damage chunk-missing"]);
+    // What a rebase has replaced is no loss.
+    set_local(&stock, format!("{}\n", transaction(4)));
+    assert_eq!(stock.check().words(), ["harmless chunk-missing"]);
+}
+
+#[test]
+fn a_local_that_leads_nowhere_is_damage_and_takes_nothing_with_it() {
+    let nowhere = transaction(77);
+    for (text, says) in [
+        (format!("{nowhere}\n"), nowhere.to_string()),
+        ("main\n".to_owned(), "not one id and a newline".to_owned()),
+        (transaction(3).to_string(), "not one id".to_owned()),
+        (String::new(), "not one id".to_owned()),
+    ] {
+        let stock = device();
+        set_local(&stock, &text);
+        let seen = stock.check();
+        assert_eq!(seen.words(), ["damage local-damaged"], "{text}");
+        let finding = seen.one(Kind::LocalDamaged);
+        assert!(finding.detail.contains(&says), "{finding:?}");
+        let finished = run(&stock.data(), &["fsck"]);
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+
+        // A repair says what is there, and leaves all of it.
+        let before = tree(&stock.data());
+        let seen = stock.repair();
+        let [mended] = &seen.mended[..] else {
+            panic!("{seen:#?}");
+        };
+        let why = mended.outcome.as_ref().unwrap_err();
+        assert!(why.contains(&transaction(3).to_string()), "{why}");
+        assert_eq!(tree(&stock.data()), before);
+        set_local(&stock, format!("{}\n", transaction(3)));
+        stock.check().is_spotless();
+    }
+}
+
+#[test]
+fn a_line_of_pending_transactions_with_a_gap_is_damage_and_stays() {
+    let stock = device();
+    stock.pending(4, transaction(3), &[]);
+    set_local(&stock, format!("{}\n", transaction(4)));
+    stock.check().is_spotless();
+    let gap = stock.pending_file(3);
+    let bytes = fs::read(&gap).unwrap();
+    fs::remove_file(&gap).unwrap();
+    let seen = stock.check();
+    let words = seen.words();
+    assert!(
+        words.contains(&"damage local-damaged".to_owned()),
+        "{words:?}"
+    );
+    let detail = &seen.one(Kind::LocalDamaged).detail;
+    assert!(detail.contains(&transaction(3).to_string()), "{detail}");
+    // One that is damaged stays as well: it is the only copy of what was said.
+    write(&gap, &bytes[1..]);
+    assert_eq!(stock.check().words(), ["damage transaction-damaged"]);
+    stock.repair();
+    assert_eq!(fs::read(&gap).unwrap(), &bytes[1..]);
+}
+
+#[test]
+fn a_servers_store_has_no_local() {
+    let stock = Stock::full(2);
+    set_local(&stock, "x");
+    assert_eq!(stock.check().words(), ["harmless stranger"]);
 }

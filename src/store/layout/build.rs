@@ -243,6 +243,11 @@ impl Folder {
         self.0.join("name")
     }
 
+    /// The tip of what is pending, in a device's own store.
+    pub fn local(&self) -> Place {
+        self.0.join("local")
+    }
+
     pub fn dir(&self, dir: Dir) -> Place {
         match dir {
             Dir::User => self.0.clone(),

@@ -83,6 +83,8 @@ pub(super) struct Todo {
     /// Chunks (and aliases) that the chain names, and that are not in the committed area.
     pub missing: Vec<Thing>,
     pub suspects: Vec<Suspect>,
+    /// The tips of what is pending, where a device's `local` does not say which.
+    pub local: Option<Vec<TransactionId>>,
     /// CHECKPOINT is to be set aside.
     pub checkpoint: bool,
     /// Chunks in `checkpoint/` whose bytes are wrong, or that are missing there.

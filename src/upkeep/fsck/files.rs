@@ -14,7 +14,7 @@ use super::suspect::Suspect;
 use crate::disk::{self, Entry, Handle, IfThere, Place};
 use crate::model::{ChunkDigest, UserId};
 use crate::store::layout::{self, Area, Dir, Folder, Recognised, Shelf, Thing};
-use crate::store::{self, NameFile, Store, log};
+use crate::store::{self, NameFile, Store, StoreKind, log};
 
 /// A file for a worker to read.
 enum ReadJob {
@@ -167,7 +167,10 @@ impl Check<'_> {
             }
             // Read with the chain.
             Recognised::Head | Recognised::Log | Recognised::Name => {}
-            Recognised::Checkpoint => {
+            Recognised::Device if self.store().options().kind == StoreKind::Server => {
+                self.stranger(&self.folder.dir(dir), entry);
+            }
+            Recognised::Checkpoint | Recognised::Device => {
                 let there = self.store().disk().meta(&place()).if_there();
                 if let Some(Some(meta)) = self.seen(&place(), there) {
                     self.mode(&place(), &meta, READ);

@@ -86,6 +86,8 @@ kinds! {
     CheckpointDamaged = "checkpoint-damaged",
     /// The transaction of CHECKPOINT is not on the chain: it reads as none.
     CheckpointOffChain = "checkpoint-off-chain",
+    /// `local` of a device's store is not one id and a newline, or does not lead to the chain.
+    LocalDamaged = "local-damaged",
     /// A pending transaction whose parent is not there: dead.
     Orphan = "orphan",
     /// A file in the committed area that the chain does not name: it does not exist, for any purpose.

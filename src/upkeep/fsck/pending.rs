@@ -1,58 +1,54 @@
 //! PendingListing transactions. Their number is bounded, so that all of them can be held in mind.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
 use super::access::READ;
 use super::check::Check;
 use super::finding::{Kind, Severity};
+use super::pending_listing::{PendingListing, Reach};
 use super::suspect::Suspect;
-use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId};
-use crate::store::json::Start;
+use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId, limits};
 use crate::store::layout::{Area, Thing};
 use crate::store::{self, Position};
 
 /// The areas in the order in which a thing is looked for that may move meanwhile.
 pub(super) const LOOKS: [Area; 3] = [Area::Committed, Area::Incoming, Area::Committed];
 
-/// The pending transactions, as they were listed, and HEAD after that.
-struct PendingListing {
-    /// `None` of one that could not be read.
-    starts: HashMap<TransactionId, Option<Start>>,
-    head: Option<Head>,
-}
-
-impl PendingListing {
-    /// Whether HEAD may still go there, for all that is known.
-    fn is_live(&self, id: TransactionId) -> bool {
-        let (mut here, mut steps) = (id, 0);
-        while let Some(start) = self.starts.get(&here) {
-            let Some(start) = start else {
-                return true;
-            };
-            if self.head.is_some_and(|head| head.id == start.parent) {
-                return true;
-            }
-            here = start.parent;
-            steps += 1;
-            // Damage can make a ring of parents.
-            if steps > self.starts.len() {
-                return false;
-            }
-        }
-        false
-    }
-}
-
 impl Check<'_> {
     /// Reads the pending transactions.
     pub fn read_pending(&self) {
-        let ids = match self.store().list_pending(&self.folder) {
-            Ok(ids) => ids,
-            // What is wrong with the directory has been reported.
-            Err(_) => return,
+        let Some((mut ids, mut pending)) = self.list_pending() else {
+            return;
         };
+        // A device that commits or rebases meanwhile has another tip: then it is looked at again.
+        for _ in 0..limits::LOOKS {
+            if pending.local.is_ok() && pending.reach == Reach::Whole
+                || self.local().ok() == pending.local.as_ref().ok().copied()
+            {
+                break;
+            }
+            match self.list_pending() {
+                Some(again) => (ids, pending) = again,
+                None => return,
+            }
+        }
+        self.tell_local(&pending);
+        for id in ids {
+            if self.is_gone() {
+                return;
+            }
+            self.pending(id, &pending);
+        }
+    }
+
+    /// Lists the pending transactions; `None` where they cannot be, which has been reported. The tip of what is pending
+    /// first: what it reaches was there before, whatever is done meanwhile.
+    fn list_pending(&self) -> Option<(Vec<TransactionId>, PendingListing)> {
+        let local = self.local();
+        // What is wrong with the directory has been reported.
+        let ids = self.store().list_pending(&self.folder).ok()?;
         let mut starts = HashMap::new();
         for id in &ids {
             match self.store().start_of(&self.folder.pending(*id), *id) {
@@ -63,16 +59,38 @@ impl Check<'_> {
             }
         }
         let head = self.seen(&self.folder.head(), self.head_now());
-        let pending = PendingListing {
+        let mut pending = PendingListing {
             starts,
             head: head.flatten(),
+            on_chain: HashSet::new(),
+            local,
+            reached: HashSet::new(),
+            reach: Reach::Whole,
         };
-        for id in ids {
-            if self.is_gone() {
-                return;
-            }
-            self.pending(id, &pending);
+        if !matches!(pending.local, Ok(None)) {
+            let tip = pending.local.as_ref().ok().copied().flatten();
+            pending.on_chain = self.ends_on_the_chain(&pending, tip);
+            pending.follow();
         }
+        Some((ids, pending))
+    }
+
+    /// The tip and all parents, as far as they are on the chain, or may be where that cannot be told.
+    fn ends_on_the_chain(
+        &self,
+        pending: &PendingListing,
+        tip: Option<TransactionId>,
+    ) -> HashSet<TransactionId> {
+        let parents = pending.starts.values().flatten().map(|start| start.parent);
+        let asked: HashSet<TransactionId> = parents.chain(tip).collect();
+        let is_there = |id: &TransactionId| match pending.head {
+            Some(head) => {
+                let position = self.store().user(self.user).position(head, *id);
+                !matches!(position, Ok(Position::OffChain))
+            }
+            None => !pending.starts.contains_key(id),
+        };
+        asked.into_iter().filter(is_there).collect()
     }
 
     /// HEAD as it is now; `None` where something is wrong with it, which has been reported.
@@ -102,7 +120,8 @@ impl Check<'_> {
             Ok(None) => return,
             Err(error) => {
                 self.trouble(&place, &error, Kind::TransactionDamaged);
-                if matches!(error, store::Error::Damaged { .. }) {
+                // What a device is still to say stays where it is, whatever is the matter with it.
+                if matches!(error, store::Error::Damaged { .. }) && !pending.reached.contains(&id) {
                     self.note_damaged(Area::Incoming, thing);
                 }
                 return;
@@ -148,7 +167,9 @@ impl Check<'_> {
             let (said, expected) = (transaction.seq, seq + 1);
             let what = format!("it says that its number is {said}, where it should be {expected}");
             self.damage(Kind::WrongSeq, place, what);
-            self.note_damaged(Area::Incoming, Thing::Transaction(id));
+            if !pending.reached.contains(&id) {
+                self.note_damaged(Area::Incoming, Thing::Transaction(id));
+            }
         }
     }
 

@@ -24,6 +24,7 @@ impl Check<'_> {
             damaged,
             missing,
             suspects,
+            local,
             checkpoint,
             checkpoint_chunks,
             marks,
@@ -59,6 +60,9 @@ impl Check<'_> {
             |suspect| self.place_of(suspect),
             |lock, suspect| self.clear(lock, suspect),
         );
+        if let Some(tips) = local {
+            self.explain_local(&tips);
+        }
         self.repair_checkpoint(checkpoint, &checkpoint_chunks);
         self.each(
             &marks,
