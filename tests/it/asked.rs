@@ -33,7 +33,11 @@ fn push(device: &mut Device, tar: &[u8]) -> Answer {
 /// The members of a tar that has its end.
 #[track_caller]
 fn members(tar: &[u8]) -> Vec<(String, Vec<u8>)> {
-    assert!(tar.len() >= 1024 && tar.len() % 512 == 0, "{}", tar.len());
+    assert!(
+        tar.len() >= 1024 && tar.len().is_multiple_of(512),
+        "{}",
+        tar.len()
+    );
     assert!(tar[tar.len() - 1024..].iter().all(|byte| *byte == 0));
     whole_members(tar)
 }
