@@ -18,6 +18,8 @@ pub mod wire;
 
 pub mod http;
 
+pub mod client;
+
 pub mod cli;
 
 #[doc = include_str!("DESIGN.md")]

@@ -13,14 +13,14 @@ use super::{Error, Meta, Place, Real, Result};
 /// The marks that tell a directory from every other one, under whatever name, and from those that get its inode
 /// once it is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Identity {
+pub struct DirectoryIdentity {
     device: u64,
     inode: u64,
     /// When it was made, where the file system says so: two that have one inode after each other differ in this.
     born: Option<SystemTime>,
 }
 
-impl Identity {
+impl DirectoryIdentity {
     /// The identity of the directory that the disk says this of.
     pub fn of(meta: &Meta) -> Self {
         Self {
@@ -48,18 +48,18 @@ impl Identity {
 
 impl Real {
     /// The identity of this directory. Costs a look.
-    pub fn identity(&self) -> Result<Identity> {
+    pub fn identity(&self) -> Result<DirectoryIdentity> {
         let meta = statx(self.as_fd(), Path::new(""), AtFlags::EMPTY_PATH);
         let meta = meta.map_err(|source| Error {
             verb: "look at",
             place: Place::new(""),
             source,
         })?;
-        Ok(Identity::of(&meta))
+        Ok(DirectoryIdentity::of(&meta))
     }
 
     /// Whether this directory has a name in that one at this moment. One look, which no rename comes between.
-    pub fn is_in(&self, directory: &Identity) -> Result<bool> {
+    pub fn is_in(&self, directory: &DirectoryIdentity) -> Result<bool> {
         let meta = rustix::fs::fstat(self.as_fd()).map_err(|errno| self.failed(errno))?;
         let above = match rustix::fs::statat(self.as_fd(), "..", AtFlags::empty()) {
             Err(rustix::io::Errno::NOENT) => return Ok(false),
@@ -115,7 +115,7 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let disk = Real::new(top.path(), Grouping::Off).unwrap();
         let place = Place::new("one");
-        let mut seen: Vec<Identity> = Vec::new();
+        let mut seen: Vec<DirectoryIdentity> = Vec::new();
         for _ in 0..50 {
             disk.make_directory(&place).unwrap();
             let identity = disk.below(&place).unwrap().identity().unwrap();

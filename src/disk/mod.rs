@@ -25,7 +25,7 @@ mod syncing;
 
 pub use file_system::FileSystem;
 pub use giving::can_make_for;
-pub use identity::Identity;
+pub use identity::DirectoryIdentity;
 pub use real::Real;
 pub use room::Room;
 pub use root::{make_root, remove_root};

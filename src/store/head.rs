@@ -6,7 +6,7 @@ use super::lock::{Exclusive, Locked};
 use super::mistake::Mistake;
 use super::state::{DurableHead, FolderSeen, Visit};
 use super::{Error, Result, User};
-use crate::disk::{Identity, Target};
+use crate::disk::{DirectoryIdentity, Target};
 use crate::model::{Head, TransactionId, limits};
 /// A user's HEAD as it was seen, and in which folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl User {
     fn tell(&self, visit: &Visit, vouched: DurableHead) -> Result<Option<Head>> {
         // The directory that was synced is the one that the path led to.
         let still = match self.store.disk.meta(self.folder.place()) {
-            Ok(meta) => Identity::of(&meta) == visit.identity,
+            Ok(meta) => DirectoryIdentity::of(&meta) == visit.identity,
             Err(absent) if absent.is_absent() => false,
             Err(other) => return Err(other.into()),
         };

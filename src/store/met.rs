@@ -4,23 +4,23 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use crate::disk::{Identity, Meta};
+use crate::disk::{DirectoryIdentity, Meta};
 use crate::model::limits;
 
 /// The folders that this process has synced as a whole, or made: the last [`limits::MET`] or somewhat
 /// more. Only ever forgets.
 #[derive(Default)]
-pub(super) struct Met(Mutex<(HashSet<Identity>, HashSet<Identity>)>);
+pub(super) struct Met(Mutex<(HashSet<DirectoryIdentity>, HashSet<DirectoryIdentity>)>);
 
 impl Met {
     /// Whether this very folder was synced as a whole.
-    pub fn has(&self, folder: &Identity) -> bool {
+    pub fn has(&self, folder: &DirectoryIdentity) -> bool {
         let both = self.0.lock().expect("no code panics while it holds this");
         both.0.contains(folder) || both.1.contains(folder)
     }
 
     /// Notes that a folder was synced as a whole, or made.
-    pub fn insert(&self, folder: Identity) {
+    pub fn insert(&self, folder: DirectoryIdentity) {
         let mut both = self.0.lock().expect("no code panics while it holds this");
         if both.0.len() >= limits::MET / 2 {
             both.1 = std::mem::take(&mut both.0);
@@ -35,7 +35,7 @@ impl Met {
 #[derive(Default)]
 pub(super) struct Opened {
     /// The data directory and `users/`.
-    pub here: Option<[Identity; 2]>,
+    pub here: Option<[DirectoryIdentity; 2]>,
     /// The moment of the sync of everything, where the disk does that: whatever has not changed since is durable.
     since: Option<Mutex<Since>>,
 }
@@ -57,7 +57,7 @@ impl Opened {
             put_back: false,
         };
         Self {
-            here: Some([top, users].map(Identity::of)),
+            here: Some([top, users].map(DirectoryIdentity::of)),
             since: syncs_everything.then(|| Mutex::new(since)),
         }
     }
@@ -122,11 +122,11 @@ mod tests {
     fn a_folder_is_another_one_though_it_has_the_inode_of_one_that_went() {
         let (_directory, meta) = some_meta();
         let met = Met::default();
-        met.insert(Identity::of(&meta));
-        assert!(met.has(&Identity::of(&meta)));
+        met.insert(DirectoryIdentity::of(&meta));
+        assert!(met.has(&DirectoryIdentity::of(&meta)));
         let born = meta.born.map(|born| born + Duration::from_secs(1));
         if born.is_some() {
-            assert!(!met.has(&Identity::of(&Meta { born, ..meta })));
+            assert!(!met.has(&DirectoryIdentity::of(&Meta { born, ..meta })));
         }
     }
 
@@ -134,7 +134,7 @@ mod tests {
     fn as_many_folders_are_remembered_as_the_limit_says() {
         let (_directory, meta) = some_meta();
         let met = Met::default();
-        let folder = |inode| Identity::of(&Meta { inode, ..meta });
+        let folder = |inode| DirectoryIdentity::of(&Meta { inode, ..meta });
         for inode in 0..limits::MET as u64 {
             met.insert(folder(inode));
         }

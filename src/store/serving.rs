@@ -7,7 +7,7 @@ use super::error::absent_is_fine;
 use super::format::{Bytes, lock_format, write_at_top};
 use super::layout;
 use super::{Result, Store, User};
-use crate::disk::{Identity, IfThere, Place};
+use crate::disk::{DirectoryIdentity, IfThere, Place};
 use crate::model::{Head, limits};
 
 impl Store {
@@ -20,7 +20,7 @@ impl Store {
     /// The mark of the directory as it stands, for who only reads it.
     pub(crate) fn mark_now(&self) -> Option<String> {
         let top = self.disk.meta(&layout::top()).ok()?;
-        Some(Identity::of(&top).mark())
+        Some(DirectoryIdentity::of(&top).mark())
     }
 
     /// The addresses in `serving`; none where there is no such file. Whether anybody serves there now it does not tell: a

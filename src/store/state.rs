@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::json::Start;
 use super::vouch::Directories;
 use super::{Error, Result};
-use crate::disk::{Identity, Meta};
+use crate::disk::{DirectoryIdentity, Meta};
 use crate::model::{Head, TransactionId, UserId, limits};
 
 /// State of one user in this process. Nothing in it is held locked while the disk is asked.
@@ -71,13 +71,13 @@ pub(super) enum FolderSeen {
     #[default]
     Unseen,
     Absent,
-    Here(Identity),
+    Here(DirectoryIdentity),
 }
 
 /// A user's folder at a look.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Visit {
-    pub identity: Identity,
+    pub identity: DirectoryIdentity,
     /// The folder's time of change, which a rename sets too.
     pub changed: SystemTime,
     /// [`Remembered::generation`] at the look.
@@ -223,7 +223,7 @@ impl UserState {
     /// Notes that this process replaced CHECKPOINT, under the exclusive lock, and that it is durable.
     pub fn checkpoint_moved(&self, checkpoint: CheckpointStamp, folder: &Meta) {
         let mut known = self.known();
-        if known.standing != FolderSeen::Here(Identity::of(folder)) {
+        if known.standing != FolderSeen::Here(DirectoryIdentity::of(folder)) {
             return;
         }
         known.stays_named(folder);
@@ -234,7 +234,7 @@ impl UserState {
     /// folder, whose name stayed as durable as it was.
     pub fn head_moved(&self, head: DurableHead, folder: &Meta) {
         let mut known = self.known();
-        if known.standing != FolderSeen::Here(Identity::of(folder)) {
+        if known.standing != FolderSeen::Here(DirectoryIdentity::of(folder)) {
             return;
         }
         known.stays_named(folder);

@@ -18,7 +18,7 @@ use super::tally::Tallies;
 use super::vouch::Files;
 use super::walk::Walks;
 use super::{Error, Result};
-use crate::disk::{self, Disk, Identity, Kind, Meta};
+use crate::disk::{self, DirectoryIdentity, Disk, Kind, Meta};
 use crate::model::UserId;
 
 /// An open data directory. A clone costs nothing, and is of the very same store; all methods may be called
@@ -163,7 +163,7 @@ impl Store {
         };
         let gone = |what: &str| Error::StoreGone(what.to_owned());
         match self.disk.meta_by_path(&layout::top()) {
-            Ok(there) if Identity::of(&there) == top => {}
+            Ok(there) if DirectoryIdentity::of(&there) == top => {}
             Ok(_) => return Err(gone("another directory is in its place")),
             Err(absent) if absent.is_absent() => {
                 return Err(gone("its directory was removed or moved away"));
@@ -171,7 +171,7 @@ impl Store {
             Err(other) => return Err(unseen(other)),
         }
         match self.disk.meta(&layout::users()) {
-            Ok(meta) if Identity::of(&meta) == opened => Ok(meta.changed),
+            Ok(meta) if DirectoryIdentity::of(&meta) == opened => Ok(meta.changed),
             Ok(_) => Err(gone("users/ is another directory than it was")),
             Err(absent) if absent.is_absent() => Err(gone("users/ was removed or moved away")),
             Err(other) => Err(unseen(other)),
@@ -189,7 +189,7 @@ impl Store {
 
     /// Notes that this process made the folder, all of it durable.
     pub(super) fn made(&self, folder: &Meta) {
-        self.met.insert(Identity::of(folder));
+        self.met.insert(DirectoryIdentity::of(folder));
     }
 }
 

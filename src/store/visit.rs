@@ -5,7 +5,7 @@ use super::layout;
 use super::mistake::Mistake;
 use super::state::{FolderSeen, Visit};
 use super::{Error, Result, User};
-use crate::disk::{Identity, IfThere, Kind, Meta, Target};
+use crate::disk::{DirectoryIdentity, IfThere, Kind, Meta, Target};
 use crate::model::limits;
 
 impl User {
@@ -26,7 +26,7 @@ impl User {
                 known.enter(FolderSeen::Absent);
                 return Ok(None);
             };
-            let identity = Identity::of(&meta);
+            let identity = DirectoryIdentity::of(&meta);
             known.enter(FolderSeen::Here(identity));
             known.changed = Some(meta.changed);
             if self.store.mistakes.made(Mistake::NoNameSync) && known.named.is_some() {
@@ -44,7 +44,7 @@ impl User {
     fn look_for_folder(&self, known: FolderSeen) -> Result<Option<Meta>> {
         // By the store's path: where that leads to the folder that is known, the store is there too.
         if let Ok(meta) = self.store.disk.meta_by_path(self.folder.place())
-            && known == FolderSeen::Here(Identity::of(&meta))
+            && known == FolderSeen::Here(DirectoryIdentity::of(&meta))
         {
             return Ok(Some(meta));
         }
@@ -103,7 +103,7 @@ impl User {
         }
         // What was synced is what the path led to.
         let still = self.store.disk.meta(self.folder.place()).if_there()?;
-        if still.is_none_or(|meta| Identity::of(&meta) != visit.identity) {
+        if still.is_none_or(|meta| DirectoryIdentity::of(&meta) != visit.identity) {
             return Err(Error::UserGone);
         }
         self.store.met.insert(visit.identity);

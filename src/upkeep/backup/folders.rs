@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use rustix::process::{Resource, getrlimit};
 
 use super::outcome::Error;
-use crate::disk::{self, Disk, Identity, IfThere, Real};
+use crate::disk::{self, DirectoryIdentity, Disk, IfThere, Real};
 use crate::model::{TransactionId, UserId, limits};
 use crate::store::Store;
 use crate::store::layout::{self, Folder};
@@ -21,7 +21,7 @@ pub(super) struct HeldFolder {
     /// HEAD, which is read before anything else of the user but CHECKPOINT; or why there is none.
     pub head: Result<TransactionId, String>,
     folder: Arc<Real>,
-    identity: Identity,
+    identity: DirectoryIdentity,
 }
 
 impl HeldFolder {
@@ -74,9 +74,9 @@ pub(super) struct Folders {
     source: Arc<Real>,
     users: Real,
     begun: SystemTime,
-    met: HashSet<Identity>,
+    met: HashSet<DirectoryIdentity>,
     /// The folders that were copied, by the names they had at the end.
-    copied: HashMap<UserId, Identity>,
+    copied: HashMap<UserId, DirectoryIdentity>,
     /// Users whose names something has that cannot be opened as a folder, with what is the matter.
     pub shut: BTreeMap<UserId, String>,
     rounds: u32,

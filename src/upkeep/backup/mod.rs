@@ -6,7 +6,7 @@
 //! cut; `FORMAT` comes at that end, and not before. No user that DEST has is ever deleted there.
 //!
 //! Users may come, go and change names meanwhile: DATA is read through directories that are held open (`folders`), and whom a folder
-//! belongs to is decided by its [`Identity`](crate::disk::Identity), not by its name. No user stops another: who is damaged, cannot be
+//! belongs to is decided by its [`DirectoryIdentity`](crate::disk::DirectoryIdentity), not by its name. No user stops another: who is damaged, cannot be
 //! read or is no folder is named at the end, and DEST has of them what the last good copy had.
 
 mod destination;

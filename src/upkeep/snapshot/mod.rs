@@ -5,7 +5,7 @@
 //! an unfinished snapshot for a store. No lock is taken.
 //!
 //! Users may come, go and change names meanwhile. So each folder is read relative to itself, opened once; it is told
-//! from others by its [`Identity`], not by its name; whether it was still a user's folder at the end is looked at
+//! from others by its [`DirectoryIdentity`], not by its name; whether it was still a user's folder at the end is looked at
 //! before its copy counts; and at the very end fsck looks whether all is there that each HEAD reaches.
 //!
 //! No user stops another: whoever is damaged, cannot be read or is no folder at all is left out and named, and the
@@ -30,7 +30,7 @@ use self::folder::Copied;
 use self::obstacle::{Obstacle, Stopped};
 use self::roll::{Fate, Roll, Visited};
 use super::fsck::{self, Finding, Mended, Observer, Severity};
-use crate::disk::{self, Disk, Grouping, Identity, IfThere, Place, Real, Target};
+use crate::disk::{self, DirectoryIdentity, Disk, Grouping, IfThere, Place, Real, Target};
 use crate::model::{Head, UserId, limits};
 use crate::store::layout::{self, Folder};
 use crate::store::{self, Store};
@@ -196,7 +196,7 @@ impl Copy<'_> {
     fn round(
         &self,
         round: u32,
-        users: &Identity,
+        users: &DirectoryIdentity,
         late: Option<SystemTime>,
         roll: &mut Roll,
         snapshot: &mut Snapshot,
@@ -238,7 +238,7 @@ impl Copy<'_> {
     }
 
     /// Opens a user's folder, and tells it from others; `None` for one who is gone.
-    fn enter(&self, user: &UserId) -> Result<Option<(Arc<Real>, Identity)>, Stopped> {
+    fn enter(&self, user: &UserId) -> Result<Option<(Arc<Real>, DirectoryIdentity)>, Stopped> {
         let from = self.source.below(Folder::of(user).place()).if_there();
         let at_top = |error| Stopped::of_folder(&self.source, user, error);
         let Some(from) = from.map_err(at_top)?.map(Arc::new) else {
@@ -253,7 +253,7 @@ impl Copy<'_> {
         &self,
         user: &UserId,
         from: &Arc<Real>,
-        users: &Identity,
+        users: &DirectoryIdentity,
     ) -> Result<Option<Fate>, Error> {
         let at = Folder::at(layout::aside(&layout::tmp(), user, self.target.random()));
         let copied = folder::link_folder(from, &self.target, &at, self.linked);

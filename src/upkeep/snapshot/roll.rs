@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::obstacle::Obstacle;
-use crate::disk::{Identity, Real};
+use crate::disk::{DirectoryIdentity, Real};
 use crate::model::{TransactionId, UserId, limits};
 use crate::store::layout::Folder;
 
@@ -32,11 +32,11 @@ pub(super) struct Visited {
 
 /// All folders that were met.
 #[derive(Default)]
-pub(super) struct Roll(HashMap<Identity, Visited>);
+pub(super) struct Roll(HashMap<DirectoryIdentity, Visited>);
 
 impl Roll {
     /// Whether this folder was met before. Remembers that it is called so now.
-    pub fn knows(&mut self, identity: &Identity, user: &UserId, round: u32) -> bool {
+    pub fn knows(&mut self, identity: &DirectoryIdentity, user: &UserId, round: u32) -> bool {
         match self.0.get_mut(identity) {
             Some(met) => {
                 (met.user, met.round) = (*user, round);
@@ -49,7 +49,7 @@ impl Roll {
     /// Takes a folder in that was not met before.
     pub fn add(
         &mut self,
-        (from, identity): (Arc<Real>, Identity),
+        (from, identity): (Arc<Real>, DirectoryIdentity),
         user: UserId,
         round: u32,
         fate: Fate,

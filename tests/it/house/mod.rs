@@ -12,7 +12,7 @@ use read::{House, TYPES};
 
 /// The floors, the ground floor first: each takes names only from those before it, and from itself.
 const FLOORS: &[&str] = &[
-    "model", "disk", "rules", "store", "upkeep", "wire", "http", "cli",
+    "model", "disk", "rules", "store", "upkeep", "wire", "http", "client", "cli",
 ];
 
 /// The crate's own two files stand outside of the floors.

@@ -1,0 +1,18 @@
+//! The other side of the wire: what a device makes of a store. CLIENT.md is the design; this is built of it so far: the keys,
+//! the envelope, and who we are to whom.
+
+mod entry;
+mod envelope;
+mod identity;
+mod keyring;
+mod keys;
+mod url;
+
+pub use entry::{Nonce, Said};
+pub use envelope::{
+    Context, MAGIC, OpenError, TooLong, key_id, open, padded, seal, transaction_id,
+};
+pub use identity::{Identity, Masters};
+pub use keyring::Keyring;
+pub use keys::{KeyId, Keys, Master};
+pub use url::{BadUrl, Url};
