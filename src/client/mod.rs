@@ -4,8 +4,10 @@
 mod entry;
 mod envelope;
 mod identity;
+mod invite;
 mod keyring;
 mod keys;
+mod remote_file;
 mod url;
 
 pub use entry::{Nonce, Said};
@@ -13,6 +15,8 @@ pub use envelope::{
     Context, MAGIC, OpenError, TooLong, key_id, open, padded, seal, transaction_id,
 };
 pub use identity::{Identity, Masters};
+pub use invite::InviteError;
 pub use keyring::Keyring;
 pub use keys::{KeyId, Keys, Master};
+pub use remote_file::RemoteFileError;
 pub use url::{BadUrl, Url};

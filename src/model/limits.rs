@@ -527,3 +527,17 @@ pub const LISTING_BYTES: usize = 4 << 20;
 
 /// The bytes that are taken for them at least: file systems differ in what length a directory has, some say nothing.
 pub const LISTING_BYTES_AT_LEAST: usize = 32 << 10;
+
+/// The code of an invite as it is typed or pasted: it has 108 characters, and however it was broken into lines, not ten times
+/// as many.
+pub const INVITE_BYTES: usize = 1024;
+
+/// A server's address: more than any proxy takes of a path, and what fits into a QR code with a key.
+pub const ADDRESS_BYTES: usize = 1024;
+
+/// The file `remote` of a replica: twenty thousand keys.
+pub const REMOTE_FILE_BYTES: usize = 1 << 20;
+
+/// The bytes of one chunk of a file that a client cuts up: with their length before them they fill one MiB, and Padmé adds
+/// nothing to that.
+pub const SLICE_BYTES: usize = (1 << 20) - 4;
