@@ -141,6 +141,25 @@ pub enum OpenError {
     Entry,
 }
 
+impl OpenError {
+    /// The one word for it, in the vectors that other implementations are held to.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            OpenError::Short => "short",
+            OpenError::Magic => "magic",
+            OpenError::Kind { .. } => "kind",
+            OpenError::Flags => "flags",
+            OpenError::Reserved => "reserved",
+            OpenError::WrongKey { .. } => "wrong-key",
+            OpenError::Length => "length",
+            OpenError::Tag => "tag",
+            OpenError::Padding => "padding",
+            OpenError::Nonce => "nonce",
+            OpenError::Entry => "entry",
+        }
+    }
+}
+
 /// How long the body is whose plaintext has this length: Padmé of it and its 4 bytes of length, which is at most 12 %
 /// more and leaves an onlooker O(log log L) bits of the length (Nikitin et al., "Reducing Metadata Leakage from Encrypted
 /// Files and Communication with PURBs", PoPETs 2019, section 4).

@@ -56,6 +56,26 @@ impl Identity {
         })
     }
 
+    /// The identity after a device was lost: another user with another key, which has the present key among its old ones. A
+    /// plain one stays plain.
+    ///
+    /// # Errors
+    /// If the system has no random numbers to give.
+    pub fn rekeyed(&self) -> Result<Self, getrandom::Error> {
+        let server = self.server.clone();
+        let Masters::Sealed { current, old } = &self.masters else {
+            return Self::generate_plain(server);
+        };
+        let old = std::iter::once(current).chain(old).cloned().collect();
+        Ok(Self {
+            masters: Masters::Sealed {
+                current: Master::generate()?,
+                old,
+            },
+            ..Self::generate_plain(server)?
+        })
+    }
+
     /// The keys of all masters.
     pub fn keyring(&self) -> Keyring {
         match &self.masters {

@@ -77,6 +77,18 @@ pub enum InviteError {
     Newer,
 }
 
+impl InviteError {
+    /// The one word for it, in the vectors that other implementations are held to.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            InviteError::NotAnInvite => "not-an-invite",
+            InviteError::Address(_) => "address",
+            InviteError::Typo => "typo",
+            InviteError::Newer => "newer",
+        }
+    }
+}
+
 impl Identity {
     /// The invite that makes another device one of this store. Whoever has it reads and writes the store, so it is to be shown
     /// to a person alone, and is wiped from memory when it goes. Old keys are not in it.

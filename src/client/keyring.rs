@@ -1,6 +1,6 @@
 //! The keys that a replica has: the present ones, those from before a `rekey`, or none at all where a store is plain.
 
-use super::entry::{Nonce, Said};
+use super::entry::Said;
 use super::envelope::{self, Context, OpenError, TooLong};
 use super::keys::Keys;
 use crate::model::{ChunkDigest, TransactionId};
@@ -90,17 +90,5 @@ impl Keyring {
     /// Whether chunks are the bytes as they are.
     pub fn is_plain(&self) -> bool {
         matches!(self, Keyring::Plain)
-    }
-}
-
-impl Nonce {
-    /// New random bytes for a new entry.
-    ///
-    /// # Errors
-    /// If the system has none to give.
-    pub fn generate() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self::from_bytes(bytes))
     }
 }

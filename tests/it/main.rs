@@ -18,6 +18,8 @@ mod kit;
 // Chunks that went missing or were cut short, and are uploaded again.
 mod again;
 
+// The envelope of a client's chunks, and its invites: vectors, a second writing, and every byte flipped.
+mod envelope;
 // The seed, told as a story of two devices.
 mod story;
 // One row for each way to be refused, and what is left behind by a refused request: nothing.
