@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
 
 use super::envelope::OpenError;
 
@@ -60,13 +61,13 @@ pub struct Said {
 /// An entry of a plain store whose application does not say a JSON object.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Spelled<'a> {
+struct InBase64<'a> {
     bytes: &'a str,
     nonce: &'a str,
 }
 
 #[derive(Deserialize)]
-struct Named<'a> {
+struct WithNonce<'a> {
     nonce: &'a str,
 }
 
@@ -93,7 +94,7 @@ impl Said {
     /// it says is in base64url: `{"bytes":"…","nonce":"…"}`.
     pub fn plain(&self) -> Vec<u8> {
         let nonce = BASE64URL_NOPAD.encode(&self.nonce.0);
-        let object = std::str::from_utf8(&self.app).ok().and_then(object);
+        let object: Option<Map<String, Value>> = serde_json::from_slice(&self.app).ok();
         match (object, self.app.split_first()) {
             (Some(members), Some((b'{', rest))) if !members.contains_key("nonce") => {
                 let between = if members.is_empty() { "\"" } else { "\"," };
@@ -123,7 +124,7 @@ impl Said {
         if let Some(said) = Self::of_members(text, members.len()) {
             return Ok(said);
         }
-        if let Ok(spelled) = serde_json::from_str::<Spelled>(text)
+        if let Ok(spelled) = serde_json::from_str::<InBase64>(text)
             && text.starts_with(r#"{"bytes":""#)
         {
             return Ok(Self {
@@ -133,7 +134,7 @@ impl Said {
                     .map_err(|_| OpenError::Entry)?,
             });
         }
-        let named: Named = serde_json::from_str(text).map_err(|_| OpenError::Entry)?;
+        let named: WithNonce = serde_json::from_str(text).map_err(|_| OpenError::Entry)?;
         Ok(Self {
             nonce: Nonce::of_spelled(named.nonce).ok_or(OpenError::Entry)?,
             app: chunk.to_vec(),
@@ -155,7 +156,8 @@ impl Said {
     }
 }
 
-/// The members of a JSON object, if the text is one.
+/// The members of a JSON object, if the text is one: also of one that is deeper than we read, or whose numbers are larger,
+/// since other programs write what they like.
 fn object(text: &str) -> Option<BTreeMap<String, IgnoredAny>> {
     serde_json::from_str(text).ok()
 }
@@ -207,6 +209,10 @@ mod tests {
             b"milk",
             b"\0\xff",
             b"{\"a\":\"\xff\"}",
+            br#"{"a":"\ud800"}"#,
+            br#"{"a":1e999}"#,
+            br#"{"\ud800":1}"#,
+            format!(r#"{{"a":{}{}}}"#, "[".repeat(140), "]".repeat(140)).as_bytes(),
             br#"{"a":1}"#,
             br#"{"a":1,"a":2}"#,
             br#"{ "a" : {"nonce":1} , "b" : [ ] } "#,
@@ -235,10 +241,18 @@ mod tests {
             format!(r#"{{ "nonce":"{nonce}"}}"#),
             format!(r#"{{"nonce":"{nonce}" ,"text":"milk"}}"#),
             format!(r#"{{"nonce":"{nonce}","bytes":"bWlsaw" }}"#),
+            format!(
+                r#"{{"nonce":"{nonce}","a":["\ud800",1e999,{}{}]}}"#,
+                "[".repeat(99),
+                "]".repeat(99)
+            ),
         ] {
             let read = Said::of_plain(theirs.as_bytes()).unwrap();
             assert_eq!(read.nonce, NONCE, "{theirs}");
-            serde_json::from_slice::<serde_json::Value>(&read.app).unwrap();
+            assert!(
+                object(std::str::from_utf8(&read.app).unwrap()).is_some(),
+                "{theirs}"
+            );
         }
         for none in [
             String::new(),

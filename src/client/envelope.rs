@@ -109,10 +109,10 @@ pub enum OpenError {
     /// Fewer bytes than the shortest envelope has.
     #[error("it is too short")]
     Short,
-    /// It does not begin as a sealed chunk does.
+    /// The chunk does not begin as a sealed one does.
     #[error("it is not sealed, or in a format that this version does not know")]
     Magic,
-    /// It was sealed as something else.
+    /// The chunk was sealed as something else.
     #[error("it is of kind {found}, and should be of kind {wanted}")]
     Kind { wanted: u8, found: u8 },
     /// A flag is set that this version does not know.
@@ -121,19 +121,19 @@ pub enum OpenError {
     /// Bytes that are kept for later are not 0.
     #[error("it has bytes that this version does not know")]
     Reserved,
-    /// It was sealed with another key.
+    /// The chunk was sealed with another key.
     #[error("it is sealed with the key {theirs}, and ours is {ours}")]
     WrongKey { ours: KeyId, theirs: KeyId },
-    /// Its length is none that the padding makes.
+    /// The chunk's length is none that the padding makes.
     #[error("its length is wrong")]
     Length,
-    /// It is not what was sealed with this key, or not in this place.
+    /// The chunk is not what was sealed with this key, or not in this place.
     #[error("it was changed, or is not in its place")]
     Tag,
-    /// Its padding is not all zeros.
+    /// The padding is not all zeros.
     #[error("its padding is wrong")]
     Padding,
-    /// Its name for its contents is not theirs.
+    /// The `n` of the chunk is not that of what it holds.
     #[error("it does not say what it holds")]
     Nonce,
     /// An entry lacks the random bytes that each has.
@@ -248,7 +248,7 @@ pub fn open(keys: &Keys, context: &Context<'_>, chunk: &[u8]) -> Result<Vec<u8>,
     if padding.iter().any(|byte| *byte != 0) {
         return Err(OpenError::Padding);
     }
-    // In constant time.
+    // The cipher alone binds no chunk to one key (it has keys under which it opens otherwise): this does. In constant time.
     name(keys, context.kind(), &place, plaintext)
         .verify(header.n.into())
         .map_err(|_| OpenError::Nonce)?;
@@ -284,7 +284,7 @@ pub fn transaction_id(parent: TransactionId, seq: u64, chunks: &[ChunkDigest]) -
     TransactionId::from_bytes(id)
 }
 
-/// What a chunk says before its sealed body.
+/// The part of a chunk before its sealed body.
 struct Header<'a> {
     kind: u8,
     flags: u8,
@@ -335,7 +335,7 @@ impl<'a> Header<'a> {
 
 /// The HMAC that names a plaintext in its place, and is what its key is made of.
 fn name(keys: &Keys, kind: u8, place: &[u8], plaintext: &[u8]) -> Hmac<Sha256> {
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&*keys.nonce)
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&keys.nonce[..])
         .expect("HMAC takes a key of any length");
     mac.update(&[kind]);
     mac.update(&(place.len() as u64).to_be_bytes());
@@ -346,5 +346,5 @@ fn name(keys: &Keys, kind: u8, place: &[u8], plaintext: &[u8]) -> Hmac<Sha256> {
 
 fn cipher(keys: &Keys, n: &[u8; 32]) -> Aes256Gcm {
     let key = keys.of_chunk(n);
-    Aes256Gcm::new((&*key).into())
+    Aes256Gcm::new((&**key).into())
 }

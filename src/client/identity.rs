@@ -1,4 +1,4 @@
-//! Who we are to whom: the server's address, the user, and the masters of the keys.
+//! Identities: the server's address, the user, and the masters of the keys.
 
 use std::fmt;
 
@@ -12,13 +12,13 @@ use crate::model::UserId;
 /// The masters of a store: the present one, and those from before a `rekey`; or the word that it has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Masters {
-    /// Nothing is sealed.
+    /// Chunks are not sealed.
     Plain,
     /// The present master, and the old ones, the newest first.
     Sealed { current: Master, old: Vec<Master> },
 }
 
-/// Who we are to whom: the server's address, the user, the keys. Whoever has it reads and writes the store, so that
+/// An identity says who we are to whom: the server's address, the user, the keys. Whoever has it reads and writes the store, so that
 /// `Debug` and `Display` show the first 8 digits of the user alone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity {

@@ -7,15 +7,22 @@ use std::fmt;
 
 use hkdf::Hkdf;
 use sha2::Sha256;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// The salt of the first step of the derivation: it names the format, so that no other use of a master has its keys.
 const SALT: &[u8] = b"mentat-sync envelope 1";
 
+/// A secret in one place in memory, so that no copy of it is left where it was moved from.
+type Secret = Box<Zeroizing<[u8; 32]>>;
+
+fn secret() -> Secret {
+    Box::new(Zeroizing::new([0; 32]))
+}
+
 /// The secret that all keys of a store are derived from: 32 random bytes, made once. It is wiped from memory when
 /// it goes, and `Debug` shows none of it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Master(Zeroizing<[u8; 32]>);
+pub struct Master(Secret);
 
 impl Master {
     /// A new master, of the system's random numbers.
@@ -23,14 +30,16 @@ impl Master {
     /// # Errors
     /// If the system has none to give.
     pub fn generate() -> Result<Self, getrandom::Error> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *bytes)?;
+        let mut bytes = secret();
+        getrandom::fill(&mut bytes[..])?;
         Ok(Self(bytes))
     }
 
     /// The master with these bytes, which must have been random once.
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
-        Self(Zeroizing::new(*bytes))
+        let mut secret = secret();
+        secret.copy_from_slice(bytes);
+        Self(secret)
     }
 
     /// The secret itself, for an invite or a file.
@@ -79,17 +88,18 @@ impl fmt::Debug for KeyId {
 #[derive(Clone)]
 pub struct Keys {
     id: KeyId,
-    pub(super) nonce: Zeroizing<[u8; 32]>,
-    pub(super) seal: Zeroizing<[u8; 32]>,
+    pub(super) nonce: Secret,
+    pub(super) seal: Secret,
 }
 
 impl Keys {
     /// Derives the keys: `HKDF-Expand(HKDF-Extract(salt, master), "key id" | "nonce" | "seal")`.
     pub fn derive(master: &Master) -> Self {
-        let root = Hkdf::<Sha256>::new(Some(SALT), master.secret());
+        let (mut extracted, root) = Hkdf::<Sha256>::extract(Some(SALT), master.secret());
+        extracted.as_mut_slice().zeroize();
         let mut id = [0; 8];
-        let mut nonce = Zeroizing::new([0; 32]);
-        let mut seal = Zeroizing::new([0; 32]);
+        let mut nonce = secret();
+        let mut seal = secret();
         for (label, key) in [
             (&b"key id"[..], &mut id[..]),
             (b"nonce", &mut nonce[..]),
@@ -110,10 +120,11 @@ impl Keys {
     }
 
     /// The key that seals the one chunk with this `n` and no other: `HKDF-Expand(k_seal, "chunk" ‖ n, 32)`.
-    pub(super) fn of_chunk(&self, n: &[u8; 32]) -> Zeroizing<[u8; 32]> {
-        let mut key = Zeroizing::new([0; 32]);
-        let seal = Hkdf::<Sha256>::from_prk(&*self.seal).expect("32 bytes are enough for SHA-256");
-        seal.expand_multi_info(&[b"chunk", n], &mut *key)
+    pub(super) fn of_chunk(&self, n: &[u8; 32]) -> Secret {
+        let mut key = secret();
+        let seal =
+            Hkdf::<Sha256>::from_prk(&self.seal[..]).expect("32 bytes are enough for SHA-256");
+        seal.expand_multi_info(&[b"chunk", n], &mut key[..])
             .expect("HKDF gives 8160 bytes");
         key
     }

@@ -38,7 +38,7 @@ pub enum RemoteFileError {
          rekey` if somebody may have"
     )]
     Loose { place: Place, mode: u32 },
-    /// It is not what is written there.
+    /// The contents are not what is written there.
     #[error("{place:?} is damaged: {what}")]
     Malformed { place: Place, what: &'static str },
     /// The address in it is none.
@@ -66,13 +66,13 @@ impl Master {
 
     /// Reads [`Master::spelled`], and only that.
     pub fn of_spelled(text: &str) -> Option<Self> {
-        let mut bytes = Zeroizing::new([0; 33]);
+        let mut bytes = Zeroizing::new([0; 32]);
         if BASE64URL_NOPAD.decode_len(text.len()) != Ok(32) {
             return None;
         }
-        let read = BASE64URL_NOPAD.decode_mut(text.as_bytes(), &mut bytes[..32]);
+        let read = BASE64URL_NOPAD.decode_mut(text.as_bytes(), &mut *bytes);
         read.ok()?;
-        Some(Self::from_bytes(bytes.first_chunk()?))
+        Some(Self::from_bytes(&bytes))
     }
 }
 

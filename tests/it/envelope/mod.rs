@@ -7,6 +7,7 @@ mod invites;
 mod properties;
 mod remote_file;
 mod vectors;
+mod wiped;
 
 use mentat_sync::client::{Context, Keys, Master};
 use mentat_sync::model::{ChunkDigest, TransactionId};

@@ -6,6 +6,9 @@ use std::path::Path;
 #[path = "../../fuzz/edge.rs"]
 mod edge;
 
+#[path = "../../fuzz/sealed.rs"]
+mod sealed;
+
 /// The same numbers in every run.
 struct Random(u64);
 
@@ -77,4 +80,19 @@ fn a_range_lies_within_what_is_there() {
 #[test]
 fn a_query_is_right_or_refused() {
     run("query", edge::query);
+}
+
+#[test]
+fn a_chunk_that_opens_is_the_one_that_is_made_of_what_was_in_it() {
+    run("envelope", sealed::envelope);
+}
+
+#[test]
+fn what_an_application_says_comes_back_and_an_entry_of_others_is_read_or_refused() {
+    run("entry", sealed::entry);
+}
+
+#[test]
+fn an_invite_that_is_read_is_written_with_the_same_symbols() {
+    run("invite", sealed::invite);
 }

@@ -59,6 +59,25 @@ fn an_arrow_up_is_found_however_it_is_spelt() {
         ("disk/real.rs", "fn f() { crate::store::clock(); }"),
     ];
     assert_eq!(found(arrows_up, &twins), [["disk/real.rs"]]);
+    // Neither floor is above the other's head, and a device builds no server.
+    for (taken, by, at_fault) in [
+        ("upkeep", "client", true),
+        ("http", "client", true),
+        ("client", "http", true),
+        ("wire", "client", false),
+        ("upkeep", "cli", false),
+        ("client", "cli", false),
+    ] {
+        let shown = format!("{taken}/mod.rs");
+        let taking = format!("{by}/mod.rs");
+        let text = format!("use crate::{taken}::Thing;");
+        let files = [(&*shown, "pub struct Thing;"), (&*taking, &*text)];
+        assert_eq!(
+            found(arrows_up, &files).len(),
+            usize::from(at_fault),
+            "{by}: {taken}"
+        );
+    }
     let nowhere = [("attic/mod.rs", "")];
     assert_eq!(found(arrows_up, &nowhere), [["attic/mod.rs"]]);
 }

@@ -15,6 +15,9 @@ const FLOORS: &[&str] = &[
     "model", "disk", "rules", "store", "upkeep", "wire", "http", "client", "cli",
 ];
 
+/// What a floor takes nothing from, though it stands above: a device builds no server.
+const APART: &[(&str, &[&str])] = &[("client", &["upkeep", "http"])];
+
 /// The crate's own two files stand outside of the floors.
 const OUTSIDE: &[&str] = &["lib.rs", "main.rs"];
 
@@ -83,7 +86,13 @@ fn arrows_up(house: &House) -> Vec<Breach> {
         if height(path).is_none() {
             breaches.push((vec![path.clone()], format!("{path} stands on no floor")));
         }
+        let apart = APART.iter().filter(|(name, _)| *name == floor(path));
+        let apart: Vec<_> = apart.flat_map(|(_, others)| *others).collect();
         for taken in house.taken(path) {
+            if apart.contains(&&floor(&taken.from)) {
+                let what = format!("{path} takes {} from {}", taken.name, taken.from);
+                breaches.push((vec![path.clone()], what));
+            }
             if height(&taken.from) > height(path) || OUTSIDE.contains(&taken.from.as_str()) {
                 let what = format!("{path} takes {} from above: {}", taken.name, taken.from);
                 breaches.push((vec![path.clone()], what));
