@@ -528,7 +528,7 @@ pub const LISTING_BYTES: usize = 4 << 20;
 /// The bytes that are taken for them at least: file systems differ in what length a directory has, some say nothing.
 pub const LISTING_BYTES_AT_LEAST: usize = 32 << 10;
 
-/// The code of an invite as it is typed or pasted: it has 108 characters, and however it was broken into lines, not ten times
+/// The code of an invite as it is typed or pasted: it has 107 characters, and however it was broken into lines, not ten times
 /// as many.
 pub const INVITE_BYTES: usize = 1024;
 
