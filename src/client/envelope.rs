@@ -179,6 +179,15 @@ fn padme(length: u64) -> u64 {
 
 /// Seals a plaintext for its place. Deterministic. Costs an HMAC, a cipher and a copy of it.
 ///
+/// ```
+/// use mentat_sync::client::{Context, Keys, Master, open, seal};
+///
+/// let keys = Keys::derive(&Master::from_bytes(&[7; 32]));
+/// let chunk = seal(&keys, &Context::Data, b"milk")?;
+/// assert_eq!(open(&keys, &Context::Data, &chunk)?, b"milk");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// If the plaintext has 4 GiB or more.
 pub fn seal(keys: &Keys, context: &Context<'_>, plaintext: &[u8]) -> Result<Vec<u8>, TooLong> {

@@ -1,11 +1,12 @@
 //! What must hold of chunks, entries and invites, whatever bytes a server or a person has for them.
 
 use mentat_sync::client::{
-    Context, Identity, Keys, Master, Masters, Nonce, OpenError, Said, Url, open, padded, seal,
+    Context, Identity, Keys, Master, Nonce, OpenError, Said, Url, open, padded, seal,
 };
 use mentat_sync::model::{ChunkDigest, TransactionId};
 
-#[allow(dead_code)]
+// The integration tests have it as well as these targets.
+#[allow(dead_code, clippy::duplicate_mod)]
 #[path = "../it/envelope/by_hand.rs"]
 mod by_hand;
 
@@ -129,15 +130,11 @@ pub fn invite(bytes: &[u8]) {
             "",
         )
     };
-    match Identity::from_invite(text) {
-        Ok(identity) => {
-            let again = identity.invite();
-            assert_eq!(symbols(&again), symbols(text.trim()));
-            assert_eq!(Identity::from_invite(&again).as_ref(), Ok(&identity));
-            let shown = format!("{identity:?}");
-            assert!(!shown.contains(&again[again.len() - 9..]));
-            assert!(matches!(identity.masters, Masters::Plain) || again.len() > 108);
-        }
-        Err(_) => {}
+    if let Ok(identity) = Identity::from_invite(text) {
+        let again = identity.invite();
+        assert_eq!(symbols(&again), symbols(text.trim()));
+        assert_eq!(Identity::from_invite(&again).as_ref(), Ok(&identity));
+        let shown = format!("{identity:?}");
+        assert!(!shown.contains(&again[again.len() - 9..]));
     }
 }

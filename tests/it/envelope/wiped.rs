@@ -52,6 +52,7 @@ fn spellings(secret: &[u8; 32], identity: &Identity) -> Vec<Vec<u8>> {
     let spelled = Master::from_bytes(secret).spelled();
     let invite = identity.invite();
     let grouped = &invite[invite.len() - 60..invite.len() - 20];
+    let symbols = invite[invite.len() - 104..].replace('-', "");
     vec![
         secret[..16].to_vec(),
         secret[16..].to_vec(),
@@ -60,8 +61,8 @@ fn spellings(secret: &[u8; 32], identity: &Identity) -> Vec<Vec<u8>> {
         spelled.as_bytes()[..16].to_vec(),
         spelled.as_bytes()[16..32].to_vec(),
         grouped.as_bytes().to_vec(),
-        grouped.replace('-', "").into_bytes(),
-        grouped.replace('-', "").to_lowercase().into_bytes(),
+        symbols.as_bytes()[32..48].to_vec(),
+        symbols.as_bytes()[56..72].to_vec(),
         hex::encode(secret).as_bytes()[..32].to_vec(),
     ]
 }
