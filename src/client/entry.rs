@@ -241,6 +241,7 @@ mod tests {
             format!(r#"{{ "nonce":"{nonce}"}}"#),
             format!(r#"{{"nonce":"{nonce}" ,"text":"milk"}}"#),
             format!(r#"{{"nonce":"{nonce}","bytes":"bWlsaw" }}"#),
+            format!(r#"{{ "bytes":"bWlsaw","nonce":"{nonce}"}}"#),
             format!(
                 r#"{{"nonce":"{nonce}","a":["\ud800",1e999,{}{}]}}"#,
                 "[".repeat(99),

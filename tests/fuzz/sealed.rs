@@ -136,7 +136,5 @@ pub fn invite(bytes: &[u8]) {
         let again = identity.invite();
         assert_eq!(symbols(&again), symbols(text.trim()));
         assert_eq!(Identity::from_invite(&again).as_ref(), Ok(&identity));
-        let shown = format!("{identity:?}");
-        assert!(!shown.contains(&again[again.len() - 9..]));
     }
 }

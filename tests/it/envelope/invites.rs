@@ -153,6 +153,7 @@ fn an_identity_shows_eight_digits_of_its_user_and_nothing_else_that_is_secret() 
     assert!(shown.contains("67e55044"), "{shown}");
     for secret in [
         "10b1-426f",
+        "10b1426f",
         &hex::encode(master())[..12],
         &format!("{:?}", master())[1..20],
         &current.spelled()[..8],
