@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use super::{Disk, Entry, Error, IfThere, Kind, Place, Result, Target};
+use super::{Disk, Error, IfThere, Kind, Listed, Place, Result, Target};
 
 /// Syncs what is below a directory one by one, and then the directory. What went since it was listed
 /// needs no sync: whoever took it away sees to that. Nor does what may not be read: nothing is told of it.
@@ -17,7 +17,7 @@ pub fn sync_walking(disk: &dyn Disk, directory: &Place) -> Result<()> {
         true
     });
     listed?;
-    for Entry { name, kind } in inner {
+    for Listed { name, kind } in inner {
         let place = directory.join(name);
         match kind {
             Kind::Directory => sync_walking(disk, &place).or_else(unless_dark)?,

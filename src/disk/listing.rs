@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, RawDir};
 
-use super::{Entry, Kind};
+use super::{Listed, Kind};
 use crate::model::limits;
 
 /// Calls `each` with each entry of this directory but `.` and `..`, until it says `false`. `kind_of` says what a name
@@ -17,7 +17,7 @@ use crate::model::limits;
 pub(super) fn list(
     directory: impl AsFd,
     kind_of: impl Fn(&str) -> io::Result<Option<Kind>>,
-    each: &mut dyn FnMut(Entry) -> bool,
+    each: &mut dyn FnMut(Listed) -> bool,
 ) -> io::Result<()> {
     let length = rustix::fs::fstat(&directory)?.st_size;
     let room = usize::try_from(length).unwrap_or(usize::MAX);
@@ -45,7 +45,7 @@ pub(super) fn list(
             },
             _ => Kind::Other,
         };
-        if !each(Entry { name, kind }) {
+        if !each(Listed { name, kind }) {
             break;
         }
     }
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn what_is_renamed_during_a_listing_is_in_it_once() {
         let looks = seen_amid_renames(|directory, found| {
-            let mut each = |entry: Entry| {
+            let mut each = |entry: Listed| {
                 found(&entry.name);
                 true
             };

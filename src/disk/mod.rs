@@ -247,7 +247,7 @@ pub struct Owner {
 
 /// One name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Listed {
     /// Lossy where the name is not UTF-8, which no name of a store is.
     pub name: String,
     pub kind: Kind,
@@ -324,7 +324,7 @@ pub trait Disk: Send + Sync + 'static {
         self.meta(place)
     }
     /// Calls `each` for every name in the directory, in no order, until it says `false`.
-    fn list(&self, directory: &Place, each: &mut dyn FnMut(Entry) -> bool) -> Result<()>;
+    fn list(&self, directory: &Place, each: &mut dyn FnMut(Listed) -> bool) -> Result<()>;
     /// Makes a directory, mode 0700; the name must be free.
     fn make_directory(&self, place: &Place) -> Result<()>;
     /// Gives a regular file a second name; the name must be free.

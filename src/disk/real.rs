@@ -18,7 +18,7 @@ use super::giving::{give, is_ours};
 use super::look::{from_std, statx};
 use super::real_file::RealFile;
 use super::syncing::{Grouping, Syncing};
-use super::{Disk, Entry, Error, Handle, Held, IfThere, Kind, Meta, Mode, Owner};
+use super::{Disk, Error, Handle, Held, IfThere, Kind, Listed, Meta, Mode, Owner};
 use super::{Place, Result, Room, Target};
 use super::{lacking, listing};
 use crate::model::timings::Timings;
@@ -214,7 +214,7 @@ impl Disk for Real {
         found.map_err(|source| Error::new("look at", place, source))
     }
 
-    fn list(&self, directory: &Place, each: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
+    fn list(&self, directory: &Place, each: &mut dyn FnMut(Listed) -> bool) -> Result<()> {
         let mut list = || -> io::Result<()> {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
             let opened = self.beneath.resolve(directory, flags, Bits::empty())?;

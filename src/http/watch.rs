@@ -75,7 +75,7 @@ pub struct Waiter {
 
 /// The reason for which a waiter is woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Woken {
+pub enum WaiterWoken {
     /// The head may be another one: this, the newest that this process has seen.
     Seen(SeenHead),
     /// The head may be another one, and this process has not read it: look.
@@ -259,9 +259,9 @@ impl Watched {
 
 impl Waiter {
     /// Waits until the head may be another one, or the server ends.
-    pub async fn woken(&mut self) -> Woken {
+    pub async fn woken(&mut self) -> WaiterWoken {
         if self.watch.lock().closed {
-            return Woken::Closed;
+            return WaiterWoken::Closed;
         }
         let changed = if self.is_watched() {
             self.news.changed().await.is_ok()
@@ -270,11 +270,11 @@ impl Waiter {
             (tokio::time::timeout(limits::LOOK_AGAIN, changed).await).is_ok_and(|told| told.is_ok())
         };
         if self.watch.lock().closed {
-            return Woken::Closed;
+            return WaiterWoken::Closed;
         }
         let news = *self.news.borrow_and_update();
         let seen = (changed && news == News::Seen).then(|| self.watch.store.user(self.user).seen());
-        seen.flatten().map_or(Woken::Look, Woken::Seen)
+        seen.flatten().map_or(WaiterWoken::Look, WaiterWoken::Seen)
     }
 
     /// Whether something would wake it: the watch on the folder, or where that is not there yet the

@@ -4,7 +4,7 @@ use super::format::read_format;
 use super::kind::StoreKind;
 use super::layout;
 use super::{Error, Result, Store};
-use crate::disk::{Disk, Entry, IfThere, Kind, Place};
+use crate::disk::{Disk, IfThere, Kind, Listed, Place};
 use crate::model::{limits, tame};
 
 /// The use that a directory is in, as far as stores are concerned.
@@ -32,7 +32,7 @@ impl Store {
             return Ok(Footing::Store);
         }
         let entries = entries_of(disk, &layout::top())?;
-        let others: Vec<Entry> = (entries.into_iter())
+        let others: Vec<Listed> = (entries.into_iter())
             .filter(|entry| !layout::is_of_file_system(&entry.name))
             .collect();
         match in_the_way(disk, &others)? {
@@ -43,7 +43,7 @@ impl Store {
 }
 
 /// The names in a directory, sorted, but no more than are worth a look.
-fn entries_of(disk: &dyn Disk, directory: &Place) -> Result<Vec<Entry>> {
+fn entries_of(disk: &dyn Disk, directory: &Place) -> Result<Vec<Listed>> {
     let mut entries = Vec::new();
     disk.list(directory, &mut |entry| {
         entries.push(entry);
@@ -54,12 +54,12 @@ fn entries_of(disk: &dyn Disk, directory: &Place) -> Result<Vec<Entry>> {
 }
 
 /// The words for what keeps a store from being made among these; `None` where nothing does.
-fn in_the_way(disk: &dyn Disk, entries: &[Entry]) -> Result<Option<String>> {
+fn in_the_way(disk: &dyn Disk, entries: &[Listed]) -> Result<Option<String>> {
     let Some(first) = entries.iter().find(|entry| !is_of_a_beginning(entry)) else {
         return left_of_a_beginning(disk, entries);
     };
     let has = |name: &str| entries.iter().any(|entry| entry.name == name);
-    let is_user = |entry: &Entry| layout::parse_user(&entry.name).is_some();
+    let is_user = |entry: &Listed| layout::parse_user(&entry.name).is_some();
     if entries.iter().any(is_user) {
         return Ok(Some(
             "this looks like users/ of a store, since names in it are users' ids: the data directory is the one above it"
@@ -92,16 +92,16 @@ fn in_the_way(disk: &dyn Disk, entries: &[Entry]) -> Result<Option<String>> {
 }
 
 /// Whether this is a directory that the making of a store begins with.
-fn is_of_a_beginning(entry: &Entry) -> bool {
+fn is_of_a_beginning(entry: &Listed) -> bool {
     entry.kind == Kind::Directory && layout::is_begun(&entry.name)
 }
 
 /// The words for what is in the directories that the making of a store begins with; `None` where it is nothing.
-fn left_of_a_beginning(disk: &dyn Disk, entries: &[Entry]) -> Result<Option<String>> {
+fn left_of_a_beginning(disk: &dyn Disk, entries: &[Listed]) -> Result<Option<String>> {
     for entry in entries {
         let directory = layout::at_top(&entry.name);
         let inside = entries_of(disk, &directory)?;
-        let is_probe = |within: &Entry| layout::is_probe(&directory.join(&within.name));
+        let is_probe = |within: &Listed| layout::is_probe(&directory.join(&within.name));
         if inside.iter().all(is_probe) {
             continue;
         }

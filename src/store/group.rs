@@ -4,7 +4,7 @@ use super::dirs::NewDirs;
 use super::lock::Shared;
 use super::mistake::Mistake;
 use super::staged::{Sealed, Staged};
-use super::to_sync::{Synced, ToSync};
+use super::to_sync::{SyncedNames, ToSync};
 use super::{Error, PutChunk, Result, Store, User};
 use crate::disk::{self, Target};
 use crate::model::{ChunkDigest, ChunkId};
@@ -46,7 +46,7 @@ struct Named<T> {
     user: User,
     dirs: NewDirs,
     targets: Vec<Target>,
-    synced: Synced,
+    synced: SyncedNames,
     owners: Vec<T>,
 }
 

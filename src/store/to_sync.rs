@@ -76,13 +76,13 @@ impl ToSync {
     }
 
     /// The parts: what is to be synced, and what can be vouched for then.
-    pub fn into_parts(self) -> (BTreeSet<Dir>, Vec<Target>, Synced) {
-        (self.dirs, self.files, Synced(self.names))
+    pub fn into_parts(self) -> (BTreeSet<Dir>, Vec<Target>, SyncedNames) {
+        (self.dirs, self.files, SyncedNames(self.names))
     }
 }
 
 /// Chunks and aliases whose names are about to be durable, for [`User::vouch`].
-pub(super) struct Synced(Vec<(Area, ChunkId, Meta)>);
+pub(super) struct SyncedNames(Vec<(Area, ChunkId, Meta)>);
 
 fn chunk_of(thing: &Thing) -> Option<ChunkId> {
     match thing {
@@ -154,7 +154,7 @@ impl User {
     }
 
     /// Remembers that these names are durable.
-    pub(super) fn vouch(&self, synced: Synced) {
+    pub(super) fn vouch(&self, synced: SyncedNames) {
         let user = self.id;
         for (area, chunk, meta) in synced.0 {
             self.store.vouched.insert(Name { user, area, chunk }, &meta);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use mentat_sync::disk::{
-    self, Disk, Entry, Grouping, Handle, Held, Meta, Mode, Place, Real, Room, Target,
+    self, Disk, Grouping, Handle, Held, Listed, Meta, Mode, Place, Real, Room, Target,
 };
 use mentat_sync::upkeep::fsck::{self, Kind, Severity};
 
@@ -174,7 +174,7 @@ impl Disk for Refuses {
             false => self.disk.meta(place),
         }
     }
-    fn list(&self, directory: &Place, each: &mut dyn FnMut(Entry) -> bool) -> disk::Result<()> {
+    fn list(&self, directory: &Place, each: &mut dyn FnMut(Listed) -> bool) -> disk::Result<()> {
         self.disk.list(directory, each)
     }
     fn make_directory(&self, place: &Place) -> disk::Result<()> {

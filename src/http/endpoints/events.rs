@@ -14,7 +14,7 @@ use crate::http::answer::outcome::Answer;
 use crate::http::blocking::blocking;
 use crate::http::request::limiters::{Permit, Who};
 use crate::http::site::Site;
-use crate::http::watch::{Waiter, Woken};
+use crate::http::watch::{Waiter, WaiterWoken};
 use crate::http::work::for_user;
 use crate::model::{TransactionId, UserId, limits};
 use crate::store::{SeenHead, Store};
@@ -81,9 +81,9 @@ impl HeadEvents {
                 return Some(":\n\n".to_owned());
             };
             let now = match woken {
-                Woken::Seen(now) => now,
-                Woken::Look => self.look().await?,
-                Woken::Closed => return None,
+                WaiterWoken::Seen(now) => now,
+                WaiterWoken::Look => self.look().await?,
+                WaiterWoken::Closed => return None,
             };
             if now.is_news_after(&self.seen) {
                 self.told = now.head == self.seen.head;

@@ -16,7 +16,7 @@ use crate::http::request::body::Body;
 use crate::http::request::conditions::{holds, may_change};
 use crate::http::request::limiters::Who;
 use crate::http::site::Site;
-use crate::http::watch::Woken;
+use crate::http::watch::WaiterWoken;
 use crate::http::work::for_user;
 use crate::model::{Head, TransactionId, UserId, limits};
 use crate::store::{self, Advance, AdvanceRefusal, Exclusive};
@@ -68,9 +68,9 @@ async fn another_head(
     let mut seen = look().await?;
     while !is_new(seen.head) {
         let now = match timeout_at(end, waiter.woken()).await {
-            Ok(Woken::Seen(now)) => now,
-            Ok(Woken::Look) => look().await?,
-            Ok(Woken::Closed) | Err(_) => break,
+            Ok(WaiterWoken::Seen(now)) => now,
+            Ok(WaiterWoken::Look) => look().await?,
+            Ok(WaiterWoken::Closed) | Err(_) => break,
         };
         if now.is_news_after(&seen) {
             seen = now;

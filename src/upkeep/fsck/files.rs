@@ -11,7 +11,7 @@ use super::crew::share_out;
 use super::finding::Kind;
 use super::pending::LOOKS;
 use super::suspect::Suspect;
-use crate::disk::{self, Entry, Handle, IfThere, Place};
+use crate::disk::{self, Handle, IfThere, Listed, Place};
 use crate::model::{ChunkDigest, UserId};
 use crate::store::layout::{self, Area, Dir, Folder, Recognised, Shelf, Thing};
 use crate::store::{self, NameFile, Store, StoreKind, log};
@@ -129,7 +129,7 @@ impl Check<'_> {
         }
     }
 
-    fn stranger(&self, directory: &Place, entry: &Entry) {
+    fn stranger(&self, directory: &Place, entry: &Listed) {
         let what = match entry.kind {
             disk::Kind::File => "no file of a store has this name here",
             disk::Kind::Directory => "no directory of a store has this name here",
@@ -144,7 +144,7 @@ impl Check<'_> {
     }
 
     /// A name that the layout knows.
-    fn entry(&self, dir: Dir, entry: &Entry, known: Recognised, give: Give) {
+    fn entry(&self, dir: Dir, entry: &Listed, known: Recognised, give: Give) {
         let place = || self.folder.dir(dir).join(&entry.name);
         if known == Recognised::Name {
             return self.name(&place());
@@ -225,7 +225,7 @@ impl Check<'_> {
     }
 
     /// Looks at an entry of `lost+found/`: the operator's, but for marks that have done their work.
-    fn lost(&self, dir: Dir, entry: &Entry) {
+    fn lost(&self, dir: Dir, entry: &Listed) {
         let place = self.folder.dir(dir).join(&entry.name);
         let there = self.store().disk().meta(&place).if_there();
         if let Some(Some(meta)) = self.seen(&place, there) {

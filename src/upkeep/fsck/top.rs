@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::access::unread;
 use super::finding::{Finding, Kind, Mended, Severity};
 use super::run::{Error, Run};
-use crate::disk::{self, Entry, IfThere, Place};
+use crate::disk::{self, IfThere, Listed, Place};
 use crate::model::UserId;
 use crate::store::{self, NameFile, StoreKind, layout};
 
@@ -128,7 +128,7 @@ impl Run<'_> {
     }
 
     /// Reports the names in a directory that are not known there.
-    fn strangers(&self, directory: &Place, known: impl Fn(&Entry) -> bool) -> Result<(), Error> {
+    fn strangers(&self, directory: &Place, known: impl Fn(&Listed) -> bool) -> Result<(), Error> {
         let mut strangers = Vec::new();
         let listed = self.store.disk().list(directory, &mut |entry| {
             if !known(&entry) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use mentat_sync::disk::{
-    Disk, DiskFile, Entry, Handle, Held, Kind, Meta, Mode, Place, Result, Room, Target,
+    Disk, DiskFile, Handle, Held, Kind, Listed, Meta, Mode, Place, Result, Room, Target,
 };
 use rustix::io::Errno;
 
@@ -81,7 +81,7 @@ impl Disk for SimDisk {
         )
     }
 
-    fn list(&self, directory: &Place, each: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
+    fn list(&self, directory: &Place, each: &mut dyn FnMut(Listed) -> bool) -> Result<()> {
         let entries = self.step(
             Doing::Read(None),
             "list",

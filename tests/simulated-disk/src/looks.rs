@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use mentat_sync::disk::{Entry, Kind, Meta, Owner, Place};
+use mentat_sync::disk::{Kind, Listed, Meta, Owner, Place};
 use rustix::io::Errno;
 
 use super::world::{Node, Object, ROOT, Synced, World};
@@ -88,9 +88,9 @@ impl World {
         }
     }
 
-    pub fn list(&self, place: &Place) -> io::Result<Vec<Entry>> {
+    pub fn list(&self, place: &Place) -> io::Result<Vec<Listed>> {
         let directory = self.directory(self.at(place)?)?;
-        let entries = directory.names.iter().map(|(name, object)| Entry {
+        let entries = directory.names.iter().map(|(name, object)| Listed {
             name: name.clone(),
             kind: match self.inodes[*object].node {
                 Node::File(_) => Kind::File,
