@@ -541,3 +541,40 @@ pub const REMOTE_FILE_BYTES: usize = 1 << 20;
 /// The bytes of one chunk of a file that a client cuts up: with their length before them they fill one MiB, and Padmé adds
 /// nothing to that.
 pub const SLICE_BYTES: usize = (1 << 20) - 4;
+
+/// The ids that a device remembers to have replaced by a rebase: whoever wrote one down looks for it within days.
+pub const RENAMED: usize = 10_000;
+
+/// The bytes that an app may put into one entry. Larger things are chunks beside it; an entry is held in memory whole,
+/// and again with each rebase.
+pub const ENTRY_BYTES: usize = 1 << 20;
+
+/// The bytes of one chunk that a device makes: 1 MiB with the four bytes before them that say the length.
+pub const SLICE_BYTES: usize = (1 << 20) - 4;
+
+/// The transactions that a device pulls, and makes durable, at a time.
+pub const PULLED_TOGETHER: u64 = 1000;
+
+/// The transactions that a device pushes at a time.
+pub const PUSHED_SLICE: usize = 1000;
+
+/// The bytes of chunks that a device sends in one bundle: a break costs no more.
+pub const PUSHED_BYTES: u64 = 64 << 20;
+
+/// The chunks that a device asks for in one request when it fetches a broken slice by chunk: 64 MiB of its own.
+pub const FETCHED_TOGETHER: usize = 64;
+
+/// The largest chunk that is held in memory on its way in, so that a break after it loses nothing of it.
+pub const HELD_BYTES: u64 = 4 << 20;
+
+/// How often a device goes on at once with a pull that was cut and brought nothing.
+pub const PULL_TRIES: u32 = 3;
+
+/// How often a device tries to push before it says that others are quicker all the time.
+pub const RACES: u32 = 100;
+
+/// How long a device waits for another process that syncs the same replica.
+pub const SYNC_WAIT: Duration = Duration::from_secs(60);
+
+/// How often a device that waits for others looks whether something was committed here.
+pub const LOOK_FOR_COMMITS: Duration = Duration::from_millis(200);

@@ -248,6 +248,11 @@ impl Folder {
         self.0.join("local")
     }
 
+    /// The ids that a rebase replaced, in a device's own store.
+    pub fn renamed(&self) -> Place {
+        self.0.join("renamed")
+    }
+
     pub fn dir(&self, dir: Dir) -> Place {
         match dir {
             Dir::User => self.0.clone(),
