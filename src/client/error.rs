@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::envelope::OpenError;
 use super::keys::KeyId;
 use crate::disk;
-use crate::model::{ChunkId, Head, TransactionId};
+use crate::model::{ChunkDigest, ChunkId, Head, TransactionId};
 use crate::store;
 use crate::wire::Code;
 
@@ -47,6 +47,9 @@ pub enum Error {
         transaction: TransactionId,
         what: Forgery,
     },
+    /// A chunk that an entry names is none that a device of this store made, or was changed here.
+    #[error("the chunk {chunk} does not open: {why}")]
+    UnopenedChunk { chunk: ChunkDigest, why: OpenError },
     /// The replica's own files are not what they must be.
     #[error("the replica is damaged: {0}")]
     Damaged(#[source] store::Error),
@@ -189,6 +192,14 @@ impl Error {
         Error::Offline {
             source: source.into(),
             retry_after: None,
+        }
+    }
+
+    /// A chunk that does not open as what an entry names.
+    pub(super) fn unopened_chunk(chunk: ChunkDigest, why: OpenError) -> Self {
+        match why {
+            OpenError::WrongKey { ours, theirs } => Error::WrongKey { ours, theirs },
+            why => Error::UnopenedChunk { chunk, why },
         }
     }
 

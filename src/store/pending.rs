@@ -13,6 +13,7 @@
 
 use std::collections::HashMap;
 
+use super::kind::StoreKind;
 use super::layout::Dir;
 use super::lock::{Exclusive, Locked, Shared};
 use super::mistake::Mistake;
@@ -59,8 +60,12 @@ impl Locked {
     }
 
     /// The pending transactions that name this one as parent and have the number after its, as they
-    /// were just looked at.
+    /// were just looked at. In a device's own store there are none: HEAD is what the server confirmed, and what is pending
+    /// after it is the device's next.
     pub(super) fn pending_children(&self, parent: Head) -> Vec<TransactionId> {
+        if self.store.options.kind == StoreKind::Replica {
+            return Vec::new();
+        }
         let known = self.state.known();
         let mut children: Vec<_> = (known.pending.iter())
             .filter(|(_, start)| (start.parent, start.seq) == (parent.id, parent.seq + 1))

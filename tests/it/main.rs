@@ -102,6 +102,9 @@ mod sim;
 // What is done to a store on the simulated disk, and what must hold of it whatever happens.
 mod proof;
 
+// Devices with replicas, by the library: what holds whatever is lost on the way, cut, or told wrongly.
+mod client;
+
 // Power cuts: workloads cut at every step, on the simulated disk.
 mod power_cuts;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{AnswerBody, Parcel, PushAnswer, Remote, WithChunks};
 use crate::client::error::{Error, Result};
-use crate::disk::Handle;
+use crate::client::file_body::FileBody;
 use crate::model::{
     Checkpoint, ChunkDigest, ChunkId, Head, Transaction, TransactionId, UserId, limits,
 };
@@ -248,36 +248,5 @@ struct BundleBody(BundleReader);
 impl Read for BundleBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer).map_err(io::Error::other)
-    }
-}
-
-/// A file's bytes from its beginning on.
-pub(in crate::client) struct FileBody {
-    handle: Handle,
-    at: u64,
-    bytes: u64,
-}
-
-impl FileBody {
-    /// The bytes of a chunk that was found.
-    pub fn of(content: Content) -> Self {
-        Self {
-            handle: content.handle,
-            at: 0,
-            bytes: content.bytes,
-        }
-    }
-}
-
-impl Read for FileBody {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = (self.bytes - self.at).min(buffer.len() as u64) as usize;
-        let read = self.handle.read_at(self.at, &mut buffer[..length]);
-        let read = read.map_err(io::Error::other)?;
-        if read < length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.at += read as u64;
-        Ok(read)
     }
 }

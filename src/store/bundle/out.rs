@@ -109,7 +109,7 @@ impl User {
     }
 
     /// The transaction with this number on the chain that ends at `head`.
-    fn at(&self, head: Head, seq: u64) -> Result<Head> {
+    pub(crate) fn at(&self, head: Head, seq: u64) -> Result<Head> {
         if seq == 0 {
             return Ok(Head::ROOT);
         }

@@ -4,7 +4,7 @@ use std::io;
 
 use uuid::Uuid;
 
-use super::tar::Trouble;
+use super::tar::{CUT_OFF, Trouble};
 use crate::disk;
 use crate::model::{ChunkId, Head, TransactionId};
 use crate::store::{AdvanceRefusal, Error};
@@ -77,6 +77,7 @@ impl From<Trouble> for Stop {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Bad(why) => PushBundle::Bad(why),
+            Trouble::Short => PushBundle::Bad(CUT_OFF.to_owned()),
             Trouble::Cut(error) => PushBundle::Cut(error),
         }
         .into()

@@ -42,6 +42,8 @@ pub fn padding(bytes: u64) -> usize {
 pub enum Trouble {
     /// The tar is not one that a bundle may be, and why.
     Bad(String),
+    /// The body ended before the tar did.
+    Short,
     /// The sender did not get to its end.
     Cut(io::Error),
 }
@@ -280,8 +282,11 @@ impl<'a> Members<'a> {
     }
 }
 
+/// The words for a body that ended before the tar did.
+pub const CUT_OFF: &str = "cut off: a tar ends with two zero blocks";
+
 fn cut_off<T>() -> Result<T, Trouble> {
-    bad("cut off: a tar ends with two zero blocks")
+    Err(Trouble::Short)
 }
 
 /// Checks that these first bytes, a block unless the body is shorter, are not those of another format:

@@ -65,6 +65,11 @@ pub fn serving() -> Place {
     Place::new(SERVING)
 }
 
+/// The file by whose lock one process at a time syncs a replica.
+pub fn sync_lock() -> Place {
+    Place::new("lock")
+}
+
 /// A name in `tmp/` or `trash/` that nobody else has.
 pub fn aside(directory: &Place, user: &UserId, random: u64) -> Place {
     directory.join(format_args!("{user}.{random:016x}"))

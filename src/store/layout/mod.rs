@@ -5,7 +5,7 @@ mod recognise;
 
 pub use build::{
     Area, Dir, Folder, Shelf, Thing, aside, at_top, format, format_in, last_copy, probe, serving,
-    spare, spare_checkpoint, spare_log, tmp, top, trash, users,
+    spare, spare_checkpoint, spare_log, sync_lock, tmp, top, trash, users,
 };
 pub use recognise::{
     Member, PARTS_OF_USER, Recognised, is_apple_double, is_begun, is_of_file_system, is_probe,

@@ -1,0 +1,158 @@
+//! One sync: push, and where others were quicker pull and rebase, until HEAD is our tip.
+
+use super::Replica;
+use super::push::Sent;
+use super::slip::Slip;
+use crate::client::app::App;
+use crate::client::error::{Error, Result};
+use crate::disk::{Held, Mode};
+use crate::model::{Head, limits};
+use crate::store::layout;
+
+/// What a sync did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Synced {
+    /// Transactions of others that came.
+    pub pulled: u64,
+    /// Transactions of ours that the server confirmed.
+    pub pushed: u64,
+    /// Entries of ours that were said again after others.
+    pub rebased: u64,
+    /// Entries of ours that the application had no more use for.
+    pub dropped: u64,
+    /// What the server confirmed last.
+    pub head: Head,
+}
+
+impl Replica {
+    /// Pushes what is pending, and pulls what others said, until HEAD is our tip. Safe to call again after anything. With
+    /// nothing to do, it costs one request; with a small commit to push and no news, one too.
+    ///
+    /// The application is shown all of it, also where the server cannot be reached: its state is that of
+    /// [`Replica::entries`] then.
+    ///
+    /// # Errors
+    /// [`Error::is_transient`] tells those that a later try may not meet. Nothing pending is lost by any.
+    pub fn sync<A: App>(&self, app: &mut A) -> Result<Synced> {
+        let _lock = self.sync_lock()?;
+        let mut synced = self.nothing_synced()?;
+        for _ in 0..limits::RACES {
+            if self.tip()? == self.head()? || self.push_locked(app, &mut synced)? == Sent::Lost {
+                self.pull_locked(app, &mut synced)?;
+            }
+            if self.tip()? == self.head()? {
+                return Ok(synced);
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Pulls what others said, and says again after it what is pending; sends nothing. Nothing new costs one request.
+    ///
+    /// # Errors
+    /// As [`Replica::sync`].
+    pub fn pull<A: App>(&self, app: &mut A) -> Result<Synced> {
+        let _lock = self.sync_lock()?;
+        let mut synced = self.nothing_synced()?;
+        self.pull_locked(app, &mut synced)?;
+        Ok(synced)
+    }
+
+    fn nothing_synced(&self) -> Result<Synced> {
+        Ok(Synced {
+            pulled: 0,
+            pushed: 0,
+            rebased: 0,
+            dropped: 0,
+            head: self.head()?,
+        })
+    }
+
+    /// Sends what is pending; the application is shown what has become of it, whatever that is.
+    fn push_locked<A: App>(&self, app: &mut A, synced: &mut Synced) -> Result<Sent> {
+        let before = self.head()?;
+        let sent = self.push_pending();
+        synced.pushed += self.head()?.seq - before.seq;
+        self.shown(app, before, synced)?;
+        sent
+    }
+
+    /// Takes in what others said; the application is shown as much of it as came.
+    fn pull_locked<A: App>(&self, app: &mut A, synced: &mut Synced) -> Result<()> {
+        let (before, ours) = (self.head()?, self.pending()?.ids);
+        let pulled = self.pull_confirmed();
+        let after = self.head()?;
+        // Ours that an earlier try got through with.
+        let mut own = 0;
+        for id in ours {
+            match self.find(id)? {
+                Some(found) if found.on_chain => own += 1,
+                _ => break,
+            }
+        }
+        synced.pushed += own;
+        synced.pulled += after.seq - before.seq - own;
+        self.shown(app, before, synced)?;
+        pulled
+    }
+
+    fn shown<A: App>(&self, app: &mut A, before: Head, synced: &mut Synced) -> Result<()> {
+        let rebased = self.show(app, before)?;
+        synced.rebased += rebased.kept;
+        synced.dropped += rebased.dropped;
+        synced.head = self.head()?;
+        Ok(())
+    }
+
+    /// Sends what is pending, where nobody was quicker, and shows no application anything. Returns how many were sent;
+    /// `None` where they are to be said again first.
+    ///
+    /// # Errors
+    /// Those of the remote.
+    pub fn push_as_it_is(&self) -> Result<Option<u64>> {
+        let _lock = self.sync_lock()?;
+        Ok(match self.push_pending()? {
+            Sent::All(sent) => Some(sent),
+            Sent::Lost => None,
+        })
+    }
+
+    /// Pulls all that the server has, and shows no application anything: what is pending stays where it is, and is said again
+    /// at the next [`Replica::sync`]. For a clone, and for a mirror.
+    ///
+    /// # Errors
+    /// As [`Replica::sync`].
+    pub fn fetch(&self) -> Result<Head> {
+        let _lock = self.sync_lock()?;
+        self.pull_confirmed()?;
+        self.head()
+    }
+
+    /// Takes the lock of who syncs, and waits for whoever has it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when the time is up.
+    pub(super) fn sync_lock(&self) -> Result<Option<Box<dyn Held>>> {
+        if self.slips.made(Slip::NoSyncLock) {
+            return Ok(None);
+        }
+        let place = layout::sync_lock();
+        let until = self.home.elapsed() + limits::SYNC_WAIT;
+        let mut pause = limits::LOCK_PAUSE.0;
+        loop {
+            match self.home.try_lock(&place, Mode::Exclusive) {
+                Ok(Some(held)) => return Ok(Some(held)),
+                Err(absent) if absent.is_absent() => match self.home.create(&place) {
+                    Err(error) if !error.is_taken() => return Err(error.into()),
+                    _ => continue,
+                },
+                other => other?,
+            };
+            if self.home.elapsed() >= until {
+                return Err(Error::Busy);
+            }
+            self.home.pause(pause);
+            pause = (pause * 2).min(limits::LOCK_PAUSE.1);
+        }
+    }
+}

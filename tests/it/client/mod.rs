@@ -1,0 +1,14 @@
+//! A replica against a server's store in this process: what each of its rules promises, whatever is lost, cut or told wrongly.
+
+// The rules, each in a scenario of its own.
+mod rules;
+// Servers that are not the one that a device knew.
+mod parting;
+// Devices that meet each other only by a server: what all of them must agree on.
+mod convergence;
+// What several devices do at random, and what must be so in the end.
+mod fleet;
+// An application that shows whether something was said twice, or not at all.
+mod ledger;
+// A remote that loses requests and answers, and breaks off.
+mod lossy;
