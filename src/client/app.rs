@@ -1,4 +1,4 @@
-//! What an application does with the chain.
+//! The application's side: what it does with the chain.
 
 use crate::model::{ChunkDigest, TransactionId};
 
@@ -16,7 +16,7 @@ pub struct Entry {
     pub pending: bool,
 }
 
-/// What an application does with the chain. Its state is always: the confirmed entries in order, then ours that are
+/// An application that follows the chain. Its state is always: the confirmed entries in order, then ours that are
 /// pending.
 ///
 /// It must be deterministic: the same entries, the same state, on every device. The library keeps nothing of it; what an
@@ -41,7 +41,7 @@ pub trait App {
     /// The sync ends with it.
     fn rewind(&mut self) -> Result<(), Self::Error>;
 
-    /// Says what becomes of a pending entry of ours: somebody else was quicker, and theirs are applied now, and those of
+    /// Decides what becomes of a pending entry of ours: somebody else was quicker, and theirs are applied now, and those of
     /// ours that came before this one. What is kept or replaced is applied next.
     ///
     /// # Errors
@@ -49,13 +49,13 @@ pub trait App {
     fn rebase(&mut self, ours: &Entry) -> Result<Rebase, Self::Error>;
 }
 
-/// What becomes of an entry that somebody else was quicker than.
+/// The fate of an entry that somebody else was quicker than.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rebase {
-    /// It is said as it is.
+    /// The entry is said as it is.
     Keep,
-    /// This is said in its place, with these chunks, which are here.
+    /// Other words are said in its place, with these chunks, which are here.
     Replace(Vec<u8>, Vec<ChunkDigest>),
-    /// Nothing of it is left to say.
+    /// No word of it is left to say.
     Drop,
 }

@@ -1,4 +1,4 @@
-//! What can go wrong for a device, told apart by what somebody can do about it.
+//! The errors of a device, told apart by what somebody can do about it.
 
 use std::io;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub enum Error {
     /// The server's history is not ours.
     #[error(transparent)]
     Diverged(#[from] Divergence),
-    /// Somebody sealed it with another key: an old invite, or another store's.
+    /// Another key sealed it: an old invite, or another store's.
     #[error(
         "it is sealed with the key {theirs}, and ours is {ours}: this replica needs the present invite"
     )]
@@ -61,13 +61,13 @@ pub enum Error {
     /// Another process holds the replica for too long, or others were quicker each time.
     #[error("others are at it: try again")]
     Busy,
-    /// It is neither on the chain nor pending.
+    /// A transaction is neither on the chain nor pending.
     #[error("there is no transaction {0} here")]
     UnknownTransaction(TransactionId),
-    /// These were named and are not here.
+    /// Chunks were named and are not here.
     #[error("{} chunks are not here, {} for one", .0.len(), first_of(.0))]
     MissingChunks(Vec<ChunkId>),
-    /// It is longer than one of its kind may be.
+    /// A thing is longer than one of its kind may be.
     #[error("{bytes} bytes are too many: at most {limit}")]
     TooLong { bytes: u64, limit: u64 },
     /// The application could not take in an entry.
@@ -82,20 +82,20 @@ fn first_of(chunks: &[ChunkId]) -> String {
 /// The result of a replica's verbs.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What is wrong with a transaction that no device of ours made.
+/// The fault of a transaction that no device of ours made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Forgery {
     /// The id is not that of its contents.
     #[error("has an id that is not its contents'")]
     Id,
-    /// It does not follow the one before it.
+    /// The transaction does not follow the one before it.
     #[error("does not follow the one before it")]
     Order,
-    /// Its number is not the one after its parent's.
+    /// The number is not the one after its parent's.
     #[error("has a wrong number")]
     Seq,
-    /// Its entry does not open in its place.
+    /// The entry does not open in its place.
     #[error("has an entry that does not open: {0}")]
     Envelope(OpenError),
     /// The bytes of a chunk are not those of its name.
@@ -104,7 +104,7 @@ pub enum Forgery {
     /// A chunk that it names did not come with it, and is not here.
     #[error("names chunks that did not come")]
     Missing,
-    /// What came is no bundle at all, or one of something else.
+    /// The answer is no bundle at all, or one of something else.
     #[error("is followed by something that is no history: {0}")]
     Garbage(String),
 }

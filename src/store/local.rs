@@ -1,4 +1,4 @@
-//! What a device's own store has beside a server's: the tip of what is pending, and the ids that a rebase replaced.
+//! The files that a device's own store has beside a server's: the tip of what is pending, and the ids that a rebase replaced.
 //!
 //! `local` is what HEAD is to a server: the one small file that decides, replaced by rename once all that it reaches is
 //! durable. `renamed` only helps a person to find what an old id has become.

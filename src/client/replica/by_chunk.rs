@@ -6,7 +6,7 @@ use std::io::Read;
 use super::Replica;
 use super::pull::refused;
 use super::tar::{BundleFile, Tar};
-use super::verify::{Verified, Watched};
+use super::verify::{BundleAnswer, Verified};
 use crate::client::error::{Error, Forgery, Result};
 use crate::client::remote::WithChunks;
 use crate::model::{ChunkDigest, ChunkId, Head, Transaction, limits};
@@ -45,7 +45,7 @@ impl Replica {
 
     /// Takes in a bundle that needs nothing more from the server, verified like one that comes from there.
     fn take(&self, before: Head, tar: &mut (dyn Read + '_)) -> Result<()> {
-        let mut watched = Watched::new(tar);
+        let mut watched = BundleAnswer::new(tar);
         let mut verified = Verified::new(self, before, &mut watched);
         let (outcome, leftovers) = self.user.push_bundle(&mut verified)?;
         if let Some(leftovers) = leftovers {
@@ -66,7 +66,7 @@ impl Replica {
             transaction: before.id,
             what: Forgery::Garbage(what.to_owned()),
         };
-        let mut watched = Watched::new(bundle);
+        let mut watched = BundleAnswer::new(bundle);
         let mut members = Members::new(&mut watched);
         let mut found = None;
         while let Some(member) = members.next().map_err(|trouble| broke(trouble, before))? {
@@ -93,7 +93,7 @@ impl Replica {
             let mut answer = self.remote.chunks(&left)?;
             let mut cut = None;
             let mut came = HashSet::new();
-            let mut watched = Watched::new(&mut answer);
+            let mut watched = BundleAnswer::new(&mut answer);
             let mut members = Members::new(&mut watched);
             let mut tar = Tar::of(|| {
                 let next = next_chunk(&mut members, &left);

@@ -1,4 +1,4 @@
-//! What was lost when a server forked is said again: from the old replica, by the same rebase.
+//! An import: what was lost when a server forked is said again, from the old replica, by the same rebase.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use crate::client::entry::Said;
 use crate::client::error::{Error, Result};
 use crate::model::{ChunkDigest, ChunkId, Head, TransactionId};
 
-/// What an import did.
+/// The outcome of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
     /// Entries that are said again, and pending now.
@@ -20,7 +20,7 @@ pub struct Imported {
 }
 
 impl Replica {
-    /// Says again, after what is here, all that an older replica of the same store has and this one has not, pending or
+    /// Imports, after what is here, all that an older replica of the same store has and this one has not, pending or
     /// confirmed. The application decides on each, as in a rebase. Run again after a break it goes on: what has been said
     /// is known by its random bytes.
     ///
@@ -50,7 +50,7 @@ impl Replica {
         Ok(imported)
     }
 
-    /// Says one entry of another replica here; `false` where the application has no use for it.
+    /// One entry of another replica is said here; `false` where the application has no use for it.
     fn import_one<A: App>(
         &self,
         old: &Replica,

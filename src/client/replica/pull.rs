@@ -1,16 +1,16 @@
-//! What others said comes here: the server's bundles, slice by slice, each durable and verified before HEAD reaches it.
+//! A pull: what others said comes here, the server's bundles, slice by slice, each durable and verified before HEAD reaches it.
 
 use std::io;
 
 use super::Replica;
 use super::tip::PendingLine;
-use super::verify::{Verified, Watched};
+use super::verify::{BundleAnswer, Verified};
 use crate::client::error::{Error, Forgery, Result};
 use crate::client::remote::WithChunks;
 use crate::model::{Head, limits};
 use crate::store::{Advance, AdvanceRefusal, PushBundle};
 
-/// What a slice brought.
+/// The outcome of pulling a slice.
 struct Slice {
     /// HEAD, after it.
     head: Head,
@@ -64,7 +64,7 @@ impl Replica {
         let Some(mut bundle) = bundle else {
             return Err(self.parted()?);
         };
-        let mut watched = Watched::new(&mut bundle);
+        let mut watched = BundleAnswer::new(&mut bundle);
         let mut verified = Verified::new(self, before, &mut watched);
         let (outcome, leftovers) = self.user.push_bundle(&mut verified)?;
         if let Some(leftovers) = leftovers {

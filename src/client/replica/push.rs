@@ -1,4 +1,4 @@
-//! What is pending goes to the server: the chunks that it lacks, then transactions and HEAD.
+//! A push: what is pending goes to the server, the chunks that it lacks, then transactions and HEAD.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,7 @@ pub(super) enum Sent {
 }
 
 /// Chunks, with their bytes in a bundle.
-type Weighed = Vec<(ChunkDigest, u64)>;
+type ChunkLengths = Vec<(ChunkDigest, u64)>;
 
 impl Replica {
     /// Sends all that is pending after HEAD.
@@ -68,7 +68,7 @@ impl Replica {
             transactions.push(self.found(*id)?.transaction);
         }
         let mut chunks = self.weigh(&transactions)?;
-        let total = |chunks: &Weighed| chunks.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        let total = |chunks: &ChunkLengths| chunks.iter().map(|(_, bytes)| bytes).sum::<u64>();
         if total(&chunks) > limits::SMALL as u64 {
             chunks = self.missing_of(chunks)?;
         }
@@ -91,7 +91,7 @@ impl Replica {
 
     /// Sends those of these chunks that the server lacks.
     pub(super) fn send_chunks(&self, chunks: &[ChunkDigest]) -> Result<()> {
-        let mut weighed = Weighed::new();
+        let mut weighed = ChunkLengths::new();
         for digest in chunks {
             let id = ChunkId::Digest(*digest);
             let found = self.user.chunk(&id)?;
@@ -107,8 +107,8 @@ impl Replica {
     }
 
     /// Sends chunks alone, as many bundles as they fill; gives back what is left for the last one.
-    fn send_in_bulk(&self, mut chunks: Weighed) -> Result<Weighed> {
-        let mut batch = Weighed::new();
+    fn send_in_bulk(&self, mut chunks: ChunkLengths) -> Result<ChunkLengths> {
+        let mut batch = ChunkLengths::new();
         let mut bytes: u64 = 0;
         for (chunk, length) in std::mem::take(&mut chunks) {
             if bytes + length > limits::PUSHED_BYTES && !batch.is_empty() {
@@ -122,7 +122,11 @@ impl Replica {
         Ok(batch)
     }
 
-    fn send_bundle(&self, chunks: &Weighed, transactions: &[Transaction]) -> Result<PushAnswer> {
+    fn send_bundle(
+        &self,
+        chunks: &ChunkLengths,
+        transactions: &[Transaction],
+    ) -> Result<PushAnswer> {
         let digests: Vec<_> = chunks.iter().map(|(digest, _)| *digest).collect();
         self.remote.push_bundle(&Outgoing {
             replica: self,
@@ -134,9 +138,9 @@ impl Replica {
     }
 
     /// The chunks that these name, each once.
-    fn weigh(&self, transactions: &[Transaction]) -> Result<Weighed> {
+    fn weigh(&self, transactions: &[Transaction]) -> Result<ChunkLengths> {
         let mut seen = HashSet::new();
-        let mut chunks = Weighed::new();
+        let mut chunks = ChunkLengths::new();
         for chunk in transactions
             .iter()
             .flat_map(|transaction| &transaction.chunks)
@@ -153,8 +157,8 @@ impl Replica {
         Ok(chunks)
     }
 
-    /// Those of these that the server lacks.
-    fn missing_of(&self, chunks: Weighed) -> Result<Weighed> {
+    /// The chunks of these that the server lacks.
+    fn missing_of(&self, chunks: ChunkLengths) -> Result<ChunkLengths> {
         let mut missing = HashSet::new();
         for asked in chunks.chunks(limits::MISSING_IDS) {
             let ids: Vec<_> = asked.iter().map(|(digest, _)| *digest).collect();

@@ -1,4 +1,4 @@
-//! What is pending is said again, after what others said first.
+//! A rebase: what is pending is said again, after what others said first.
 //!
 //! All of it is written beside what there is; then `local` is renamed over, once: the commit point. A crash before it leaves
 //! what was pending as it was, and garbage.
@@ -11,7 +11,7 @@ use crate::client::entry::Said;
 use crate::client::error::{Error, Result};
 use crate::model::{ChunkDigest, ChunkId, Head, TransactionId};
 
-/// What became of what was pending.
+/// The outcome of a rebase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rebased {
     pub kept: u64,
@@ -25,7 +25,7 @@ struct Rebasing<'a> {
     at: Head,
     done: Rebased,
     renamed: Vec<(TransactionId, TransactionId)>,
-    /// What is replaced, and the chunks of its entries.
+    /// The transactions that are replaced, and the chunks of their entries.
     old: Vec<TransactionId>,
     old_chunks: Vec<ChunkDigest>,
     new_chunks: Vec<ChunkDigest>,
@@ -86,7 +86,7 @@ impl Rebasing<'_> {
         }
     }
 
-    /// Says one of ours again, if the application still wants it said.
+    /// One of ours is said again, if the application still wants it said.
     fn say_again<A: App>(&mut self, app: &mut A, id: TransactionId) -> Result<()> {
         let replica = self.replica;
         let found = replica.found(id)?;

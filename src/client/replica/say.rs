@@ -1,4 +1,4 @@
-//! Something is said, offline: chunks are put, and a transaction that names them follows the tip.
+//! An entry is said, offline: chunks are put, and a transaction that names them follows the tip.
 
 use std::io::{self, Read};
 
@@ -55,7 +55,7 @@ impl Replica {
         }
     }
 
-    /// Says something: a transaction after the tip, with these chunks, which are here. Durable when it returns; no network is
+    /// Commits an entry: a transaction after the tip, with these chunks, which are here. Durable when it returns; no network is
     /// needed. Any process and thread may, at any time.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl Replica {
         self.say(said, chunks)
     }
 
-    /// Says this after the tip, whichever that is in the end.
+    /// An entry is said after the tip, whichever that is in the end.
     pub(super) fn say(&self, said: Said, chunks: &[ChunkDigest]) -> Result<Entry> {
         loop {
             let tip = self.tip()?;

@@ -3,7 +3,7 @@
 /// A rule of a replica (CLIENT, section 5) that is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slip {
-    /// What the server confirmed, though its answer was lost, is said again.
+    /// A transaction that the server confirmed, though its answer was lost, is said again.
     LostAnswerNotRecognised,
     /// A rebase says an entry with other random bytes.
     NonceNotKept,
@@ -17,8 +17,6 @@ pub enum Slip {
     RebaseInPlace,
     /// A commit sets the tip without a look whether it is still the one that it follows.
     CommitWithoutLook,
-    /// Two syncs of one replica run beside each other.
-    NoSyncLock,
     /// A rebase keeps nothing of what was committed meanwhile.
     RebaseForgetsCommits,
 }
@@ -26,7 +24,7 @@ pub enum Slip {
 #[cfg(feature = "mistakes")]
 impl Slip {
     /// Each of them once.
-    pub const ALL: [Slip; 9] = [
+    pub const ALL: [Slip; 8] = [
         Slip::LostAnswerNotRecognised,
         Slip::NonceNotKept,
         Slip::NoNonce,
@@ -34,7 +32,6 @@ impl Slip {
         Slip::HeadBeforeVerification,
         Slip::RebaseInPlace,
         Slip::CommitWithoutLook,
-        Slip::NoSyncLock,
         Slip::RebaseForgetsCommits,
     ];
 }

@@ -2,14 +2,13 @@
 
 use super::Replica;
 use super::push::Sent;
-use super::slip::Slip;
 use crate::client::app::App;
 use crate::client::error::{Error, Result};
 use crate::disk::{Held, Mode};
 use crate::model::{Head, limits};
 use crate::store::layout;
 
-/// What a sync did.
+/// The outcome of a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Synced {
     /// Transactions of others that came.
@@ -20,7 +19,7 @@ pub struct Synced {
     pub rebased: u64,
     /// Entries of ours that the application had no more use for.
     pub dropped: u64,
-    /// What the server confirmed last.
+    /// The newest transaction that the server confirmed.
     pub head: Head,
 }
 
@@ -132,16 +131,13 @@ impl Replica {
     ///
     /// # Errors
     /// [`Error::Busy`] when the time is up.
-    pub(super) fn sync_lock(&self) -> Result<Option<Box<dyn Held>>> {
-        if self.slips.made(Slip::NoSyncLock) {
-            return Ok(None);
-        }
+    pub(super) fn sync_lock(&self) -> Result<Box<dyn Held>> {
         let place = layout::sync_lock();
         let until = self.home.elapsed() + limits::SYNC_WAIT;
         let mut pause = limits::LOCK_PAUSE.0;
         loop {
             match self.home.try_lock(&place, Mode::Exclusive) {
-                Ok(Some(held)) => return Ok(Some(held)),
+                Ok(Some(held)) => return Ok(held),
                 Err(absent) if absent.is_absent() => match self.home.create(&place) {
                     Err(error) if !error.is_taken() => return Err(error.into()),
                     _ => continue,

@@ -50,7 +50,7 @@ impl<'a> BundleFile<'a> {
         }
     }
 
-    /// Its header, its bytes, and the zeroes after them.
+    /// The header, the bytes, and the zeroes after them.
     fn into_read(self) -> Box<dyn Read + Send + 'a> {
         let header = header(&self.member.name(), self.bytes);
         let zeroes = io::repeat(0).take(padding(self.bytes) as u64);

@@ -49,7 +49,7 @@ impl Replica {
         })
     }
 
-    /// What the server confirmed.
+    /// The newest transaction that the server confirmed.
     ///
     /// # Errors
     /// Those of the disk.

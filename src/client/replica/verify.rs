@@ -1,4 +1,4 @@
-//! What a server sends is verified as it passes, on its way into the store.
+//! A server's bundle is verified as it passes, on its way into the store.
 //!
 //! The reader takes the server's bundle apart and makes one anew of what is right, so that the store reads nothing that was not
 //! looked at. Each transaction must follow the one before it and have the id of its contents, and its entry must open in its
@@ -27,7 +27,7 @@ pub(super) struct Verified<'a> {
     pub at: Head,
     /// The chunk that may be the entry of the next transaction.
     held: Option<(ChunkDigest, Vec<u8>)>,
-    /// What is passed on, and how much of it has been.
+    /// The bytes that are passed on, and how many of them have been.
     out: Vec<u8>,
     sent: usize,
     /// How much is still to be passed on of a chunk that is too long to be held, and of the zeroes after it.
@@ -46,7 +46,7 @@ pub(super) struct Verified<'a> {
 enum Halt {
     /// The connection broke.
     Cut(io::Error),
-    /// What came is not this store's history.
+    /// The bundle is not this store's history.
     Refused(Error),
 }
 
@@ -58,7 +58,7 @@ impl From<Error> for Halt {
 
 impl<'a> Verified<'a> {
     /// The bundle that was asked for after this transaction.
-    pub fn new(replica: &'a Replica, after: Head, bundle: &'a mut Watched<'a>) -> Self {
+    pub fn new(replica: &'a Replica, after: Head, bundle: &'a mut BundleAnswer<'a>) -> Self {
         Self {
             replica,
             members: Members::new(bundle),
@@ -295,12 +295,12 @@ impl Replica {
 }
 
 /// A server's answer, of which nothing at all is a connection that broke.
-pub(super) struct Watched<'a> {
+pub(super) struct BundleAnswer<'a> {
     inner: &'a mut (dyn Read + 'a),
     begun: bool,
 }
 
-impl<'a> Watched<'a> {
+impl<'a> BundleAnswer<'a> {
     /// The answer that is read from here.
     pub fn new(inner: &'a mut (dyn Read + 'a)) -> Self {
         let begun = false;
@@ -308,7 +308,7 @@ impl<'a> Watched<'a> {
     }
 }
 
-impl Read for Watched<'_> {
+impl Read for BundleAnswer<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         if read == 0 && !std::mem::replace(&mut self.begun, true) {

@@ -1,28 +1,23 @@
 //! Waiting until there is something to sync.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use super::Replica;
+use super::poll::Poll;
 use crate::client::error::{Error, Result};
-use crate::model::{Head, TransactionId, limits};
+use crate::model::{TransactionId, limits};
 
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
     /// The server's HEAD is another than ours.
     Moved,
-    /// Something was committed here since the wait began.
+    /// A commit was made here since the wait began.
     Committed,
     /// The time is up.
     TimeIsUp,
-}
-
-/// A question for another HEAD than this that is under way, on a thread of its own.
-pub(super) struct Poll {
-    seen: TransactionId,
-    answer: Receiver<Result<Head>>,
 }
 
 impl Replica {

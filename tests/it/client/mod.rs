@@ -10,5 +10,11 @@ mod convergence;
 mod fleet;
 // An application that shows whether something was said twice, or not at all.
 mod ledger;
+// A server that lies.
+mod liar;
+// A death and a power cut at each step.
+mod cuts;
+// Rules taken away that only the order of steps of two processes shows.
+mod slips;
 // A remote that loses requests and answers, and breaks off.
 mod lossy;

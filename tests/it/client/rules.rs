@@ -141,7 +141,8 @@ fn bytes_that_were_put_come_back_on_another_device() {
     let server = Server::new();
     let (mut one, mut two) = (Device::new(&server), Device::new(&server));
     let bytes: Vec<u8> = (0..2_500_000_u32)
-        .map(|n| (n.wrapping_mul(2654435761) >> 13) as u8).collect();
+        .map(|n| (n.wrapping_mul(2654435761) >> 13) as u8)
+        .collect();
     let chunks = one.replica.put(bytes.as_slice()).unwrap();
     assert_eq!(chunks.len(), 3);
     assert_eq!(one.replica.put(bytes.as_slice()).unwrap(), chunks);
