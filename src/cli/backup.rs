@@ -13,7 +13,7 @@ use super::arguments::{DataDirectory, is_set};
 use super::failure::Failure;
 use super::open::{in_the_way, no_store, not_usable, private};
 use super::output::{counted, json_line, print};
-use super::progress::Progress;
+use super::progress::FileBar;
 use super::scratch::Scratch;
 use crate::disk::{Disk, Grouping, Real};
 use crate::model::UserId;
@@ -70,7 +70,7 @@ impl BackupCommand {
         let to = whole(to)?;
         let disk = Real::new(path, Grouping::Off).map_err(|error| unread(path, &error))?;
         let disk = Arc::new(disk);
-        let progress = (!self.quiet).then(|| Progress::of(None));
+        let progress = (!self.quiet).then(|| FileBar::of(None));
         let scratch = scratch()?;
         let copied = backup::backup(disk.clone(), &to, scratch.path(), &|bytes| {
             if let Some(progress) = &progress {

@@ -11,7 +11,7 @@ use super::arguments::{DataDirectory, is_set};
 use super::failure::Failure;
 use super::open::{in_the_way, not_usable};
 use super::output::{counted, json_line, print};
-use super::progress::{self, Progress};
+use super::progress::{self, FileBar};
 use super::whom::{Care, Whom};
 use crate::disk::{Grouping, Real};
 use crate::model::{Head, UserId, tame};
@@ -81,7 +81,7 @@ enum FindingLine<'a> {
 /// Prints what is found as it is found.
 struct Printer<'a> {
     json: bool,
-    progress: &'a Progress,
+    progress: &'a FileBar,
     /// The first time that stdout could not be written to.
     broken: Mutex<Option<io::Error>>,
 }
@@ -98,7 +98,7 @@ impl FsckCommand {
         let files = progress::is_shown()
             .then(|| fsck::count(disk.clone(), user).ok())
             .flatten();
-        let progress = Progress::of(files);
+        let progress = FileBar::of(files);
         let printer = Printer {
             json: self.json,
             progress: &progress,

@@ -10,7 +10,7 @@ use super::arguments::{DataDirectory, grace, is_set};
 use super::failure::Failure;
 use super::open::{not_usable, open};
 use super::output::{json_line, print};
-use super::progress::Progress;
+use super::progress::FileBar;
 use super::user_changes::no_such_user;
 use super::whom::{Care, Whom};
 use crate::disk::Grouping;
@@ -93,7 +93,7 @@ impl GcCommand {
         }
         let mut total = Total::default();
         let mut ran = Ok(Ended::Done);
-        let progress = Progress::of(None);
+        let progress = FileBar::of(None);
         print(|out| {
             let mut written = Ok(());
             ran = self.collect(&store, user.as_ref(), &mut total, &progress, &mut |line| {
@@ -120,7 +120,7 @@ impl GcCommand {
         store: &Store,
         user: Option<&UserId>,
         total: &mut Total,
-        progress: &Progress,
+        progress: &FileBar,
         print: &mut dyn FnMut(GarbageLine),
     ) -> store::Result<Ended> {
         let how = CollectOptions {

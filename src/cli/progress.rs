@@ -14,12 +14,12 @@ pub fn is_shown() -> bool {
 }
 
 /// A bar on stderr that counts files, with their rate and the time left.
-pub struct Progress {
+pub struct FileBar {
     bar: ProgressBar,
     bytes: AtomicU64,
 }
 
-impl Progress {
+impl FileBar {
     /// Of so many files, where that is known; drawn only if [`is_shown`].
     pub fn of(files: Option<u64>) -> Self {
         let template = match files {

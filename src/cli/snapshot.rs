@@ -9,7 +9,7 @@ use super::arguments::DataDirectory;
 use super::failure::Failure;
 use super::open::{in_the_way, not_usable};
 use super::output::{counted, print};
-use super::progress::Progress;
+use super::progress::FileBar;
 use crate::disk::{Grouping, Real};
 use crate::store::{self, Store, StoreKind};
 use crate::upkeep::snapshot::{self, Error, LeftOut};
@@ -32,7 +32,7 @@ impl SnapshotCommand {
     pub fn run(&self) -> Result<(), Failure> {
         let path = &self.data.path;
         let disk = Real::new(path, Grouping::Off).map_err(|e| in_the_way(path, "open", &e))?;
-        let progress = Progress::of(None);
+        let progress = FileBar::of(None);
         let disk = Arc::new(disk);
         let taken = snapshot::snapshot(disk.clone(), &self.destination, &|| progress.step(0));
         progress.end();

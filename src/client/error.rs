@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::envelope::OpenError;
 use super::keys::KeyId;
+use super::remote_file::RemoteFileError;
 use crate::disk;
 use crate::model::{ChunkDigest, ChunkId, Head, TransactionId};
 use crate::store;
@@ -56,6 +57,9 @@ pub enum Error {
     /// The directory holds no replica, or another one.
     #[error("{0}")]
     NotThisReplica(String),
+    /// The file with the secrets cannot be used.
+    #[error(transparent)]
+    Secrets(#[from] RemoteFileError),
     #[error(transparent)]
     Io(#[from] io::Error),
     /// Another process holds the replica for too long, or others were quicker each time.

@@ -1,5 +1,7 @@
-//! The other side of the wire: what a device makes of a store. CLIENT.md is the design; this is built of it so far: the keys,
-//! the envelope, and who we are to whom.
+//! The other side of the wire: what a device makes of a store. CLIENT.md is the design.
+//!
+//! A [`Replica`] is a whole copy of one user's store, for use offline. An application commits entries to it and implements
+//! [`App`], by which it sees those of all devices in one order; [`Replica::sync`] does the rest. A [`Remote`] is the server.
 
 mod app;
 mod entry;
@@ -10,8 +12,9 @@ mod identity;
 mod invite;
 mod keyring;
 mod keys;
-mod remote_file;
+mod progress;
 mod remote;
+mod remote_file;
 mod replica;
 mod url;
 
@@ -25,7 +28,8 @@ pub use identity::{Identity, Masters};
 pub use invite::InviteError;
 pub use keyring::Keyring;
 pub use keys::{KeyId, Keys, Master};
-pub use remote_file::RemoteFileError;
+pub use progress::Progress;
 pub use remote::{AnswerBody, LocalRemote, Parcel, PushAnswer, Remote, WithChunks};
+pub use remote_file::RemoteFileError;
 pub use replica::{Entries, HOME, Imported, Replica, SavedState, Slip, Status, Synced, Woken};
 pub use url::{BadUrl, Url};

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, RawDir};
 
-use super::{Listed, Kind};
+use super::{Kind, Listed};
 use crate::model::limits;
 
 /// Calls `each` with each entry of this directory but `.` and `..`, until it says `false`. `kind_of` says what a name

@@ -549,9 +549,6 @@ pub const RENAMED: usize = 10_000;
 /// and again with each rebase.
 pub const ENTRY_BYTES: usize = 1 << 20;
 
-/// The bytes of one chunk that a device makes: 1 MiB with the four bytes before them that say the length.
-pub const SLICE_BYTES: usize = (1 << 20) - 4;
-
 /// The transactions that a device pulls, and makes durable, at a time.
 pub const PULLED_TOGETHER: u64 = 1000;
 

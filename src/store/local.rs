@@ -3,7 +3,6 @@
 //! `local` is what HEAD is to a server: the one small file that decides, replaced by rename once all that it reaches is
 //! durable. `renamed` only helps a person to find what an old id has become.
 
-use super::error::damaged;
 use super::layout::{Area, Dir};
 use super::locate::Where;
 use super::lock::Exclusive;
@@ -28,14 +27,7 @@ impl User {
     /// # Errors
     /// [`Error::Damaged`] where it is no id.
     pub fn local(&self) -> Result<Option<TransactionId>> {
-        let place = self.folder.local();
-        let Some(line) = self.store.read_file(&place, 38)? else {
-            return Ok(None);
-        };
-        let id = std::str::from_utf8(&line).ok();
-        let id = id.and_then(|text| text.strip_suffix('\n')?.parse().ok());
-        id.map(Some)
-            .ok_or_else(|| damaged(&place, "not one id and a newline"))
+        self.store.read_local(&self.folder)
     }
 
     /// The ids that were replaced, each with the one in its place, oldest first.

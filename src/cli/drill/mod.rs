@@ -17,7 +17,7 @@ use super::arguments::is_set;
 use super::failure::Failure;
 use super::open::{in_the_way, not_usable, open, private};
 use super::output::{counted, json_line, print};
-use super::progress::Progress;
+use super::progress::FileBar;
 use crate::disk::{Grouping, Real};
 use crate::model::{Head, UserId};
 use crate::store::{Options, StoreKind};
@@ -94,7 +94,7 @@ impl DrillCommand {
     }
 
     fn try_it(&self, line: &mut DrillLine) -> Result<(), Failure> {
-        let progress = (!self.quiet).then(|| Progress::of(None));
+        let progress = (!self.quiet).then(|| FileBar::of(None));
         let step = |bytes| {
             if let Some(progress) = &progress {
                 progress.step(bytes);

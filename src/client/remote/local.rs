@@ -1,6 +1,6 @@
 //! A server's store in this process, reached without a network: for tests, and for whoever has both on one box.
 
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read};
 use std::time::Duration;
 
 use super::{AnswerBody, Parcel, PushAnswer, Remote, WithChunks};
@@ -9,10 +9,9 @@ use crate::client::file_body::FileBody;
 use crate::model::{
     Checkpoint, ChunkDigest, ChunkId, Head, Transaction, TransactionId, UserId, limits,
 };
-use crate::store::layout::Member;
 use crate::store::{
-    self, AdvanceRefusal, BundleReader, Content, END, Exclusive, Plan, PullBundle, PushBundle,
-    PutCheckpoint, Store, User, header, json, padding,
+    self, AdvanceRefusal, AskedReader, BundleReader, Content, Exclusive, Plan, PullBundle,
+    PushBundle, PutCheckpoint, Store, User,
 };
 use crate::wire::Code;
 
@@ -114,13 +113,12 @@ impl Remote for LocalRemote {
             Ok(_) => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
-        Ok(Some(match chunks {
-            WithChunks::All => {
-                let reader = user.mending_log(|| user.read_bundle(&plan));
-                Box::new(BundleBody(reader.map_err(failed)?))
-            }
-            WithChunks::None => Box::new(Cursor::new(self.transactions_of(&plan)?)),
-        }))
+        let plan = Plan {
+            chunks: chunks == WithChunks::All,
+            ..plan
+        };
+        let reader = user.mending_log(|| user.read_bundle(&plan));
+        Ok(Some(Box::new(BundleBody(reader.map_err(failed)?))))
     }
 
     fn push_bundle(&self, parcel: &dyn Parcel) -> Result<PushAnswer> {
@@ -159,20 +157,9 @@ impl Remote for LocalRemote {
     }
 
     fn chunks(&self, ids: &[ChunkDigest]) -> Result<AnswerBody> {
-        let mut tar: AnswerBody = Box::new(io::empty());
-        for id in ids {
-            let Some(content) = self.content(id)? else {
-                continue;
-            };
-            let bytes = content.bytes;
-            let header = header(&Member::Chunk(*id).name(), bytes);
-            let zeroes = io::repeat(0).take(padding(bytes) as u64);
-            let member = Cursor::new(header)
-                .chain(FileBody::of(content))
-                .chain(zeroes);
-            tar = Box::new(tar.chain(member));
-        }
-        Ok(Box::new(tar.chain(Cursor::new(END))))
+        let ids = ids.iter().map(|id| ChunkId::Digest(*id)).collect();
+        let asked = self.user.read_asked(ids).map_err(failed)?;
+        Ok(Box::new(AskedBody(asked)))
     }
 
     fn checkpoint(&self) -> Result<Option<Checkpoint>> {
@@ -190,39 +177,6 @@ impl Remote for LocalRemote {
             Some(lock) => lock.put_checkpoint(transaction, &chunks).map_err(failed),
             None => Ok(PutCheckpoint::UnknownTransaction { head: Head::ROOT }),
         }
-    }
-}
-
-impl LocalRemote {
-    /// A bundle without its chunks.
-    fn transactions_of(&self, plan: &Plan) -> Result<Vec<u8>> {
-        let mut tar = Vec::new();
-        let mut add = |name: String, bytes: &[u8]| {
-            tar.extend_from_slice(&header(&name, bytes.len() as u64));
-            tar.extend_from_slice(bytes);
-            tar.resize(tar.len() + padding(bytes.len() as u64), 0);
-        };
-        let count = plan.to.seq - plan.from.seq;
-        let user = &self.user;
-        let listing = user.mending_log(|| user.listing(plan.from.id, count));
-        let mut left = listing.map_err(failed)?;
-        while let Some(listing) = left.as_mut().filter(|listing| listing.left() > 0) {
-            for id in listing
-                .read(limits::PULLED_TOGETHER as usize)
-                .map_err(failed)?
-            {
-                let Some(found) = user.find_transaction(id).map_err(failed)? else {
-                    return Err(failed(store::Error::UserGone));
-                };
-                add(
-                    Member::Transaction(id).name(),
-                    &json::encode(&found.transaction),
-                );
-            }
-        }
-        add(Member::Head.name(), format!("{}\n", plan.to.id).as_bytes());
-        tar.extend_from_slice(&END);
-        Ok(tar)
     }
 }
 
@@ -246,6 +200,14 @@ fn failed(error: store::Error) -> Error {
 struct BundleBody(BundleReader);
 
 impl Read for BundleBody {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(io::Error::other)
+    }
+}
+
+struct AskedBody(AskedReader);
+
+impl Read for AskedBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer).map_err(io::Error::other)
     }

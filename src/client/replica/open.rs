@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::Replica;
 use crate::client::error::{Error, Result};
 use crate::client::identity::Identity;
+use crate::client::progress::Progress;
 use crate::client::remote::Remote;
-use crate::disk::{Disk, Grouping, Real, make_root};
-use crate::store::{Options, Store, StoreKind};
+use crate::disk::{Disk, Grouping, IfThere, Real, make_root};
+use crate::store::{self, Options, Store, StoreKind, layout};
 
 /// The directory in which a device's working directory has its replica.
 pub const HOME: &str = ".mentat-sync";
@@ -17,7 +18,7 @@ pub const HOME: &str = ".mentat-sync";
 const STORE: &str = "store";
 
 impl Replica {
-    /// How a replica's store is opened: a device's, in which what is pending stays however much it is.
+    /// The choices with which a replica's store is opened: a device's, in which what is pending stays however much it is.
     pub fn options() -> Options {
         Options {
             kind: StoreKind::Replica,
@@ -26,65 +27,83 @@ impl Replica {
         }
     }
 
-    /// Makes a replica in `DIR/.mentat-sync`, of a store that the server need not know yet. Asks nobody. Where there is one of the
-    /// same user, it is opened.
+    /// Makes a replica in `DIR/.mentat-sync`, and the file with its secrets, of a store that the server need not know yet. Asks
+    /// nobody. Where there is a replica of this identity already, it is opened.
     ///
     /// # Errors
-    /// [`Error::NotThisReplica`] where there is one of another user; those of the disk.
-    pub fn create(dir: &Path, identity: &Identity, remote: Arc<dyn Remote>) -> Result<Self> {
-        make_root(&dir.join(HOME).join(STORE), None)?;
-        Self::in_home(&dir.join(HOME), identity, remote, Store::open)
+    /// [`Error::NotThisReplica`] where there is one of another identity; those of the disk.
+    pub fn create_with(dir: &Path, identity: &Identity, remote: Arc<dyn Remote>) -> Result<Self> {
+        let home_path = dir.join(HOME);
+        make_root(&home_path.join(STORE), None)?;
+        let home = disk(&home_path)?;
+        let place = layout::remote_file();
+        match home.meta(&place).if_there()? {
+            None => identity.write(&*home, &place)?,
+            Some(_) if Identity::read(&*home, &place)? == *identity => {}
+            Some(_) => return Err(another(&home_path)),
+        }
+        Self::in_home(home, &home_path, identity, remote, Store::open)
     }
 
-    /// Opens the replica in `DIR/.mentat-sync`. Asks nobody.
+    /// Opens the replica in `DIR/.mentat-sync`, whose server is reached as `connect` says. Asks nobody.
     ///
     /// # Errors
-    /// [`Error::NotThisReplica`] where there is none, or one of another user; those of the disk.
-    pub fn open(dir: &Path, identity: &Identity, remote: Arc<dyn Remote>) -> Result<Self> {
-        let home = dir.join(HOME);
-        if !home.join(STORE).is_dir() {
-            return Err(Error::NotThisReplica(format!(
-                "there is no replica in {}",
-                dir.display()
-            )));
+    /// [`Error::NotThisReplica`] where there is none; [`Error::Secrets`] where its secrets are damaged or others may read them;
+    /// those of the disk.
+    pub fn open_with(
+        dir: &Path,
+        connect: impl FnOnce(&Identity) -> Result<Arc<dyn Remote>>,
+    ) -> Result<Self> {
+        let home_path = dir.join(HOME);
+        if !home_path.join(STORE).is_dir() {
+            let what = format!("there is no replica in {}", dir.display());
+            return Err(Error::NotThisReplica(what));
         }
-        Self::in_home(&home, identity, remote, Store::open_existing)
+        let home = disk(&home_path)?;
+        let identity = Identity::read(&*home, &layout::remote_file())?;
+        let remote = connect(&identity)?;
+        Self::in_home(home, &home_path, &identity, remote, Store::open_existing)
     }
 
     /// Makes a replica, and pulls all that the server has. Complete when it returns; interrupted, the next call goes on where
     /// it was.
     ///
     /// # Errors
-    /// As [`Replica::create`] and [`Replica::fetch`].
-    pub fn clone_from(dir: &Path, identity: &Identity, remote: Arc<dyn Remote>) -> Result<Self> {
-        let replica = Self::create(dir, identity, remote)?;
+    /// As [`Replica::create_with`] and [`Replica::fetch`].
+    pub fn clone_with(
+        dir: &Path,
+        identity: &Identity,
+        remote: Arc<dyn Remote>,
+        progress: Option<Arc<dyn Progress>>,
+    ) -> Result<Self> {
+        let mut replica = Self::create_with(dir, identity, remote)?;
+        replica.progress = progress;
         replica.fetch()?;
         Ok(replica)
     }
 
     fn in_home(
-        home: &Path,
+        home: Arc<dyn Disk>,
+        path: &Path,
         identity: &Identity,
         remote: Arc<dyn Remote>,
-        open: fn(Arc<dyn Disk>, Options) -> crate::store::Result<Store>,
+        open: fn(Arc<dyn Disk>, Options) -> store::Result<Store>,
     ) -> Result<Self> {
-        let disk = |path: &Path| -> Result<Arc<dyn Disk>> {
-            Ok(Arc::new(Real::new(path, Grouping::Auto)?))
-        };
-        let store = open(disk(&home.join(STORE))?, Self::options())?;
-        let others = store.users()?;
-        if others.iter().any(|user| *user != identity.user) {
-            return Err(Error::NotThisReplica(format!(
-                "{} has the replica of another store",
-                home.display()
-            )));
+        let store = open(disk(&path.join(STORE))?, Self::options())?;
+        if store.users()?.iter().any(|user| *user != identity.user) {
+            return Err(another(path));
         }
-        Self::over(
-            disk(home)?,
-            &store,
-            identity.user,
-            identity.keyring(),
-            remote,
-        )
+        Self::over(home, &store, identity.user, identity.keyring(), remote)
     }
+}
+
+fn disk(path: &Path) -> Result<Arc<dyn Disk>> {
+    Ok(Arc::new(Real::new(path, Grouping::Auto)?))
+}
+
+fn another(home: &Path) -> Error {
+    Error::NotThisReplica(format!(
+        "{} has the replica of another store",
+        home.display()
+    ))
 }

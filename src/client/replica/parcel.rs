@@ -1,11 +1,13 @@
 //! A bundle on its way to the server: chunks, transactions and HEAD, as they stand in the replica.
 
-use std::io::Read;
+use std::io::{self, Read};
+use std::sync::Arc;
 
 use super::Replica;
 use super::tar::{BundleFile, Tar, length_in_bundle};
 use crate::client::error::{Error, Result};
 use crate::client::file_body::FileBody;
+use crate::client::progress::Progress;
 use crate::client::remote::Parcel;
 use crate::model::{ChunkDigest, ChunkId, Transaction, TransactionId};
 use crate::store::{END, json};
@@ -34,7 +36,7 @@ impl Parcel for Outgoing<'_> {
         let mut chunks = self.chunks.iter();
         let mut transactions = self.transactions.iter();
         let mut head = self.head;
-        Ok(Box::new(Tar::of(move || {
+        let tar = Tar::of(move || {
             if let Some(chunk) = chunks.next() {
                 let id = ChunkId::Digest(*chunk);
                 let content = self.replica.user.chunk(&id)?;
@@ -50,6 +52,24 @@ impl Parcel for Outgoing<'_> {
                 return Ok(Some(BundleFile::transaction(transaction)));
             }
             Ok(head.take().map(BundleFile::head))
-        })))
+        });
+        let progress = self.replica.progress.clone();
+        Ok(Box::new(Told { tar, progress }))
+    }
+}
+
+/// A bundle that tells how far it is.
+struct Told<R> {
+    tar: R,
+    progress: Option<Arc<dyn Progress>>,
+}
+
+impl<R: Read> Read for Told<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.tar.read(buffer)?;
+        if let Some(progress) = &self.progress {
+            progress.went(read as u64);
+        }
+        Ok(read)
     }
 }

@@ -6,6 +6,7 @@ use super::poll::Poll;
 use super::slip::Slips;
 use crate::client::error::Result;
 use crate::client::keyring::Keyring;
+use crate::client::progress::Progress;
 use crate::client::remote::Remote;
 use crate::disk::Disk;
 use crate::model::UserId;
@@ -20,6 +21,7 @@ pub struct Replica {
     pub(super) keys: Keyring,
     pub(super) remote: Arc<dyn Remote>,
     pub(super) slips: Slips,
+    pub(super) progress: Option<Arc<dyn Progress>>,
     pub(super) poll: Mutex<Option<Poll>>,
 }
 
@@ -43,8 +45,15 @@ impl Replica {
             keys,
             remote,
             slips: Slips::default(),
+            progress: None,
             poll: Mutex::default(),
         })
+    }
+
+    /// A replica that tells this how far long work is.
+    pub fn with_progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = Some(progress);
+        self
     }
 
     /// A replica that breaks one rule, for a test that must notice.

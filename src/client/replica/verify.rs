@@ -7,6 +7,7 @@
 //! Where the connection breaks, what was verified by then is a whole bundle of its own: the reader ends it with HEAD at the last
 //! transaction that was right, and nothing that arrived has to come again.
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 
 use super::Replica;
@@ -34,8 +35,9 @@ pub(super) struct Verified<'a> {
     passing: u64,
     zeroes: usize,
     ended: bool,
-    /// Chunks that were passed on.
+    /// Chunks that were passed on: their number, and which they are unless they were too many.
     pub chunks: u64,
+    passed: Option<HashSet<ChunkDigest>>,
     /// Why what came is not taken.
     pub verdict: Option<Error>,
     /// The connection broke.
@@ -71,6 +73,7 @@ impl<'a> Verified<'a> {
             zeroes: 0,
             ended: false,
             chunks: 0,
+            passed: Some(HashSet::new()),
             verdict: None,
             cut: None,
         }
@@ -109,6 +112,13 @@ impl<'a> Verified<'a> {
         self.out
             .extend_from_slice(&header(&Member::Chunk(digest).name(), bytes));
         self.chunks += 1;
+        if let Some(passed) = &mut self.passed {
+            passed.insert(digest);
+        }
+        if self.chunks > limits::FAST_FORWARD_CHUNKS as u64 {
+            self.passed = None;
+        }
+        self.tell(0, bytes);
         if bytes > limits::HELD_BYTES {
             (self.passing, self.zeroes) = (bytes, padding(bytes));
             return Ok(());
@@ -147,12 +157,31 @@ impl<'a> Verified<'a> {
         if !self.replica.slips.made(Slip::HeadBeforeVerification) {
             let held = self.held.take();
             self.replica.verify(self.at, &transaction, held)?;
+            self.check_chunks(&transaction)?;
         }
         self.at = Head {
             id,
             seq: transaction.seq,
         };
         self.pass(Member::Transaction(id), &contents);
+        self.tell(1, 0);
+        Ok(())
+    }
+
+    /// Sees that all chunks of a transaction came with it, or are here. Where too many came to remember them, the store tells.
+    fn check_chunks(&self, transaction: &Transaction) -> Result<(), Error> {
+        let Some(passed) = &self.passed else {
+            return Ok(());
+        };
+        for chunk in &transaction.chunks {
+            let came = matches!(chunk, ChunkId::Digest(digest) if passed.contains(digest));
+            if !came && !self.replica.has_chunk(chunk)? {
+                return Err(Error::Forged {
+                    transaction: transaction.id,
+                    what: Forgery::Missing,
+                });
+            }
+        }
         Ok(())
     }
 
@@ -171,6 +200,12 @@ impl<'a> Verified<'a> {
         }
         self.end();
         Ok(())
+    }
+
+    fn tell(&self, transactions: u64, bytes: u64) {
+        if let Some(progress) = &self.replica.progress {
+            progress.came(transactions, bytes);
+        }
     }
 
     /// HEAD at the last transaction that is right, if any came, and the end.

@@ -65,9 +65,14 @@ pub fn serving() -> Place {
     Place::new(SERVING)
 }
 
-/// The file by whose lock one process at a time syncs a replica.
+/// The file by whose lock one process at a time syncs a replica, in the directory that the replica's store is in.
 pub fn sync_lock() -> Place {
     Place::new("lock")
+}
+
+/// The file with a replica's secrets, in the directory that the replica's store is in.
+pub fn remote_file() -> Place {
+    Place::new("remote")
 }
 
 /// A name in `tmp/` or `trash/` that nobody else has.

@@ -18,3 +18,5 @@ mod cuts;
 mod slips;
 // A remote that loses requests and answers, and breaks off.
 mod lossy;
+// What must not grow with what there is.
+mod memory;

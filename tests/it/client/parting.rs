@@ -1,4 +1,7 @@
-use mentat_sync::client::{Divergence, Error, LocalRemote, Parting};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use mentat_sync::client::{Divergence, Error, Identity, LocalRemote, Parting, Remote, Replica};
 use mentat_sync::model::{Head, UserId};
 use mentat_sync::store::{Options, Store};
 
@@ -222,33 +225,38 @@ fn another_key_is_told_as_that_and_nothing_of_it_is_taken() {
 }
 
 #[test]
-fn a_store_of_another_user_is_not_opened_as_this_one() {
+fn a_replica_is_made_once_opened_again_and_never_mixed_with_another() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::new();
-    let url = "https://sync.example.org".parse().unwrap();
-    let mine = mentat_sync::client::Identity::generate(url).unwrap();
-    let remote = || -> std::sync::Arc<LocalRemote> {
-        std::sync::Arc::new(LocalRemote::new(&server.store, mine.user))
+    let url: mentat_sync::client::Url = "https://sync.example.org".parse().unwrap();
+    let mine = Identity::generate(url).unwrap();
+    let remote = |identity: &Identity| -> Arc<dyn Remote> {
+        Arc::new(LocalRemote::new(&server.store, identity.user))
     };
-    use mentat_sync::client::Replica;
-    let none = Replica::open(directory.path(), &mine, remote());
-    assert!(matches!(none, Err(Error::NotThisReplica(_))));
-    let replica = Replica::create(directory.path(), &mine, remote()).unwrap();
+    let open = || Replica::open_with(directory.path(), |identity| Ok(remote(identity)));
+    assert!(matches!(open(), Err(Error::NotThisReplica(_))));
+    let replica = Replica::create_with(directory.path(), &mine, remote(&mine)).unwrap();
     replica.commit(b"1 a", &[]).unwrap();
     drop(replica);
-    let again = Replica::clone_from(directory.path(), &mine, remote()).unwrap();
+    let again = Replica::clone_with(directory.path(), &mine, remote(&mine), None).unwrap();
     assert_eq!(again.status().unwrap().pending, 1);
-    let opened = Replica::open(directory.path(), &mine, remote()).unwrap();
+    let opened = open().unwrap();
+    assert_eq!(*opened.user(), mine.user);
     assert_eq!(opened.push_as_it_is().unwrap(), Some(1));
-    let other = mentat_sync::client::Identity {
+    let other = Identity {
         user: UserId::from_bytes([1; 16]),
         ..mine.clone()
     };
-    let error = Replica::open(directory.path(), &other, remote());
+    let error = Replica::create_with(directory.path(), &other, remote(&other));
     assert!(matches!(error, Err(Error::NotThisReplica(_))));
-    let format = directory.path().join(".mentat-sync/store/FORMAT");
-    assert_eq!(
-        std::fs::read_to_string(format).unwrap(),
-        "mentat-sync 1 replica\n"
-    );
+    let home = directory.path().join(".mentat-sync");
+    let format = std::fs::read_to_string(home.join("store/FORMAT")).unwrap();
+    assert_eq!(format, "mentat-sync 1 replica\n");
+    let mode = std::fs::metadata(home.join("remote"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    std::fs::remove_file(home.join("remote")).unwrap();
+    assert!(matches!(open(), Err(Error::Secrets(_))));
 }

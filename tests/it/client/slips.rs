@@ -1,12 +1,14 @@
 //! Rules that only show in the order of steps of two processes, each taken away.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use mentat_sync::client::{Replica, Slip};
+use mentat_sync::client::{App, Entry, Rebase, Replica, Slip};
 use mentat_sync::model::TransactionId;
 use simulated_disk::{Bounds, Chooser, Program, Sim, run};
 
 use super::fleet::{Device, Server, keys, replica_on};
+use super::ledger::Ledger;
 use super::lossy::Lossy;
 use crate::kit::effort;
 
@@ -79,6 +81,58 @@ fn two_processes_that_commit_at_the_same_time_are_both_heard() {
 fn a_commit_that_does_not_look_at_the_tip_again_is_noticed() {
     let noticed = two_commit(Some(Slip::CommitWithoutLook));
     println!("{:?}", noticed.expect_err("it is not noticed"));
+}
+
+/// An application in the middle of whose rebase another process of the device says something.
+struct Meddled {
+    ledger: Ledger,
+    other: Option<Replica>,
+}
+
+impl App for Meddled {
+    type Error = Infallible;
+
+    fn position(&self) -> TransactionId {
+        self.ledger.position()
+    }
+
+    fn apply(&mut self, entry: &Entry) -> Result<(), Infallible> {
+        self.ledger.apply(entry)
+    }
+
+    fn rewind(&mut self) -> Result<(), Infallible> {
+        self.ledger.rewind()
+    }
+
+    fn rebase(&mut self, ours: &Entry) -> Result<Rebase, Infallible> {
+        if let Some(other) = self.other.take() {
+            other.commit(b"3 c", &[]).unwrap();
+        }
+        self.ledger.rebase(ours)
+    }
+}
+
+#[test]
+fn what_another_process_says_in_the_middle_of_a_rebase_is_kept() {
+    for slip in [None, Some(Slip::RebaseForgetsCommits)] {
+        let server = Server::new();
+        let mut other = Device::new(&server);
+        other.say("1 a");
+        other.sync().unwrap();
+        let mut one = Device::new(&server);
+        if let Some(slip) = slip {
+            one = one.with_slip(slip);
+        }
+        one.say("2 b");
+        let mut app = Meddled {
+            ledger: Ledger::default(),
+            other: Some(replica_on(&one.sim.process(), &one.network, keys())),
+        };
+        one.replica.sync(&mut app).unwrap();
+        let kept = one.lines().contains(&"3 c".to_owned());
+        assert_eq!(kept, slip.is_none(), "{:?}", one.lines());
+        assert_eq!(app.ledger.confirmed.lines, one.lines());
+    }
 }
 
 #[test]
