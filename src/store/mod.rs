@@ -93,6 +93,7 @@ mod rebuild;
 mod remove;
 mod replace;
 mod room;
+mod say;
 mod serving;
 mod staged;
 mod stamp;

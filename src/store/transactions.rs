@@ -232,7 +232,7 @@ impl Locked {
 
     /// Returns the chunks that a proposal names and that are not there, each once. Where all are, they are durable
     /// before the transaction has a name: a live one whose chunk is not there is damage, whatever a crash leaves.
-    fn check_named(&self, proposal: &Proposal) -> Result<Vec<ChunkId>> {
+    pub(super) fn check_named(&self, proposal: &Proposal) -> Result<Vec<ChunkId>> {
         let (mut missing, mut seen) = (Vec::new(), HashSet::new());
         let mut relied_on = ToSync::default();
         for chunk in &proposal.chunks {

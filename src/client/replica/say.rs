@@ -77,21 +77,21 @@ impl Replica {
                 let (_, transaction) = self.transaction_after(tip, &said, chunks)?;
                 self.exclusive()?.set_local(transaction.id)?;
             }
-            let new = match self.write_after(tip, &said, chunks) {
-                // A rebase in another process has just put another line in the place of this one.
-                Err(Error::Busy) if self.tip()? != tip => continue,
-                written => written?,
-            };
+            let (chunk, new) = self.transaction_after(tip, &said, chunks)?;
+            let mut staged = self.user.stage()?;
+            staged.write(&chunk)?;
             let lock = self.exclusive()?;
-            let now = self.tip()?;
-            if now == tip || self.slips.made(Slip::CommitWithoutLook) {
-                lock.set_local(new.id)?;
-                return Ok(entry_of(new, said.app, true));
+            let looks = !self.slips.made(Slip::CommitWithoutLook)
+                && !self.slips.made(Slip::LocalBeforeChunks);
+            if looks && self.tip()? != tip {
+                // Somebody else was quicker.
+                continue;
             }
-            // Somebody else was quicker; the slip has set it already.
-            if now.id == new.id {
-                return Ok(entry_of(new, said.app, true));
-            }
+            let missing = lock.say(staged, &new)?;
+            return match missing.is_empty() {
+                true => Ok(entry_of(new, said.app, true)),
+                false => Err(Error::MissingChunks(missing)),
+            };
         }
     }
 
