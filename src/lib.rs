@@ -16,8 +16,10 @@ pub mod upkeep;
 
 pub mod wire;
 
+#[cfg(feature = "serve")]
 pub mod http;
 
+#[cfg(feature = "client")]
 pub mod client;
 
 pub mod cli;

@@ -1,34 +1,23 @@
 //! The command line: one file a subcommand. It prints, shows progress and sets the exit status.
+//!
+//! Here are the commands that any store is looked at with, a server's or a device's; those of whoever runs a server are in
+//! `server`, which the feature `serve` builds.
 
-mod any_certificate;
+// Where the server's commands are not built, nobody uses some of what all share.
+#![cfg_attr(not(feature = "serve"), allow(dead_code))]
+
 mod arguments;
-mod backup;
 mod completions;
-mod drill;
-mod example;
 mod failure;
 mod fsck;
-mod gc;
-mod health;
-mod heartbeat;
-mod listening;
 mod log;
-mod log_flags;
-mod log_queue;
-mod logging;
 mod man;
-mod metrics;
 mod open;
 mod output;
 mod progress;
-mod scratch;
-mod serve;
-mod service;
-mod serving;
-mod signals;
+#[cfg(feature = "serve")]
+mod server;
 mod snapshot;
-mod user_changes;
-mod users;
 mod whom;
 
 use std::process::ExitCode;
@@ -52,18 +41,14 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    Serve(Box<serve::ServeCommand>),
-    Gc(gc::GcCommand),
+    #[cfg(feature = "serve")]
+    #[command(flatten)]
+    Server(server::ServerCommand),
     Fsck(fsck::FsckCommand),
     Snapshot(snapshot::SnapshotCommand),
-    Backup(backup::BackupCommand),
-    Drill(drill::DrillCommand),
-    Users(users::UsersCommand),
     Log(log::LogCommand),
-    Example(example::ExampleCommand),
     Completions(completions::CompletionsCommand),
     Man(man::ManCommand),
-    Health(health::HealthCommand),
 }
 
 /// The command, for which a variable of the environment that is empty is as one that is not set: what a compose file
@@ -86,18 +71,13 @@ pub fn run() -> ExitCode {
     let given = without_empty(CommandLine::command()).get_matches();
     let parsed = CommandLine::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
     let outcome = match parsed.command {
-        Command::Serve(serve) => serve.run(),
-        Command::Gc(gc) => gc.run(),
+        #[cfg(feature = "serve")]
+        Command::Server(server) => server.run(),
         Command::Fsck(fsck) => fsck.run(),
         Command::Snapshot(snapshot) => snapshot.run(),
-        Command::Backup(backup) => backup.run(),
-        Command::Drill(drill) => drill.run(),
-        Command::Users(users) => users.run(),
         Command::Log(log) => log.run(),
-        Command::Example(example) => example.run(),
         Command::Completions(completions) => completions.run(CommandLine::command()),
         Command::Man(man) => man.run(CommandLine::command()),
-        Command::Health(health) => health.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

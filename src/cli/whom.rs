@@ -179,6 +179,11 @@ fn nobody(text: &str, begins: bool) -> Failure {
     Failure::failed(format!("there is no user called {text}{hint}"))
 }
 
+/// The user that was asked for has no folder.
+pub fn no_such_user(user: &UserId) -> Failure {
+    Failure::failed(format!("there is no user {user}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,7 @@ impl Store {
     }
 
     /// The mark of the directory as it stands, for who only reads it.
-    pub(crate) fn mark_now(&self) -> Option<String> {
+    pub fn mark_now(&self) -> Option<String> {
         let top = self.disk.meta(&layout::top()).ok()?;
         Some(DirectoryIdentity::of(&top).mark())
     }

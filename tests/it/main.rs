@@ -28,6 +28,8 @@ mod refusals;
 mod answers;
 // The data directory as a person with a shell sees it.
 mod files;
+// What is built in with each of Cargo's two features alone.
+mod features;
 // Clients that are slow, or gone, or ahead of the answers; and how long the server waits for them.
 mod patience;
 // Files on their way into the network: by the system itself, where it cannot, and when they are cut meanwhile.

@@ -5,8 +5,9 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use bytesize::ByteSize;
 use uuid::Uuid;
 
-use super::failure::Failure;
-use super::output::{counted, date, print};
+use crate::cli::failure::Failure;
+use crate::cli::output::{counted, date, print};
+use crate::cli::whom::no_such_user;
 use crate::model::{UserId, UserName};
 use crate::store::{self, NameFile, Naming, RenameUser, Store, User};
 
@@ -138,9 +139,4 @@ pub fn rename(store: &Store, old: &UserId, new: &UserId) -> Changed {
         RenameUser::NoSuchUser => Err(no_such_user(old)),
         RenameUser::Taken => Err(Failure::failed(format!("there is a user {new} already"))),
     })
-}
-
-/// The user that was asked for has no folder.
-pub fn no_such_user(user: &UserId) -> Failure {
-    Failure::failed(format!("there is no user {user}"))
 }

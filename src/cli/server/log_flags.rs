@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::arguments::is_set;
+use crate::cli::arguments::is_set;
 use crate::http::{Clients, TrustedProxy};
 
 /// How the log is written, and whether clients' addresses are in it.

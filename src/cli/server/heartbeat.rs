@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::any_certificate::connection_to;
-use super::arguments::listener;
+use super::values::listener;
 use crate::http::Listener;
 use crate::model::limits;
 use crate::wire::{HEARTBEAT, STORE_MARK};

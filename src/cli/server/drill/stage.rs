@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use indicatif::HumanBytes;
 
-use super::super::failure::Failure;
-use super::super::open::{in_the_way, no_store, not_usable};
-use super::super::scratch::Scratch;
+use crate::cli::failure::Failure;
+use crate::cli::open::{in_the_way, no_store, not_usable};
+use crate::cli::server::scratch::Scratch;
 use crate::disk::{Disk, Grouping, Real};
 use crate::store;
 use crate::upkeep::snapshot::{self, Snapshot};

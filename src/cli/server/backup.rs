@@ -9,12 +9,12 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
-use super::arguments::{DataDirectory, is_set};
-use super::failure::Failure;
-use super::open::{in_the_way, no_store, not_usable, private};
-use super::output::{counted, json_line, print};
-use super::progress::FileBar;
 use super::scratch::Scratch;
+use crate::cli::arguments::{DataDirectory, is_set};
+use crate::cli::failure::Failure;
+use crate::cli::open::{in_the_way, no_store, not_usable, private};
+use crate::cli::output::{counted, json_line, print};
+use crate::cli::progress::FileBar;
 use crate::disk::{Disk, Grouping, Real};
 use crate::model::UserId;
 use crate::store;

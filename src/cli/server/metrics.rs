@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::arguments::{is_set, listener};
 use super::logging::ProcessLog;
+use super::values::listener;
+use crate::cli::arguments::is_set;
 use crate::http::{Exposition, Listener, Scrapes, Site};
 use crate::upkeep::census::Census;
 

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use super::super::failure::Failure;
+use crate::cli::failure::Failure;
 use crate::http::{Listener, Places, Server, ServerOptions, Settings, Site};
 use crate::model::limits;
 use crate::store::Store;

@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
-use super::failure::Failure;
-use super::output::print;
+use crate::cli::failure::Failure;
+use crate::cli::output::print;
 
 /// Print a text to run the server with, to look at, change, and put where its first comment says: units of systemd (the
 /// service, and a backup by a timer), a proxy's configuration, a compose file, lines for cron.
@@ -31,12 +31,12 @@ enum Example {
 impl Example {
     fn text(self) -> &'static str {
         match self {
-            Self::Systemd => include_str!("../../scripts/examples/systemd"),
-            Self::Nginx => include_str!("../../scripts/examples/nginx"),
-            Self::Caddy => include_str!("../../scripts/examples/caddy"),
-            Self::Haproxy => include_str!("../../scripts/examples/haproxy"),
-            Self::Compose => include_str!("../../scripts/examples/compose"),
-            Self::Cron => include_str!("../../scripts/examples/cron"),
+            Self::Systemd => include_str!("../../../scripts/examples/systemd"),
+            Self::Nginx => include_str!("../../../scripts/examples/nginx"),
+            Self::Caddy => include_str!("../../../scripts/examples/caddy"),
+            Self::Haproxy => include_str!("../../../scripts/examples/haproxy"),
+            Self::Compose => include_str!("../../../scripts/examples/compose"),
+            Self::Cron => include_str!("../../../scripts/examples/cron"),
         }
     }
 }

@@ -8,11 +8,12 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde::Serialize;
 
-use super::arguments::{duration, is_set, size_or_none};
-use super::failure::Failure;
 use super::heartbeat::{ServerAddress, server_address};
-use super::open::{in_the_way, not_usable};
-use super::output::{counted, json_line, print};
+use super::values::{duration, size_or_none};
+use crate::cli::arguments::is_set;
+use crate::cli::failure::Failure;
+use crate::cli::open::{in_the_way, not_usable};
+use crate::cli::output::{counted, json_line, print};
 use crate::disk::{Grouping, Real, Room};
 use crate::model::{limits, tame};
 use crate::store::Store;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::arguments::{grace, group, listener, socket_mode};
-use super::failure::Failure;
+use super::values::{grace, group, listener, socket_mode};
+use crate::cli::failure::Failure;
 use crate::http::{
     CertificateFiles, Certificates, HandedOver, Host, Listener, NamedOrigin, Origins, Places,
     SocketAccess,

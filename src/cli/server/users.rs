@@ -5,12 +5,14 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::arguments::{DataDirectory, is_set};
-use super::failure::Failure;
-use super::open::{in_the_way, not_usable, open, open_made_before, open_or_make, say_on_stderr};
-use super::output::{date, json_line, print};
 use super::user_changes::{add, name, remove, rename};
-use super::whom::{Care, Whom, new_id};
+use crate::cli::arguments::{DataDirectory, is_set};
+use crate::cli::failure::Failure;
+use crate::cli::open::{
+    in_the_way, not_usable, open, open_made_before, open_or_make, say_on_stderr,
+};
+use crate::cli::output::{date, json_line, print};
+use crate::cli::whom::{Care, Whom, new_id};
 use crate::disk::{Grouping, Real};
 use crate::model::UserName;
 use crate::store::{self, NameFile, Options, Store, User};
