@@ -29,7 +29,10 @@ pub use invite::InviteError;
 pub use keyring::Keyring;
 pub use keys::{KeyId, Keys, Master};
 pub use progress::Progress;
-pub use remote::{AnswerBody, LocalRemote, Parcel, PushAnswer, Remote, WithChunks};
+pub use remote::{
+    AnswerBody, HttpOptions, HttpRemote, LocalRemote, Lookup, Parcel, Pauses, Proxies, PushAnswer,
+    Remote, ServerName, SystemPauses, Tries, Unreached, WithChunks,
+};
 pub use remote_file::RemoteFileError;
 pub use replica::{Entries, HOME, Imported, Replica, SavedState, Slip, Status, Synced, Woken};
 pub use url::{BadUrl, Url};

@@ -575,3 +575,32 @@ pub const SYNC_WAIT: Duration = Duration::from_secs(60);
 
 /// How often a device that waits for others looks whether something was committed here.
 pub const LOOK_FOR_COMMITS: Duration = Duration::from_millis(200);
+
+/// The bytes of JSON in an answer that a client reads: the longest is that of a transaction.
+pub const ANSWER_BYTES: usize = TRANSACTION_BYTES;
+
+/// The characters of a server's words that a client shows.
+pub const DETAIL_CHARS: usize = 500;
+
+/// How long a client waits for a connection, the look-up of the name and TLS included: whoever is offline is told soon.
+pub const CONNECT_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a client waits for an answer to begin, and for the next bytes of a body: a server may be at an advance of a long
+/// chain, and its disk may be slow.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(60);
+
+/// How often a command's request is tried where the server is not reached.
+pub const TRIES: u32 = 3;
+
+/// The longest pause before the first other try, and before any: many clients of a server that comes back spread over that.
+pub const RETRY_FIRST: Duration = Duration::from_millis(200);
+pub const RETRY_MOST: Duration = Duration::from_secs(30);
+
+/// The most of a server's word for when to try again that is believed.
+pub const RETRY_AFTER_MOST: Duration = Duration::from_secs(3600);
+
+/// One of the long polls that a client's waiting is made of: proxies end a request that is silent for a minute.
+pub const POLL: Duration = Duration::from_secs(50);
+
+/// The pause of a client before it asks a server again that does not wait.
+pub const POLL_PAUSE: Duration = Duration::from_secs(5);

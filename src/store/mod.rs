@@ -118,6 +118,7 @@ pub use admin::RenameUser;
 pub use advance::Leftovers;
 pub use append::{Addition, Append};
 pub use bundle::{AskedReader, BundleReader, Counts, Plan, PullBundle, PushBundle};
+#[cfg(feature = "client")]
 pub(crate) use bundle::{END, Members, Trouble, header, padding};
 pub use chain::Listing;
 pub use child::Child;

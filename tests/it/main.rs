@@ -24,6 +24,8 @@ mod envelope;
 mod story;
 // One row for each way to be refused, and what is left behind by a refused request: nothing.
 mod refusals;
+// A device that reaches a server over HTTP, by the library: messages, trouble, TLS, proxies.
+mod client_http;
 // What the answers are made of: headers, conditions, ranges, framing, replays.
 mod answers;
 // The data directory as a person with a shell sees it.

@@ -20,6 +20,7 @@ mod window;
 pub use asked::AskedReader;
 pub use out::{BundleReader, Plan, PullBundle};
 pub use outcome::{Counts, PushBundle};
+#[cfg(feature = "client")]
 pub(crate) use tar::{END, Members, Trouble, header, padding};
 pub(in crate::store) use window::Window;
 
