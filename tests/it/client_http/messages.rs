@@ -345,3 +345,36 @@ fn a_bundle_that_cannot_be_read_is_the_devices_own_failure_and_is_sent_once() {
     }
     assert_eq!(remote.head().unwrap(), Head::ROOT);
 }
+
+/// The names of the members of a tar.
+fn members(bytes: &[u8]) -> Vec<String> {
+    let mut tar = tar::Archive::new(bytes);
+    let names = tar.entries().unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        entry.path().unwrap().display().to_string()
+    });
+    names.collect()
+}
+
+#[test]
+fn chunks_are_asked_for_by_name_and_the_chain_without_them() {
+    let (server, _folder, remotes) = both(&[]);
+    bundle_of(&server, "ann", &["a", "b"]);
+    let chunk_of = |name: &str| {
+        let id = chunk(name).id;
+        format!("chunks/{}/{id}", &id[..2])
+    };
+    let transaction_of = |name: &str| {
+        let id = transaction_id(name);
+        format!("transactions/{}/{id}.json", &id[..2])
+    };
+    for remote in &remotes {
+        let asked = [digest("b"), digest("bread"), digest("a")];
+        let tar = whole(remote.chunks(&asked).unwrap());
+        assert_eq!(members(&tar), [chunk_of("b"), chunk_of("a")]);
+        let chain = remote.bundle(TransactionId::ROOT, 9, WithChunks::None);
+        let chain = whole(chain.unwrap().unwrap());
+        let expected = [transaction_of("a"), transaction_of("b"), "HEAD".to_owned()];
+        assert_eq!(members(&chain), expected);
+    }
+}
