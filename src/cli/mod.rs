@@ -1,15 +1,18 @@
 //! The command line: one file a subcommand. It prints, shows progress and sets the exit status.
 //!
 //! Here are the commands that any store is looked at with, a server's or a device's; those of whoever runs a server are in
-//! `server`, which the feature `serve` builds.
+//! `server`, which the feature `serve` builds, and those of a device in `device`, which the feature `client` does.
 
 // Where the server's commands are not built, nobody uses some of what all share.
 #![cfg_attr(not(feature = "serve"), allow(dead_code))]
 
 mod arguments;
 mod completions;
+#[cfg(feature = "client")]
+mod device;
 mod failure;
 mod fsck;
+mod headings;
 mod log;
 mod man;
 mod open;
@@ -31,10 +34,17 @@ use failure::Failure;
 /// immutable chunks, string them into transactions, and advance HEAD by compare-and-swap. All of it
 /// is plain files in one directory.
 ///
-/// Exit status: 0; 1 damage found, or failed; 2 wrong usage; 3 could not check.
+/// A device has a replica of one user's store, for use offline: a journal, encrypted before it leaves the device.
+///
+/// Exit status: 0; 1 damage found, or failed; 2 wrong usage; 3 could not check, or offline: try later; for a device also
+/// 4 others were quicker; 5 the server's history is not ours; 6 another key.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct CommandLine {
+    /// For a device's commands: the directory of the replica, or one in it; else the one that the working directory is in.
+    #[cfg(feature = "client")]
+    #[arg(short = 'C', value_name = "DIR")]
+    at: Option<std::path::PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -44,6 +54,9 @@ enum Command {
     #[cfg(feature = "serve")]
     #[command(flatten)]
     Server(server::ServerCommand),
+    #[cfg(feature = "client")]
+    #[command(flatten)]
+    Device(device::DeviceCommand),
     Fsck(fsck::FsckCommand),
     Snapshot(snapshot::SnapshotCommand),
     Log(log::LogCommand),
@@ -68,9 +81,19 @@ fn without_empty(command: clap::Command) -> clap::Command {
 
 /// Runs the program with the arguments of the process.
 pub fn run() -> ExitCode {
-    let given = without_empty(CommandLine::command()).get_matches();
+    let given = without_empty(headings::under_headings(CommandLine::command())).get_matches();
     let parsed = CommandLine::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
-    let outcome = match parsed.command {
+    #[cfg(feature = "client")]
+    let CommandLine { at, command } = parsed;
+    #[cfg(not(feature = "client"))]
+    let CommandLine { command } = parsed;
+    let outcome = match command {
+        #[cfg(feature = "client")]
+        Command::Device(device) => device.run(at),
+        #[cfg(feature = "client")]
+        _ if at.is_some() => Err(Failure::usage(
+            "-C is for a device's commands: --data names a server's store",
+        )),
         #[cfg(feature = "serve")]
         Command::Server(server) => server.run(),
         Command::Fsck(fsck) => fsck.run(),
@@ -99,6 +122,11 @@ mod tests {
         CommandLine::command().debug_assert();
     }
 
+    /// Those of a device take nothing from the environment: others may read it, and a wrong replica is soon hit.
+    fn is_of_device(name: &str) -> bool {
+        headings::DEVICE.contains(&name)
+    }
+
     fn names_its_variables(command: &clap::Command) {
         for flag in command.get_arguments() {
             let Some(long) = flag
@@ -109,13 +137,17 @@ mod tests {
             };
             let name = format!("MENTAT_SYNC_{}", long.to_uppercase().replace('-', "_"));
             let env = flag.get_env().and_then(|env| env.to_str());
+            if is_of_device(command.get_name()) {
+                assert_eq!(env, None, "{} --{long}", command.get_name());
+                continue;
+            }
             assert_eq!(env, Some(name.as_str()), "{} --{long}", command.get_name());
         }
         command.get_subcommands().for_each(names_its_variables);
     }
 
     #[test]
-    fn every_flag_is_also_an_environment_variable() {
+    fn every_flag_is_also_an_environment_variable_but_for_a_devices() {
         names_its_variables(&CommandLine::command());
     }
 }

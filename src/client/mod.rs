@@ -10,8 +10,10 @@ mod error;
 mod file_body;
 mod identity;
 mod invite;
+mod journal;
 mod keyring;
 mod keys;
+mod old_keys;
 mod progress;
 mod remote;
 mod remote_file;
@@ -26,6 +28,7 @@ pub use envelope::{
 pub use error::{BoxError, Divergence, Error, Forgery, Parting, Result};
 pub use identity::{Identity, Masters};
 pub use invite::InviteError;
+pub use journal::{JournalBody, JournalEntry, JournalFile};
 pub use keyring::Keyring;
 pub use keys::{KeyId, Keys, Master};
 pub use progress::Progress;

@@ -604,3 +604,12 @@ pub const POLL: Duration = Duration::from_secs(50);
 
 /// The pause of a client before it asks a server again that does not wait.
 pub const POLL_PAUSE: Duration = Duration::from_secs(5);
+
+/// The bytes of one entry of the journal, its note and text included: a line that programs read. A longer text is a file.
+pub const JOURNAL_BYTES: usize = 64 << 10;
+
+/// The small files that a device has beside its store.
+pub const DEVICE_FILE_BYTES: usize = 64 << 10;
+
+/// How long a device that follows waits before it asks again where the server was not reached: at first, and at most.
+pub const FOLLOW_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));

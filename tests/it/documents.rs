@@ -27,9 +27,10 @@ pub const RECIPES: Page = page!("src/docs/recipes.md");
 pub const PERFORMANCE: Page = page!("src/docs/performance.md");
 pub const TESTING: Page = page!("src/docs/testing.md");
 pub const WATCHING: Page = page!("src/docs/watching.md");
+pub const DEVICES: Page = page!("src/docs/devices.md");
 
 /// The README and each page that it links.
-pub const PAGES: [&Page; 10] = [
+pub const PAGES: [&Page; 11] = [
     &README,
     &OPERATIONS,
     &COPIES,
@@ -40,6 +41,7 @@ pub const PAGES: [&Page; 10] = [
     &PERFORMANCE,
     &TESTING,
     &WATCHING,
+    &DEVICES,
 ];
 
 pub const CONTRIBUTING: &str = include_str!("../../.github/CONTRIBUTING.md");

@@ -109,6 +109,9 @@ mod proof;
 // Devices with replicas, by the library: what holds whatever is lost on the way, cut, or told wrongly.
 mod client;
 
+// The commands of a device, run as a person or a script runs them, against servers.
+mod device;
+
 // Power cuts: workloads cut at every step, on the simulated disk.
 mod power_cuts;
 

@@ -9,7 +9,7 @@ use mentat_sync::model::limits;
 use crate::kit::{Device, Server, binary, run_with_deadline, skipped};
 
 use crate::documents::{
-    CONTRIBUTING, COPIES, OPERATIONS, PAGES, PERFORMANCE, PROTOCOL, Page, README, RECIPES,
+    CONTRIBUTING, COPIES, DEVICES, OPERATIONS, PAGES, PERFORMANCE, PROTOCOL, Page, README, RECIPES,
     TASKWARRIOR, TESTING, WATCHING, WRITE_A_CLIENT,
 };
 
@@ -23,7 +23,7 @@ const NOT_RUN: &str = "*Not run as a test: ";
 const RUN_BY_STRANGER: &str = "*Run by `scripts/stranger-test` and not here: ";
 
 /// How many console blocks are not run, page by page: a new one is counted here.
-const NOT_RUN_BLOCKS: [(&Page, usize); 10] = [
+const NOT_RUN_BLOCKS: [(&Page, usize); 11] = [
     (&README, 4),
     (&OPERATIONS, 1),
     (&COPIES, 0),
@@ -34,6 +34,7 @@ const NOT_RUN_BLOCKS: [(&Page, usize); 10] = [
     (&PERFORMANCE, 1),
     (&TESTING, 0),
     (&WATCHING, 0),
+    (&DEVICES, 0),
 ];
 
 /// A command of a ```console block, and what is printed below it.
@@ -228,6 +229,11 @@ fn what_taskwarriors_users_look_at_is_as_the_page_says() {
 }
 
 #[test]
+fn what_a_person_with_two_devices_does_prints_what_the_page_says() {
+    follow(&DEVICES);
+}
+
+#[test]
 fn the_recipes_print_what_the_page_says() {
     follow(&RECIPES);
 }
@@ -302,6 +308,7 @@ fn each_page_is_run_but_for_the_blocks_that_say_why_they_are_not() {
         &TASKWARRIOR,
         &RECIPES,
         &WATCHING,
+        &DEVICES,
     ]
     .map(|page| page.path);
     for (page, expected) in NOT_RUN_BLOCKS {

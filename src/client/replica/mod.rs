@@ -15,6 +15,7 @@ mod by_chunk;
 mod checkpoint;
 mod entries;
 mod import;
+mod named;
 mod open;
 mod parcel;
 mod parted;

@@ -30,7 +30,7 @@ pub struct Ask<'a> {
 }
 
 /// The answer to a question in JSON: the inner error is the server's refusal.
-pub type Told<T> = Result<std::result::Result<T, Declined>>;
+pub type AskedFor<T> = Result<std::result::Result<T, Declined>>;
 
 impl<'a> Ask<'a> {
     pub fn of(method: Method, path: &'a str, media: &'static str) -> Self {
@@ -49,15 +49,15 @@ impl<'a> Ask<'a> {
 }
 
 /// The body of a request.
-pub enum Sent<'a, 'b> {
+pub enum SentBody<'a, 'b> {
     None,
     Json(&'a [u8]),
     Parcel(&'a mut SentParcel<'b>),
 }
 
-impl<'a> Sent<'a, '_> {
+impl<'a> SentBody<'a, '_> {
     pub fn of(json: Option<&'a [u8]>) -> Self {
-        json.map_or(Sent::None, Sent::Json)
+        json.map_or(SentBody::None, SentBody::Json)
     }
 }
 
@@ -89,7 +89,7 @@ impl Caller {
     }
 
     /// Sends one request, once.
-    pub fn send(&self, ask: &Ask, body: Sent) -> Result<Replied> {
+    pub fn send(&self, ask: &Ask, body: SentBody) -> Result<Replied> {
         let Ask {
             method,
             path,
@@ -107,14 +107,14 @@ impl Caller {
         }
         let wait = self.options.answer_wait + ask.more;
         let response = match body {
-            Sent::None => self.run(request, (), wait),
-            Sent::Json(mut json) => {
+            SentBody::None => self.run(request, (), wait),
+            SentBody::Json(mut json) => {
                 let request = request
                     .header(header::CONTENT_TYPE, JSON)
                     .header(header::CONTENT_LENGTH, json.len());
                 self.run(request, SendBody::from_reader(&mut json), wait)
             }
-            Sent::Parcel(parcel) => {
+            SentBody::Parcel(parcel) => {
                 let request = request
                     .header(header::CONTENT_TYPE, TAR)
                     .header(header::CONTENT_LENGTH, parcel.left());
@@ -141,12 +141,12 @@ impl Caller {
 
     /// Asks until there is an answer, whose body is still to come.
     pub fn ask(&self, ask: &Ask, json: Option<&[u8]>) -> Result<Replied> {
-        self.again(|| self.send(ask, Sent::of(json)))
+        self.again(|| self.send(ask, SentBody::of(json)))
     }
 
     /// Asks until a message has come as a whole.
-    pub fn told<T: DeserializeOwned>(&self, ask: &Ask, json: Option<&[u8]>) -> Told<T> {
-        self.again(|| match self.send(ask, Sent::of(json))? {
+    pub fn told<T: DeserializeOwned>(&self, ask: &Ask, json: Option<&[u8]>) -> AskedFor<T> {
+        self.again(|| match self.send(ask, SentBody::of(json))? {
             Replied::Good(response) => self.answers.json(response).map(Ok),
             Replied::Refused(refusal) => Ok(Err(refusal)),
             Replied::Unchanged => Err(self.not_asked_for()),

@@ -30,7 +30,7 @@ pub use self::proxies::Proxies;
 pub use self::unreached::{Lookup, ServerName, Unreached};
 
 use self::answer::{Declined, Replied};
-use self::ask::{Ask, Caller, Sent};
+use self::ask::{Ask, Caller, SentBody};
 use self::parcel::SentParcel;
 use super::{AnswerBody, Parcel, PushAnswer, Remote, WithChunks};
 use crate::client::error::Result;
@@ -77,7 +77,7 @@ impl HttpRemote {
             more: Duration::from_secs(seconds),
             ..Ask::get(&path, JSON)
         };
-        match self.0.send(&ask, Sent::None)? {
+        match self.0.send(&ask, SentBody::None)? {
             Replied::Good(response) => {
                 let HeadMessage { head: id, seq } = self.0.answers.json(response)?;
                 Ok(Some(Head { id, seq }))
@@ -143,7 +143,7 @@ impl Remote for HttpRemote {
         let ask = Ask::of(Method::POST, "bundle", JSON);
         let told = self.0.again(|| {
             let mut sending = SentParcel::of(parcel)?;
-            let reply = self.0.send(&ask, Sent::Parcel(&mut sending));
+            let reply = self.0.send(&ask, SentBody::Parcel(&mut sending));
             // The failure of the device's own files is none of the server's.
             if let Some(own) = sending.failed() {
                 return Err(own.into());

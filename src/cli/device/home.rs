@@ -1,0 +1,170 @@
+//! The small files that a device has beside its store, in `.mentat-sync`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::told::{DeviceTrouble, Outcome};
+use crate::cli::output::date;
+use crate::client::{HOME, Identity};
+use crate::disk::{Disk, Grouping, IfThere, Real, Target, make_root};
+use crate::model::limits;
+use crate::store::layout::{DeviceFile, beside_store, top};
+
+/// The settings of a device, which its person may edit.
+#[derive(Deserialize, Serialize)]
+pub struct DeviceConfig {
+    /// The name that its entries say they are by.
+    pub device: String,
+}
+
+/// The directory `.mentat-sync` of a replica.
+pub struct DeviceHome {
+    /// The directory that it is in.
+    pub top: PathBuf,
+    disk: Arc<Real>,
+}
+
+impl DeviceHome {
+    /// Opens the one in this directory, which must be there.
+    pub fn open(top: &Path) -> Outcome<Self> {
+        let path = top.join(HOME);
+        let disk = Real::new(&path, Grouping::Off).map_err(|error| {
+            DeviceTrouble::failed(format!("cannot open {}: {error}", path.display()))
+        })?;
+        Ok(Self {
+            top: top.to_owned(),
+            disk: Arc::new(disk),
+        })
+    }
+
+    /// Makes one in this directory, which is made too where it is not there.
+    pub fn make(top: &Path) -> Outcome<Self> {
+        let path = top.join(HOME);
+        make_root(&path, None).map_err(|error| {
+            DeviceTrouble::failed(format!("cannot make {}: {error}", path.display()))
+        })?;
+        Self::open(top)
+    }
+
+    /// Whether there is one in this directory.
+    pub fn is_in(top: &Path) -> bool {
+        top.join(HOME).is_dir()
+    }
+
+    /// The nearest one from this directory upwards.
+    pub fn around(from: &Path) -> Outcome<Self> {
+        let absolute = from
+            .canonicalize()
+            .map_err(|error| DeviceTrouble::usage(format!("{}: {error}", from.display())))?;
+        match absolute.ancestors().find(|level| Self::is_in(level)) {
+            Some(top) => Self::open(top),
+            None => Err(DeviceTrouble::usage(format!(
+                "there is no replica in {} or above it",
+                from.display()
+            ))
+            .hint("`mentat-sync init --server URL` makes a store, `mentat-sync clone` a copy of one; or name it with -C")),
+        }
+    }
+
+    /// Whether this file is there.
+    pub fn has(&self, file: DeviceFile) -> Outcome<bool> {
+        Ok(self.disk.meta(&beside_store(file)).if_there()?.is_some())
+    }
+
+    /// Reads who we are to whom.
+    pub fn identity(&self, file: DeviceFile) -> Outcome<Identity> {
+        Ok(Identity::read(&*self.disk, &beside_store(file))?)
+    }
+
+    /// Writes who we are to whom: durable when this returns.
+    pub fn set_identity(&self, file: DeviceFile, identity: &Identity) -> Outcome {
+        Ok(identity.write(&*self.disk, &beside_store(file))?)
+    }
+
+    /// The device's name: what `config` says, or that of the host.
+    pub fn device(&self) -> Outcome<String> {
+        let Some(bytes) = self.read(DeviceFile::Config)? else {
+            return Ok(host_name());
+        };
+        let config: DeviceConfig = serde_json::from_slice(&bytes)
+            .map_err(|error| DeviceTrouble::damaged(format!(".mentat-sync/config: {error}")))?;
+        Ok(config.device)
+    }
+
+    /// Writes the device's name into `config`; that of the host where none is given.
+    pub fn set_device(&self, name: Option<&str>) -> Outcome {
+        let device = name.map_or_else(host_name, str::to_owned);
+        let config = serde_json::to_vec(&DeviceConfig { device }).map_err(std::io::Error::from)?;
+        self.write(DeviceFile::Config, &[&config, &b"\n"[..]].concat())
+    }
+
+    /// Notes that the server was heard just now. Best effort: it is for a person to read.
+    pub fn heard(&self) {
+        let line = format!("{}\n", date(SystemTime::now()));
+        if let Err(error) = self.write(DeviceFile::Seen, line.as_bytes()) {
+            log::debug!("when the server was heard is not noted: {}", error.words());
+        }
+    }
+
+    /// When the server was last heard.
+    pub fn last_heard(&self) -> Outcome<Option<SystemTime>> {
+        let line = self.read(DeviceFile::Seen)?.unwrap_or_default();
+        let line = String::from_utf8(line).unwrap_or_default();
+        Ok(humantime::parse_rfc3339(line.trim_end()).ok())
+    }
+
+    /// Writes one of the small files in place of the one that is there: durable when this returns.
+    pub fn write(&self, file: DeviceFile, bytes: &[u8]) -> Outcome {
+        let place = beside_store(file);
+        let aside = top().join(format_args!("{}.{:016x}", place.name(), self.disk.random()));
+        let written = self.disk.create(&aside).and_then(|handle| {
+            handle.append(bytes)?;
+            self.disk.sync(&[Target::File(handle)])?;
+            self.disk.rename_over(&aside, &place)
+        });
+        if let Err(error) = written {
+            // The disk may be full: what was begun goes, if it can.
+            let _ = self.disk.remove_file(&aside);
+            return Err(error.into());
+        }
+        Ok(self.disk.sync(&[Target::Directory(top())])?)
+    }
+
+    /// Takes a file away, durably, if it is there.
+    pub fn remove(&self, file: DeviceFile) -> Outcome {
+        if self
+            .disk
+            .remove_file(&beside_store(file))
+            .if_there()?
+            .is_some()
+        {
+            self.disk.sync(&[Target::Directory(top())])?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, file: DeviceFile) -> Outcome<Option<Vec<u8>>> {
+        let Some(handle) = self.disk.open(&beside_store(file)).if_there()? else {
+            return Ok(None);
+        };
+        let length = handle.meta()?.bytes.min(limits::DEVICE_FILE_BYTES as u64);
+        let mut bytes = vec![0; length as usize];
+        let read = handle.read_at(0, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(Some(bytes))
+    }
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    match name.split('.').next() {
+        Some(first) if !first.is_empty() => first.to_owned(),
+        _ => "device".to_owned(),
+    }
+}

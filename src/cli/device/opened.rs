@@ -1,0 +1,145 @@
+//! The replica that a command is about, opened.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::arguments::ReplicaFlags;
+use super::home::DeviceHome;
+use super::told::{DeviceTrouble, Outcome};
+use super::transfer::Transfers;
+use crate::cli::output::date;
+use crate::client::{
+    Error, HttpOptions, HttpRemote, Identity, JournalBody, JournalEntry, Masters, Remote, Replica,
+};
+use crate::store::layout::DeviceFile;
+
+/// A replica, and what is beside it.
+pub struct OpenReplica {
+    pub home: DeviceHome,
+    pub identity: Identity,
+    pub remote: Arc<Transfers>,
+    pub replica: Replica,
+}
+
+impl OpenReplica {
+    /// Opens the replica that is meant. Asks no server.
+    pub fn of(flags: &ReplicaFlags, dir: Option<&Path>) -> Outcome<Self> {
+        let from = match (dir, &flags.at) {
+            (Some(dir), Some(at)) => at.join(dir),
+            (Some(dir), None) => dir.to_owned(),
+            (None, Some(at)) => at.clone(),
+            (None, None) => ".".into(),
+        };
+        Self::in_home(DeviceHome::around(&from)?)
+    }
+
+    /// Opens the replica beside these files, after a `rekey` that was broken off was brought to its end.
+    pub fn in_home(home: DeviceHome) -> Outcome<Self> {
+        if home.has(DeviceFile::NextRemote)? {
+            finish_rekey(&home)?;
+        }
+        let identity = home.identity(DeviceFile::Remote)?;
+        let remote = Arc::new(Transfers::new(remote_of(&identity)?));
+        let replica =
+            Replica::open_with(&home.top, |_| Ok(Arc::clone(&remote) as Arc<dyn Remote>))?;
+        remote.counts_from(replica.head()?);
+        Ok(Self {
+            home,
+            identity,
+            remote,
+            replica,
+        })
+    }
+
+    /// Looks whether the server has the store under its new user, after a `rekey`: a new user who sends something is taken for
+    /// one who has nothing yet, and the store could not be moved there any more.
+    pub fn moved(&self) -> Outcome {
+        if !self.home.has(DeviceFile::Moving)? {
+            return Ok(());
+        }
+        if let Some(parted) = self.replica.diverged()? {
+            let trouble = DeviceTrouble::from(Error::from(parted));
+            return Err(trouble.hint(
+                "this store has a new key: its user is to be moved at the server, as `mentat-sync rekey` said",
+            ));
+        }
+        self.home.remove(DeviceFile::Moving)
+    }
+
+    /// A new entry of this device's, with this in it.
+    pub fn entry(&self, note: Option<String>, what: JournalBody) -> Outcome<JournalEntry> {
+        entry_of(&self.home, note, what)
+    }
+}
+
+fn entry_of(home: &DeviceHome, note: Option<String>, what: JournalBody) -> Outcome<JournalEntry> {
+    Ok(JournalEntry {
+        by: home.device()?,
+        at: date(SystemTime::now()),
+        note,
+        what,
+    })
+}
+
+/// The way to the server of this identity, which is not asked yet.
+pub fn remote_of(identity: &Identity) -> Outcome<Box<dyn Remote>> {
+    let options = HttpOptions::of_environment();
+    Ok(Box::new(HttpRemote::new(
+        &identity.server,
+        identity.user,
+        options,
+    )?))
+}
+
+/// Brings a `rekey` to its end, wherever it was broken off: the file `remote.next` is its beginning, and its going the
+/// end.
+pub fn finish_rekey(home: &DeviceHome) -> Outcome {
+    let next = home.identity(DeviceFile::NextRemote)?;
+    let before = home.identity(DeviceFile::Remote)?;
+    if before.user != next.user {
+        // The folder is still the old user's, and what is said is said with the new key.
+        let halfway = Identity {
+            user: before.user,
+            ..next.clone()
+        };
+        home.set_identity(DeviceFile::Remote, &halfway)?;
+        let remote: Arc<dyn Remote> = Arc::from(remote_of(&halfway)?);
+        match Replica::open_with(&home.top, |_| Ok(remote)) {
+            Ok(replica) => rename(home, replica, &next)?,
+            // It has the new user's name already.
+            Err(Error::NotThisReplica(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        home.write(DeviceFile::Moving, b"")?;
+        home.set_identity(DeviceFile::Remote, &next)?;
+    }
+    home.remove(DeviceFile::NextRemote)
+}
+
+fn rename(home: &DeviceHome, replica: Replica, next: &Identity) -> Outcome {
+    let entry = match &next.masters {
+        Masters::Plain => None,
+        Masters::Sealed { old, .. } => {
+            let entry = entry_of(home, None, JournalBody::Keys(old.clone()))?;
+            Some(entry.encode()?)
+        }
+    };
+    let is_said = |body: &[u8]| match JournalEntry::decode(body) {
+        Some(entry) => matches!(entry.what, JournalBody::Keys(_)),
+        None => false,
+    };
+    let entry = entry.as_ref().map(|entry| entry.as_slice());
+    Ok(replica.rekey(&next.user, entry, is_said)?)
+}
+
+/// Refuses a directory that has a replica already.
+pub fn no_replica_yet(top: &Path) -> Outcome {
+    match DeviceHome::is_in(top) {
+        true => Err(DeviceTrouble::usage(format!(
+            "{} has a replica already",
+            top.display()
+        ))),
+        false => Ok(()),
+    }
+}

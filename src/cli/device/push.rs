@@ -1,0 +1,83 @@
+//! `mentat-sync push`: what is pending goes to the server.
+
+use clap::Args;
+
+use super::arguments::ReplicaFlags;
+use super::opened::OpenReplica;
+use super::sync::{synced, tell_synced};
+use super::told::{DeviceTrouble, Outcome};
+use crate::cli::open::private;
+use crate::client::{Error, Synced};
+use crate::store::layout::DeviceFile;
+
+/// Push what is pending. Where others were quicker, theirs is pulled and ours said again after it.
+#[derive(Args)]
+pub struct PushCommand {
+    /// Where others were quicker, send nothing, and end with status 4.
+    #[arg(long)]
+    no_rebase: bool,
+    /// Fill a server that knows nothing of this store with all of it.
+    #[arg(long, conflicts_with_all = ["no_rebase", "restore"])]
+    seed: bool,
+    /// Put back what a server lacks that went back to an older copy of itself.
+    #[arg(long, conflicts_with = "no_rebase")]
+    restore: bool,
+    #[command(flatten)]
+    pub replica: ReplicaFlags,
+}
+
+impl PushCommand {
+    /// Pushes. Fails as `sync` does, and with status 4 where others were quicker and nothing is to be said again.
+    pub fn run(&self) -> Outcome {
+        private();
+        let opened = OpenReplica::of(&self.replica, None)?;
+        let json = self.replica.json;
+        if self.seed || self.restore {
+            return self.put_back(&opened);
+        }
+        opened.moved()?;
+        let before = opened.replica.status()?;
+        if before.pending == 0 {
+            let nothing = nothing_but(&opened, 0)?;
+            return tell_synced(&opened, nothing, 0, json);
+        }
+        if !self.no_rebase {
+            return synced(&opened, json);
+        }
+        opened.remote.will_push(before.bytes);
+        let pushed = opened.replica.push_as_it_is();
+        opened.remote.end();
+        match pushed? {
+            Some(pushed) => tell_synced(&opened, nothing_but(&opened, pushed)?, before.bytes, json),
+            None => match opened.replica.diverged()? {
+                Some(parted) => Err(Error::from(parted).into()),
+                None => Err(DeviceTrouble::lost()),
+            },
+        }
+    }
+
+    fn put_back(&self, opened: &OpenReplica) -> Outcome {
+        opened.remote.will_push(0);
+        let put_back = match self.seed {
+            true => opened.replica.seed(),
+            false => opened.replica.restore(),
+        };
+        opened.remote.end();
+        let sent = put_back?;
+        // The server has it under the present user now, whatever was moved before.
+        opened.home.remove(DeviceFile::Moving)?;
+        let bytes = opened.remote.sent();
+        tell_synced(opened, nothing_but(opened, sent)?, bytes, self.replica.json)
+    }
+}
+
+/// A sync that only sent.
+fn nothing_but(opened: &OpenReplica, pushed: u64) -> Outcome<Synced> {
+    Ok(Synced {
+        pulled: 0,
+        pushed,
+        rebased: 0,
+        dropped: 0,
+        head: opened.replica.head()?,
+    })
+}

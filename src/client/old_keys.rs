@@ -1,0 +1,148 @@
+//! A new device has the present key alone: the old ones are in the entry that a `rekey` made, the first under the new key.
+
+use std::io::Read;
+
+use super::envelope::key_id;
+use super::error::{Error, Forgery, Result};
+use super::identity::{Identity, Masters};
+use super::journal::{JournalBody, JournalEntry};
+use super::keys::{KeyId, Keys};
+use super::remote::{AnswerBody, Remote, WithChunks};
+use crate::model::{ChunkDigest, ChunkId, Transaction, TransactionId, limits};
+use crate::store::layout::Member;
+use crate::store::{Members, Trouble, json};
+
+/// A transaction as far as the search needs it.
+struct SealedPlace {
+    id: TransactionId,
+    entry: ChunkDigest,
+}
+
+impl Identity {
+    /// Looks on a server for the entry with the old keys, and takes them over. Returns whether there was one. What is taken is
+    /// sealed with the present key, so that no server can make it up.
+    ///
+    /// Costs the chain without its chunks up to there, and some twenty entries.
+    ///
+    /// # Errors
+    /// Those of the remote; [`Error::Forged`] where it gives out what is no history.
+    pub fn find_old_keys(&mut self, remote: &dyn Remote) -> Result<bool> {
+        let Masters::Sealed { current, old } = &mut self.masters else {
+            return Ok(false);
+        };
+        let ours = Keys::derive(current).id();
+        let mut from = TransactionId::ROOT;
+        loop {
+            let slice = slice_after(remote, from)?;
+            let Some(last) = slice.last() else {
+                return Ok(false);
+            };
+            if sealed_with(remote, last)? == Some(ours) {
+                let first = first_of(remote, &slice, ours)?;
+                let found = keys_in(remote, &slice[first], &Keys::derive(current))?;
+                let is_found = found.is_some();
+                *old = found.unwrap_or_default();
+                return Ok(is_found);
+            }
+            from = last.id;
+        }
+    }
+}
+
+/// The place of the first transaction that is sealed with our key, where the last one is: all after it are.
+fn first_of(remote: &dyn Remote, slice: &[SealedPlace], ours: KeyId) -> Result<usize> {
+    let (mut before, mut from) = (0, slice.len() - 1);
+    while before < from {
+        let middle = before + (from - before) / 2;
+        match sealed_with(remote, &slice[middle])? == Some(ours) {
+            true => from = middle,
+            false => before = middle + 1,
+        }
+    }
+    Ok(from)
+}
+
+/// The key that an entry says that it is sealed with; `None` where it says none.
+fn sealed_with(remote: &dyn Remote, transaction: &SealedPlace) -> Result<Option<KeyId>> {
+    let chunk = remote.chunk(&transaction.entry)?;
+    let chunk = chunk.map(whole).transpose()?.unwrap_or_default();
+    Ok(key_id(&chunk).ok())
+}
+
+/// The old masters that an entry has, where it is one that a `rekey` made.
+fn keys_in(
+    remote: &dyn Remote,
+    place: &SealedPlace,
+    keys: &Keys,
+) -> Result<Option<Vec<super::keys::Master>>> {
+    use super::keyring::Keyring;
+    let forged = |what| Error::Forged {
+        transaction: place.id,
+        what,
+    };
+    let found = remote.transaction(place.id)?;
+    let found = found.ok_or_else(|| forged(Forgery::Missing))?;
+    let others = found.chunks.iter().skip(1);
+    let others = others.map(|chunk| match chunk {
+        ChunkId::Digest(digest) => Ok(*digest),
+        ChunkId::Alias(_) => Err(forged(Forgery::Missing)),
+    });
+    let others = others.collect::<Result<Vec<_>>>()?;
+    let chunk = remote.chunk(&place.entry)?.map(whole).transpose()?;
+    let ring = Keyring::Sealed {
+        current: keys.clone(),
+        old: Vec::new(),
+    };
+    let chunk = chunk.unwrap_or_default();
+    let said = ring.open_entry(found.parent, found.seq, &others, &chunk);
+    let said = said.map_err(|why| Error::unopened(place.id, why))?;
+    Ok(match JournalEntry::decode(&said.app) {
+        Some(JournalEntry {
+            what: JournalBody::Keys(keys),
+            ..
+        }) => Some(keys),
+        _ => None,
+    })
+}
+
+fn whole(answer: AnswerBody) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = answer.take(limits::HELD_BYTES).read_to_end(&mut bytes);
+    read.map_err(Error::offline)?;
+    Ok(bytes)
+}
+
+/// The next transactions after one, without their chunks.
+fn slice_after(remote: &dyn Remote, from: TransactionId) -> Result<Vec<SealedPlace>> {
+    let garbage = |what: String| Error::Forged {
+        transaction: from,
+        what: Forgery::Garbage(what),
+    };
+    let broke = |trouble: Trouble| match trouble {
+        Trouble::Bad(why) => garbage(why),
+        other => Error::offline(format!("{other:?}")),
+    };
+    let bundle = remote.bundle(from, limits::PULLED_TOGETHER, WithChunks::None)?;
+    let Some(mut bundle) = bundle else {
+        return Ok(Vec::new());
+    };
+    let mut members = Members::new(&mut bundle);
+    let mut slice = Vec::new();
+    while let Some(member) = members.next().map_err(broke)? {
+        let limit = limits::TRANSACTION_BYTES + json::PREFIX;
+        let contents = members.whole_within(member.bytes, limit).map_err(broke)?;
+        match Member::parse(&member.name) {
+            Some(Member::Transaction(id)) => {
+                let read: Option<Transaction> = json::decode(&contents);
+                let first = read.filter(|read| read.id == id);
+                match first.and_then(|read| read.chunks.first().copied()) {
+                    Some(ChunkId::Digest(entry)) => slice.push(SealedPlace { id, entry }),
+                    _ => return Err(garbage("a transaction that is none of ours".to_owned())),
+                }
+            }
+            Some(Member::Head) => {}
+            _ => return Err(garbage("more than was asked for".to_owned())),
+        }
+    }
+    Ok(slice)
+}
