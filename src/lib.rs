@@ -46,6 +46,10 @@ pub mod copies {}
 pub mod watching {}
 
 #[cfg(not(doctest))]
+#[doc = include_str!("docs/devices.md")]
+pub mod devices {}
+
+#[cfg(not(doctest))]
 #[doc = include_str!("docs/protocol.md")]
 pub mod protocol {}
 

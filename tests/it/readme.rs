@@ -455,6 +455,15 @@ fn the_flags_are_real() {
         "completions",
         "man",
         "health",
+        "init",
+        "clone",
+        "commit",
+        "push",
+        "follow",
+        "status",
+        "invite",
+        "rekey",
+        "import",
     ];
     let help_of =
         |command: &&str| run_with_deadline(binary().args(command.split(' ')).arg("--help")).stdout;

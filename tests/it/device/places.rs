@@ -74,7 +74,7 @@ fn help_has_a_heading_for_each_side() {
     ran_in(&desks.path(""), &["man", "pages"], "").good();
     for command in ["clone", "rekey", "follow"] {
         assert!(
-            completions.contains(&format!("mentat__sync__{command}")),
+            completions.contains(&format!("mentat__sync,{command})")),
             "{command}"
         );
         assert!(
