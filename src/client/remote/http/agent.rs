@@ -235,7 +235,7 @@ mod tests {
                 "https://a.example/x",
                 "a.example",
             ),
-            ("http://[::1]:80", "http://[::1]:80", "[::1]:80"),
+            ("http://[::1]:80", "http://[::1]", "[::1]"),
         ] {
             let Ok(url) = url.parse::<Url>() else {
                 continue;
