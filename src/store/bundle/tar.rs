@@ -440,7 +440,13 @@ mod tests {
     fn an_end_is_two_zero_blocks_and_only_zeroes_after() {
         let tar = [made(|_| (), b"hello"), END.to_vec()].concat();
         for cut in 0..tar.len() {
-            assert!(matches!(read(&tar[..cut]), Err(Trouble::Bad(_))), "{cut}");
+            // Nothing at all may be no tar in the first place; anything else has ended too early.
+            let told = match read(&tar[..cut]) {
+                Err(Trouble::Bad(_)) => cut == 0,
+                Err(Trouble::Short) => cut > 0,
+                _ => false,
+            };
+            assert!(told, "{cut}");
         }
         let mut record = tar.clone();
         record.resize(10_240, 0);
