@@ -133,8 +133,11 @@ fn a_file_that_is_not_what_was_written_is_refused_and_none_of_it_is_told() {
     longer["more"] = json!(1);
     bad.push(longer.to_string());
     // A lost key is not the word that there is none.
-    for name in ["url", "user", "key", "keys"] {
-        let mut without = good.clone();
+    for (name, whole) in ["url", "user", "key", "keys"]
+        .map(|name| [(name, &good), (name, &none)])
+        .concat()
+    {
+        let mut without = whole.clone();
         without.as_object_mut().unwrap().remove(name);
         bad.push(without.to_string());
     }
