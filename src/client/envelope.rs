@@ -18,7 +18,7 @@
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce as GcmNonce, Tag};
 use hmac::{Hmac, Mac};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 use super::keys::{KeyId, Keys};
 use crate::model::{ChunkDigest, TransactionId};
@@ -273,24 +273,6 @@ pub fn open(keys: &Keys, context: &Context<'_>, chunk: &[u8]) -> Result<Vec<u8>,
 /// If it is no sealed chunk.
 pub fn key_id(chunk: &[u8]) -> Result<KeyId, OpenError> {
     Ok(Header::read(chunk)?.key)
-}
-
-/// The id of the transaction that follows a parent and names these chunks, its entry first: a hash of all of it in a
-/// uuid of version 8 (RFC 9562, section 5.8), so that an id names the whole past, and a retry is the same transaction.
-pub fn transaction_id(parent: TransactionId, seq: u64, chunks: &[ChunkDigest]) -> TransactionId {
-    let mut hash = Sha256::new();
-    hash.update(b"mentat-sync transaction 1\0");
-    hash.update(parent.as_bytes());
-    hash.update(seq.to_be_bytes());
-    hash.update(count(chunks.len()));
-    for chunk in chunks {
-        hash.update(chunk.as_bytes());
-    }
-    let mut id = [0; 16];
-    id.copy_from_slice(&hash.finalize()[..16]);
-    id[6] = id[6] & 0x0f | 0x80;
-    id[8] = id[8] & 0x3f | 0x80;
-    TransactionId::from_bytes(id)
 }
 
 /// The part of a chunk before its sealed body.

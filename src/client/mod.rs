@@ -22,9 +22,7 @@ mod url;
 
 pub use app::{App, Entry, Rebase};
 pub use entry::{Nonce, Said};
-pub use envelope::{
-    Context, MAGIC, OpenError, TooLong, key_id, open, padded, seal, transaction_id,
-};
+pub use envelope::{Context, MAGIC, OpenError, TooLong, key_id, open, padded, seal};
 pub use error::{BoxError, Divergence, Error, Forgery, Parting, Result};
 pub use identity::{Identity, Masters};
 pub use invite::InviteError;

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mentat_sync::client::{
-    Context, Keyring, Keys, Master, Nonce, Said, open, padded, seal, transaction_id,
-};
+use mentat_sync::client::{Context, Keyring, Keys, Master, Nonce, Said, open, padded, seal};
 use mentat_sync::model::{ChunkDigest, TransactionId};
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -129,7 +127,7 @@ proptest! {
         other in any::<[u8; 32]>(),
     ) {
         let id = |parent: [u8; 16], seq, chunks: &[ChunkDigest]| {
-            transaction_id(TransactionId::from_bytes(parent), seq, chunks)
+            TransactionId::of_content(TransactionId::from_bytes(parent), seq, chunks.iter())
         };
         let mut ids = vec![id(parent, seq, &chunks)];
         prop_assert_eq!(ids[0], id(parent, seq, &chunks));

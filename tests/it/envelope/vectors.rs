@@ -4,7 +4,6 @@ use std::path::Path;
 
 use mentat_sync::client::{
     Context, Identity, Keys, Master, Masters, Nonce, OpenError, Said, open, padded, seal,
-    transaction_id,
 };
 use mentat_sync::model::{ChunkDigest, TransactionId, UserId, limits};
 use serde_json::{Value, json};
@@ -156,7 +155,7 @@ fn the_vectors_of_entries_and_invites_hold() {
         let chunks = vector["chunks"].as_array().unwrap().iter();
         let chunks: Vec<ChunkDigest> = chunks.map(|chunk| text(chunk).parse().unwrap()).collect();
         let parent = text(&vector["parent"]).parse().unwrap();
-        let id = transaction_id(parent, vector["seq"].as_u64().unwrap(), &chunks);
+        let id = TransactionId::of_content(parent, vector["seq"].as_u64().unwrap(), chunks.iter());
         assert_eq!(id.to_string(), text(&vector["id"]));
     }
     for vector in list(&vectors, "invites") {
@@ -329,7 +328,7 @@ fn three() -> Vec<ChunkDigest> {
 fn first_id() -> TransactionId {
     let others = [milk()];
     let entry = seal(&keys(), &first(&others), &said(JOURNAL).body()).unwrap();
-    transaction_id(TransactionId::ROOT, 1, &[digest(&entry), others[0]])
+    TransactionId::of_content(TransactionId::ROOT, 1, [digest(&entry), others[0]].iter())
 }
 
 fn sealed() -> Value {
@@ -656,7 +655,7 @@ fn transactions() -> Value {
             "parent": parent.to_string(),
             "seq": seq,
             "chunks": chunks.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "id": transaction_id(parent, seq, chunks).to_string(),
+            "id": TransactionId::of_content(parent, seq, chunks.iter()).to_string(),
         })
     };
     let root = TransactionId::ROOT;
