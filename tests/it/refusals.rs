@@ -1187,7 +1187,7 @@ fn what_is_called_identity_is_no_encoding() {
     let mut client = ground.server.client();
     for (n, coding) in [
         "identity",
-        "DirectoryIdentity",
+        "Identity",
         "IDENTITY, identity",
         " identity ,",
         "",
