@@ -36,7 +36,7 @@ impl Replica {
         let home_path = dir.join(HOME);
         make_root(&home_path.join(STORE), None)?;
         let home = disk(&home_path)?;
-        let place = layout::remote_file();
+        let place = layout::beside_store(layout::DeviceFile::Remote);
         match home.meta(&place).if_there()? {
             None => identity.write(&*home, &place)?,
             Some(_) if Identity::read(&*home, &place)? == *identity => {}
@@ -60,7 +60,7 @@ impl Replica {
             return Err(Error::NotThisReplica(what));
         }
         let home = disk(&home_path)?;
-        let identity = Identity::read(&*home, &layout::remote_file())?;
+        let identity = Identity::read(&*home, &layout::beside_store(layout::DeviceFile::Remote))?;
         let remote = connect(&identity)?;
         Self::in_home(home, &home_path, &identity, remote, Store::open_existing)
     }

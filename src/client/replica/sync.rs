@@ -136,7 +136,7 @@ impl Replica {
     /// # Errors
     /// [`Error::Busy`] when the time is up.
     pub(super) fn sync_lock(&self) -> Result<Box<dyn Held>> {
-        let place = layout::sync_lock();
+        let place = layout::beside_store(layout::DeviceFile::Lock);
         let until = self.home.elapsed() + limits::SYNC_WAIT;
         let mut pause = limits::LOCK_PAUSE.0;
         loop {

@@ -65,16 +65,6 @@ pub fn serving() -> Place {
     Place::new(SERVING)
 }
 
-/// The file by whose lock one process at a time syncs a replica, in the directory that the replica's store is in.
-pub fn sync_lock() -> Place {
-    Place::new("lock")
-}
-
-/// The file with a replica's secrets, in the directory that the replica's store is in.
-pub fn remote_file() -> Place {
-    Place::new("remote")
-}
-
 /// A name in `tmp/` or `trash/` that nobody else has.
 pub fn aside(directory: &Place, user: &UserId, random: u64) -> Place {
     directory.join(format_args!("{user}.{random:016x}"))

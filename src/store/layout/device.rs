@@ -1,11 +1,12 @@
 //! Paths of the files that a device has beside its store.
 
-use super::build::remote_file;
 use crate::disk::Place;
 
 /// A file that a device has beside its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceFile {
+    /// Locked by the one process that syncs.
+    Lock,
     /// All its secrets.
     Remote,
     /// The secrets that a `rekey` is about to put in the place of those.
@@ -22,7 +23,8 @@ pub enum DeviceFile {
 /// The place of a file beside a device's store.
 pub fn beside_store(file: DeviceFile) -> Place {
     Place::new(match file {
-        DeviceFile::Remote => return remote_file(),
+        DeviceFile::Lock => "lock",
+        DeviceFile::Remote => "remote",
         DeviceFile::NextRemote => "remote.next",
         DeviceFile::Config => "config",
         DeviceFile::Cloning => "cloning",

@@ -1,13 +1,15 @@
 //! The only place that builds or parses a path of the store. `FORMAT.md` is its document.
 
 mod build;
+#[cfg(feature = "client")]
 mod device;
 mod recognise;
 
 pub use build::{
-    Area, Dir, Folder, Shelf, Thing, aside, at_top, format, format_in, last_copy, probe,
-    remote_file, serving, spare, spare_checkpoint, spare_log, sync_lock, tmp, top, trash, users,
+    Area, Dir, Folder, Shelf, Thing, aside, at_top, format, format_in, last_copy, probe, serving,
+    spare, spare_checkpoint, spare_log, tmp, top, trash, users,
 };
+#[cfg(feature = "client")]
 pub use device::{DeviceFile, beside_store};
 pub use recognise::{
     Member, PARTS_OF_USER, Recognised, is_apple_double, is_begun, is_of_file_system, is_probe,
