@@ -121,7 +121,7 @@ fn a_chain_that_cannot_be_told_to_its_start_stops_nobody_and_is_told_as_far_as_i
             }
         },
     );
-    assert!(answers > 300, "{answers} answers only");
+    assert!(answers >= 300, "{answers} answers only");
     // Each of them did not walk.
     let rebuilds = rebuilds(&server);
     assert!(rebuilds < 12, "{rebuilds} rebuilds for {answers} requests");

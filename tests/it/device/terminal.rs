@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::{Desks, address};
 use crate::kit::{Server, binary};
@@ -26,6 +27,8 @@ fn on_terminal(directory: &std::path::Path, line: &str, typed: &str) -> (Option<
         while !shown.ends_with(b"Invite: ") && screen.read(&mut byte).unwrap() == 1 {
             shown.push(byte[0]);
         }
+        // The prompt is printed an instant before the terminal is told not to echo: no person types that fast.
+        std::thread::sleep(Duration::from_millis(300));
         keyboard.write_all(typed.as_bytes()).unwrap();
         keyboard.write_all(b"\n").unwrap();
     }
