@@ -1,3 +1,4 @@
+mod chaos;
 mod killed;
 mod places;
 mod secrets;

@@ -2,7 +2,7 @@ mod asks;
 mod bundles;
 mod copies;
 mod device;
-mod dice;
+pub mod dice;
 mod figures;
 mod fleet;
 mod gauges;
