@@ -23,7 +23,7 @@ use crate::upkeep::fsck::{self, CheckOptions, Finding, Mended, Observer, Severit
 #[derive(Args)]
 pub struct FsckCommand {
     #[command(flatten)]
-    data: DataDirectory,
+    pub(super) data: DataDirectory,
     /// Check this user only: the id, its first digits, the name, or - to read one of them from standard input.
     #[arg(long, env = "MENTAT_SYNC_USER")]
     user: Option<String>,

@@ -24,7 +24,7 @@ const BATCH: usize = 4096;
 #[derive(Args)]
 pub struct LogCommand {
     #[command(flatten)]
-    data: DataDirectory,
+    pub(super) data: DataDirectory,
     /// The user whose chain to print: the id, its first digits, the name, or - to read one of them from standard input. May
     /// be left out where there is one alone, as in a device's store.
     user: Option<String>,

@@ -26,6 +26,7 @@ mod whom;
 use std::process::ExitCode;
 
 use clap::builder::Resettable;
+use clap::parser::ValueSource;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use failure::Failure;
@@ -41,7 +42,8 @@ use failure::Failure;
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct CommandLine {
-    /// For a device's commands: the directory of the replica, or one in it; else the one that the working directory is in.
+    /// The directory of a device's replica, or one in it; else the one that the working directory is in. For a device's
+    /// commands, and those for the store of either.
     #[cfg(feature = "client")]
     #[arg(short = 'C', value_name = "DIR")]
     at: Option<std::path::PathBuf>,
@@ -64,6 +66,19 @@ enum Command {
     Man(man::ManCommand),
 }
 
+#[cfg(feature = "client")]
+impl Command {
+    /// The data directory of a command that looks at the store of a server or of a device.
+    fn data_of_either(&mut self) -> Option<&mut arguments::DataDirectory> {
+        match self {
+            Self::Fsck(fsck) => Some(&mut fsck.data),
+            Self::Snapshot(snapshot) => Some(&mut snapshot.data),
+            Self::Log(log) => Some(&mut log.data),
+            _ => None,
+        }
+    }
+}
+
 /// The command, for which a variable of the environment that is empty is as one that is not set: what a compose file
 /// makes of a variable that nobody has given it.
 fn without_empty(command: clap::Command) -> clap::Command {
@@ -79,28 +94,45 @@ fn without_empty(command: clap::Command) -> clap::Command {
         .mut_subcommands(without_empty)
 }
 
-/// Runs the program with the arguments of the process.
-pub fn run() -> ExitCode {
-    let given = without_empty(headings::under_headings(CommandLine::command())).get_matches();
-    let parsed = CommandLine::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
+/// Runs the command that is meant. `is_data_open`: nobody said which data directory.
+fn dispatch(parsed: CommandLine, is_data_open: bool) -> Result<(), Failure> {
     #[cfg(feature = "client")]
-    let CommandLine { at, command } = parsed;
+    let CommandLine { at, mut command } = parsed;
     #[cfg(not(feature = "client"))]
     let CommandLine { command } = parsed;
-    let outcome = match command {
+    #[cfg(feature = "client")]
+    if let Some(data) = command.data_of_either() {
+        device::find_store(data, at.as_deref(), is_data_open)?;
+    }
+    match command {
         #[cfg(feature = "client")]
         Command::Device(device) => device.run(at),
+        Command::Fsck(fsck) => fsck.run(),
+        Command::Snapshot(snapshot) => snapshot.run(),
+        Command::Log(log) => log.run(),
         #[cfg(feature = "client")]
         _ if at.is_some() => Err(Failure::usage(
             "-C is for a device's commands: --data names a server's store",
         )),
         #[cfg(feature = "serve")]
         Command::Server(server) => server.run(),
-        Command::Fsck(fsck) => fsck.run(),
-        Command::Snapshot(snapshot) => snapshot.run(),
-        Command::Log(log) => log.run(),
         Command::Completions(completions) => completions.run(CommandLine::command()),
         Command::Man(man) => man.run(CommandLine::command()),
+    }
+}
+
+/// Runs the program with the arguments of the process.
+pub fn run() -> ExitCode {
+    let given = without_empty(headings::under_headings(CommandLine::command())).get_matches();
+    let parsed = CommandLine::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
+    let outcome = {
+        let source = given.subcommand().and_then(|(_, flags)| {
+            flags
+                .try_contains_id("path")
+                .ok()?
+                .then(|| flags.value_source("path"))?
+        });
+        dispatch(parsed, source == Some(ValueSource::DefaultValue))
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

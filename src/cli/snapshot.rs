@@ -20,7 +20,7 @@ use crate::upkeep::snapshot::{self, Error, LeftOut};
 #[derive(Args)]
 pub struct SnapshotCommand {
     #[command(flatten)]
-    data: DataDirectory,
+    pub(super) data: DataDirectory,
     /// Where: an empty directory, or one that is not there yet, on the file system of the data directory
     /// and outside of it.
     destination: PathBuf,

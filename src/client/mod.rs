@@ -35,5 +35,7 @@ pub use remote::{
     Remote, ServerName, SystemPauses, Tries, Unreached, WithChunks,
 };
 pub use remote_file::RemoteFileError;
-pub use replica::{Entries, HOME, Imported, Replica, SavedState, Slip, Status, Synced, Woken};
+pub use replica::{
+    Entries, HOME, Imported, Replica, SavedState, Slip, Status, Synced, Woken, store_in,
+};
 pub use url::{BadUrl, Url};

@@ -23,11 +23,13 @@ mod sync;
 mod told;
 mod transfer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
+use crate::cli::arguments::DataDirectory;
 use crate::cli::failure::Failure;
+use crate::client::store_in;
 use told::{Outcome, tell};
 
 /// A command of a device: the feature `client` builds them.
@@ -88,4 +90,28 @@ impl DeviceCommand {
             Self::Import(import) => &mut import.replica.at,
         }
     }
+}
+
+/// Finds the data directory of a command that looks at either kind of store: a replica's, where `-C` names one, or where nobody
+/// named any, there is no server's at the usual place, and the working directory is in a replica.
+pub fn find_store(
+    data: &mut DataDirectory,
+    at: Option<&Path>,
+    is_open: bool,
+) -> Result<(), Failure> {
+    let home = match at {
+        Some(_) if !is_open => {
+            return Err(Failure::usage(
+                "-C names a replica, and --data a data directory: which is meant?",
+            ));
+        }
+        Some(at) => home::DeviceHome::around(at).map_err(|trouble| tell(false, trouble))?,
+        None if !is_open || data.path.exists() => return Ok(()),
+        None => match home::DeviceHome::around(Path::new(".")) {
+            Ok(home) => home,
+            Err(_) => return Ok(()),
+        },
+    };
+    data.path = store_in(&home.top);
+    Ok(())
 }

@@ -36,7 +36,7 @@ mod wait;
 pub use checkpoint::SavedState;
 pub use entries::Entries;
 pub use import::Imported;
-pub use open::HOME;
+pub use open::{HOME, store_in};
 pub use replica::Replica;
 pub use slip::Slip;
 pub use sync::Synced;

@@ -1,6 +1,6 @@
 //! How a replica is made, opened, and cloned.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Replica;
@@ -16,6 +16,11 @@ pub const HOME: &str = ".mentat-sync";
 
 /// The store, in that.
 const STORE: &str = "store";
+
+/// The data directory of the replica that this directory has: what `fsck`, `log` and `snapshot` look at.
+pub fn store_in(dir: &Path) -> PathBuf {
+    dir.join(HOME).join(STORE)
+}
 
 impl Replica {
     /// The choices with which a replica's store is opened: a device's, in which what is pending stays however much it is.

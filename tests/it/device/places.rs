@@ -84,3 +84,26 @@ fn help_has_a_heading_for_each_side() {
         );
     }
 }
+
+#[test]
+fn commands_for_either_store_look_at_the_replica_that_is_meant() {
+    let desks = Desks::new();
+    let desk = desks.init("desk", "http://127.0.0.1:1");
+    let id = desk.commit("milk");
+    let home = desk.home("store");
+    assert!(desk.run(&["fsck"]).good().contains("1 user"));
+    assert_eq!(desk.run(&["log"]).good(), "");
+    let copy = desks.path("copy");
+    let at = ["-C", desk.path.to_str().unwrap()];
+    let snapshot = [&at[..], &["snapshot", copy.to_str().unwrap()]].concat();
+    ran_in(&desks.path(""), &snapshot, "").good();
+    assert!(copy.join("FORMAT").exists());
+    // Nothing is guessed where a data directory is named, or is at the usual place.
+    let both = [&at[..], &["fsck", "--data", home.to_str().unwrap()]].concat();
+    assert_eq!(ran_in(&desks.path(""), &both, "").code, Some(2));
+    std::fs::create_dir(desk.path.join("data")).unwrap();
+    assert_eq!(desk.run(&["fsck"]).code, Some(3));
+    let elsewhere = desk.run(&["fsck", "--data", "nowhere"]);
+    assert_eq!(elsewhere.code, Some(3), "{elsewhere:?}");
+    assert!(desk.run(&["cat", &id]).good().contains("milk"));
+}
