@@ -26,8 +26,9 @@ mod whom;
 use std::process::ExitCode;
 
 use clap::builder::Resettable;
-use clap::parser::ValueSource;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
+#[cfg(feature = "client")]
+use clap::{ArgMatches, parser::ValueSource};
 
 use failure::Failure;
 
@@ -94,16 +95,25 @@ fn without_empty(command: clap::Command) -> clap::Command {
         .mut_subcommands(without_empty)
 }
 
-/// Runs the command that is meant. `is_data_open`: nobody said which data directory.
-fn dispatch(parsed: CommandLine, is_data_open: bool) -> Result<(), Failure> {
+/// Finds the store of a command that looks at one of either kind.
+#[cfg(feature = "client")]
+fn find_store(parsed: &mut CommandLine, given: &ArgMatches) -> Result<(), Failure> {
+    let Some(data) = parsed.command.data_of_either() else {
+        return Ok(());
+    };
+    let source = given
+        .subcommand()
+        .and_then(|(_, flags)| flags.value_source("path"));
+    let is_open = source == Some(ValueSource::DefaultValue);
+    device::find_store(data, parsed.at.as_deref(), is_open)
+}
+
+/// Runs the command that is meant.
+fn dispatch(parsed: CommandLine) -> Result<(), Failure> {
     #[cfg(feature = "client")]
-    let CommandLine { at, mut command } = parsed;
+    let CommandLine { at, command } = parsed;
     #[cfg(not(feature = "client"))]
     let CommandLine { command } = parsed;
-    #[cfg(feature = "client")]
-    if let Some(data) = command.data_of_either() {
-        device::find_store(data, at.as_deref(), is_data_open)?;
-    }
     match command {
         #[cfg(feature = "client")]
         Command::Device(device) => device.run(at),
@@ -124,16 +134,14 @@ fn dispatch(parsed: CommandLine, is_data_open: bool) -> Result<(), Failure> {
 /// Runs the program with the arguments of the process.
 pub fn run() -> ExitCode {
     let given = without_empty(headings::under_headings(CommandLine::command())).get_matches();
-    let parsed = CommandLine::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
-    let outcome = {
-        let source = given.subcommand().and_then(|(_, flags)| {
-            flags
-                .try_contains_id("path")
-                .ok()?
-                .then(|| flags.value_source("path"))?
-        });
-        dispatch(parsed, source == Some(ValueSource::DefaultValue))
-    };
+    let parsed = CommandLine::from_arg_matches(&given);
+    #[cfg(feature = "client")]
+    let parsed = parsed.map(|mut parsed| find_store(&mut parsed, &given).map(|()| parsed));
+    #[cfg(not(feature = "client"))]
+    let parsed = parsed.map(Ok);
+    let outcome = parsed
+        .unwrap_or_else(|error| error.exit())
+        .and_then(dispatch);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { status, words }) => {
