@@ -108,6 +108,9 @@ pub enum Forgery {
     /// A chunk that it names did not come with it, and is not here.
     #[error("names chunks that did not come")]
     Missing,
+    /// The saved state that the server gave out is of another history than the chain.
+    #[error("is not on the chain, though a saved state stands for it")]
+    Checkpoint,
     /// The answer is no bundle at all, or one of something else.
     #[error("is followed by something that is no history: {0}")]
     Garbage(String),

@@ -4,6 +4,7 @@
 //! [`App`], by which it sees those of all devices in one order; [`Replica::sync`] does the rest. A [`Remote`] is the server.
 
 mod app;
+pub(crate) mod beside;
 mod entry;
 mod envelope;
 mod error;

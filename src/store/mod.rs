@@ -39,7 +39,7 @@ mod aside;
 mod bundle;
 mod chain;
 mod checkpoint;
-mod checkpoint_file;
+pub(crate) mod checkpoint_file;
 mod checkpoint_upkeep;
 mod child;
 mod chunks;

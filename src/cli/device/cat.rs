@@ -15,14 +15,23 @@ use crate::model::{ChunkDigest, TransactionId, limits};
 
 /// Print what a transaction says: its text, or its file where it has one alone; with :NAME this file of it, with #N the
 /// N-th chunk of it (0 is the entry). As it was committed, byte for byte.
+///
+/// `cat checkpoint` prints the newest state of an application that is kept here: the one that `clone` took, or that was
+/// committed here.
 #[derive(Args)]
 pub struct CatCommand {
     /// The id, or its first digits where only one begins so; one that was replaced when others were quicker, too.
     #[arg(value_name = "ID[:NAME|#N]")]
     what: String,
+    /// For a checkpoint: take the one that the server keeps now.
+    #[arg(long)]
+    fetch: bool,
     #[command(flatten)]
     pub replica: ReplicaFlags,
 }
+
+/// The word for the checkpoint, in the place of an id.
+pub const CHECKPOINT: &str = "checkpoint";
 
 /// The part of an entry that is meant.
 enum PartOf<'a> {
@@ -37,7 +46,17 @@ impl CatCommand {
         let (id, part) = parse(&self.what)?;
         let opened = OpenReplica::of(&self.replica, None)?;
         let replica = &opened.replica;
-        let entry = find(replica, id)?;
+        if self.fetch && id != CHECKPOINT {
+            return Err(DeviceTrouble::usage("--fetch is for `cat checkpoint`"));
+        }
+        if self.fetch {
+            replica.take_checkpoint()?;
+            opened.home.heard();
+        }
+        let entry = match id {
+            CHECKPOINT => kept(replica)?,
+            id => find(replica, id)?,
+        };
         if self.replica.json {
             return describe(&entry, &part);
         }
@@ -58,6 +77,22 @@ impl CatCommand {
             PartOf::File(name) => file(replica, &entry, named(&files_of(&entry), name)?),
         }
     }
+}
+
+/// The state that is kept here, as an entry: of the transaction that it stands for, and pending until the chain reaches that.
+pub fn kept(replica: &Replica) -> Outcome<Entry> {
+    let Some(state) = replica.kept_state()? else {
+        return Err(DeviceTrouble::failed("there is no checkpoint here")
+            .hint("`mentat-sync cat checkpoint --fetch` asks the server for one"));
+    };
+    Ok(Entry {
+        id: state.at.id,
+        seq: state.at.seq,
+        parent: state.at.id,
+        body: state.body,
+        chunks: state.chunks,
+        pending: !state.confirmed,
+    })
 }
 
 /// The transaction whose id this is, or begins so.

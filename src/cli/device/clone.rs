@@ -16,13 +16,15 @@ use super::transfer::Transfers;
 use crate::cli::open::private;
 use crate::cli::output::{counted, json_line, print};
 use crate::client::{Error, Identity, Remote, Replica};
-use crate::model::limits;
+use crate::model::{Head, limits};
 use crate::store::layout::DeviceFile;
 
 /// The most bytes that are read of what may be an invite.
 const READ: u64 = (limits::ADDRESS_BYTES + limits::INVITE_BYTES) as u64;
 
-/// Make a replica of a store, with an invite of another device: asks for it, and shows none of it while it is typed.
+/// Make a replica of a store, with an invite of another device: asks for it, and shows none of it while it is typed. Takes
+/// the checkpoint first, where there is one: `cat checkpoint` and `follow --from checkpoint` need not wait for the rest.
+///
 /// Complete when it ends; broken off, the same again goes on, without asking again.
 #[derive(Args)]
 pub struct CloneCommand {
@@ -60,26 +62,33 @@ impl CloneCommand {
         let cloned = cloned.map_err(DeviceTrouble::from)?;
         remote.counts_from(cloned.head()?);
         remote.will_pull();
-        let mut fetched = cloned.fetch();
+        let mut fetched = fetch(&cloned);
         if let Err(Error::WrongKey { .. }) = fetched
             && identity.find_old_keys(&*remote)?
         {
             home.set_identity(DeviceFile::Remote, &identity)?;
             let again = Replica::open_with(&top, |_| Ok(Arc::clone(&remote) as Arc<dyn Remote>))?;
-            fetched = again.fetch();
+            fetched = fetch(&again);
         }
         remote.end();
-        let head = fetched?;
+        let (head, state) = fetched?;
         home.remove(DeviceFile::Cloning)?;
         home.heard();
         let json = self.json;
         print(|out| match json {
-            true => json_line(out, &json!({"head": head.id.to_string(), "seq": head.seq})),
+            true => json_line(
+                out,
+                &json!({
+                    "head": head.id.to_string(), "seq": head.seq,
+                    "checkpoint": state.map(|at| at.id.to_string()),
+                }),
+            ),
             false => writeln!(
                 out,
-                "{}; HEAD {}",
+                "{}; HEAD {}{}",
                 counted((head.seq, "transaction")),
-                head_words(head)
+                head_words(head),
+                state.map_or_else(String::new, |at| format!("; checkpoint {}", head_words(at)))
             ),
         })?;
         Ok(())
@@ -130,6 +139,12 @@ impl CloneCommand {
         let identity = Identity::from_invite(&text);
         identity.map_err(|error| DeviceTrouble::usage(error.to_string()))
     }
+}
+
+/// First the checkpoint, so that an application has a state while the chain comes; then the chain.
+fn fetch(replica: &Replica) -> Result<(Head, Option<Head>), Error> {
+    let state = replica.take_checkpoint()?;
+    Ok((replica.fetch()?, state.map(|state| state.at)))
 }
 
 fn read(from: &mut dyn Read) -> io::Result<Zeroizing<String>> {

@@ -9,7 +9,7 @@ use clap::Args;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::arguments::ReplicaFlags;
-use super::cat::{find, is_read};
+use super::cat::{CHECKPOINT, find, is_read, kept};
 use super::journal_app::Journal;
 use super::line::EntryLine;
 use super::opened::OpenReplica;
@@ -23,7 +23,8 @@ use crate::model::{TransactionId, limits};
 /// files, note, pending. Pulls by itself.
 #[derive(Args)]
 pub struct FollowCommand {
-    /// Begin after this transaction: its id, or its first digits.
+    /// Begin after this transaction: its id, or its first digits; or, with the word checkpoint, after the one that the checkpoint
+    /// which is kept here stands for.
     #[arg(long, value_name = "ID")]
     from: Option<String>,
     /// Print what is pending, too. Once it is confirmed it is printed again, perhaps with another id.
@@ -54,6 +55,10 @@ impl FollowCommand {
         private();
         let opened = OpenReplica::of(&self.replica, None)?;
         let from = match &self.from {
+            // The chain may not be there yet.
+            Some(from) if from == CHECKPOINT => {
+                return self.follow(&opened, kept(&opened.replica)?.id);
+            }
             Some(from) => find(&opened.replica, from)?,
             None => return self.follow(&opened, TransactionId::ROOT),
         };

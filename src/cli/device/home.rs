@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::told::{DeviceTrouble, Outcome};
 use crate::cli::output::date;
-use crate::client::{HOME, Identity};
-use crate::disk::{Disk, Grouping, IfThere, Real, Target, make_root};
+use crate::client::{HOME, Identity, beside};
+use crate::disk::{Disk, Grouping, IfThere, Real, make_root};
 use crate::model::limits;
-use crate::store::layout::{DeviceFile, beside_store, top};
+use crate::store::layout::{DeviceFile, beside_store};
 
 /// The settings of a device, which its person may edit.
 #[derive(Deserialize, Serialize)]
@@ -118,43 +118,16 @@ impl DeviceHome {
 
     /// Writes one of the small files in place of the one that is there: durable when this returns.
     pub fn write(&self, file: DeviceFile, bytes: &[u8]) -> Outcome {
-        let place = beside_store(file);
-        let aside = top().join(format_args!("{}.{:016x}", place.name(), self.disk.random()));
-        let written = self.disk.create(&aside).and_then(|handle| {
-            handle.append(bytes)?;
-            self.disk.sync(&[Target::File(handle)])?;
-            self.disk.rename_over(&aside, &place)
-        });
-        if let Err(error) = written {
-            // The disk may be full: what was begun goes, if it can.
-            let _ = self.disk.remove_file(&aside);
-            return Err(error.into());
-        }
-        Ok(self.disk.sync(&[Target::Directory(top())])?)
+        Ok(beside::replace(&*self.disk, file, bytes)?)
     }
 
     /// Takes a file away, durably, if it is there.
     pub fn remove(&self, file: DeviceFile) -> Outcome {
-        if self
-            .disk
-            .remove_file(&beside_store(file))
-            .if_there()?
-            .is_some()
-        {
-            self.disk.sync(&[Target::Directory(top())])?;
-        }
-        Ok(())
+        Ok(beside::remove(&*self.disk, file)?)
     }
 
     fn read(&self, file: DeviceFile) -> Outcome<Option<Vec<u8>>> {
-        let Some(handle) = self.disk.open(&beside_store(file)).if_there()? else {
-            return Ok(None);
-        };
-        let length = handle.meta()?.bytes.min(limits::DEVICE_FILE_BYTES as u64);
-        let mut bytes = vec![0; length as usize];
-        let read = handle.read_at(0, &mut bytes)?;
-        bytes.truncate(read);
-        Ok(Some(bytes))
+        Ok(beside::read(&*self.disk, file, limits::DEVICE_FILE_BYTES)?)
     }
 }
 

@@ -41,7 +41,17 @@ struct StatusLine {
     heard: Option<String>,
     whole: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<CheckpointLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     there: Option<ThereLine>,
+}
+
+/// The checkpoint that is kept here.
+#[derive(Serialize)]
+struct CheckpointLine {
+    transaction: String,
+    seq: u64,
+    confirmed: bool,
 }
 
 /// Where the server stands.
@@ -65,6 +75,8 @@ impl StatusCommand {
         let heard = opened.home.last_heard()?;
         let whole = !opened.home.has(DeviceFile::Cloning)?;
         let base = status.base;
+        let kept = opened.replica.kept_state()?;
+        let kept = kept.map(|state| (state.at, state.confirmed));
         let line = StatusLine {
             server: opened.identity.server.to_string(),
             device: opened.home.device()?,
@@ -75,6 +87,11 @@ impl StatusCommand {
             bytes: status.bytes,
             heard: heard.map(date),
             whole,
+            checkpoint: kept.map(|(at, confirmed)| CheckpointLine {
+                transaction: at.id.to_string(),
+                seq: at.seq,
+                confirmed,
+            }),
             there: there.map(|there| ThereLine {
                 head: there.id.to_string(),
                 seq: there.seq,
@@ -101,6 +118,13 @@ impl StatusCommand {
                     behind => format!("{} more", counted((behind, "transaction"))),
                 };
                 writeln!(out, "there     {there}")?;
+            }
+            if let Some((at, confirmed)) = kept {
+                let confirmed = match confirmed {
+                    true => "",
+                    false => ", which the chain has not reached yet",
+                };
+                writeln!(out, "state     {}{confirmed}", head_words(at))?;
             }
             if !line.whole {
                 writeln!(out, "clone     not whole yet: mentat-sync clone goes on")?;

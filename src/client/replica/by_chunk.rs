@@ -86,7 +86,7 @@ impl Replica {
     }
 
     /// Fetches these chunks, and goes on as long as some come.
-    fn fetch_chunks(&self, before: Head, wanted: &[ChunkDigest]) -> Result<()> {
+    pub(super) fn fetch_chunks(&self, before: Head, wanted: &[ChunkDigest]) -> Result<()> {
         let mut left = wanted.to_vec();
         let mut tries = 0;
         while !left.is_empty() {

@@ -1,4 +1,5 @@
-//! A saved state of the application at the server, which a new device can start from.
+//! A saved state of the application at the server, which a new device can start from. [`taken`](super::taken) has how it is kept
+//! here.
 
 use std::io::Read;
 
@@ -19,10 +20,13 @@ pub struct SavedState {
     pub body: Vec<u8>,
     /// The chunks beside it.
     pub chunks: Vec<ChunkDigest>,
+    /// The chain here has the transaction. Until it has, an application that starts from the state is shown nothing that is
+    /// confirmed.
+    pub confirmed: bool,
 }
 
 /// The one chunk that a checkpoint adds.
-struct OneChunk<'a>(ChunkDigest, &'a [u8]);
+pub(super) struct OneChunk<'a>(ChunkDigest, &'a [u8]);
 
 impl Parcel for OneChunk<'_> {
     fn bytes(&self) -> u64 {
@@ -37,7 +41,7 @@ impl Parcel for OneChunk<'_> {
 
 impl Replica {
     /// Saves the state of an application at a confirmed transaction with the server: `body`, and chunks that are here.
-    /// The server keeps the newest one. Needs the network.
+    /// The server keeps the newest one, and so does this replica. Needs the network.
     ///
     /// # Errors
     /// [`Error::UnknownTransaction`] where the transaction is not confirmed, here or there; [`Error::TooLong`]; [`Error::Busy`]
@@ -62,7 +66,13 @@ impl Replica {
         self.remote.push_bundle(&OneChunk(id, &first))?;
         let all = [&[id], chunks].concat();
         match self.remote.put_checkpoint(at, &all)? {
-            PutCheckpoint::Stored => Ok(()),
+            PutCheckpoint::Stored => {
+                if let Err(error) = self.keep_own(at, OneChunk(id, &first), &all) {
+                    // The server has it, which is what was asked for.
+                    log::debug!("the checkpoint is not kept here: {error}");
+                }
+                Ok(())
+            }
             PutCheckpoint::UnknownTransaction { .. } => Err(Error::UnknownTransaction(at)),
             PutCheckpoint::Older { .. } => Err(Error::Busy),
             PutCheckpoint::MissingChunks(missing) => Err(Error::MissingChunks(missing)),
@@ -75,20 +85,33 @@ impl Replica {
     /// # Errors
     /// [`Error::Forged`] and [`Error::WrongKey`] where it is none of ours; those of the remote.
     pub fn saved_state(&self) -> Result<Option<SavedState>> {
-        let Some(checkpoint) = self.remote.checkpoint()? else {
-            return Ok(None);
-        };
+        let there = self.remote.checkpoint()?;
+        let state = there.map(|checkpoint| self.state_there(&checkpoint));
+        state.transpose()
+    }
+
+    /// The state of a checkpoint, whose first chunk the server is asked for.
+    pub(super) fn state_there(&self, checkpoint: &Checkpoint) -> Result<SavedState> {
+        self.state_of(checkpoint, |first| self.chunk_there(first))
+    }
+
+    /// The state of a checkpoint, opened in its place.
+    pub(super) fn state_of(
+        &self,
+        checkpoint: &Checkpoint,
+        read: impl Fn(&ChunkDigest) -> Result<Option<Vec<u8>>>,
+    ) -> Result<SavedState> {
         let Checkpoint {
             transaction,
             seq,
-            chunks,
-        } = checkpoint;
-        let forged = |what| Error::Forged { transaction, what };
-        let (first, others) = chunks
-            .split_first()
-            .ok_or_else(|| forged(Forgery::Missing))?;
-        let chunk = self.chunk_there(first)?;
-        let chunk = chunk.ok_or_else(|| forged(Forgery::Missing))?;
+            ref chunks,
+        } = *checkpoint;
+        let missing = || Error::Forged {
+            transaction,
+            what: Forgery::Missing,
+        };
+        let (first, others) = chunks.split_first().ok_or_else(missing)?;
+        let chunk = read(first)?.ok_or_else(missing)?;
         let place = Context::Checkpoint {
             transaction,
             seq,
@@ -96,14 +119,16 @@ impl Replica {
         };
         let body = self.keys.open(&place, &chunk);
         let body = body.map_err(|why| Error::unopened(transaction, why))?;
-        Ok(Some(SavedState {
+        let found = self.find(transaction)?;
+        Ok(SavedState {
             at: Head {
                 id: transaction,
                 seq,
             },
             body,
             chunks: others.to_vec(),
-        }))
+            confirmed: found.is_some_and(|found| found.on_chain && found.transaction.seq == seq),
+        })
     }
 
     /// The bytes of a chunk, opened, from here or else from the server.

@@ -46,6 +46,8 @@ impl Replica {
         let user = &self.user;
         let listing = user.mending_log(|| user.listing(from, u64::MAX))?;
         match &listing {
+            // A state was taken from there, and the chain is on its way to it.
+            None if !pending.contains(&from) && self.is_awaited(from)? => {}
             None if !pending.contains(&from) => return Err(Error::UnknownTransaction(from)),
             None => while pending.pop_front() != Some(from) {},
             Some(_) => {}
@@ -63,9 +65,12 @@ impl Replica {
     pub(super) fn confirmed_after(&self, from: TransactionId) -> Result<Entries<'_>> {
         let user = &self.user;
         let listing = user.mending_log(|| user.listing(from, u64::MAX))?;
+        if listing.is_none() && !self.is_awaited(from)? {
+            return Err(Error::UnknownTransaction(from));
+        }
         Ok(Entries {
             replica: self,
-            listing: Some(listing.ok_or(Error::UnknownTransaction(from))?),
+            listing,
             ids: VecDeque::new(),
             pending: VecDeque::new(),
             trouble: None,

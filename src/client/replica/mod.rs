@@ -9,6 +9,7 @@
 //! - `verify` and `pull`: the server's bundle goes into the store by way of a reader that lets nothing pass unverified, and HEAD
 //!   last; `by_chunk` is for what is too large to come in one piece;
 //! - `rebase`: what is pending is said again after what others said; `push`: it is sent;
+//! - `checkpoint`: a saved state at the server; `taken`: the one that is kept here;
 //! - `sync`: all of it in order; `parted`: a server whose history is not ours, and the ways out of that; `import` is one.
 
 mod by_chunk;
@@ -28,6 +29,7 @@ mod replica;
 mod say;
 mod slip;
 mod sync;
+mod taken;
 mod tar;
 mod tip;
 mod verify;

@@ -70,11 +70,11 @@ impl Replica {
         Self::in_home(home, &home_path, &identity, remote, Store::open_existing)
     }
 
-    /// Makes a replica, and pulls all that the server has. Complete when it returns; interrupted, the next call goes on where
+    /// Makes a replica, takes the server's checkpoint where there is one, and pulls all that the server has. Complete when it returns; interrupted, the next call goes on where
     /// it was.
     ///
     /// # Errors
-    /// As [`Replica::create_with`] and [`Replica::fetch`].
+    /// As [`Replica::create_with`], [`Replica::take_checkpoint`] and [`Replica::fetch`].
     pub fn clone_with(
         dir: &Path,
         identity: &Identity,
@@ -83,6 +83,7 @@ impl Replica {
     ) -> Result<Self> {
         let mut replica = Self::create_with(dir, identity, remote)?;
         replica.progress = progress;
+        replica.take_checkpoint()?;
         replica.fetch()?;
         Ok(replica)
     }

@@ -93,7 +93,7 @@ impl Replica {
         }
     }
 
-    /// Fills a server that knows nothing of this store with all of it. Returns how many transactions that were.
+    /// Fills a server that knows nothing of this store with all of it, and with the checkpoint that is kept here. Returns how many transactions that were.
     ///
     /// # Errors
     /// [`Error::Diverged`] where it knows something under this user; those of the remote.
@@ -103,7 +103,11 @@ impl Replica {
             Some(Divergence {
                 how: Parting::Empty,
                 ..
-            }) => self.send_confirmed(TransactionId::ROOT),
+            }) => {
+                let sent = self.send_confirmed(TransactionId::ROOT)?;
+                self.send_checkpoint()?;
+                Ok(sent)
+            }
             Some(other) => Err(other.into()),
             None => Ok(0),
         }

@@ -35,7 +35,7 @@ impl Replica {
             let came = slice.head.seq - before.seq;
             let Some(cut) = slice.cut else {
                 if came < limits::PULLED_TOGETHER {
-                    return Ok(());
+                    return self.pulled_to(slice.head);
                 }
                 continue;
             };

@@ -18,6 +18,8 @@ pub enum DeviceFile {
     Moving,
     /// When the server was last heard.
     Seen,
+    /// The server's checkpoint, from when it was taken until the chain here reaches its transaction.
+    Checkpoint,
 }
 
 /// The place of a file beside a device's store.
@@ -30,5 +32,6 @@ pub fn beside_store(file: DeviceFile) -> Place {
         DeviceFile::Cloning => "cloning",
         DeviceFile::Moving => "moving",
         DeviceFile::Seen => "seen",
+        DeviceFile::Checkpoint => "checkpoint",
     })
 }

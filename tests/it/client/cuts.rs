@@ -26,7 +26,7 @@ fn other_says(server: &Server, line: &str) {
     other.sync().unwrap();
 }
 
-const VERBS: [Verb; 7] = [
+const VERBS: [Verb; 8] = [
     Verb {
         name: "the first commit",
         prepare: |_, _| {},
@@ -109,6 +109,25 @@ const VERBS: [Verb; 7] = [
         },
         run: |device| drop(device.sync()),
         must: &["1 a", "2 b"],
+        may: &[],
+    },
+    Verb {
+        name: "a checkpoint and the chain",
+        prepare: |server, _| {
+            let mut other = Device::on(a_box(903), Lossy::over(server.remote()));
+            for line in ["1 a", "2 b", "3 c"] {
+                other.say(line);
+                other.sync().unwrap();
+            }
+            let chunks = other.replica.put(&b"more"[..]).unwrap();
+            let at = server.chain()[1];
+            other.replica.checkpoint(at, b"1 a\n2 b", &chunks).unwrap();
+        },
+        run: |device| {
+            drop(device.replica.take_checkpoint());
+            drop(device.sync());
+        },
+        must: &["1 a", "2 b", "3 c"],
         may: &[],
     },
 ];
@@ -200,6 +219,7 @@ fn goes_on(verb: &Verb, left: World, there: World) -> Result<(), String> {
             device.app.confirmed.lines
         ));
     }
+    kept_state_is_whole(&device)?;
     let mut left = lines.clone();
     for must in verb.must.iter().chain(&["9 z"]) {
         let at = left.iter().position(|line| line == must);
@@ -213,6 +233,22 @@ fn goes_on(verb: &Verb, left: World, there: World) -> Result<(), String> {
     match left.is_empty() && !may_twice {
         true => Ok(()),
         false => Err(format!("something is there twice: {lines:?}")),
+    }
+}
+
+/// A state that is kept opens, with all that is beside it, and the chain stands behind it.
+fn kept_state_is_whole(device: &Device) -> Result<(), String> {
+    let state = device.replica.kept_state();
+    let Some(state) = state.map_err(|error| format!("the state: {error}"))? else {
+        return Ok(());
+    };
+    for chunk in &state.chunks {
+        let read = device.replica.read(chunk);
+        read.map_err(|error| format!("a chunk of the state: {error}"))?;
+    }
+    match state.confirmed {
+        true => Ok(()),
+        false => Err("the state waits for a chain that is here".to_owned()),
     }
 }
 

@@ -18,5 +18,7 @@ mod cuts;
 mod slips;
 // A remote that loses requests and answers, and breaks off.
 mod lossy;
+// A new device that starts from a saved state.
+mod states;
 // What must not grow with what there is.
 mod memory;

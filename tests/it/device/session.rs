@@ -239,6 +239,73 @@ fn a_checkpoint_is_saved_of_what_is_confirmed() {
 }
 
 #[test]
+fn a_new_device_takes_the_checkpoint_and_reads_on_from_there() {
+    let server = Server::start();
+    let desks = Desks::new();
+    let desk = desks.init("desk", &address(&server));
+    let old = desks.clone_of(&desk, "old");
+    let none = old.run(&["cat", "checkpoint"]);
+    assert_eq!(none.code, Some(1));
+    assert!(none.stderr.contains("cat checkpoint --fetch"), "{none:?}");
+    desk.commit("first");
+    desk.commit("second");
+    desk.run(&["sync"]).good();
+    std::fs::write(desk.path.join("state"), "all of it").unwrap();
+    let save = ["commit", "--checkpoint", "state", "--note", "the sum"];
+    let second = desk.run(&save).good();
+    desk.commit("third");
+    desk.run(&["sync"]).good();
+
+    let invite = desk.run(&["invite", "--force"]).good();
+    let clone = ["clone", "new", "--invite-file", "-"];
+    let said = ran_in(&desks.path(""), &clone, &invite).good();
+    let short = format!("{}-{}", &second[..4], &second[4..8]);
+    assert!(said.starts_with("3 transactions; HEAD "), "{said}");
+    assert!(said.contains(&format!("; checkpoint {short}-")), "{said}");
+    let new = super::Desk {
+        path: desks.path("new"),
+    };
+    for device in [&desk, &new] {
+        for what in ["checkpoint", "checkpoint:state", "checkpoint#1"] {
+            assert_eq!(device.run(&["cat", what]).good(), "all of it", "{what}");
+        }
+        let (_, line) = device.told(&["cat", "checkpoint"]);
+        assert_eq!(line["id"], second.trim_end());
+        assert_eq!(
+            (&line["seq"], &line["note"], &line["pending"]),
+            (&2.into(), &"the sum".into(), &false.into())
+        );
+        let from = ["follow", "--from", "checkpoint", "--once", "--offline"];
+        let after = device.run(&from).good();
+        assert!(after.contains("third") && !after.contains("second"));
+        let (_, status) = device.told(&["status"]);
+        assert_eq!(status["checkpoint"]["seq"], 2);
+        assert!(
+            device
+                .run(&["status"])
+                .good()
+                .contains(&format!("state     {short}"))
+        );
+    }
+    // Another device asks for it, though its chain is not there yet.
+    assert_eq!(
+        old.run(&["cat", "checkpoint", "--fetch"]).good(),
+        "all of it"
+    );
+    assert!(old.run(&["status"]).good().contains("has not reached yet"));
+    let from = ["follow", "--from", "checkpoint", "--once"];
+    assert_eq!(old.run(&[&from[..], &["--offline"]].concat()).good(), "");
+    assert!(old.run(&from).good().contains("third"));
+    assert!(!old.home("checkpoint").exists());
+    assert_eq!(
+        old.run(&["cat", second.trim_end(), "--fetch"]).code,
+        Some(2)
+    );
+    let store = old.home("store");
+    old.run(&["fsck", "--data", store.to_str().unwrap()]).good();
+}
+
+#[test]
 fn a_lost_device_is_shut_out_by_a_new_key_and_a_new_device_reads_all() {
     let server = Server::start();
     let desks = Desks::new();
