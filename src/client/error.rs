@@ -129,6 +129,9 @@ pub enum Parting {
     /// The server knows nothing of this store: another server, a new box, or the store has a new user since a `rekey`.
     /// `Replica::seed` fills a new box.
     Empty,
+    /// A device made a new key, and the store has another user: its last word under this one says so. A clone with the new
+    /// invite beside this replica, and `Replica::import`, say again what was not sent.
+    Moved,
     /// Theirs has no transaction in common with ours.
     OtherStore,
 }
@@ -170,6 +173,10 @@ impl std::fmt::Display for Divergence {
                 f,
                 "the server does not know this store, which has {ours} confirmed transactions: another server, a new box, or \
                  the store has a new invite"
+            ),
+            Parting::Moved => write!(
+                f,
+                "this store has a new invite: another device made a new key for it, and it is not at the server under this one any more"
             ),
             Parting::OtherStore => write!(
                 f,

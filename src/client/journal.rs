@@ -6,7 +6,8 @@
 //! ```
 //!
 //! It has a `text`, or `files` whose `chunks` are places in the transaction's list (0 is the entry itself), or the `keys` from
-//! before a `rekey`, in base64url and the newest first.
+//! before a `rekey`, in base64url and the newest first; or it is `"moved":true`, the last word under a user whom a `rekey`
+//! left.
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -32,13 +33,15 @@ pub struct JournalEntry {
     pub what: JournalBody,
 }
 
-/// One of the three things that an entry can hold.
+/// One of the four things that an entry can hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalBody {
     Text(String),
     Files(Vec<JournalFile>),
     /// The masters from before a `rekey`, the newest first.
     Keys(Vec<Master>),
+    /// The store has another user now, and a new invite: nothing more is said here.
+    Moved,
 }
 
 /// A file of an entry: its bytes are those of these chunks, one after the other.
@@ -79,6 +82,8 @@ struct JournalFields {
     files: Option<Vec<JournalFile>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keys: Option<Vec<Zeroizing<String>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moved: Option<bool>,
 }
 
 impl JournalEntry {
@@ -96,6 +101,7 @@ impl JournalEntry {
             text: None,
             files: None,
             keys: None,
+            moved: None,
         };
         match &self.what {
             JournalBody::Text(text) => spelled.text = Some(text.clone()),
@@ -103,6 +109,7 @@ impl JournalEntry {
             JournalBody::Keys(keys) => {
                 spelled.keys = Some(keys.iter().map(Master::spelled).collect())
             }
+            JournalBody::Moved => spelled.moved = Some(true),
         }
         let bytes = Zeroizing::new(serde_json::to_vec(&spelled).expect("these fields are JSON"));
         match bytes.len() > limits::JOURNAL_BYTES {
@@ -121,10 +128,11 @@ impl JournalEntry {
         if spelled.v != VERSION || spelled.app != APP {
             return None;
         }
-        let what = match (spelled.text, spelled.files, spelled.keys) {
-            (Some(text), None, None) => JournalBody::Text(text),
-            (None, Some(files), None) => JournalBody::Files(files),
-            (None, None, Some(keys)) => {
+        let what = match (spelled.text, spelled.files, spelled.keys, spelled.moved) {
+            (Some(text), None, None, None) => JournalBody::Text(text),
+            (None, Some(files), None, None) => JournalBody::Files(files),
+            (None, None, None, Some(true)) => JournalBody::Moved,
+            (None, None, Some(keys), None) => {
                 let masters = keys.iter().map(|key| Master::of_spelled(key));
                 JournalBody::Keys(masters.collect::<Option<_>>()?)
             }
@@ -163,7 +171,8 @@ mod tests {
         let spelled = r#"{"v":1,"app":"journal","by":"desk","at":"2026-11-28T09:12:04Z","note":"the garden","files":[{"name":"photo.jpg","size":4201,"chunks":[1]}]}"#;
         assert_eq!(garden.encode().unwrap().as_slice(), spelled.as_bytes());
         let keys = JournalBody::Keys(vec![Master::from_bytes(&[7; 32])]);
-        for what in [garden.what, JournalBody::Text("milk\n".to_owned()), keys] {
+        let text = JournalBody::Text("milk\n".to_owned());
+        for what in [garden.what, text, keys, JournalBody::Moved] {
             let entry = entry(what);
             let bytes = entry.encode().unwrap();
             assert_eq!(JournalEntry::decode(&bytes), Some(entry));
@@ -192,6 +201,8 @@ mod tests {
             r#"{"v":1,"app":"journal","by":"desk","at":""}"#,
             r#"{"v":1,"app":"journal","by":"desk","at":"","text":"","files":[]}"#,
             r#"{"v":1,"app":"journal","by":"desk","at":"","keys":["AAAA"]}"#,
+            r#"{"v":1,"app":"journal","by":"desk","at":"","moved":false}"#,
+            r#"{"v":1,"app":"journal","by":"desk","at":"","text":"","moved":true}"#,
         ] {
             assert_eq!(JournalEntry::decode(other.as_bytes()), None, "{other}");
         }

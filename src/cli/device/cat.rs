@@ -72,6 +72,9 @@ impl CatCommand {
                 Some(JournalBody::Keys(_)) => Err(DeviceTrouble::failed(
                     "this entry has the keys from before a rekey, and nothing to be read",
                 )),
+                Some(JournalBody::Moved) => Err(DeviceTrouble::failed(
+                    "this entry says that the store has a new invite, and nothing else",
+                )),
                 None => bytes(&entry.body),
             },
             PartOf::File(name) => file(replica, &entry, named(&files_of(&entry), name)?),

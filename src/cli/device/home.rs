@@ -126,7 +126,8 @@ impl DeviceHome {
         Ok(beside::remove(&*self.disk, file)?)
     }
 
-    fn read(&self, file: DeviceFile) -> Outcome<Option<Vec<u8>>> {
+    /// The first bytes of one of the small files, if it is there.
+    pub fn read(&self, file: DeviceFile) -> Outcome<Option<Vec<u8>>> {
         Ok(beside::read(&*self.disk, file, limits::DEVICE_FILE_BYTES)?)
     }
 }

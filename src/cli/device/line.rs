@@ -56,7 +56,7 @@ impl EntryLine {
                 });
                 line.files = Some(lines.collect());
             }
-            JournalBody::Keys(_) => {}
+            JournalBody::Keys(_) | JournalBody::Moved => {}
         }
         line
     }

@@ -11,7 +11,9 @@ use super::transfer::Transfers;
 use crate::cli::output::date;
 use crate::client::{
     Error, HttpOptions, HttpRemote, Identity, JournalBody, JournalEntry, Masters, Remote, Replica,
+    say_farewell,
 };
+use crate::model::UserId;
 use crate::store::layout::DeviceFile;
 
 /// A replica, and what is beside it.
@@ -64,6 +66,7 @@ impl OpenReplica {
                 "this store has a new key: its user is to be moved at the server, as `mentat-sync rekey` said",
             ));
         }
+        farewell(&self.home, &self.identity)?;
         self.home.remove(DeviceFile::Moving)
     }
 
@@ -111,10 +114,54 @@ pub fn finish_rekey(home: &DeviceHome) -> Outcome {
             Err(Error::NotThisReplica(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        home.write(DeviceFile::Moving, b"")?;
+        left_users(home, before.user)?;
         home.set_identity(DeviceFile::Remote, &next)?;
     }
     home.remove(DeviceFile::NextRemote)
+}
+
+/// Notes, before the others, a user whom the store leaves.
+fn left_users(home: &DeviceHome, user: UserId) -> Outcome {
+    let before = home.read(DeviceFile::Moving)?.unwrap_or_default();
+    let line = format!("{user}\n");
+    match before.starts_with(line.as_bytes()) {
+        true => Ok(()),
+        false => home.write(DeviceFile::Moving, &[line.as_bytes(), &before].concat()),
+    }
+}
+
+/// Says the last word under the users whom the store left: who comes there with the old invite is told so. A server that
+/// admits no user whom it does not know tells by that.
+fn farewell(home: &DeviceHome, identity: &Identity) -> Outcome {
+    let left = home.read(DeviceFile::Moving)?.unwrap_or_default();
+    let left = String::from_utf8(left).unwrap_or_default();
+    let entry = entry_of(home, None, JournalBody::Moved)?;
+    for (number, user) in left.lines().enumerate() {
+        let Ok(user) = user.parse() else { continue };
+        let masters = match &identity.masters {
+            Masters::Plain => Masters::Plain,
+            Masters::Sealed { old, .. } => match old.get(number) {
+                Some(master) => Masters::Sealed {
+                    current: master.clone(),
+                    old: Vec::new(),
+                },
+                None => continue,
+            },
+        };
+        let old = Identity {
+            user,
+            masters,
+            ..identity.clone()
+        };
+        let remote = remote_of(&old)?;
+        match say_farewell(&*remote, &old.keyring(), &entry) {
+            Err(error @ Error::Refused { .. }) => {
+                log::debug!("the last word under the old user is not taken: {error}");
+            }
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 fn rename(home: &DeviceHome, replica: Replica, next: &Identity) -> Outcome {

@@ -96,6 +96,11 @@ impl DeviceTrouble {
                 "if it is a new box, `mentat-sync push --seed` fills it; after a rekey this store has a new invite: clone with that one, \
                  and `mentat-sync import --from` this directory there",
             ),
+            Parting::Moved => (
+                "moved",
+                "`mentat-sync clone` with that one into another directory, and `mentat-sync import --from` this one there, say again what was \
+                 not sent",
+            ),
             _ => (
                 "other-store",
                 "is its address, or the invite, the right one?",

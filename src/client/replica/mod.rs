@@ -10,11 +10,13 @@
 //!   last; `by_chunk` is for what is too large to come in one piece;
 //! - `rebase`: what is pending is said again after what others said; `push`: it is sent;
 //! - `checkpoint`: a saved state at the server; `taken`: the one that is kept here;
-//! - `sync`: all of it in order; `parted`: a server whose history is not ours, and the ways out of that; `import` is one.
+//! - `sync`: all of it in order; `parted`: a server whose history is not ours, and the ways out of that; `import` is one;
+//!   `farewell`: the store went to another user.
 
 mod by_chunk;
 mod checkpoint;
 mod entries;
+mod farewell;
 mod import;
 mod named;
 mod open;
@@ -37,6 +39,7 @@ mod wait;
 
 pub use checkpoint::SavedState;
 pub use entries::Entries;
+pub use farewell::say_farewell;
 pub use import::Imported;
 pub use open::{HOME, store_in};
 pub use replica::Replica;

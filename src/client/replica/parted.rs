@@ -6,7 +6,8 @@ use crate::model::{Head, TransactionId};
 use crate::wire::Code;
 
 impl Replica {
-    /// How the server's history and ours have parted; `None` where they have not. Costs one request, or some twenty where it has to
+    /// How the server's history and ours have parted; `None` where they have not. Costs one request, two more
+    /// where HEAD is another one, or some twenty where it has to
     /// look for the newest transaction that both have.
     ///
     /// # Errors
@@ -29,8 +30,11 @@ impl Replica {
                 theirs: theirs.seq.saturating_sub(common.seq),
             }))
         };
-        if base == Head::ROOT || base.id == theirs.id {
+        if base.id == theirs.id {
             return Ok(None);
+        }
+        if base == Head::ROOT {
+            return self.moved_away(theirs);
         }
         if theirs.id == TransactionId::ROOT {
             return parted(Parting::Empty, Head::ROOT);
@@ -38,6 +42,9 @@ impl Replica {
         if let Some(found) = self.find(theirs.id)?.filter(|found| found.on_chain) {
             let seq = found.transaction.seq;
             return parted(Parting::Rollback, Head { id: theirs.id, seq });
+        }
+        if let Some(moved) = self.moved_away(theirs)? {
+            return Ok(Some(moved));
         }
         if self.is_there(base)? {
             return Ok(None);

@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 
 use super::Replica;
+use super::farewell::is_farewell;
 use super::slip::Slip;
 use crate::client::envelope::{Context, MAGIC};
 use crate::client::error::{Error, Forgery};
@@ -323,6 +324,7 @@ impl Replica {
             .keys
             .open_entry(transaction.parent, transaction.seq, others, &chunk);
         match opened {
+            Ok(said) if is_farewell(&said.app) => Err(self.moved(transaction.seq)?.into()),
             Ok(_) => Ok(()),
             Err(why) => Err(Error::unopened(transaction.id, why)),
         }

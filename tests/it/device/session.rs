@@ -351,3 +351,77 @@ fn a_lost_device_is_shut_out_by_a_new_key_and_a_new_device_reads_all() {
     desk.run(&["sync"]).good();
     assert_eq!(desks.clone_of(&desk, "phone").texts(), desk.texts());
 }
+
+#[test]
+fn who_comes_with_the_old_invite_is_told_that_there_is_a_new_one_and_fills_nothing() {
+    for plain in [false, true] {
+        let server = Server::start();
+        let desks = Desks::new();
+        let top = desks.path("");
+        let url = address(&server);
+        let init = ["init", "desk", "--server", &url, "--plain"];
+        ran_in(&top, &init[..if plain { 5 } else { 4 }], "").good();
+        let desk = super::Desk {
+            path: desks.path("desk"),
+        };
+        // One that had nothing confirmed, one that had, one that is too quick, and one that comes later.
+        let early = desks.clone_of(&desk, "early");
+        let quick = desks.clone_of(&desk, "quick");
+        early.commit("said early");
+        desk.commit("first");
+        desk.run(&["sync"]).good();
+        let seen = desks.clone_of(&desk, "seen");
+        let invite = desk.run(&["invite", "--force"]).good();
+        let data = server.data();
+        let moved = ["users", "mv", "-", "-", "--data", data.to_str().unwrap()];
+        let (_, users) = desk.told(&["rekey", "--force"]);
+        let [old, new] = ["old", "new"].map(|which| users[which].as_str().unwrap());
+        ran_in(&top, &moved, format!("{old}\n{new}\n")).good();
+        quick.commit("said quickly");
+        quick.run(&["sync"]).good();
+        desk.run(&["sync"]).good();
+
+        let clone = ["clone", "late", "--invite-file", "-"];
+        let late = ran_in(&top, &clone, &invite);
+        assert_eq!(late.code, Some(5), "{late:?}");
+        assert!(
+            late.stderr.contains("this store has a new invite"),
+            "{late:?}"
+        );
+        for device in [&early, &seen, &quick] {
+            for args in [
+                &["sync"][..],
+                &["pull"],
+                &["push", "--no-rebase"],
+                &["follow", "--once"],
+                &["status", "--fetch"],
+            ] {
+                if device.path == early.path || args != ["push", "--no-rebase"] {
+                    let (code, told) = device.told(args);
+                    assert_eq!(
+                        (code, &told["how"]),
+                        (5, &"moved".into()),
+                        "{args:?}: {told}"
+                    );
+                }
+            }
+            let again = device.run(&["sync"]);
+            assert!(
+                again.stderr.contains("this store has a new invite"),
+                "{again:?}"
+            );
+        }
+        let laptop = desks.clone_of(&desk, "laptop");
+        for old in [&early, &quick] {
+            let from = old.path.to_str().unwrap();
+            laptop.run(&["import", "--from", from]).good();
+        }
+        laptop.run(&["sync"]).good();
+        assert_eq!(laptop.texts(), ["first", "said early", "said quickly"]);
+        // The last word is said once.
+        desk.run(&["sync"]).good();
+        assert!(!desk.home("moving").exists());
+        let mut stranger = crate::kit::Device::new(server.address(), old);
+        assert_eq!(stranger.head().1, 2);
+    }
+}
