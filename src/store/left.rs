@@ -50,6 +50,24 @@ impl User {
         }
     }
 
+    /// Takes away what killed processes left behind more than a day ago, of this user and at the top: for a device, whose store
+    /// no `gc` visits. Best effort; costs a look at three directories.
+    pub fn clear_left_behind(&self) {
+        if let Err(error) = self.try_clear_left_behind() {
+            log::warn!("a leftover stays: {error}");
+        }
+    }
+
+    fn try_clear_left_behind(&self) -> Result<()> {
+        self.store.clear_top()?;
+        let dates = Dates::default();
+        self.redate_temporaries(&dates)?;
+        for (item, _) in self.left_behind(&dates)? {
+            self.sweep_temporary(&item, &dates)?;
+        }
+        Ok(())
+    }
+
     /// Makes young what is temporary and has a date that cannot be right: somebody may be at it.
     pub fn redate_temporaries(&self, dates: &Dates) -> Result<()> {
         let dir = self.folder.dir(Dir::Tmp);

@@ -10,8 +10,8 @@ use super::told::{DeviceTrouble, Outcome};
 use crate::cli::output::date;
 use crate::client::{HOME, Identity, beside};
 use crate::disk::{Disk, Grouping, IfThere, Real, make_root};
-use crate::model::limits;
-use crate::store::layout::{DeviceFile, beside_store};
+use crate::model::{UserId, limits};
+use crate::store::layout::{DeviceFile, beside_store, top};
 
 /// The settings of a device, which its person may edit.
 #[derive(Deserialize, Serialize)]
@@ -101,11 +101,33 @@ impl DeviceHome {
         self.write(DeviceFile::Config, &[&config, &b"\n"[..]].concat())
     }
 
-    /// Notes that the server was heard just now. Best effort: it is for a person to read.
+    /// Notes that the server was heard just now, and clears up. Best effort: it is for a person to read.
     pub fn heard(&self) {
+        self.clear();
         let line = format!("{}\n", date(SystemTime::now()));
         if let Err(error) = self.write(DeviceFile::Seen, line.as_bytes()) {
             log::debug!("when the server was heard is not noted: {}", error.words());
+        }
+    }
+
+    /// Takes away what killed commands left of these files more than a day ago: the aside ones. Best effort.
+    pub fn clear(&self) {
+        let mut names = Vec::new();
+        let listed = self.disk.list(&top(), &mut |entry| {
+            names.extend(is_aside(&entry.name).then_some(entry.name));
+            true
+        });
+        if let Err(error) = listed {
+            log::debug!("what was left is not seen: {error}");
+        }
+        for place in names.iter().map(|name| top().join(name)) {
+            let age = self
+                .disk
+                .meta(&place)
+                .map(|meta| SystemTime::now().duration_since(meta.modified));
+            if age.is_ok_and(|age| age.is_ok_and(|age| age > limits::TEMPORARY)) {
+                let _ = self.disk.remove_file(&place);
+            }
         }
     }
 
@@ -121,6 +143,14 @@ impl DeviceHome {
         Ok(beside::replace(&*self.disk, file, bytes)?)
     }
 
+    /// The user that the server has this store under, as long as it is not known to have been moved after a `rekey`: the first that
+    /// the store left.
+    pub fn moving_from(&self) -> Outcome<Option<UserId>> {
+        let line = self.read(DeviceFile::Moving)?.unwrap_or_default();
+        let line = String::from_utf8(line).unwrap_or_default();
+        Ok(line.lines().next_back().and_then(|last| last.parse().ok()))
+    }
+
     /// Takes a file away, durably, if it is there.
     pub fn remove(&self, file: DeviceFile) -> Outcome {
         Ok(beside::remove(&*self.disk, file)?)
@@ -130,6 +160,15 @@ impl DeviceHome {
     pub fn read(&self, file: DeviceFile) -> Outcome<Option<Vec<u8>>> {
         Ok(beside::read(&*self.disk, file, limits::DEVICE_FILE_BYTES)?)
     }
+}
+
+/// Whether a file has the name of one that takes the place of another: `config.0123456789abcdef`, or `remote.new`.
+fn is_aside(name: &str) -> bool {
+    let Some((_, end)) = name.rsplit_once('.') else {
+        return false;
+    };
+    let is_random = end.len() == 16 && end.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_random || end == "new"
 }
 
 fn host_name() -> String {

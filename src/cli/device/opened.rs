@@ -38,6 +38,12 @@ impl OpenReplica {
 
     /// Opens the replica beside these files, after a `rekey` that was broken off was brought to its end.
     pub fn in_home(home: DeviceHome) -> Outcome<Self> {
+        if !home.has(DeviceFile::Remote)? {
+            let what = format!("the replica in {} is not made yet", home.top.display());
+            return Err(DeviceTrouble::failed(what).hint(
+                "`mentat-sync init`, or `mentat-sync clone`, was broken off there: run it again",
+            ));
+        }
         if home.has(DeviceFile::NextRemote)? {
             finish_rekey(&home)?;
         }
@@ -180,9 +186,14 @@ fn rename(home: &DeviceHome, replica: Replica, next: &Identity) -> Outcome {
     Ok(replica.rekey(&next.user, entry, is_said)?)
 }
 
-/// Refuses a directory that has a replica already.
+/// Refuses a directory that has a replica already, or a clone under way. One whose making was broken off has none yet.
 pub fn no_replica_yet(top: &Path) -> Outcome {
-    match DeviceHome::is_in(top) {
+    if !DeviceHome::is_in(top) {
+        return Ok(());
+    }
+    let home = DeviceHome::open(top)?;
+    let is_there = home.has(DeviceFile::Remote)? || home.has(DeviceFile::Cloning)?;
+    match is_there {
         true => Err(DeviceTrouble::usage(format!(
             "{} has a replica already",
             top.display()

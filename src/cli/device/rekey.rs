@@ -4,12 +4,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::arguments::ReplicaFlags;
+use super::home::DeviceHome;
 use super::invite::to_a_terminal;
 use super::opened::{OpenReplica, finish_rekey};
 use super::told::{DeviceTrouble, Outcome};
 use crate::cli::open::private;
 use crate::cli::output::{json_line, print};
 use crate::client::{Identity, Masters};
+use crate::model::UserId;
 use crate::store::layout::DeviceFile;
 
 /// Give the store a new key and a new user id, after a device was lost: it sees nothing of what comes, though it has what
@@ -31,14 +33,15 @@ impl RekeyCommand {
             self.force,
             "what to run at the server has secrets in it, and",
         )?;
-        let opened = OpenReplica::of(&self.replica, None)?;
-        let before = opened.identity;
-        let next = next_of(&before)?;
-        drop(opened.replica);
-        // From here on it is brought to its end, by the next command if not by this one.
-        opened.home.set_identity(DeviceFile::NextRemote, &next)?;
-        finish_rekey(&opened.home)?;
-        let (old, new) = (before.user, next.user);
+        let at = self.replica.at.clone().unwrap_or_else(|| ".".into());
+        let home = DeviceHome::around(&at)?;
+        // One that was broken off before it said anything is brought to its end, and makes no further key.
+        let is_begun = home.has(DeviceFile::NextRemote)?;
+        let opened = OpenReplica::in_home(home)?;
+        let (old, new) = match (is_begun, opened.home.moving_from()?) {
+            (true, Some(old)) => (old, opened.identity.user),
+            (_, moving) => another(opened, moving)?,
+        };
         let json = self.replica.json;
         print(|out| match json {
             true => json_line(
@@ -54,6 +57,23 @@ impl RekeyCommand {
         })?;
         Ok(())
     }
+}
+
+/// Makes the new key, and brings it in. Returns the user that the server has the store under, and the new one. `moving`: the
+/// former, where a `rekey` before this one is not known to have reached the server.
+fn another(opened: OpenReplica, moving: Option<UserId>) -> Outcome<(UserId, UserId)> {
+    let has_moved = moving.is_some() && opened.replica.diverged()?.is_none();
+    if has_moved {
+        opened.moved()?;
+    }
+    let (home, before) = (opened.home, opened.identity);
+    let old = moving.filter(|_| !has_moved).unwrap_or(before.user);
+    let next = next_of(&before)?;
+    drop(opened.replica);
+    // From here on it is brought to its end, by the next command if not by this one.
+    home.set_identity(DeviceFile::NextRemote, &next)?;
+    finish_rekey(&home)?;
+    Ok((old, next.user))
 }
 
 /// An identity of the same store, with a new user and a new key, and the old keys beside it.

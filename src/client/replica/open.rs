@@ -42,12 +42,16 @@ impl Replica {
         make_root(&home_path.join(STORE), None)?;
         let home = disk(&home_path)?;
         let place = layout::beside_store(layout::DeviceFile::Remote);
-        match home.meta(&place).if_there()? {
-            None => identity.write(&*home, &place)?,
-            Some(_) if Identity::read(&*home, &place)? == *identity => {}
-            Some(_) => return Err(another(&home_path)),
+        let is_there = home.meta(&place).if_there()?.is_some();
+        if is_there && Identity::read(&*home, &place)? != *identity {
+            return Err(another(&home_path));
         }
-        Self::in_home(home, &home_path, identity, remote, Store::open)
+        let store = store_of(&home_path, identity, Store::open)?;
+        if !is_there {
+            // Last: where it is, all that a command opens is there, and what was broken off before it is begun anew.
+            identity.write(&*home, &place)?;
+        }
+        Self::over(home, &store, identity.user, identity.keyring(), remote)
     }
 
     /// Opens the replica in `DIR/.mentat-sync`, whose server is reached as `connect` says. Asks nobody.
@@ -67,7 +71,8 @@ impl Replica {
         let home = disk(&home_path)?;
         let identity = Identity::read(&*home, &layout::beside_store(layout::DeviceFile::Remote))?;
         let remote = connect(&identity)?;
-        Self::in_home(home, &home_path, &identity, remote, Store::open_existing)
+        let store = store_of(&home_path, &identity, Store::open_existing)?;
+        Self::over(home, &store, identity.user, identity.keyring(), remote)
     }
 
     /// Makes a replica, takes the server's checkpoint where there is one, and pulls all that the server has. Complete when it returns; interrupted, the next call goes on where
@@ -87,19 +92,18 @@ impl Replica {
         replica.fetch()?;
         Ok(replica)
     }
+}
 
-    fn in_home(
-        home: Arc<dyn Disk>,
-        path: &Path,
-        identity: &Identity,
-        remote: Arc<dyn Remote>,
-        open: fn(Arc<dyn Disk>, Options) -> store::Result<Store>,
-    ) -> Result<Self> {
-        let store = open(disk(&path.join(STORE))?, Self::options())?;
-        if store.users()?.iter().any(|user| *user != identity.user) {
-            return Err(another(path));
-        }
-        Self::over(home, &store, identity.user, identity.keyring(), remote)
+/// The store of a replica, which has no other user than this identity's.
+fn store_of(
+    home: &Path,
+    identity: &Identity,
+    open: fn(Arc<dyn Disk>, Options) -> store::Result<Store>,
+) -> Result<Store> {
+    let store = open(disk(&home.join(STORE))?, Replica::options())?;
+    match store.users()?.iter().any(|user| *user != identity.user) {
+        true => Err(another(home)),
+        false => Ok(store),
     }
 }
 

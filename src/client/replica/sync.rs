@@ -34,6 +34,7 @@ impl Replica {
     /// [`Error::is_transient`] tells those that a later try may not meet. Nothing pending is lost by any.
     pub fn sync<A: App>(&self, app: &mut A) -> Result<Synced> {
         let _lock = self.sync_lock()?;
+        self.user.clear_left_behind();
         let mut synced = self.nothing_synced()?;
         for _ in 0..limits::RACES {
             if self.tip()? == self.head()? || self.push_locked(app, &mut synced)? == Sent::Lost {
@@ -52,6 +53,7 @@ impl Replica {
     /// As [`Replica::sync`].
     pub fn pull<A: App>(&self, app: &mut A) -> Result<Synced> {
         let _lock = self.sync_lock()?;
+        self.user.clear_left_behind();
         let mut synced = self.nothing_synced()?;
         self.pull_locked(app, &mut synced)?;
         Ok(synced)

@@ -1,4 +1,5 @@
 mod chaos;
+mod each_call;
 mod killed;
 mod places;
 mod secrets;
