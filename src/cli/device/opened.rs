@@ -136,7 +136,7 @@ fn left_users(home: &DeviceHome, user: UserId) -> Outcome {
     }
 }
 
-/// Says the last word under the users whom the store left: who comes there with the old invite is told so. A server that
+/// Writes the last word under the users whom the store left: who comes there with the old invite is told so. A server that
 /// admits no user whom it does not know tells by that.
 fn farewell(home: &DeviceHome, identity: &Identity) -> Outcome {
     let left = home.read(DeviceFile::Moving)?.unwrap_or_default();

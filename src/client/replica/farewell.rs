@@ -41,7 +41,7 @@ impl Parcel for LastWord<'_> {
     }
 }
 
-/// Says the last word at this remote, which is the old user's, under the old keys: after whatever was said there. Nothing, where it
+/// Writes the last word at this remote, which is the old user's, under the old keys: after whatever was said there. Nothing, where it
 /// is said already. `entry` is one that is [`JournalBody::Moved`].
 ///
 /// # Errors
