@@ -853,19 +853,23 @@ function memberOf(name) {
  */
 async function* membersOf(from) {
     const pieces = new Pieces(from);
-    for (;;) {
-        const header = await pieces.take(BLOCK);
-        if (header.every((byte) => byte === 0)) break;
-        const { name, length } = readHeader(header);
-        const { kind, id, most } = memberOf(name);
-        if (length > most) throw new Garbage(`${name} is too long`);
-        const bytes = await pieces.take(length);
-        await pieces.take(padding(length));
-        if (kind === 'chunk' && (await chunkId(bytes)) !== id) throw new Garbage(`other bytes come as ${name}`, 'digest');
-        yield kind === 'head' ? { kind, bytes } : { kind, id, bytes };
-    }
-    for (let rest = await pieces.take(BLOCK); rest.length > 0; rest = await pieces.take(limits.small, false)) {
-        if (rest.some((byte) => byte !== 0)) throw new Garbage('something follows its end');
+    try {
+        for (;;) {
+            const header = await pieces.take(BLOCK);
+            if (header.every((byte) => byte === 0)) break;
+            const { name, length } = readHeader(header);
+            const { kind, id, most } = memberOf(name);
+            if (length > most) throw new Garbage(`${name} is too long`);
+            const bytes = await pieces.take(length);
+            await pieces.take(padding(length));
+            if (kind === 'chunk' && (await chunkId(bytes)) !== id) throw new Garbage(`other bytes come as ${name}`, 'digest');
+            yield kind === 'head' ? { kind, bytes } : { kind, id, bytes };
+        }
+        for (let rest = await pieces.take(BLOCK); rest.length > 0; rest = await pieces.take(limits.small, false)) {
+            if (rest.some((byte) => byte !== 0)) throw new Garbage('something follows its end');
+        }
+    } finally {
+        await from.return?.();
     }
 }
 
