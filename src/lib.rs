@@ -50,6 +50,10 @@ pub mod watching {}
 pub mod devices {}
 
 #[cfg(not(doctest))]
+#[doc = include_str!("docs/browsers.md")]
+pub mod browsers {}
+
+#[cfg(not(doctest))]
 #[doc = include_str!("docs/protocol.md")]
 pub mod protocol {}
 

@@ -88,6 +88,7 @@ for (const plain of [false, true]) {
         assert.equal(identity.plain, plain);
         const ours = await device(identity);
         assert.equal((await ours.sync()).pulled, 2);
+        /** @type {Entry[]} */
         const entries = [];
         for await (const entry of ours.entries()) entries.push(entry);
         assert.equal(JSON.parse(text(entries[0].body)).text, 'milk\n');
@@ -342,12 +343,13 @@ test('two tabs of one replica lose no commit, and each is shown what the other d
 /** What a server that lies makes of a bundle: its members, changed. @param {Identity} identity @param {(members: [string, Buffer][]) => [string, Buffer][]} change */
 function lying(identity, change) {
     /** @type {typeof fetch} */
-    return async (input, init) => {
+    const liar = async (input, init) => {
         const answer = await fetch(input, init);
         if (!`${input}`.includes('/bundle?') || !answer.ok) return answer;
         const members = change(untar(Buffer.from(await answer.arrayBuffer())));
         return new Response(tar(members), { status: 200, headers: { 'content-type': 'application/x-tar' } });
     };
+    return liar;
 }
 
 /** @param {Buffer} bytes @returns {[string, Buffer][]} */

@@ -30,7 +30,7 @@ export class Box {
         this.#process = run;
         const said = await new Promise((resolve, reject) => {
             let text = '';
-            run.stdout.on('data', (piece) => {
+            run.stdout?.on('data', (piece) => {
                 text += piece;
                 const found = text.match(/http:\/\/127\.0\.0\.1:(\d+)/);
                 if (found) resolve(found[1]);

@@ -19,7 +19,7 @@ use super::connection::framing::announced;
 use super::connection::refusal::Refusal;
 use super::connection::turns::Turns;
 use super::endpoints::{
-    about, asked, bundles, checkpoints, chunks, events, heads, missing, snapshots, stores,
+    about, asked, bundles, checkpoints, chunks, events, heads, missing, module, snapshots, stores,
     taskchampion, transactions,
 };
 use super::metrics::counters::NO_ROUTE;
@@ -270,6 +270,7 @@ async fn endpoint(
     match *route {
         Route::Index if get => Ok(about::index(site)),
         Route::Document if get => Ok(about::document()),
+        Route::Module if get => Ok(module::get(request)),
         Route::LoadBalancerHeartbeat if get => Ok(about::load_balancer_heartbeat()),
         Route::Heartbeat if get => about::heartbeat(site).await,
         Route::Version if get => Ok(about::version()),

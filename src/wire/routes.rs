@@ -10,6 +10,7 @@ use crate::model::{ChunkId, MalformedId, TransactionId, UserId};
 pub enum Route {
     Index,
     Document,
+    Module,
     LoadBalancerHeartbeat,
     Heartbeat,
     Version,
@@ -73,9 +74,10 @@ pub fn is_of_a_client(path: &str) -> bool {
 
 impl Route {
     /// The patterns that there are.
-    pub const PATTERNS: [&str; 19] = [
+    pub const PATTERNS: [&str; 20] = [
         "/",
         "/openapi.json",
+        "/mentat-sync.js",
         "/__lbheartbeat__",
         "/__heartbeat__",
         "/__version__",
@@ -117,6 +119,7 @@ impl Route {
             return match path {
                 "/" => Ok(Route::Index),
                 "/openapi.json" => Ok(Route::Document),
+                "/mentat-sync.js" => Ok(Route::Module),
                 "/__lbheartbeat__" => Ok(Route::LoadBalancerHeartbeat),
                 "/__heartbeat__" => Ok(Route::Heartbeat),
                 "/__version__" => Ok(Route::Version),
@@ -172,6 +175,7 @@ impl Route {
         match self {
             Route::Index => "/",
             Route::Document => "/openapi.json",
+            Route::Module => "/mentat-sync.js",
             Route::LoadBalancerHeartbeat => "/__lbheartbeat__",
             Route::Heartbeat => "/__heartbeat__",
             Route::Version => "/__version__",
@@ -197,6 +201,7 @@ impl Route {
         match self {
             Route::Index
             | Route::Document
+            | Route::Module
             | Route::LoadBalancerHeartbeat
             | Route::Heartbeat
             | Route::Version
@@ -221,6 +226,7 @@ impl Route {
         match self {
             Route::Index
             | Route::Document
+            | Route::Module
             | Route::LoadBalancerHeartbeat
             | Route::Heartbeat
             | Route::Version => None,
@@ -248,6 +254,7 @@ impl fmt::Display for Route {
         match self {
             Route::Index
             | Route::Document
+            | Route::Module
             | Route::LoadBalancerHeartbeat
             | Route::Heartbeat
             | Route::Version => f.write_str(self.pattern()),
@@ -290,6 +297,7 @@ mod tests {
         let routes = [
             Route::Index,
             Route::Document,
+            Route::Module,
             Route::LoadBalancerHeartbeat,
             Route::Heartbeat,
             Route::Version,

@@ -86,6 +86,7 @@ fn path(text: &str) {
             let pages = [
                 "",
                 "openapi.json",
+                "mentat-sync.js",
                 "__lbheartbeat__",
                 "__heartbeat__",
                 "__version__",

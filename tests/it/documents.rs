@@ -28,9 +28,10 @@ pub const PERFORMANCE: Page = page!("src/docs/performance.md");
 pub const TESTING: Page = page!("src/docs/testing.md");
 pub const WATCHING: Page = page!("src/docs/watching.md");
 pub const DEVICES: Page = page!("src/docs/devices.md");
+pub const BROWSERS: Page = page!("src/docs/browsers.md");
 
 /// The README and each page that it links.
-pub const PAGES: [&Page; 11] = [
+pub const PAGES: [&Page; 12] = [
     &README,
     &OPERATIONS,
     &COPIES,
@@ -42,6 +43,7 @@ pub const PAGES: [&Page; 11] = [
     &TESTING,
     &WATCHING,
     &DEVICES,
+    &BROWSERS,
 ];
 
 pub const CONTRIBUTING: &str = include_str!("../../.github/CONTRIBUTING.md");

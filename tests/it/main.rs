@@ -165,6 +165,8 @@ mod told;
 mod away;
 // Copies of a store that is being written to, by each method, and what they restore to.
 mod backups;
+// The module for pages, as the server gives it out.
+mod module;
 // `health`: whether all is well, and the address that a server leaves.
 mod health;
 // Metrics: what is counted, and the address where that is told.

@@ -352,6 +352,7 @@ fn nothing_else_is_answered_where_numbers_are_told_and_no_numbers_elsewhere() {
         "/metrics/",
         "/__heartbeat__",
         "/openapi.json",
+        "/mentat-sync.js",
         &format!("/0.1/{user}/head"),
     ] {
         Client::new(metrics).get(path).expect(404);

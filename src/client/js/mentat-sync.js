@@ -42,6 +42,8 @@ const limits = {
     parcel: 16 << 20,
     /** Chunks that are fetched together where a bundle broke. */
     fetched: 16,
+    /** Slices that are written together: all of them are here, or none. */
+    putTogether: 32,
     tries: 3,
     /** How often others may be quicker in one sync. */
     races: 100,
@@ -673,8 +675,8 @@ export class Identity {
     }
 
     /**
-     * Reads an invite: in upper or lower case, hyphens and white space left out, `O` for 0 and `I` or `L` for 1. The whole address of a
-     * page will do where the invite is its fragment.
+     * Reads an invite: in upper or lower case, hyphens and white space left out, `O` for 0 and `I` or `L` for 1. What stands before the
+     * `#` is the server's address, which need not be the page's.
      * @param {string} text
      * @throws {SyncError} `BadInvite`, with `what` of it
      */
@@ -1726,13 +1728,20 @@ export class Replica {
     async put(bytes) {
         const blob = new Blob([typeof bytes === 'string' || bytes instanceof Blob ? bytes : Uint8Array.from(new Uint8Array(bytes))]);
         const ids = [];
+        /** @type {[string, any][]} */
+        let changes = [];
         for (let at = 0; at < blob.size; at += limits.slice) {
             const slice = new Uint8Array(await blob.slice(at, at + limits.slice).arrayBuffer());
             const chunk = await this.#ring.seal({ kind: 'data' }, slice);
             const id = await chunkId(chunk);
-            await this.#storage.write(chunkChanges(id, chunk));
+            changes.push(...chunkChanges(id, chunk));
             ids.push(id);
+            if (ids.length % limits.putTogether === 0) {
+                await this.#storage.write(changes);
+                changes = [];
+            }
         }
+        if (changes.length > 0) await this.#storage.write(changes);
         return ids;
     }
 

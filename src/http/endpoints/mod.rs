@@ -9,6 +9,7 @@ pub mod chunks;
 pub mod events;
 pub mod heads;
 pub mod missing;
+pub mod module;
 pub mod snapshots;
 pub mod stores;
 mod tars;

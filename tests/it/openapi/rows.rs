@@ -49,6 +49,7 @@ impl Row {
 
 pub const INDEX: &str = "/";
 pub const DOCUMENT: &str = "/openapi.json";
+pub const MODULE: &str = "/mentat-sync.js";
 pub const STORE: &str = "/0.1/{user}/";
 pub const HEAD: &str = "/0.1/{user}/head";
 pub const CHECKPOINT: &str = "/0.1/{user}/checkpoint";
@@ -185,6 +186,7 @@ pub fn reads(ground: &Ground) -> Vec<Row> {
         for template in [
             INDEX,
             DOCUMENT,
+            MODULE,
             STORE,
             HEAD,
             EVENTS,
@@ -199,7 +201,15 @@ pub fn reads(ground: &Ground) -> Vec<Row> {
         ] {
             rows.push(row(method, template, 200));
         }
-        for template in [DOCUMENT, HEAD, TRANSACTION, CHUNK, BUNDLE, CHILD_VERSION] {
+        for template in [
+            DOCUMENT,
+            MODULE,
+            HEAD,
+            TRANSACTION,
+            CHUNK,
+            BUNDLE,
+            CHILD_VERSION,
+        ] {
             rows.push(row(method, template, 304).with("if-none-match", "*"));
             rows.push(row(method, template, 412).with("if-match", "\"other\""));
         }
