@@ -172,11 +172,13 @@ test('of two tabs one syncs at a time, nothing is lost, and each is told of the 
         }
     };
     await Promise.all([say(tabs[0], 'one'), say(tabs[1], 'two')]);
+    const many = (/** @type {string} */ name) => Array.from({ length: 30 }, (_, at) => `${name} ${at}`);
+    await Promise.all([tabs[0].do('sayAll', many('three')), tabs[1].do('sayAll', many('four'))]);
     for (const tab of tabs) await tab.do('syncAlone');
     const [one, two] = await Promise.all(tabs.map((tab) => tab.do('entries')));
     assert.deepEqual(one, two);
-    assert.equal(new Set(texts(one)).size, 20);
-    assert.equal(one.length, 20);
+    assert.equal(new Set(texts(one)).size, 80);
+    assert.equal(one.length, 80);
     const waiting = tabs[0].do('wait', 30_000);
     await tabs[1].do('say', 'more');
     assert.equal(await waiting, 'committed');

@@ -340,6 +340,31 @@ test('two tabs of one replica lose no commit, and each is shown what the other d
     await box.stop();
 });
 
+test('two devices that say the same say two things, and each keeps its own through a rebase', async () => {
+    const box = await world.box();
+    for (const plain of [false, true]) {
+        const identity = Identity.generate(box.url, { plain });
+        const storage = new MemoryStorage();
+        const [one, two] = [await device(identity), await device(identity, { storage })];
+        await one.commit('{"tick":1}');
+        const { id } = await two.commit('{"tick":1}');
+        const nonce = async () => {
+            const [, [, transaction]] = [0, (await storage.range('p/', 'p0', 1))[0] ?? (await storage.range('t/', 't0', 9)).at(-1)];
+            const [chunk] = await storage.get([`c/${transaction.chunks[0]}`]);
+            const ring = await identity.keyring();
+            return Buffer.from((await ring.openEntry(transaction.parent, transaction.seq, [], chunk)).nonce).toString('hex');
+        };
+        const before = await nonce();
+        await one.sync();
+        assert.equal((await two.sync()).rebased, 1);
+        await one.sync();
+        assert.equal((await bodies(one)).length, 2);
+        assert.notEqual((await two.entry(id))?.id, id);
+        assert.equal(await nonce(), before);
+    }
+    await box.stop();
+});
+
 /** What a server that lies makes of a bundle: its members, changed. @param {Identity} identity @param {(members: [string, Buffer][]) => [string, Buffer][]} change */
 function lying(identity, change) {
     /** @type {typeof fetch} */

@@ -50,6 +50,10 @@ export const calls = {
     async say(text) {
         return (await replica.commit(text)).id;
     },
+    /** All of them at once. @param {string[]} texts */
+    async sayAll(texts) {
+        await Promise.all(texts.map((text) => replica.commit(text)));
+    },
     /** @param {number} bytes */
     async put(bytes) {
         return replica.put(new Uint8Array(bytes).map((_, at) => (at * at) >> 5));
