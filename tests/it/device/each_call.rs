@@ -442,7 +442,7 @@ fn a_command_that_is_killed_at_any_call_is_run_again_and_nothing_is_lost_or_said
     });
     let only: Option<String> = effort::chosen("DEVICE_TEST_ONLY");
     let mut random = Random(seed);
-    let each = effort::either(2, 10);
+    let each = effort::either(1, 6);
     let (mut kills, mut missed, mut wrong) = (0, 0, Vec::new());
     let begun = Instant::now();
     for act in Act::ALL {

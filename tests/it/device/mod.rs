@@ -1,4 +1,4 @@
-mod chaos;
+mod bar;
 mod each_call;
 mod killed;
 mod places;

@@ -2,7 +2,7 @@ mod asks;
 mod bundles;
 mod copies;
 mod device;
-pub mod dice;
+mod dice;
 mod figures;
 mod fleet;
 mod gauges;
