@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::told::{DeviceTrouble, Outcome};
 use crate::cli::output::date;
 use crate::client::{HOME, Identity, beside};
-use crate::disk::{Disk, Grouping, IfThere, Real, make_root};
+use crate::disk::{self, Disk, Grouping, IfThere, Place, Real, make_root};
 use crate::model::{UserId, limits};
 use crate::store::layout::{DeviceFile, beside_store, top};
 
@@ -121,13 +121,19 @@ impl DeviceHome {
             log::debug!("what was left is not seen: {error}");
         }
         for place in names.iter().map(|name| top().join(name)) {
-            let age = self
-                .disk
-                .meta(&place)
-                .map(|meta| SystemTime::now().duration_since(meta.modified));
-            if age.is_ok_and(|age| age.is_ok_and(|age| age > limits::TEMPORARY)) {
-                let _ = self.disk.remove_file(&place);
+            if let Err(error) = self.clear_one(&place) {
+                log::debug!("{place} stays for now: {error}");
             }
+        }
+    }
+
+    fn clear_one(&self, place: &Place) -> disk::Result<()> {
+        let Some(meta) = self.disk.meta(place).if_there()? else {
+            return Ok(());
+        };
+        match SystemTime::now().duration_since(meta.modified) {
+            Ok(age) if age > limits::TEMPORARY => self.disk.remove_file(place),
+            _ => Ok(()),
         }
     }
 

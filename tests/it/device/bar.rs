@@ -125,7 +125,7 @@ fn kill_servers(servers: &mut [Server; 2], mut random: Random, over: &AtomicBool
 
 #[test]
 fn three_devices_on_two_servers_killed_at_random_end_with_one_chain_and_all_that_was_said() {
-    let seconds = effort::chosen("BAR_SECONDS").unwrap_or(effort::either(6, 60));
+    let seconds = effort::chosen("BAR_SECONDS").unwrap_or(effort::either(6, 10));
     let seed: u64 = effort::chosen("MENTAT_SYNC_SEED").unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         now.unwrap().as_secs()
