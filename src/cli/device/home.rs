@@ -122,7 +122,7 @@ impl DeviceHome {
         }
         for place in names.iter().map(|name| top().join(name)) {
             if let Err(error) = self.clear_one(&place) {
-                log::debug!("{place} stays for now: {error}");
+                log::debug!("{} stays for now: {error}", place.name());
             }
         }
     }
