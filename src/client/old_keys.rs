@@ -1,4 +1,4 @@
-//! A new device has the present key alone: the old ones are in the entry that a `rekey` made, the first under the new key.
+//! A new device has the present key alone: the old ones are in the entry that a `rekey` made, one of the first under the new key.
 
 use std::io::Read;
 
@@ -39,7 +39,7 @@ impl Identity {
             };
             if sealed_with(remote, last)? == Some(ours) {
                 let first = first_of(remote, &slice, ours)?;
-                let found = keys_in(remote, &slice[first], &Keys::derive(current))?;
+                let found = keys_from(remote, &slice[first..], &Keys::derive(current))?;
                 let is_found = found.is_some();
                 *old = found.unwrap_or_default();
                 return Ok(is_found);
@@ -67,6 +67,24 @@ fn sealed_with(remote: &dyn Remote, transaction: &SealedPlace) -> Result<Option<
     let chunk = remote.chunk(&transaction.entry)?;
     let chunk = chunk.map(whole).transpose()?.unwrap_or_default();
     Ok(key_id(&chunk).ok())
+}
+
+/// The old masters that the first entries under our key have. What was pending when the `rekey` came may stand before its entry,
+/// where it had to be said again; and the entry of another `rekey` may follow at once, which has more of them.
+fn keys_from(
+    remote: &dyn Remote,
+    slice: &[SealedPlace],
+    keys: &Keys,
+) -> Result<Option<Vec<super::keys::Master>>> {
+    let mut found = None;
+    for place in slice {
+        match keys_in(remote, place, keys)? {
+            None if found.is_some() => break,
+            None => {}
+            some => found = some,
+        }
+    }
+    Ok(found)
 }
 
 /// The old masters that an entry has, where it is one that a `rekey` made.

@@ -178,9 +178,12 @@ fn rename(home: &DeviceHome, replica: Replica, next: &Identity) -> Outcome {
             Some(entry.encode()?)
         }
     };
-    let is_said = |body: &[u8]| match JournalEntry::decode(body) {
-        Some(entry) => matches!(entry.what, JournalBody::Keys(_)),
-        None => false,
+    // One of a `rekey` before this one, which is pending too, has not all of the old keys.
+    let is_said = |body: &[u8]| match (JournalEntry::decode(body), &next.masters) {
+        (Some(entry), Masters::Sealed { old, .. }) => {
+            matches!(entry.what, JournalBody::Keys(said) if said == *old)
+        }
+        _ => false,
     };
     let entry = entry.as_ref().map(|entry| entry.as_slice());
     Ok(replica.rekey(&next.user, entry, is_said)?)

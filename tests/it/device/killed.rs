@@ -103,6 +103,41 @@ fn a_rekey_that_is_broken_off_is_finished_by_the_next_command() {
 }
 
 #[test]
+fn the_old_keys_are_found_though_what_was_pending_at_a_rekey_is_said_again_before_them() {
+    let server = Server::start();
+    let desks = Desks::new();
+    let desk = desks.init("desk", &address(&server));
+    desk.commit("first");
+    desk.run(&["sync"]).good();
+    let laptop = desks.clone_of(&desk, "laptop");
+    laptop.commit("theirs");
+    laptop.run(&["sync"]).good();
+    desk.commit("ours");
+    let user_ids = |times: usize| {
+        let mut told = Vec::new();
+        for _ in 0..times {
+            told.push(desk.told(&["rekey", "--force"]).1);
+        }
+        told
+    };
+    // Twice, before the server hears of the first: it has the user of before both.
+    let told = user_ids(2);
+    assert_eq!(told[0]["old"], told[1]["old"]);
+    assert_ne!(told[0]["new"], told[1]["new"]);
+    let line = |name: &str| told[1][name].as_str().unwrap().to_owned() + "\n";
+    let mut command = binary();
+    command
+        .args(["users", "mv", "-", "-", "--data"])
+        .arg(server.data());
+    super::ran(&mut command, (line("old") + &line("new")).as_bytes()).good();
+    desk.run(&["sync"]).good();
+    let new = desks.clone_of(&desk, "new");
+    assert_eq!(new.texts(), ["first", "theirs", "ours"]);
+    // Once it has, the next one begins from there.
+    assert_eq!(user_ids(1)[0]["old"], told[1]["new"]);
+}
+
+#[test]
 fn a_full_disk_loses_nothing_that_was_committed() {
     let server = Server::start();
     let desks = Desks::new();
