@@ -194,6 +194,9 @@ fn what_is_no_server_of_ours_is_not_taken_for_one() {
         (json("200 OK", "[]"), 1),
         (json("200 OK", "{\"head\":1}"), 1),
         (json("404 Not Found", "not JSON"), 1),
+        // The right words, which say that they are something else.
+        (answer("200 OK", "content-type: text/html\r\n", HEAD), 1),
+        (answer("200 OK", "", HEAD), 1),
         (json("200 OK", &long), 1),
     ] {
         let server = Scripted::answering(&[&answer]);
@@ -202,6 +205,12 @@ fn what_is_no_server_of_ours_is_not_taken_for_one() {
         assert!(matches!(why, Unreached::NotOurs { .. }), "{why}");
         assert_eq!(server.asked().len(), asked, "{why}");
     }
+    // A page in place of a bundle, which nobody reads as one.
+    let server = Scripted::answering(&[&page("200 OK")]);
+    let outcome = remote(server.address, "ann").bundle(TransactionId::ROOT, 1, WithChunks::All);
+    let outcome = outcome.map(|body| body.map(whole));
+    let why = unreached(&outcome);
+    assert!(matches!(why, Unreached::NotOurs { .. }), "{why}");
     let server = Scripted::answering(&["SSH-2.0-OpenSSH_9.2\r\n\r\n"]);
     let outcome = remote(server.address, "ann").head();
     let why = unreached(&outcome);
