@@ -5,6 +5,7 @@
 
 mod app;
 pub(crate) mod beside;
+mod connect;
 mod entry;
 mod envelope;
 mod error;

@@ -1,5 +1,6 @@
 mod bar;
 mod each_call;
+mod examples;
 mod killed;
 mod places;
 mod secrets;
