@@ -549,11 +549,19 @@ pub const RENAMED: usize = 10_000;
 /// and again with each rebase.
 pub const ENTRY_BYTES: usize = 1 << 20;
 
-/// The transactions that a device pulls, and makes durable, at a time.
-pub const PULLED_TOGETHER: u64 = 1000;
+/// The transactions that a device asks for in one request.
+pub const PULLED_TOGETHER: u64 = 10_000;
+
+/// The bytes of a pull that a device makes durable at a time, or the first transaction that has as many: a kill, or a loss
+/// of power, costs no more.
+pub const PULLED_BYTES: u64 = 64 << 20;
+
+/// The members of a pull that a device makes durable at a time: making a store's 512 directories, and moving them, takes
+/// as long as some thousand files, and of [`PUSHED_TOGETHER`] the store commits none at once.
+pub const PULLED_MEMBERS: usize = 32_768;
 
 /// The transactions that a device pushes at a time.
-pub const PUSHED_SLICE: usize = 1000;
+pub const PUSHED_SLICE: usize = 10_000;
 
 /// The bytes of chunks that a device sends in one bundle: a break costs no more.
 pub const PUSHED_BYTES: u64 = 64 << 20;

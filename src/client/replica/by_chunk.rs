@@ -46,7 +46,7 @@ impl Replica {
     /// Takes in a bundle that needs nothing more from the server, verified like one that comes from there.
     fn take(&self, before: Head, tar: &mut (dyn Read + '_)) -> Result<()> {
         let mut watched = BundleAnswer::new(tar);
-        let mut verified = Verified::new(self, before, &mut watched);
+        let mut verified = Verified::new(self, before, Members::new(&mut watched));
         let (outcome, leftovers) = self.user.push_bundle(&mut verified)?;
         if let Some(leftovers) = leftovers {
             leftovers.clear();

@@ -8,7 +8,7 @@ use super::verify::{BundleAnswer, Verified};
 use crate::client::error::{Error, Forgery, Result};
 use crate::client::remote::WithChunks;
 use crate::model::{Head, limits};
-use crate::store::{Advance, AdvanceRefusal, PushBundle};
+use crate::store::{Advance, AdvanceRefusal, Members, PushBundle};
 
 /// The outcome of pulling a slice.
 struct Slice {
@@ -31,7 +31,7 @@ impl Replica {
         let mut tries = 0;
         loop {
             let before = self.head()?;
-            let slice = self.pull_slice(before)?;
+            let slice = self.pull_answer(before)?;
             let came = slice.head.seq - before.seq;
             let Some(cut) = slice.cut else {
                 if came < limits::PULLED_TOGETHER {
@@ -52,12 +52,8 @@ impl Replica {
         }
     }
 
-    /// Whether a slice broke in a chunk that is not held in memory.
-    fn is_long(&self, cut: &io::Error) -> bool {
-        cut.get_ref().is_some_and(|inner| inner.is::<BrokenChunk>())
-    }
-
-    fn pull_slice(&self, before: Head) -> Result<Slice> {
+    /// Takes in one answer, slice by slice. What the last of them was is returned.
+    fn pull_answer(&self, before: Head) -> Result<Slice> {
         let bundle = self
             .remote
             .bundle(before.id, limits::PULLED_TOGETHER, WithChunks::All)?;
@@ -65,13 +61,33 @@ impl Replica {
             return Err(self.parted()?);
         };
         let mut watched = BundleAnswer::new(&mut bundle);
-        let mut verified = Verified::new(self, before, &mut watched);
+        let (mut slice, mut rest) = self.pull_slice(before, Members::new(&mut watched))?;
+        while let Some(members) = rest {
+            (slice, rest) = self.pull_slice(slice.head, members)?;
+        }
+        Ok(slice)
+    }
+
+    /// Whether a slice broke in a chunk that is not held in memory.
+    fn is_long(&self, cut: &io::Error) -> bool {
+        cut.get_ref().is_some_and(|inner| inner.is::<BrokenChunk>())
+    }
+
+    /// Takes in so much of an answer as is one slice; returns the rest of it where there is more.
+    fn pull_slice<'a>(
+        &'a self,
+        before: Head,
+        members: Members<'a>,
+    ) -> Result<(Slice, Option<Members<'a>>)> {
+        let mut verified = Verified::new(self, before, members);
         let (outcome, leftovers) = self.user.push_bundle(&mut verified)?;
         if let Some(leftovers) = leftovers {
             leftovers.clear();
         }
         let Verified {
             at,
+            members,
+            has_more,
             verdict,
             cut,
             chunks,
@@ -81,12 +97,15 @@ impl Replica {
             return Err(verdict);
         }
         match outcome {
-            PushBundle::Cut(_) if cut.is_some() => Ok(Slice {
-                head: before,
-                chunks: 0,
-                cut: cut.map(|error| io::Error::new(error.kind(), BrokenChunk(error))),
-            }),
-            PushBundle::Taken { head, .. } => Ok(Slice { head, chunks, cut }),
+            PushBundle::Cut(_) if cut.is_some() => {
+                let cut = cut.map(|error| io::Error::new(error.kind(), BrokenChunk(error)));
+                let (head, chunks) = (before, 0);
+                Ok((Slice { head, chunks, cut }, None))
+            }
+            PushBundle::Taken { head, .. } => {
+                let rest = has_more.then_some(members);
+                Ok((Slice { head, chunks, cut }, rest))
+            }
             other => Err(refused(other, at)),
         }
     }

@@ -4,6 +4,8 @@
 //! looked at. Each transaction must follow the one before it and have the id of its contents, and its entry must open in its
 //! place; HEAD passes when all before it has, and names the last. So nothing is ever visible that does not verify.
 //!
+//! A long answer is taken in slice by slice, each of which ends after a transaction, with HEAD there.
+//!
 //! Where the connection breaks, what was verified by then is a whole bundle of its own: the reader ends it with HEAD at the last
 //! transaction that was right, and nothing that arrived has to come again.
 
@@ -22,8 +24,8 @@ use crate::store::{END, Members, Trouble, header, json, padding};
 /// A server's bundle, verified as it is read.
 pub(super) struct Verified<'a> {
     replica: &'a Replica,
-    members: Members<'a>,
-    /// The transaction that the bundle was asked for after.
+    pub members: Members<'a>,
+    /// The transaction that the slice follows.
     from: TransactionId,
     /// The last transaction that is right.
     pub at: Head,
@@ -39,10 +41,27 @@ pub(super) struct Verified<'a> {
     /// Chunks that were passed on: their number, and which they are unless they were too many.
     pub chunks: u64,
     passed: Option<HashSet<ChunkDigest>>,
+    /// How much was passed on.
+    weight: Weight,
+    /// The answer has more: what was read of it is a slice, as large as may be.
+    pub has_more: bool,
     /// Why what came is not taken.
     pub verdict: Option<Error>,
     /// The connection broke.
     pub cut: Option<io::Error>,
+}
+
+/// How large a slice is.
+#[derive(Clone, Copy, Default)]
+struct Weight {
+    bytes: u64,
+    members: usize,
+}
+
+impl Weight {
+    fn is_full(self) -> bool {
+        self.bytes >= limits::PULLED_BYTES || self.members >= limits::PULLED_MEMBERS
+    }
 }
 
 /// Why reading goes no further.
@@ -60,11 +79,11 @@ impl From<Error> for Halt {
 }
 
 impl<'a> Verified<'a> {
-    /// The bundle that was asked for after this transaction.
-    pub fn new(replica: &'a Replica, after: Head, bundle: &'a mut BundleAnswer<'a>) -> Self {
+    /// So much of an answer as is one slice, after this transaction. The answer is read from where the slice before ended.
+    pub fn new(replica: &'a Replica, after: Head, members: Members<'a>) -> Self {
         Self {
             replica,
-            members: Members::new(bundle),
+            members,
             from: after.id,
             at: after,
             held: None,
@@ -75,6 +94,8 @@ impl<'a> Verified<'a> {
             ended: false,
             chunks: 0,
             passed: Some(HashSet::new()),
+            weight: Weight::default(),
+            has_more: false,
             verdict: None,
             cut: None,
         }
@@ -113,6 +134,8 @@ impl<'a> Verified<'a> {
         self.out
             .extend_from_slice(&header(&Member::Chunk(digest).name(), bytes));
         self.chunks += 1;
+        self.weight.members += 1;
+        self.weight.bytes += bytes;
         if let Some(passed) = &mut self.passed {
             passed.insert(digest);
         }
@@ -166,6 +189,12 @@ impl<'a> Verified<'a> {
         };
         self.pass(Member::Transaction(id), &contents);
         self.tell(1, 0);
+        self.weight.members += 1;
+        self.weight.bytes += bytes;
+        if self.weight.is_full() {
+            self.has_more = true;
+            self.end();
+        }
         Ok(())
     }
 
