@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::wire::{First, Relay};
 use super::{InMemory, options, remote, remote_at, whole};
+use crate::device::Desks;
 use crate::kit::{ROOT, Server, chunk, transaction_id, user_id};
 
 fn transaction(name: &str) -> TransactionId {
@@ -379,4 +380,19 @@ fn chunks_are_asked_for_by_name_and_the_chain_without_them() {
         let expected = [transaction_of("a"), transaction_of("b"), "HEAD".to_owned()];
         assert_eq!(members(&chain), expected);
     }
+}
+
+#[test]
+fn a_pull_with_nothing_new_is_one_request() {
+    let server = Server::start();
+    let relay = Relay::to(server.address(), First::Pass);
+    let desks = Desks::new();
+    let desk = desks.init("desk", &format!("http://{}", relay.address));
+    desk.commit("milk");
+    desk.run(&["sync"]).good();
+    let before = relay.asked().len();
+    desk.run(&["pull"]).good();
+    let asked = relay.asked();
+    let requests = asked[before..].matches(" HTTP/1.1\r\n").count();
+    assert_eq!(requests, 1, "{}", &asked[before..]);
 }
