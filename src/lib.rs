@@ -49,6 +49,10 @@ pub mod watching {}
 #[doc = include_str!("docs/devices.md")]
 pub mod devices {}
 
+#[cfg(feature = "client")]
+#[doc = include_str!("docs/apps.md")]
+pub mod apps {}
+
 #[cfg(not(doctest))]
 #[doc = include_str!("docs/browsers.md")]
 pub mod browsers {}

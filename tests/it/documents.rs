@@ -28,10 +28,11 @@ pub const PERFORMANCE: Page = page!("src/docs/performance.md");
 pub const TESTING: Page = page!("src/docs/testing.md");
 pub const WATCHING: Page = page!("src/docs/watching.md");
 pub const DEVICES: Page = page!("src/docs/devices.md");
+pub const APPS: Page = page!("src/docs/apps.md");
 pub const BROWSERS: Page = page!("src/docs/browsers.md");
 
 /// The README and each page that it links.
-pub const PAGES: [&Page; 12] = [
+pub const PAGES: [&Page; 13] = [
     &README,
     &OPERATIONS,
     &COPIES,
@@ -43,6 +44,7 @@ pub const PAGES: [&Page; 12] = [
     &TESTING,
     &WATCHING,
     &DEVICES,
+    &APPS,
     &BROWSERS,
 ];
 

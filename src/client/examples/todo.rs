@@ -31,7 +31,7 @@ enum Op {
 /// The list after some entry.
 #[derive(Default, Clone, Serialize, Deserialize)]
 struct State {
-    /// That entry's transaction; none before the first.
+    /// The transaction of that entry; none before the first.
     at: Option<String>,
     /// Each with its text, and whether it is done.
     todos: BTreeMap<String, (String, bool)>,
@@ -61,13 +61,13 @@ impl State {
 }
 
 /// The application: what the server confirmed, and on top of it what it has not.
-struct Todo {
+struct TodoList {
     confirmed: State,
     shown: State,
     file: PathBuf,
 }
 
-impl App for Todo {
+impl App for TodoList {
     type Error = serde_json::Error;
 
     fn position(&self) -> mentat_sync::model::TransactionId {
@@ -106,7 +106,7 @@ impl App for Todo {
     }
 }
 
-impl Todo {
+impl TodoList {
     /// The list as it was saved, and what was said since then; asks nobody.
     fn load(replica: &Replica, directory: &Path) -> Result<Self, Box<dyn Error>> {
         let file = directory.join("todo.json");
@@ -176,7 +176,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let directory = Path::new(directory);
     let replica = Replica::open(directory)?;
-    let mut todo = Todo::load(&replica, directory)?;
+    let mut todo = TodoList::load(&replica, directory)?;
     let op = match verb {
         ["add", text] => Op::Add {
             id: Uuid::new_v4().to_string(),
