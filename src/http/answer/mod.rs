@@ -1,4 +1,4 @@
-//! The answer: outcomes of handlers, refusals and their statuses, parts of files, and the line in the access log.
+//! The answer: outcomes of handlers, refusals and their statuses, parts of files, zipped texts, and the line in the access log.
 
 pub mod access;
 pub mod error;
@@ -9,3 +9,4 @@ pub mod problem;
 pub mod statuses;
 
 pub use json::json;
+pub mod zipped;

@@ -3,12 +3,13 @@
 use std::sync::LazyLock;
 
 use actix_web::dev::RequestHead;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use bytes::Bytes;
 use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
 
 use crate::http::answer::outcome::{Answer, Contents, Resource};
+use crate::http::answer::zipped::{takes_zipped, zipped};
 
 const MODULE: &str = include_str!("../../client/js/mentat-sync.js");
 
@@ -21,6 +22,16 @@ const ASKED_AGAIN: &str = "public, no-cache";
 
 /// The caching under an address that has the digest: it can never be another one.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
+
+/// The digest of what is answered, of which a zipped module's is another (RFC 9530).
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+
+/// The header of a zipped module.
+const CODING: (HeaderName, HeaderValue) =
+    (header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+
+/// The header of a module that there is in two forms.
+const VARY: (HeaderName, HeaderValue) = (header::VARY, HeaderValue::from_static("Accept-Encoding"));
 
 /// The digest of the module, in the two spellings that are said of it.
 struct ModuleDigest {
@@ -37,24 +48,32 @@ static DIGEST: LazyLock<ModuleDigest> = LazyLock::new(|| {
     }
 });
 
-/// `GET /mentat-sync.js`: 200 with the module, whose digest `Repr-Digest` says (RFC 9530), for `integrity`; 304 when
-/// `If-None-Match` names it; 412 `precondition-failed` when `If-Match` does not. With `?sha256=` and its digest in hex
-/// it may be kept for ever; with another digest it is the present one, which is asked about each time.
+static ZIPPED: LazyLock<Option<Bytes>> = LazyLock::new(|| zipped(MODULE.as_bytes()));
+
+/// `GET /mentat-sync.js`: 200 with the module, whose digest `Repr-Digest` says (RFC 9530), for `integrity`, or zipped for who takes
+/// it so; 304 when `If-None-Match` names it; 412 `precondition-failed` when `If-Match` does not. With `?sha256=` and its
+/// digest in hex it may be kept for ever; with another digest it is the present one, which is asked about each time.
 pub fn get(request: &RequestHead) -> Answer {
     let pinned = (request.uri.query()).and_then(|query| query.strip_prefix("sha256="));
-    let digest = (
-        HeaderName::from_static("repr-digest"),
-        DIGEST.header.clone(),
-    );
+    let caching = match pinned == Some(&*DIGEST.hex) {
+        true => FOR_EVER,
+        false => ASKED_AGAIN,
+    };
+    let zipped = ZIPPED.clone().filter(|_| takes_zipped(request.headers()));
+    let (tag, contents, said) = match zipped {
+        Some(zipped) => (format!("\"{}-gzip\"", DIGEST.hex), zipped, CODING),
+        None => {
+            let said = (REPR_DIGEST, DIGEST.header.clone());
+            let plain = Bytes::from_static(MODULE.as_bytes());
+            (format!("\"{}\"", DIGEST.hex), plain, said)
+        }
+    };
     Answer::Resource(Resource {
-        tag: format!("\"{}\"", DIGEST.hex),
+        tag,
         media: JAVASCRIPT,
-        caching: match pinned == Some(&*DIGEST.hex) {
-            true => FOR_EVER,
-            false => ASKED_AGAIN,
-        },
+        caching,
         ranges: false,
-        more: vec![digest],
-        contents: Contents::Memory(Bytes::from_static(MODULE.as_bytes())),
+        more: vec![VARY, said],
+        contents: Contents::Memory(contents),
     })
 }
