@@ -369,3 +369,20 @@ test('the app of the documentation syncs two browsers, offline too', async () =>
     const chain = await rival(await Identity.fromInvite(invite));
     assert.equal((await chain.sync()).pulled, 4, 'milk was ticked off once');
 });
+
+test('a page that names the digest of the module takes that one and no other', async () => {
+    const server = await box();
+    const address = `${server.url}/mentat-sync.js`;
+    const said = (await fetch(address, { headers: { 'Accept-Encoding': 'identity' } })).headers.get('repr-digest');
+    const [, digest] = said?.match(/^sha-256=:(.*):$/) ?? [];
+    const context = await browser.newContext();
+    for (const [name, integrity, taken] of [['right', digest, true], ['wrong', digest.replace(/^./, (first) => (first === 'A' ? 'B' : 'A')), false]]) {
+        const map = JSON.stringify({ integrity: { [address]: `sha256-${integrity}` } });
+        pages.set(`/${name}.html`, `<!doctype html><script type="importmap">${map}</script>`);
+        const tab = await context.newPage();
+        await tab.goto(`${ORIGIN}/${name}.html`);
+        const loaded = await tab.evaluate((address) => import(address).then(({ ROOT }) => ROOT, () => undefined), address);
+        assert.equal(loaded !== undefined, taken, `${name}`);
+    }
+    await context.close();
+});
