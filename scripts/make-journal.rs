@@ -7,6 +7,9 @@
 //! the # is to be that of the server. With --pending there is no server: `DIR/device` is a device that has not pushed it yet,
 //! which takes a few syncs for each transaction.
 
+// A file for a measurement, which nobody trusts to be durable.
+#![allow(clippy::disallowed_methods)]
+
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -306,7 +306,7 @@ fn run(seed: u64, slip: Option<Slip>) -> Result<Counts, String> {
 
 #[test]
 fn all_devices_end_with_one_chain_in_which_all_that_was_said_stands_once() {
-    let seeds = effort::either(25, 2000);
+    let seeds = effort::either(25, 400);
     let first = effort::chosen("MENTAT_SYNC_SEED").unwrap_or(1);
     let mut all = Counts::default();
     for seed in first..first + seeds {
