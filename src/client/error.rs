@@ -191,7 +191,9 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Error::Offline { .. } | Error::Busy => true,
-            Error::Refused { code, .. } => matches!(code, Code::Busy | Code::Timeout),
+            Error::Refused { code, .. } => {
+                matches!(code, Code::Busy | Code::Moving | Code::Timeout)
+            }
             _ => false,
         }
     }

@@ -79,10 +79,10 @@ pub async fn mend(site: &Site, user: &UserId, before: u64) -> Result<(), Error> 
 /// comes from outside is durable. That is done once though many ask; they wait without a thread.
 ///
 /// # Errors
-/// 500 `damaged` where the store went away; 503 `busy` where it takes longer than
+/// 500 `damaged` where the store went away; 503 `moving` where the user is frozen, and this is not for one who is; 503 `busy` where it takes longer than
 /// [`limits::LOCK_WAIT`], and goes on meanwhile.
-pub async fn meet(site: &Site, user: UserId) -> Result<(), Error> {
-    let theirs = site.store.user(user);
+pub async fn meet(site: &Site, theirs: User) -> Result<(), Error> {
+    let user = *theirs.id();
     if theirs.glance()? != Glance::ToMeet {
         return Ok(());
     }
@@ -92,9 +92,10 @@ pub async fn meet(site: &Site, user: UserId) -> Result<(), Error> {
             return Ok(());
         }
         // The work goes on, with the turn, even if nobody waits for it any more.
-        blocking(site, &user, move |user| {
+        let met = theirs.clone();
+        blocking(site, &user, move |_| {
             let _turn = turn;
-            user.meet()
+            met.meet()
         })
         .await
     };

@@ -248,8 +248,22 @@ async fn about_what_is_there(
     let Some(user) = route.user() else {
         return endpoint(site, route, request, body).await;
     };
-    meet(site, *user).await?;
-    let answer = endpoint(site, route, request, body).await?;
+    let theirs = site.store.user(*user);
+    // A frozen user can be deleted: that has its own look at how frozen.
+    let deletes = matches!(route, Route::Store(_)) && request.method == Method::DELETE;
+    match deletes {
+        true => meet(site, theirs.though_frozen()).await?,
+        false => meet(site, theirs.clone()).await?,
+    }
+    let answered = endpoint(site, route, request, body).await;
+    let reads = matches!(request.method, Method::GET | Method::HEAD)
+        || matches!(route, Route::Missing(_) | Route::Asked(_));
+    // What was read when it moved elsewhere is told to nobody. A write was made under the lock, and is told as it ended; but what
+    // it met of one who is gone is no damage.
+    if reads || matches!(answered, Err(Error::Store(_))) && !deletes {
+        theirs.check_serves()?;
+    }
+    let answer = answered?;
     if !matches!(request.method, Method::GET | Method::HEAD) {
         site.store.is_there()?;
     }

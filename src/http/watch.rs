@@ -203,7 +203,9 @@ impl Watched {
                 self.forget(&event.wd);
                 return vec![user];
             }
-            return Vec::from_iter((name == Some("HEAD")).then_some(user));
+            // A user who freezes is told to nobody any more.
+            let is_news = matches!(name, Some("HEAD" | "frozen"));
+            return Vec::from_iter(is_news.then_some(user));
         }
         if is_away {
             // `users/` itself.

@@ -14,7 +14,7 @@ impl User {
     ///
     /// # Errors
     /// [`Error::Busy`] when the time is up; [`Error::UserGone`] where another folder came just now, of which
-    /// nothing may be said before it is met.
+    /// nothing may be said before it is met; [`Error::Moving`] where the user is frozen.
     pub async fn shared(&self) -> Result<Option<Shared>> {
         Ok(self.lock(Mode::Shared).await?.map(Shared::of))
     }
@@ -22,7 +22,7 @@ impl User {
     /// Takes the exclusive lock, as [`User::shared`] takes the shared one.
     ///
     /// # Errors
-    /// [`Error::Busy`], [`Error::UserGone`]
+    /// [`Error::Busy`], [`Error::UserGone`], [`Error::Moving`]
     pub async fn exclusive(&self) -> Result<Option<Exclusive>> {
         Ok(self.lock(Mode::Exclusive).await?.map(Exclusive::of))
     }
@@ -51,7 +51,7 @@ impl User {
     /// this user too.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the time is up.
+    /// [`Error::Busy`] when the time is up; [`Error::Moving`] where the user is frozen.
     pub fn shared_blocking(&self) -> Result<Option<Shared>> {
         Ok(self.lock_blocking(Mode::Shared)?.map(Shared::of))
     }
@@ -59,7 +59,7 @@ impl User {
     /// Takes the exclusive lock, as [`User::shared_blocking`] takes the shared one.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the time is up.
+    /// [`Error::Busy`] when the time is up; [`Error::Moving`] where the user is frozen.
     pub fn exclusive_blocking(&self) -> Result<Option<Exclusive>> {
         Ok(self.lock_blocking(Mode::Exclusive)?.map(Exclusive::of))
     }

@@ -32,6 +32,9 @@ pub enum Error {
     /// A thread that worked on this panicked, so that nothing is known of it.
     #[error("work on this broke off")]
     BrokeOff,
+    /// The user is frozen, or is on the way from box to box: nothing is told of it here, and nothing taken.
+    #[error("the user is frozen here, or is moved to another box")]
+    Moving,
     /// New users are not admitted, and this one has no folder.
     #[error("this user has no folder, and new ones are not admitted")]
     UnknownUser,
@@ -121,6 +124,7 @@ impl Error {
         match self {
             Error::Disk(error) => error.again().into(),
             Error::UserGone => Error::UserGone,
+            Error::Moving => Error::Moving,
             Error::ReadOnly => Error::ReadOnly,
             Error::NotDurable => Error::NotDurable,
             Error::StoreGone(how) => Error::StoreGone(how.clone()),

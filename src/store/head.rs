@@ -29,8 +29,14 @@ impl User {
     }
 
     /// The user's head, durable, to be compared with one that is seen later.
+    ///
+    /// # Errors
+    /// [`Error::Moving`] where the user is frozen.
     pub fn look(&self) -> Result<SeenHead> {
-        let (generation, head) = self.vouch_for_head()?;
+        let seen = self.vouch_for_head();
+        // After the head was read: until then it moved nowhere else.
+        self.check_serves()?;
+        let (generation, head) = seen?;
         match head {
             None if !self.store.options.new_users => Err(Error::UnknownUser),
             head => Ok(SeenHead {

@@ -205,7 +205,7 @@ impl User {
     /// where it does.
     ///
     /// # Errors
-    /// [`Error::UserGone`] where there is no folder any more.
+    /// [`Error::UserGone`] where there is no folder any more; [`Error::Moving`] where the user is frozen.
     pub fn shared_now(&self) -> Option<Result<Shared>> {
         let locked = self.lock_now(Mode::Shared).transpose()?;
         Some(locked.map(Shared::of))
@@ -215,7 +215,7 @@ impl User {
     /// `None` where it does.
     ///
     /// # Errors
-    /// [`Error::UserGone`] where there is no folder any more.
+    /// [`Error::UserGone`] where there is no folder any more; [`Error::Moving`] where the user is frozen.
     pub fn exclusive_now(&self) -> Option<Result<Exclusive>> {
         let locked = self.lock_now(Mode::Exclusive).transpose()?;
         Some(locked.map(Exclusive::of))
@@ -246,9 +246,15 @@ impl User {
                 log::debug!("user {}: a folder not seen before", self.id.short());
                 return Ok(Tried::Unmet);
             }
-            let mut known = self.state.known();
-            if known.lock != Some(stamp) {
-                known.locked_by(stamp);
+            {
+                let mut known = self.state.known();
+                if known.lock != Some(stamp) {
+                    known.locked_by(stamp);
+                }
+            }
+            // Whoever freezes a user has the lock to itself meanwhile, so that this is the last word.
+            if !self.store.mistakes.made(Mistake::NoFrozenLook) {
+                self.check_serves()?;
             }
         }
         Ok(tried)

@@ -25,11 +25,12 @@ impl User {
     /// kernel has in memory, and no sync.
     ///
     /// # Errors
-    /// [`Error::StoreGone`] where the store is not there any more.
+    /// [`Error::StoreGone`] where the store is not there any more; [`Error::Moving`] where the user is frozen.
     pub fn glance(&self) -> Result<Glance> {
         let Some(visit) = self.visit()? else {
             return Ok(Glance::Absent);
         };
+        self.check_serves()?;
         let known = self.state.known();
         let is_met = known.generation == visit.generation
             && known.met

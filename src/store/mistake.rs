@@ -66,12 +66,16 @@ pub enum Mistake {
     RepairedThoughCheckpoint,
     /// A new checkpoint leaves what it does not name any more as old as it was.
     CheckpointNotTouched,
+    /// A write does not look whether the user is frozen once it has the lock.
+    NoFrozenLook,
+    /// A user is gone by whatever move.
+    NoMoveName,
 }
 
 #[cfg(feature = "mistakes")]
 impl Mistake {
     /// Each of them once.
-    pub const ALL: [Mistake; 31] = [
+    pub const ALL: [Mistake; 33] = [
         Mistake::NoVouch,
         Mistake::Replace,
         Mistake::AnswerBeforeSync,
@@ -103,6 +107,8 @@ impl Mistake {
         Mistake::CheckpointNotAdopted,
         Mistake::RepairedThoughCheckpoint,
         Mistake::CheckpointNotTouched,
+        Mistake::NoFrozenLook,
+        Mistake::NoMoveName,
     ];
 }
 

@@ -51,6 +51,7 @@ mod extend;
 mod fair_queue;
 mod files;
 mod format;
+mod frozen;
 mod glance;
 mod ground;
 mod group;
@@ -125,6 +126,7 @@ pub use child::Child;
 pub use draft::Draft;
 pub use error::{Error, Limit, Result};
 pub(crate) use format::{Bytes, write_at_top};
+pub use frozen::{FreezeUser, Frozen, FrozenFile, MoveName, ThawUser};
 pub use glance::Weighed;
 pub use ground::Footing;
 #[cfg(feature = "mistakes")]

@@ -19,6 +19,8 @@ pub struct User {
     pub(super) id: UserId,
     pub(super) state: Arc<UserState>,
     pub(crate) folder: Folder,
+    /// Whether this is for whoever works on a frozen user as well, see [`User::though_frozen`].
+    pub(super) though_frozen: bool,
 }
 
 impl Store {
@@ -27,6 +29,7 @@ impl Store {
         User {
             state: self.states.of(&id),
             folder: Folder::of(&id),
+            though_frozen: false,
             store: self.clone(),
             id,
         }

@@ -8,7 +8,7 @@ use super::gc;
 use crate::disk::{Disk, IfThere, Kind, Owner, Room};
 use crate::model::UserId;
 use crate::store::layout::{self, Dir, Folder};
-use crate::store::{self, Result, Store};
+use crate::store::{self, Frozen, FrozenFile, Result, Store};
 
 /// The bits of its mode without which the owner of a directory cannot use it.
 const ENTER: u32 = 0o700;
@@ -57,6 +57,13 @@ pub fn condition(store: &Store) -> Result<Condition> {
     for id in names.folders {
         let user = store.user(id);
         let looked = fault(disk, &Folder::of(&id), owner).and_then(|fault| {
+            match user.frozen()? {
+                FrozenFile::Absent => {}
+                FrozenFile::Damaged(why) => return Ok(Some(format!("frozen: {why}"))),
+                // Nothing of it may be here, or not all yet.
+                FrozenFile::Holds(Frozen::Gone | Frozen::Incoming) => return Ok(fault),
+                FrozenFile::Holds(Frozen::Frozen | Frozen::Ready) => {}
+            }
             // Reads HEAD, and the beginning of what it names.
             user.glance_at_head()?;
             last_write = last_write.max(user.last_write()?);

@@ -86,6 +86,8 @@ codes! {
     DeleteDisabled => "delete-disabled",
     /// Others are at it for too long; worth another try.
     Busy => "busy",
+    /// The user is frozen, or on the way to another box; worth another try.
+    Moving => "moving",
     NoSpace => "no-space",
     QuotaExceeded => "quota-exceeded",
     /// A file of the store is not what it should be.

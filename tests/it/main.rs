@@ -163,6 +163,8 @@ mod waiting;
 mod told;
 // A data directory that is moved away, removed or replaced under the server.
 mod away;
+// Users who are frozen, and users who move from box to box: what is answered meanwhile, and that nothing is lost.
+mod moved;
 // Copies of a store that is being written to, by each method, and what they restore to.
 mod backups;
 // The module for pages, as the server gives it out.

@@ -165,6 +165,11 @@ impl GcCommand {
                     eprintln!("mentat-sync: user {user}: another collection is at work there");
                 });
             }
+            Event::Frozen(user) => {
+                progress.aside(|| {
+                    eprintln!("mentat-sync: user {user}: frozen, nothing of theirs goes");
+                });
+            }
             Event::Redated { user, files } => progress.aside(|| {
                 let files = match files {
                     1 => "1 file has a date".to_owned(),

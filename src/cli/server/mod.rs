@@ -18,6 +18,7 @@ mod service;
 mod serving;
 mod signals;
 mod user_changes;
+mod user_moves;
 mod users;
 mod values;
 

@@ -9,7 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{counted, date, print};
 use crate::cli::whom::no_such_user;
 use crate::model::{UserId, UserName};
-use crate::store::{self, NameFile, Naming, RenameUser, Store, User};
+use crate::store::{self, Frozen, FrozenFile, NameFile, Naming, RenameUser, Store, User};
 
 /// The outcome of a change: the inner failure is a refusal in words, the outer one the store's.
 type Changed = store::Result<Result<(), Failure>>;
@@ -76,9 +76,17 @@ pub fn remove(store: &Store, user: &UserId, agreed: bool) -> Changed {
             }
         }
     }
-    let Some(lock) = store.user(*user).exclusive_blocking()? else {
+    let theirs = store.user(*user).though_frozen();
+    let Some(lock) = theirs.exclusive_blocking()? else {
         return Ok(Err(no_such_user(user)));
     };
+    if lock.frozen()? == FrozenFile::Holds(Frozen::Incoming) {
+        return Ok(Err(Failure::failed(format!(
+            "user {} is on the way here, and is not removed: `users send` again, where it comes from, goes on with that; \
+             where that is not to be, `users thaw --force` first",
+            user.short()
+        ))));
+    }
     lock.delete()?;
     Ok(print(|out| writeln!(out, "removed {what}")))
 }

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::user_changes::{add, name, remove, rename};
+use super::user_moves::{freeze, thaw};
 use crate::cli::arguments::{DataDirectory, is_set};
 use crate::cli::failure::Failure;
 use crate::cli::open::{
@@ -15,7 +16,7 @@ use crate::cli::output::{date, json_line, print};
 use crate::cli::whom::{Care, Whom, new_id};
 use crate::disk::{Grouping, Real};
 use crate::model::UserName;
-use crate::store::{self, NameFile, Options, Store, User};
+use crate::store::{self, Frozen, FrozenFile, NameFile, Options, Store, User};
 
 /// The hint for `users add` where there is no store.
 const INIT: &str = "--init makes a store first";
@@ -80,6 +81,22 @@ enum UserChange {
               hide_default_value = true, conflicts_with = "name")]
         remove: bool,
     },
+    /// Freeze a user: from now on every server on this directory answers each read and write of theirs 503 `moving`.
+    Freeze {
+        /// The id, its first digits, the name, or - to read one of them from standard input.
+        user: String,
+    },
+    /// Serve a user again who is frozen, or who came from another box by `users send`.
+    Thaw {
+        /// The id, its first digits, the name, or - to read one of them from standard input.
+        user: String,
+        /// Also one who was sent to another box, or is on the way here: two boxes may serve the user then, and what is
+        /// written on the one is lost to the other.
+        #[arg(long, env = "MENTAT_SYNC_FORCE", value_parser = is_set, num_args = 0..=1,
+              require_equals = true, default_missing_value = "true", default_value = "false",
+              hide_default_value = true)]
+        force: bool,
+    },
 }
 
 /// One line of the list.
@@ -137,6 +154,16 @@ impl UsersCommand {
                 let store = opened()?;
                 let user = whom.find(&store, Care::Usual, failed)?;
                 self::name(&store, &user, name.as_ref())
+            }
+            UserChange::Freeze { user } => {
+                let whom = Whom::read(user)?;
+                let store = opened()?;
+                freeze(&store, &whom.find(&store, Care::Utmost, failed)?)
+            }
+            UserChange::Thaw { user, force } => {
+                let whom = Whom::read(user)?;
+                let store = opened()?;
+                thaw(&store, &whom.find(&store, Care::Utmost, failed)?, *force)
             }
         };
         done.map_err(failed)?
@@ -224,6 +251,25 @@ impl UserLine {
 
 /// The line about a user; `None` for one who has no folder any more.
 fn line(user: &User) -> store::Result<Option<UserLine>> {
+    let frozen = user.frozen()?;
+    let state = match &frozen {
+        FrozenFile::Absent => "serving",
+        FrozenFile::Holds(frozen) => frozen.as_str(),
+        FrozenFile::Damaged(why) => {
+            return match user.has_folder()? {
+                true => Ok(Some(damaged_line(user, format!("frozen: {why}")))),
+                false => Ok(None),
+            };
+        }
+    };
+    if let FrozenFile::Holds(Frozen::Gone | Frozen::Incoming) = frozen {
+        // Its HEAD is elsewhere, or may be another one when it has come.
+        return Ok(Some(UserLine {
+            state,
+            why: None,
+            ..damaged_line(user, String::new())
+        }));
+    }
     let looked = user.glance_at_head().and_then(|head| {
         let usage = head.map(|_| user.usage()).transpose()?;
         Ok(head.zip(usage))
@@ -243,7 +289,7 @@ fn line(user: &User) -> store::Result<Option<UserLine>> {
         bytes: usage.bytes,
         pending: usage.pending,
         last_write: usage.last_write.map(date),
-        state: "serving",
+        state,
         why: None,
     }))
 }

@@ -184,6 +184,7 @@ impl Remote for LocalRemote {
 fn failed(error: store::Error) -> Error {
     let (status, code) = match &error {
         store::Error::Busy => (503, Code::Busy),
+        store::Error::Moving => (503, Code::Moving),
         store::Error::UnknownUser => (403, Code::UnknownUser),
         store::Error::QuotaExceeded { .. } => (507, Code::QuotaExceeded),
         error if error.is_no_space() => (507, Code::NoSpace),

@@ -65,6 +65,7 @@ fn is_for_the_log(error: &store::Error) -> bool {
         error,
         store::Error::Busy
             | store::Error::UserGone
+            | store::Error::Moving
             | store::Error::UnknownUser
             | store::Error::QuotaExceeded { .. }
     )
@@ -80,6 +81,7 @@ fn problem_of(error: &store::Error) -> Problem {
         store::Error::UserGone => {
             Problem::busy("the user was deleted or renamed while this was under way")
         }
+        store::Error::Moving => Problem::moving(),
         store::Error::UnknownUser => Problem::new(
             Code::UnknownUser,
             "no such user here, and new ones are not admitted",

@@ -15,6 +15,9 @@ use crate::wire::{
 /// Seconds after which a busy store is worth another try.
 const RETRY_AFTER: &str = "1";
 
+/// Seconds after which a user who is frozen is worth another look: what is sent while nobody is served takes about so long.
+const RETRY_AFTER_A_MOVE: &str = "5";
+
 /// A refusal. Its detail is for a person, and never holds a path of the box or a user's id.
 #[derive(Clone, Debug)]
 pub struct Problem(Box<Details>);
@@ -126,6 +129,14 @@ impl Problem {
     /// The refusal of a request that cannot be served just now.
     pub fn busy(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::Busy, detail).with_header(header::RETRY_AFTER, RETRY_AFTER)
+    }
+
+    /// The refusal of any request about a user who is frozen.
+    pub fn moving() -> Self {
+        let detail = "this user is frozen here, or moves to another box: try again in a while";
+        let mut problem = Self::new(Code::Moving, detail);
+        problem.0.header = Some((header::RETRY_AFTER, RETRY_AFTER_A_MOVE.into()));
+        problem
     }
 
     /// The refusal of a request that failed for a reason which is for the log, not for the client. Whoever makes

@@ -44,7 +44,7 @@ pub fn status(code: Code, of_an_advance: bool) -> StatusCode {
         Code::EncodingUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::Range => StatusCode::RANGE_NOT_SATISFIABLE,
         Code::Damaged | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        Code::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Busy | Code::Moving => StatusCode::SERVICE_UNAVAILABLE,
         Code::NoSpace | Code::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
     }
 }

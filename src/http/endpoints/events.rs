@@ -17,7 +17,7 @@ use crate::http::site::Site;
 use crate::http::watch::{Waiter, WaiterWoken};
 use crate::http::work::for_user;
 use crate::model::{TransactionId, UserId, limits};
-use crate::store::{SeenHead, Store};
+use crate::store::{self, SeenHead, Store};
 use crate::wire::HeadMessage;
 
 /// `GET`: 200, server-sent events (the WHATWG HTML standard, section 9.2): `id` the head, `data` the answer to
@@ -101,6 +101,7 @@ impl HeadEvents {
         let (store, user) = (self.store.clone(), self.user);
         match for_user(&user, move || store.user(user).look()).await {
             Ok(Ok(seen)) => Some(seen),
+            Ok(Err(store::Error::Moving)) => None,
             Ok(Err(error)) => {
                 log::error!("user {}: events end: {error}", self.user.short());
                 None

@@ -8,7 +8,7 @@ use crate::http::answer::problem::Problem;
 use crate::http::blocking::{blocking, reading};
 use crate::http::site::Site;
 use crate::model::{UserId, limits};
-use crate::store;
+use crate::store::{self, Frozen, FrozenFile};
 use crate::wire::{API, CheckpointSummary, Code, LimitsMessage, StoreMessage};
 
 /// The features of this server, by which a client knows what it may ask for.
@@ -57,14 +57,19 @@ pub async fn get(site: &Site, user: UserId) -> Result<Answer, Error> {
 }
 
 /// `DELETE`: 204, all of it is gone, also when nothing was there; 403 `delete-disabled` unless the
-/// operator allows it; 503 `busy`.
+/// operator allows it; 503 `busy`, and `moving` for a user who is on the way here, or has moved elsewhere.
 pub async fn delete(site: &Site, user: UserId) -> Result<Answer, Error> {
     if !site.settings.allow_delete {
         let detail = "this server was not started with --allow-delete";
         return Err(Problem::new(Code::DeleteDisabled, detail).into());
     }
-    if let Some(lock) = site.store.user(user).exclusive().await? {
-        blocking(site, &user, move |_| lock.delete()).await?;
+    if let Some(lock) = site.store.user(user).though_frozen().exclusive().await? {
+        blocking(site, &user, move |_| match lock.frozen()? {
+            FrozenFile::Absent | FrozenFile::Holds(Frozen::Frozen | Frozen::Ready) => lock.delete(),
+            // All of it is elsewhere, or only a part of it here.
+            _ => Err(store::Error::Moving),
+        })
+        .await?;
     }
     Ok(Answer::empty(StatusCode::NO_CONTENT))
 }

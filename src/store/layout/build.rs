@@ -243,6 +243,16 @@ impl Folder {
         self.0.join("name")
     }
 
+    /// The file that is there while the user is not served from here, and why.
+    pub fn frozen(&self) -> Place {
+        self.0.join("frozen")
+    }
+
+    /// The name of the move that the folder takes part in, or came by.
+    pub fn moving(&self) -> Place {
+        self.0.join("move")
+    }
+
     /// The tip of what is pending, in a device's own store.
     pub fn local(&self) -> Place {
         self.0.join("local")

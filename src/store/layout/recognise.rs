@@ -64,6 +64,8 @@ pub enum Recognised {
     /// `lock` or `gate`.
     Lock,
     Name,
+    /// `frozen`, or `move`
+    Move,
     /// `local` or `renamed`, of a device's own store.
     Device,
     Thing(Area, Thing),
@@ -84,6 +86,7 @@ pub fn recognise(dir: Dir, name: &str) -> Option<Recognised> {
         (Dir::User, "log") => Some(Recognised::Log),
         (Dir::User, "lock" | "gate") => Some(Recognised::Lock),
         (Dir::User, "name") => Some(Recognised::Name),
+        (Dir::User, "frozen" | "move") => Some(Recognised::Move),
         (Dir::User, "local" | "renamed") => Some(Recognised::Device),
         (Dir::User, "incoming") => inner(Dir::Incoming),
         (Dir::User, "lost+found") => inner(Dir::LostFound),

@@ -170,7 +170,7 @@ impl Check<'_> {
             Recognised::Device if self.store().options().kind == StoreKind::Server => {
                 self.stranger(&self.folder.dir(dir), entry);
             }
-            Recognised::Checkpoint | Recognised::Device => {
+            Recognised::Checkpoint | Recognised::Device | Recognised::Move => {
                 let there = self.store().disk().meta(&place()).if_there();
                 if let Some(Some(meta)) = self.seen(&place(), there) {
                     self.mode(&place(), &meta, READ);

@@ -107,6 +107,8 @@ kinds! {
     ForeignOwner = "foreign-owner",
     /// The file `name` holds no name that a user may have, or one that another user has as well.
     Name = "name",
+    /// The file `frozen` says none of the words that it may.
+    Frozen = "frozen",
     /// A temporary file or folder that is older than a day.
     Temporary = "temporary",
     /// A deleted user whose files are still on their way out.

@@ -13,6 +13,7 @@ mod crew;
 mod files;
 mod filter;
 mod finding;
+mod frozen;
 mod lines;
 mod local;
 mod named;

@@ -85,7 +85,8 @@ impl Check<'_> {
         mend: impl Fn(&Exclusive, &T) -> Done,
     ) {
         for batch in items.chunks(limits::FSCK_BATCH) {
-            let lock = match self.store().user(self.user).exclusive_blocking() {
+            let user = self.store().user(self.user).though_frozen();
+            let lock = match user.exclusive_blocking() {
                 Ok(Some(lock)) => Ok(lock),
                 // Deleted or renamed meanwhile.
                 Ok(None) => return,

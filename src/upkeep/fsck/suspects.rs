@@ -29,7 +29,11 @@ impl Check<'_> {
         if suspects.is_empty() || self.is_gone() {
             return;
         }
-        let lock = self.store().user(self.user).shared_if_there();
+        let lock = self
+            .store()
+            .user(self.user)
+            .though_frozen()
+            .shared_if_there();
         let _lock = self.seen(&self.folder.lock(), lock);
         let Some(Some(head)) = self.seen(&self.folder.head(), self.catch_up()) else {
             return;

@@ -30,6 +30,12 @@ impl Run<'_> {
             }
         };
         let mut check = Check::new(self, user, folder, inode);
+        if check.may_lack_head() {
+            check.read_files();
+            check.tell_noted();
+            self.tally.users.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         // Before HEAD: what it stands on is on the chain then, whatever is put meanwhile.
         check.read_checkpoint();
         check.read_chain();

@@ -14,6 +14,8 @@ pub enum Collected {
     All,
     /// Another collection is at work on this user: the rest is left to that one, or to the next.
     Overtaken,
+    /// The user is frozen, and nothing of theirs goes.
+    Frozen,
 }
 
 /// Collects one user's garbage, and calls `each` for everything that went (or, in a dry run, would
@@ -49,6 +51,7 @@ pub(super) fn collect_and_mend(
     match collect_of_folder(user, options, besides, each) {
         // Whoever was deleted or renamed meanwhile, or came just now, has nothing that this run is about.
         Err(Error::UserGone) => Ok(Collected::All),
+        Err(Error::Moving) => Ok(Collected::Frozen),
         other => other,
     }
 }
@@ -60,6 +63,9 @@ fn collect_of_folder(
     besides: &mut Besides,
     each: &mut dyn FnMut(Garbage),
 ) -> Result<Collected> {
+    if user.is_frozen()? {
+        return Ok(Collected::Frozen);
+    }
     let stamp = match options.dry_run {
         true => SweepStamp::default(),
         false => match user.shared_blocking()? {

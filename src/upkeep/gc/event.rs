@@ -57,6 +57,8 @@ pub enum Event {
     LeftBehind(Place),
     /// Another collection is at work on this user: the rest is left to that one, or to the next.
     Overtaken(UserId),
+    /// The user is frozen, and nothing of theirs goes.
+    Frozen(UserId),
     /// Files of this user had dates that cannot be right, and are kept as if they had come now.
     Redated { user: UserId, files: u64 },
     /// Chunks and aliases of this user's that the chain names stood in `incoming/` only, and have their places in

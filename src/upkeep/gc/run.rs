@@ -50,6 +50,7 @@ pub fn run(
         }
         match collected {
             Ok(Collected::All) => {}
+            Ok(Collected::Frozen) => each(Event::Frozen(user)),
             Ok(Collected::Overtaken) => each(Event::Overtaken(user)),
             Err(error) => each(Event::Failed {
                 user: Some(user),

@@ -80,6 +80,7 @@ fn tell(store: &Store, options: &CollectOptions) {
             }
         }
         Event::LeftBehind(place) => log::info!("gc: removed {}", place.as_str()),
+        Event::Frozen(user) => log::debug!("gc: user {}: frozen", user.short()),
         Event::Overtaken(user) => log::debug!("gc: user {}: another is at it", user.short()),
         Event::Redated { user, files } => log::warn!(
             "gc: user {}: {files} files had dates that cannot be right, and are kept as if they had come now",

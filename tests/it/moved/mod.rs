@@ -1,0 +1,3 @@
+//! Users who are frozen, and users who move from box to box.
+
+mod frozen;
