@@ -77,7 +77,7 @@ pub enum ThawUser {
     NotFrozen,
     /// Another box may serve the user, or not all is here: only by force.
     Refused(FrozenFile),
-    /// Nothing is left here that could be served.
+    /// The folder has no HEAD, so that nothing could be served.
     Empty,
 }
 

@@ -12,7 +12,7 @@ use crate::model::{UserId, UserName};
 use crate::store::{self, Frozen, FrozenFile, NameFile, Naming, RenameUser, Store, User};
 
 /// The outcome of a change: the inner failure is a refusal in words, the outer one the store's.
-type Changed = store::Result<Result<(), Failure>>;
+pub type Changed = store::Result<Result<(), Failure>>;
 
 /// Adds a user, and prints the id.
 pub fn add(store: &Store, user: Option<UserId>, name: Option<&UserName>) -> Changed {

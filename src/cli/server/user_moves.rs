@@ -1,13 +1,11 @@
 //! Users frozen and thawed.
 
+use super::user_changes::Changed;
 use crate::cli::failure::Failure;
 use crate::cli::output::print;
 use crate::cli::whom::no_such_user;
 use crate::model::UserId;
 use crate::store::{self, FreezeUser, Frozen, FrozenFile, Store, ThawUser};
-
-/// The outcome of a change: the inner failure is a refusal in words, the outer one the store's.
-type Changed = store::Result<Result<(), Failure>>;
 
 /// Freezes a user, and says so; one who is frozen already stays as it is.
 pub fn freeze(store: &Store, user: &UserId) -> Changed {
@@ -79,7 +77,7 @@ fn words_of(file: &FrozenFile) -> String {
     }
 }
 
-/// What a thaw by force may do.
+/// The words for what a thaw by force may do.
 fn risk_of(file: &FrozenFile) -> &'static str {
     match file {
         FrozenFile::Holds(Frozen::Incoming) => {
