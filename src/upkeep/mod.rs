@@ -7,4 +7,5 @@ pub mod census;
 pub mod fsck;
 pub mod gc;
 pub mod health;
+pub mod send;
 pub mod snapshot;

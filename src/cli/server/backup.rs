@@ -187,7 +187,7 @@ fn unread(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// The place by its whole path, since programs that are run for it start elsewhere.
-fn whole(to: Destination) -> Result<Destination, Failure> {
+pub fn whole(to: Destination) -> Result<Destination, Failure> {
     let Destination::Here(path) = to else {
         return Ok(to);
     };

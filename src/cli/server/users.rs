@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::user_changes::{add, name, remove, rename};
-use super::user_moves::{freeze, thaw};
+use super::user_moves::{freeze, send, thaw};
 use crate::cli::arguments::{DataDirectory, is_set};
 use crate::cli::failure::Failure;
 use crate::cli::open::{
@@ -97,6 +97,16 @@ enum UserChange {
               hide_default_value = true)]
         force: bool,
     },
+    /// Send a user to another data directory, also while it is served: all is copied, the user is frozen, the rest is copied and
+    /// compared, and the user is gone here and ready there, where `users thaw` has it served. May be repeated whatever stopped it; one
+    /// that fails before the user is gone has it served here again. Takes rsync, and on another machine ssh.
+    Send {
+        /// The id, its first digits, the name, or - to read one of them from standard input.
+        user: String,
+        /// The data directory, which may be served: a directory, or host:directory over ssh.
+        #[arg(value_name = "DEST", value_parser = clap::builder::OsStringValueParser::new())]
+        destination: std::ffi::OsString,
+    },
 }
 
 /// One line of the list.
@@ -164,6 +174,16 @@ impl UsersCommand {
                 let whom = Whom::read(user)?;
                 let store = opened()?;
                 thaw(&store, &whom.find(&store, Care::Utmost, failed)?, *force)
+            }
+            UserChange::Send { user, destination } => {
+                let whom = Whom::read(user)?;
+                let store = opened()?;
+                send(
+                    &store,
+                    path,
+                    &whom.find(&store, Care::Utmost, failed)?,
+                    destination,
+                )
             }
         };
         done.map_err(failed)?

@@ -14,7 +14,7 @@ use crate::disk::Owner;
 const PROGRAM: &str = include_str!("there.sh");
 
 /// Options of every `ssh`: nobody is there to be asked for a password.
-pub(super) const SSH: [&str; 3] = ["ssh", "-o", "BatchMode=yes"];
+pub(in crate::upkeep) const SSH: [&str; 3] = ["ssh", "-o", "BatchMode=yes"];
 
 /// A place for a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Destination {
 
     /// The place as rsync takes it, once its whole path is known there. (By its whole path: rsync 3.2.7, as mended in 2025,
     /// finds no file by a relative one with dots in it.)
-    pub(super) fn for_rsync(&self, path: &OsStr) -> OsString {
+    pub(in crate::upkeep) fn for_rsync(&self, path: &OsStr) -> OsString {
         let mut whole = match self {
             Self::Here(_) => OsString::new(),
             Self::There { host, .. } => format!("{host}:").into(),
@@ -80,24 +80,33 @@ impl Destination {
     }
 
     /// A shell where this is, which says nothing yet.
-    fn shell(&self, owner: Option<Owner>) -> Command {
+    fn shell(&self, owner: Option<Owner>, program: &str, variables: &[(&str, &str)]) -> Command {
         let owner = owner.map_or(String::new(), |owner| {
             format!("{}:{}", owner.user, owner.group)
         });
         match self {
             Self::Here(path) => {
                 let mut command = Command::new("sh");
-                command.arg("-c").arg(PROGRAM);
+                command
+                    .arg("-c")
+                    .arg(program)
+                    .envs(variables.iter().copied());
                 command.env("DIR", path).env("OWNER", owner);
                 command
             }
             Self::There { host, directory } => {
-                let words = [&format!("DIR={directory}"), "OWNER=", "sh", "-c", PROGRAM];
-                let quoted = words.map(|word| format!(" '{}'", word.replace('\'', r"'\''")));
+                let variables = variables
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}"));
+                let words = (variables.chain([format!("DIR={directory}"), "OWNER=".to_owned()]))
+                    .chain(["sh", "-c", program].map(str::to_owned));
+                let quoted: String = words
+                    .map(|word| format!(" '{}'", word.replace('\'', r"'\''")))
+                    .collect();
                 let mut command = Command::new(SSH[0]);
                 command.args(&SSH[1..]);
                 command.arg(host.replace(['[', ']'], ""));
-                command.arg(format!("env{}", quoted.concat()));
+                command.arg(format!("env{quoted}"));
                 command
             }
         }
@@ -106,7 +115,7 @@ impl Destination {
 
 /// The shell that is kept running where DEST is. It holds the lock on DEST, and gives it back when it ends: once this is dropped, or
 /// once the process is no more, and in either case not before it has done what it is at.
-pub(super) struct Session {
+pub(in crate::upkeep) struct Session {
     child: Child,
     to: Option<ChildStdin>,
     from: BufReader<ChildStdout>,
@@ -123,7 +132,28 @@ impl Session {
         to: &Destination,
         owner: Option<Owner>,
     ) -> Result<(Self, OsString, Vec<String>), Error> {
-        let mut command = to.shell(owner);
+        let mut session = Self::start(to, owner, PROGRAM, &[])?;
+        let mut said = session.ask("prepare\n")?.into_iter();
+        let path = said.next().unwrap_or_default();
+        let path = path.strip_prefix(b"at ").unwrap_or_default().to_vec();
+        let names = said.filter_map(|line| {
+            let line = String::from_utf8(line).ok()?;
+            Some(line.strip_prefix("has ")?.to_owned())
+        });
+        Ok((session, OsString::from_vec(path), names.collect()))
+    }
+
+    /// Starts a shell that runs this program where that is, with these variables.
+    ///
+    /// # Errors
+    /// As [`Session::open`], but that nothing is asked of it yet.
+    pub fn start(
+        to: &Destination,
+        owner: Option<Owner>,
+        program: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, Error> {
+        let mut command = to.shell(owner, program, variables);
         // The directory that this was started in may be gone, and most programs mind.
         command.current_dir("/");
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
@@ -135,20 +165,12 @@ impl Session {
             _ => Error::Unreachable(format!("cannot start a shell: {error}")),
         })?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
-        let mut session = Self {
+        Ok(Self {
             from: BufReader::new(output.expect("it was piped")),
             to: input,
             child,
             is_far: matches!(to, Destination::There { .. }),
-        };
-        let mut said = session.ask("prepare\n")?.into_iter();
-        let path = said.next().unwrap_or_default();
-        let path = path.strip_prefix(b"at ").unwrap_or_default().to_vec();
-        let names = said.filter_map(|line| {
-            let line = String::from_utf8(line).ok()?;
-            Some(line.strip_prefix("has ")?.to_owned())
-        });
-        Ok((session, OsString::from_vec(path), names.collect()))
+        })
     }
 
     /// Has something done, and returns the lines that were said about it.

@@ -16,6 +16,7 @@ mod outcome;
 mod rsync;
 
 pub use destination::Destination;
+pub(super) use destination::{SSH, Session};
 pub use mark::mark;
 pub use outcome::{BackedUp, Error};
 
@@ -25,9 +26,8 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
-use self::destination::Session;
 use self::folders::{Became, Folders, HeldFolder};
-use self::rsync::Ran;
+pub(super) use self::rsync::{Ran, carry_out};
 use crate::disk::{Disk, Grouping, Real};
 use crate::model::{UserId, limits};
 use crate::store::layout;
@@ -73,7 +73,7 @@ pub fn backup(
 }
 
 /// Sees that neither directory is in the other, by whatever path.
-fn apart(source: &Real, to: &Path) -> Result<(), Error> {
+pub(super) fn apart(source: &Real, to: &Path) -> Result<(), Error> {
     let number = |path: &Path| {
         let meta = path.metadata().ok()?;
         Some((meta.dev(), meta.ino()))

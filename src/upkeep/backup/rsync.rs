@@ -27,7 +27,7 @@ const WANTED: [&str; 9] = [
 pub(super) const CHECKPOINTS: &str = ".checkpoint";
 
 /// How a run ended that did its work.
-pub(super) enum Ran {
+pub(in crate::upkeep) enum Ran {
     Whole,
     /// Some files vanished: they were off the chain, or their user went. (Exit status 24.)
     Vanished,
@@ -47,8 +47,35 @@ pub(super) fn run(
     copied: &dyn Fn(u64),
     complaints: &mut String,
 ) -> Result<Ran, Error> {
+    let mut list = format!("{CHECKPOINTS}/\n");
+    for user in users {
+        list += &format!("{user}/\n");
+    }
+    carry_out(
+        command(farm, to, there),
+        list.into_bytes(),
+        copied,
+        complaints,
+    )
+}
+
+/// Runs an rsync that reads this list, and says the length of each file on a line.
+///
+/// # Errors
+/// As [`run`].
+pub(in crate::upkeep) fn carry_out(
+    mut command: Command,
+    names: Vec<u8>,
+    copied: &dyn Fn(u64),
+    complaints: &mut String,
+) -> Result<Ran, Error> {
+    command.current_dir("/").env("LC_ALL", "C");
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let failed = |error: io::Error| Error::Rsync(error.to_string());
-    let mut child = (command(farm, to, there).spawn()).map_err(|error| match error.kind() {
+    let mut child = command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Error::Lacking("rsync is not here: install it".to_owned()),
         _ => failed(error),
     })?;
@@ -58,17 +85,7 @@ pub(super) fn run(
     let complained = std::thread::scope(|scope| {
         // It need not read all of the list: then its status says why.
         scope.spawn(move || {
-            if list
-                .write_all(format!("{CHECKPOINTS}/\n").as_bytes())
-                .is_err()
-            {
-                return;
-            }
-            for user in users {
-                if list.write_all(format!("{user}/\n").as_bytes()).is_err() {
-                    return;
-                }
-            }
+            let _ = list.write_all(&names);
         });
         let complained = scope.spawn(|| read_some(complained));
         // Read to its end, for rsync says something of each file; and where nobody is left to read that, it ends.
@@ -126,11 +143,6 @@ fn command(farm: &Path, to: &Destination, there: &OsStr) -> Command {
     command
         .arg(from)
         .arg(to.for_rsync(&below("/tmp/backup/new/")));
-    command.current_dir("/").env("LC_ALL", "C");
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
     command
 }
 
