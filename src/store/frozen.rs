@@ -8,7 +8,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::layout::{self, Dir, Recognised};
+use super::layout::{self, Dir, Folder, Recognised};
 use super::lock::Exclusive;
 use super::mistake::Mistake;
 use super::{Error, Result, Store, User};
@@ -29,6 +29,11 @@ pub enum Frozen {
 }
 
 impl Frozen {
+    /// Whether what is here is nobody's, so that of this user a copy has the word alone.
+    pub(crate) fn is_elsewhere(self) -> bool {
+        matches!(self, Frozen::Gone | Frozen::Incoming)
+    }
+
     const ALL: [Frozen; 4] = [
         Frozen::Frozen,
         Frozen::Gone,
@@ -60,6 +65,17 @@ pub enum FrozenFile {
     Holds(Frozen),
     /// None of the four words, or no file; with the reason.
     Damaged(String),
+}
+
+impl FrozenFile {
+    /// The word for a copy, which keeps the state: one that cannot be read is frozen there.
+    pub(crate) fn for_a_copy(&self) -> Option<Frozen> {
+        match self {
+            FrozenFile::Absent => None,
+            FrozenFile::Holds(frozen) => Some(*frozen),
+            FrozenFile::Damaged(_) => Some(Frozen::Frozen),
+        }
+    }
 }
 
 /// How a freeze ended.
@@ -138,23 +154,7 @@ impl User {
     /// # Errors
     /// Those of the disk.
     pub fn frozen(&self) -> Result<FrozenFile> {
-        let place = self.folder.frozen();
-        match self.store.meta_if_there(&place)? {
-            None => return Ok(FrozenFile::Absent),
-            Some(meta) if meta.kind != Kind::File => {
-                return Ok(FrozenFile::Damaged("it is no regular file".to_owned()));
-            }
-            Some(_) => {}
-        }
-        let Some(text) = self.store.read_word(&place)? else {
-            return Ok(FrozenFile::Absent);
-        };
-        let word = text.strip_suffix('\n').unwrap_or(&text);
-        let known = Frozen::ALL.into_iter().find(|one| one.as_str() == word);
-        Ok(match known {
-            Some(frozen) => FrozenFile::Holds(frozen),
-            None => FrozenFile::Damaged("it says none of the words that it may".to_owned()),
-        })
+        self.store.read_frozen(&self.folder)
     }
 
     /// The move that the folder takes part in, or came by; `None` where `move` names none.
@@ -168,6 +168,30 @@ impl User {
 }
 
 impl Store {
+    /// Reads the file `frozen` of a folder.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub(crate) fn read_frozen(&self, folder: &Folder) -> Result<FrozenFile> {
+        let place = folder.frozen();
+        match self.meta_if_there(&place)? {
+            None => return Ok(FrozenFile::Absent),
+            Some(meta) if meta.kind != Kind::File => {
+                return Ok(FrozenFile::Damaged("it is no regular file".to_owned()));
+            }
+            Some(_) => {}
+        }
+        let Some(text) = self.read_word(&place)? else {
+            return Ok(FrozenFile::Absent);
+        };
+        let word = text.strip_suffix('\n').unwrap_or(&text);
+        let known = Frozen::ALL.into_iter().find(|one| one.as_str() == word);
+        Ok(match known {
+            Some(frozen) => FrozenFile::Holds(frozen),
+            None => FrozenFile::Damaged("it says none of the words that it may".to_owned()),
+        })
+    }
+
     /// The first [`limits::SIGN_BYTES`] of a small file; `None` where there is none.
     fn read_word(&self, place: &Place) -> Result<Option<String>> {
         let Some(file) = self.disk.open(place).if_there()? else {

@@ -406,7 +406,7 @@ fn what_a_power_cut_left_empty_of_an_interrupted_copy_is_copied_again() {
 }
 
 /// A directory with an `ssh` in it that runs on this machine what it would on another.
-fn other_machine() -> TempDir {
+pub fn other_machine() -> TempDir {
     let bin = tempfile::tempdir().unwrap();
     let ssh = bin.path().join("ssh");
     // CheckOptions (each with its value), the host, and the command, which ssh joins with blanks for a shell there.

@@ -275,6 +275,19 @@ fn copies_are_made_as_the_page_says_and_the_standby_takes_over() {
     let promoted = Server::on(standby, &[]);
     let mut device = Device::new(promoted.address(), "67e55044-10b1-426f-9247-bb680e5fe0c8");
     let newest = "33333333-3333-4333-8333-333333333333".to_owned();
+    assert_eq!(device.head(), (newest.clone(), 2));
+    // The loss is what was acknowledged after the last copy. The device that has it is told so, and brings it back.
+    let lost = "44444444-4444-4444-8444-444444444444";
+    let from = device.get(&format!("transactions?from={lost}"));
+    from.expect_refusal(404, "unknown-transaction");
+    device.put_transaction(lost, &newest, &[]).expect(201);
+    device.put_head(lost).expect(204);
+    assert_eq!(device.head(), (lost.to_owned(), 3));
+    // And who moved to another box is there.
+    let other = Arc::new(tempfile::tempdir().unwrap());
+    std::fs::rename(top.path().join("box/moved"), other.path().join("data")).unwrap();
+    let other = Server::on(other, &[]);
+    let mut device = Device::new(other.address(), "67e55044-10b1-426f-9247-bb680e5fe0c8");
     assert_eq!(device.head(), (newest, 2));
 }
 

@@ -11,8 +11,8 @@ use rustix::process::{Resource, getrlimit};
 use super::outcome::Error;
 use crate::disk::{self, DirectoryIdentity, Disk, IfThere, Real};
 use crate::model::{TransactionId, UserId, limits};
-use crate::store::Store;
 use crate::store::layout::{self, Folder};
+use crate::store::{Frozen, Store};
 
 /// A folder that is held open.
 pub(super) struct HeldFolder {
@@ -20,6 +20,8 @@ pub(super) struct HeldFolder {
     pub user: UserId,
     /// HEAD, which is read before anything else of the user but CHECKPOINT; or why there is none.
     pub head: Result<TransactionId, String>,
+    /// Whether the user is frozen, as it was before HEAD was read.
+    pub frozen: Option<Frozen>,
     folder: Arc<Real>,
     identity: DirectoryIdentity,
 }
@@ -134,9 +136,11 @@ impl Folders {
             if self.met.contains(&identity) || is_late && came {
                 continue;
             }
+            let frozen = frozen_of(&folder)?;
             let head = head_of(&folder);
             open.push(HeldFolder {
                 user,
+                frozen,
                 head,
                 folder,
                 identity,
@@ -192,6 +196,12 @@ impl Folders {
 /// The path of a directory at this moment. No rename comes between. One that was removed has a name that no user has.
 fn name_now(directory: &Real) -> Option<PathBuf> {
     std::fs::read_link(Path::new("/proc/self/fd").join(fd(directory).to_string())).ok()
+}
+
+fn frozen_of(folder: &Arc<Real>) -> Result<Option<Frozen>, Error> {
+    let store = Store::examine(folder.clone());
+    let file = store.read_frozen(&Folder::at(layout::top()))?;
+    Ok(file.for_a_copy())
 }
 
 fn head_of(folder: &Arc<Real>) -> Result<TransactionId, String> {

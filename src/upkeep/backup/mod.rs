@@ -30,7 +30,7 @@ use self::folders::{Became, Folders, HeldFolder};
 pub(super) use self::rsync::{Ran, carry_out};
 use crate::disk::{Disk, Grouping, Real};
 use crate::model::{UserId, limits};
-use crate::store::layout;
+use crate::store::{Frozen, layout};
 
 /// Copies the store at `source` to `to`, but for what is there already. Calls `copied` with the length of each file. `farm` is an
 /// empty directory, in which the folders that are copied get names for the time.
@@ -140,9 +140,15 @@ impl Copying<'_> {
         let checkpoints = Real::new(&checkpoints, Grouping::Off).map_err(aside)?;
         let mut well = Vec::new();
         let mut heads = HashMap::new();
+        let mut states = HashMap::new();
         for one in &mut open {
             one.lay_checkpoint_aside(&checkpoints)?;
-            if let Ok(head) = one.head {
+            if let Some(frozen) = one.frozen {
+                states.insert(one.user, frozen);
+            }
+            let is_elsewhere = one.frozen.is_some_and(Frozen::is_elsewhere);
+            if let (Ok(head), false) = (&one.head, is_elsewhere) {
+                let head = *head;
                 let name = farm.path().join(one.user.to_string());
                 symlink(one.path(), name).map_err(aside)?;
                 well.push(one.user);
@@ -171,8 +177,16 @@ impl Copying<'_> {
                 }
                 Became::Renamed(now) => order += &format!("renamed {user} {now}\n"),
                 Became::Kept => match heads.get(&user) {
+                    // The word alone: what DEST has of it, or not, stays.
+                    None if states.get(&user).copied().is_some_and(Frozen::is_elsewhere) => {
+                        order += &format!("state {user} {}\n", states[&user]);
+                        self.done.left.remove(&user);
+                        self.done.users.insert(user);
+                    }
                     Some(head) => {
                         order += &format!("user {user} {head}\n");
+                        let state = states.get(&user).map_or("-", |frozen| frozen.as_str());
+                        order += &format!("state {user} {state}\n");
                         self.done.left.remove(&user);
                         self.done.users.insert(user);
                     }

@@ -54,7 +54,7 @@ prepare() {
 sort_out() {
     # A directory is made for each that DATA has, also where nothing is new in it.
     find $work/new -mindepth 1 -type d -empty -delete || return 1
-    : >$work/list || return 1
+    : >$work/list && : >$work/states || return 1
     while read -r what user other && [ "$what" != . ]; do
         case $what in
         gone) rm -rf "$work/new/$user" || return 1 ;;
@@ -62,6 +62,7 @@ sort_out() {
             [ ! -d "$work/new/$user" ] || [ -e "$work/new/$other" ] || mv -T "$work/new/$user" "$work/new/$other" || return 1
             rm -rf "$work/new/$user" || return 1
             ;;
+        state) printf '%s %s\n' "$user" "$other" >>$work/states || return 1 ;;
         user) printf '%s %s\n' "$user" "$other" >>$work/list || return 1 ;;
         esac
     done
@@ -240,6 +241,26 @@ install() {
     while read -r how user; do rm -rf "$work/new/$user" "$work/swap/$user" "$work/old/$user"; done <$work/ready
 }
 
+# Has every user frozen here who is so in DATA, and no other. Of one who is elsewhere there may be no more than the word.
+freeze() {
+    changed=
+    while read -r user state; do
+        is=-
+        [ ! -e "users/$user/frozen" ] || read -r is <"users/$user/frozen"
+        [ "$is" != "$state" ] || continue
+        changed=yes
+        if [ "$state" = - ]; then
+            rm -f "users/$user/frozen" || return 1
+        elif [ -d "users/$user" ]; then
+            echo "$state" >$work/word && own $work/word && mv -fT $work/word "users/$user/frozen" || return 1
+        elif [ "$state" = gone ] || [ "$state" = incoming ]; then
+            rm -rf $work/only && mkdir $work/only && echo "$state" >$work/only/frozen && own $work/only &&
+                mv -T $work/only "users/$user" || return 1
+        fi
+    done <$work/states
+    [ -z "$changed" ] || sync -f .
+}
+
 # The end: from now on DEST is a store.
 finish() {
     if ! [ -e FORMAT ]; then
@@ -261,7 +282,7 @@ fi
 while read -r what; do
     case $what in
     prepare) (prepare </dev/null) ;;
-    install) (sort_out) && (install </dev/null) ;;
+    install) (sort_out) && (install </dev/null) && (freeze) ;;
     finish) (finish </dev/null) ;;
     esac
     echo "end $?"

@@ -6,7 +6,7 @@ use super::obstacle::{Obstacle, Stopped};
 use crate::disk::{Disk, IfThere, Kind, Real};
 use crate::model::{TransactionId, limits};
 use crate::store::layout::{self, Area, Dir, Folder, Recognised, Shelf};
-use crate::store::{self, NameFile, Store, log};
+use crate::store::{self, Frozen, NameFile, Store, log};
 
 /// The shelves of what HEAD and CHECKPOINT reach.
 const REACHED: [Shelf; 4] = [
@@ -32,7 +32,8 @@ pub(super) struct Linking<'a> {
 
 /// A folder that has been copied, all but HEAD.
 pub(super) struct Copied {
-    pub head: TransactionId,
+    /// HEAD; `None` for a user who is elsewhere, of whom there is the word alone.
+    pub head: Option<TransactionId>,
     pub files: u64,
 }
 
@@ -65,7 +66,15 @@ pub(super) fn link_folder(
 }
 
 impl Linking<'_> {
-    fn copy(&mut self) -> Result<TransactionId, Stopped> {
+    fn copy(&mut self) -> Result<Option<TransactionId>, Stopped> {
+        let frozen = self.store.read_frozen(&self.folder);
+        let frozen = frozen.map_err(|error| Stopped::of_source(self.from, error))?;
+        let frozen = frozen.for_a_copy();
+        if frozen.is_some_and(Frozen::is_elsewhere) {
+            self.target.make_directory(self.to.place())?;
+            self.keep_frozen(frozen)?;
+            return Ok(None);
+        }
         // Before HEAD, or its transaction might not be on the copy's chain. What it names stays for the grace period from
         // now on, whatever replaces it.
         let checkpoint = self.checkpoint()?;
@@ -82,6 +91,7 @@ impl Linking<'_> {
             seq = start.seq;
         }
         self.target.make_directory(self.to.place())?;
+        self.keep_frozen(frozen)?;
         for shelf in REACHED {
             self.shelf(shelf)?;
         }
@@ -97,9 +107,18 @@ impl Linking<'_> {
         }
         // Whoever removes the folder by hand, where it stands, takes HEAD as well.
         match self.head()? {
-            Some(_) => Ok(head),
+            Some(_) => Ok(Some(head)),
             None => Err(Obstacle::damage(self.folder.head(), "removed meanwhile").into()),
         }
+    }
+
+    /// The copy is frozen where the user is.
+    fn keep_frozen(&self, frozen: Option<Frozen>) -> Result<(), Stopped> {
+        if let Some(frozen) = frozen {
+            let to = self.target.create(&self.to.frozen())?;
+            to.append(format!("{frozen}\n").as_bytes())?;
+        }
+        Ok(())
     }
 
     /// The bytes of CHECKPOINT, whatever they are: a damaged one is no worse in the copy.

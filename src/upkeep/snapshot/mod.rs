@@ -136,7 +136,9 @@ impl Copy<'_> {
         for met in met {
             match met.fate {
                 Fate::Copied { at, head, files } => {
-                    self.put(&at.head(), &format!("{head}\n"))?;
+                    if let Some(head) = head {
+                        self.put(&at.head(), &format!("{head}\n"))?;
+                    }
                     let to = Folder::of(&met.user);
                     self.target.rename_new(at.place(), to.place())?;
                     snapshot.users += 1;

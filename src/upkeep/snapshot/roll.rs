@@ -13,7 +13,7 @@ pub(super) enum Fate {
     /// The copy, all but HEAD, is at this place.
     Copied {
         at: Folder,
-        head: TransactionId,
+        head: Option<TransactionId>,
         files: u64,
     },
     /// The folder is damaged or cannot be read, and in what way.

@@ -20,7 +20,7 @@ use crate::cli::output::{counted, json_line, print};
 use crate::cli::progress::FileBar;
 use crate::disk::{Grouping, Real};
 use crate::model::{Head, UserId};
-use crate::store::{Options, StoreKind};
+use crate::store::{FrozenFile, Options, StoreKind};
 use crate::upkeep::fsck::{self, CheckOptions, Finding, Mended, Observer, Severity};
 
 /// Prove that a copy can be restored, without touching it: set it aside, check that with fsck, serve it on loopback, pull
@@ -111,8 +111,13 @@ impl DrillCommand {
         let store = open(&stage.data, options, Grouping::Auto)?;
         let users = store.users();
         let users = users.map_err(|error| Failure::failed(error.to_string()))?;
-        let served = Served::start(store)?;
+        let served = Served::start(store.clone())?;
         for user in users {
+            // fsck has read it; served it is to be nowhere, or elsewhere.
+            let frozen = store.user(user).frozen();
+            if frozen.is_ok_and(|file| file != FrozenFile::Absent) {
+                continue;
+            }
             let Pulled {
                 head,
                 transactions,
