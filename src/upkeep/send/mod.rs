@@ -22,7 +22,7 @@ use crate::store::{self, Exclusive, Frozen, FrozenFile, MoveName, Store, ThawUse
 /// The program that does there what is to be done there, see [`Session`].
 const PROGRAM: &str = include_str!("there.sh");
 
-/// What stays here: the words of this side, locks, and temporary files.
+/// Rules for what stays here: the words of this side, locks, and temporary files.
 const STAYS: [&str; 5] = [
     "- /frozen",
     "- /move",
@@ -43,7 +43,7 @@ const IMMUTABLE: [&str; 6] = [
 
 /// A user who is ready on the other side.
 #[derive(Debug)]
-pub struct Sent {
+pub struct SentUser {
     /// How long nobody served the user; `None` where an earlier send had come so far.
     pub frozen: Option<Duration>,
     /// The name of the user that another one has there, so that it was left out.
@@ -62,7 +62,7 @@ pub enum SendError {
     /// The folder is not here to be sent, and why.
     #[error("{0}")]
     NotHere(&'static str),
-    /// Somebody thawed the user, or began another move, meanwhile.
+    /// The user was thawed by somebody meanwhile, or another move began.
     #[error("it was thawed here meanwhile, or is moved elsewhere: nothing was changed here")]
     Overtaken,
     #[error("it was sent elsewhere, by another move than the one that is known there")]
@@ -82,7 +82,7 @@ pub fn send(
     user: &UserId,
     to: &Destination,
     copied: &dyn Fn(u64),
-) -> Result<Sent, SendError> {
+) -> Result<SentUser, SendError> {
     if let Destination::Here(path) = to {
         backup::apart(disk, path)?;
     }
@@ -113,7 +113,7 @@ pub fn send(
     }
     drop(lock);
     let source = store_path(disk, user)?;
-    let mut sending = Sending {
+    let mut sending = MovingUser {
         user: theirs,
         session,
         name,
@@ -132,7 +132,7 @@ pub fn send(
 }
 
 /// Goes on with a move after which the user is gone here.
-fn resume(user: &User, session: &mut Session, name: MoveName) -> Result<Sent, SendError> {
+fn resume(user: &User, session: &mut Session, name: MoveName) -> Result<SentUser, SendError> {
     let said = session.ask(&format!("resume {name}\n"))?;
     let is = said.first().map_or(&b""[..], Vec::as_slice);
     match is {
@@ -147,7 +147,7 @@ fn resume(user: &User, session: &mut Session, name: MoveName) -> Result<Sent, Se
         _ => return Err(SendError::OtherMove),
     }
     locked(user)?.empty()?;
-    Ok(Sent {
+    Ok(SentUser {
         frozen: None,
         is_nameless: false,
     })
@@ -168,7 +168,7 @@ fn store_path(disk: &Real, user: &UserId) -> Result<OsString, SendError> {
 }
 
 /// A move that is under way, the user not being gone yet.
-struct Sending<'a> {
+struct MovingUser<'a> {
     user: User,
     session: Session,
     name: MoveName,
@@ -183,8 +183,8 @@ struct Sending<'a> {
     froze: bool,
 }
 
-impl Sending<'_> {
-    fn moved(&mut self) -> Result<Sent, SendError> {
+impl MovingUser<'_> {
+    fn moved(&mut self) -> Result<SentUser, SendError> {
         let name = self.name;
         for line in self.session.ask(&format!("begin {name}\n"))? {
             if let Some(path) = line.strip_prefix(b"into ") {
@@ -195,10 +195,10 @@ impl Sending<'_> {
         }
         // While it is served: the bulk, and then all of it compared by content.
         let heads = ["- /HEAD", "- /CHECKPOINT"];
-        for compare in [&[][..], &["--checksum"]] {
-            let _ = self.rsync(compare, &heads)?;
-            self.session.ask("settle\n")?;
-        }
+        let _ = self.rsync(&[], &heads, &self.known)?;
+        self.session.ask("settle\n")?;
+        let _ = self.rsync(&["--checksum"], &heads, &[])?;
+        self.session.ask("settle\n")?;
         let since = Instant::now();
         let head = self.freeze()?;
         self.rest()?;
@@ -211,7 +211,7 @@ impl Sending<'_> {
         self.session.ask(&format!("ready {name}\n"))?;
         let frozen = since.elapsed();
         locked(&self.user)?.empty()?;
-        Ok(Sent {
+        Ok(SentUser {
             frozen: Some(frozen),
             is_nameless: said.iter().any(|line| line == b"named"),
         })
@@ -231,8 +231,8 @@ impl Sending<'_> {
     /// Copies what came since: what never changes by its time, in nanoseconds, and its length; all else by its content.
     fn rest(&self) -> Result<(), SendError> {
         for _ in 0..limits::BACKUP_TRIES {
-            let first = self.rsync(&[], &["- /HEAD", "- /CHECKPOINT"])?;
-            let then = self.rsync(&["--checksum"], &IMMUTABLE)?;
+            let first = self.rsync(&[], &["- /HEAD", "- /CHECKPOINT"], &[])?;
+            let then = self.rsync(&["--checksum"], &IMMUTABLE, &[])?;
             if matches!((first, then), (Ran::Whole, Ran::Whole)) {
                 return Ok(());
             }
@@ -241,7 +241,9 @@ impl Sending<'_> {
         Err(backup::Error::Rsync(words.to_owned()).into())
     }
 
-    fn rsync(&self, how: &[&str], without: &[&str]) -> Result<Ran, SendError> {
+    /// One run of rsync. What is taken from the known directories is taken by length and time, also in the place of what was
+    /// compared: so that is for the first run alone.
+    fn rsync(&self, how: &[&str], without: &[&str], known: &[OsString]) -> Result<Ran, SendError> {
         let mut command = Command::new("rsync");
         command.args([
             "-rlt",
@@ -252,7 +254,7 @@ impl Sending<'_> {
         command.arg("--out-format=%l").args(how);
         let filters = STAYS.iter().chain(without);
         command.args(filters.map(|rule| format!("--filter={rule}")));
-        for known in &self.known {
+        for known in known {
             let mut link = OsString::from("--link-dest=");
             link.push(known);
             command.arg(link);
