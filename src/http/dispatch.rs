@@ -167,7 +167,7 @@ fn check_method(route: &Route, request: &RequestHead) -> Result<(), Problem> {
 
 /// Refuses what can be refused before a byte of the body is read: 421 `wrong-host` and 403 `cross-origin` of a page
 /// that may not ask (see [`Origins::admit`](super::request::origins::Origins::admit)), 401 `unauthorized`, 404 `not-found` and 400 `malformed-id` for
-/// a path without a route, 405 `method-not-allowed`, 415 `encoding-unsupported` for any
+/// a path without a route, 405 `method-not-allowed`, 421 `wrong-shard` for a user whom another box is for, 415 `encoding-unsupported` for any
 /// `Content-Encoding` but `identity` (bytes are stored as they are sent), 413 `too-large` (400
 /// `invalid-transaction` of a transaction) by the announced length, and 507 `no-space` and
 /// `quota-exceeded` of a chunk.
@@ -192,6 +192,9 @@ fn admit<'a>(
         }
     };
     check_method(route, request)?;
+    if let Some(user) = route.user() {
+        site.store.user(*user).check_shard()?;
+    }
     if is_encoded(request) {
         let detail = "no Content-Encoding is taken; send the bytes as they are";
         return Err(Problem::new(Code::EncodingUnsupported, detail).into());

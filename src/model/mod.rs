@@ -4,11 +4,13 @@ mod content_id;
 mod ids;
 pub mod limits;
 mod part;
+mod shard;
 mod tame;
 pub mod timings;
 mod user_name;
 
 pub use ids::{ChunkDigest, ChunkId, MalformedId, ShortUserId, TransactionId, UserId};
+pub use shard::{MalformedShard, Shard};
 pub use tame::tame;
 pub use user_name::{MalformedName, UserName};
 

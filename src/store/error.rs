@@ -38,6 +38,9 @@ pub enum Error {
     /// New users are not admitted, and this one has no folder.
     #[error("this user has no folder, and new ones are not admitted")]
     UnknownUser,
+    /// Another box is for this user, who has no folder here.
+    #[error("another box is for this user, who has no folder here")]
+    WrongShard,
     /// The sync after HEAD's replacement failed: nobody knows which HEAD is durable, so this
     /// process writes nothing more for the user.
     #[error("a sync of this user's HEAD failed: read-only until a restart")]

@@ -38,10 +38,10 @@ impl User {
         self.check_serves()?;
         let (generation, head) = seen?;
         match head {
-            None if !self.store.options.new_users => Err(Error::UnknownUser),
-            head => Ok(SeenHead {
+            Some(head) => Ok(SeenHead { generation, head }),
+            None => self.may_be_unknown().map(|()| SeenHead {
                 generation,
-                head: head.unwrap_or(Head::ROOT),
+                head: Head::ROOT,
             }),
         }
     }
@@ -51,7 +51,7 @@ impl User {
     pub fn seen(&self) -> Option<SeenHead> {
         let known = self.state.known();
         let head = match known.standing {
-            FolderSeen::Absent if self.store.options.new_users => Head::ROOT,
+            FolderSeen::Absent if self.may_be_unknown().is_ok() => Head::ROOT,
             FolderSeen::Here(_) => known.head?.head,
             _ => return None,
         };

@@ -1,7 +1,7 @@
 //! Choices of the operator that the store keeps to.
 
 use super::kind::StoreKind;
-use crate::model::limits;
+use crate::model::{Shard, limits};
 
 /// Choices of the operator.
 #[derive(Clone, Debug)]
@@ -10,6 +10,8 @@ pub struct Options {
     pub kind: StoreKind,
     /// Users without a folder get one at their first upload.
     pub new_users: bool,
+    /// The users that this box is for: others are served only where their folder is here. Everybody, without it.
+    pub shard: Option<Shard>,
     /// A chunk may also be called by a uuid.
     pub uuid_chunk_ids: bool,
     /// The longest chunk, in bytes.
@@ -32,6 +34,7 @@ impl Default for Options {
         Self {
             kind: StoreKind::default(),
             new_users: true,
+            shard: None,
             uuid_chunk_ids: false,
             chunk_bytes: limits::CHUNK_BYTES,
             pending_transactions: limits::PENDING_TRANSACTIONS,

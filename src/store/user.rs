@@ -105,23 +105,51 @@ impl User {
     /// Makes the folder of a user who uploads for the first time, where new users are admitted.
     ///
     /// # Errors
-    /// [`Error::UnknownUser`] where they are not.
+    /// [`Error::UnknownUser`] or [`Error::WrongShard`] where they are not.
     pub(super) fn admit(&self) -> Result<()> {
-        if !self.store.options.new_users && !self.has_folder()? {
-            return Err(Error::UnknownUser);
+        match self.may_be_unknown() {
+            Ok(()) => self.add().map(drop),
+            // A folder that goes meanwhile is not made anew.
+            Err(denied) => self.has_folder()?.then_some(()).ok_or(denied),
         }
-        self.add().map(drop)
     }
 
     /// Returns `None`, for a user who may be unknown.
     ///
     /// # Errors
-    /// [`Error::UnknownUser`] for one who may not.
+    /// [`Error::UnknownUser`] or [`Error::WrongShard`] for one who may not.
     pub(super) fn unless_denied<T>(&self) -> Result<Option<T>> {
-        if !self.store.options.new_users && !self.has_folder()? {
-            return Err(Error::UnknownUser);
+        match self.may_be_unknown() {
+            Err(denied) if !self.has_folder()? => Err(denied),
+            _ => Ok(None),
         }
-        Ok(None)
+    }
+
+    /// Whether a user without a folder may be answered about, as one who has nothing yet. Costs no look at the disk.
+    ///
+    /// # Errors
+    /// [`Error::WrongShard`] where another box is for the user; [`Error::UnknownUser`] where new users are not admitted.
+    pub(super) fn may_be_unknown(&self) -> Result<()> {
+        let options = &self.store.options;
+        if (options.shard.as_ref()).is_some_and(|shard| !shard.has(&self.id)) {
+            return Err(Error::WrongShard);
+        }
+        match options.new_users {
+            true => Ok(()),
+            false => Err(Error::UnknownUser),
+        }
+    }
+
+    /// Refuses a user whom another box is for, unless the folder is here: then the user was moved to this box. Costs a look
+    /// at the disk for a user beyond the range, none for others.
+    ///
+    /// # Errors
+    /// [`Error::WrongShard`]; [`Error::StoreGone`].
+    pub fn check_shard(&self) -> Result<()> {
+        match self.may_be_unknown() {
+            Err(Error::WrongShard) if !self.has_folder()? => Err(Error::WrongShard),
+            _ => Ok(()),
+        }
     }
 }
 

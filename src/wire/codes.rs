@@ -53,6 +53,8 @@ codes! {
     CrossOrigin => "cross-origin",
     /// The request is for a host that this server does not go by.
     WrongHost => "wrong-host",
+    /// Another box is for this user.
+    WrongShard => "wrong-shard",
     /// The id stands for another transaction.
     TransactionExists => "transaction-exists",
     /// The uuid stands for other bytes.

@@ -454,6 +454,8 @@ fn each_printed_proxy_waits_longer_than_a_client_may_wait_for_head() {
         ("nginx", vec!["proxy_read_timeout "]),
         ("caddy", vec!["response_header_timeout "]),
         ("haproxy", vec!["timeout client ", "timeout server "]),
+        ("shards", vec!["proxy_read_timeout "]),
+        ("shards-haproxy", vec!["timeout client ", "timeout server "]),
     ] {
         let text = example(name);
         for before in before {
@@ -616,7 +618,7 @@ fn each_text_is_printed_as_it_stands_and_begins_with_where_it_goes() {
         assert!(help.contains(name), "{help}");
         printed += 1;
     }
-    assert_eq!(printed, 6);
+    assert_eq!(printed, 8);
     let wrong = run_with_deadline(binary().args(["example", "lighttpd"]));
     assert_eq!(wrong.code, Some(2), "{wrong:?}");
     assert!(wrong.stderr.contains("haproxy"), "{wrong:?}");

@@ -152,6 +152,8 @@ mod names;
 mod owners;
 // File systems that are not like the others: FUSE, without a rename that replaces nothing; networks; mounts inside.
 mod file_systems;
+// One of several boxes: the users that it is for, and all others.
+mod shards;
 // How much a user may have, and how full the disk may get.
 mod quotas;
 // How many transactions may be pending, on the simulated disk.

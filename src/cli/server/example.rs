@@ -6,7 +6,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::print;
 
 /// Print a text to run the server with, to look at, change, and put where its first comment says: units of systemd (the
-/// service, and a backup by a timer), a proxy's configuration, a compose file, lines for cron.
+/// service, and a backup by a timer), a proxy's configuration (`shards` is nginx before several boxes), a compose file, lines for cron.
 ///
 /// Of several files in one text each begins at a comment with its path. As root this writes them:
 /// `mentat-sync example systemd | awk '/^# \/etc\//{f=$2} {print > f}'`
@@ -26,6 +26,8 @@ enum Example {
     Haproxy,
     Compose,
     Cron,
+    Shards,
+    ShardsHaproxy,
 }
 
 impl Example {
@@ -37,6 +39,8 @@ impl Example {
             Self::Haproxy => include_str!("../../../scripts/examples/haproxy"),
             Self::Compose => include_str!("../../../scripts/examples/compose"),
             Self::Cron => include_str!("../../../scripts/examples/cron"),
+            Self::Shards => include_str!("../../../scripts/examples/shards"),
+            Self::ShardsHaproxy => include_str!("../../../scripts/examples/shards-haproxy"),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::cli::failure::Failure;
 use crate::cli::open::{not_by_network, not_usable, open_to_serve, say_on_stderr};
 use crate::disk::Grouping;
 use crate::http::{Certificates, Places, Server, ServerOptions, Settings, Site};
-use crate::model::limits;
+use crate::model::{Shard, limits};
 use crate::rules::snapshots::SnapshotPolicy;
 use crate::store::{Options, Store, StoreKind};
 use crate::upkeep::gc;
@@ -130,6 +130,11 @@ pub struct ServeCommand {
         default_value = "allow"
     )]
     new_users: NewUsers,
+
+    /// The users that this box is for, among several behind a proxy: first hex digits of their ids, such as 0-5 or 00-7f,c0.
+    /// Others are answered 421 `wrong-shard`, unless their folder is here. `mentat-sync example shards` has the proxy's side.
+    #[arg(long, value_name = "RANGE", env = "MENTAT_SYNC_SHARD")]
+    shard: Option<Shard>,
 
     /// Answer DELETE of a whole user, which removes all that is theirs.
     #[arg(long, env = "MENTAT_SYNC_ALLOW_DELETE", value_parser = is_set, num_args = 0..=1,
@@ -260,6 +265,7 @@ impl ServeCommand {
         let options = Options {
             kind: StoreKind::Server,
             new_users: self.new_users == NewUsers::Allow,
+            shard: self.shard.clone(),
             uuid_chunk_ids: self.uuid_chunk_ids,
             chunk_bytes: self.max_chunk_bytes,
             pending_transactions: self.max_pending_transactions,

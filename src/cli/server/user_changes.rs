@@ -3,7 +3,6 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use bytesize::ByteSize;
-use uuid::Uuid;
 
 use crate::cli::failure::Failure;
 use crate::cli::output::{counted, date, print};
@@ -15,8 +14,7 @@ use crate::store::{self, Frozen, FrozenFile, NameFile, Naming, RenameUser, Store
 pub type Changed = store::Result<Result<(), Failure>>;
 
 /// Adds a user, and prints the id.
-pub fn add(store: &Store, user: Option<UserId>, name: Option<&UserName>) -> Changed {
-    let user = user.unwrap_or_else(|| UserId::from_bytes(*Uuid::new_v4().as_bytes()));
+pub fn add(store: &Store, user: UserId, name: Option<&UserName>) -> Changed {
     let added = match name {
         None => store.user(user).add()?,
         Some(name) => {

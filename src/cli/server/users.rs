@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::user_changes::{add, name, remove, rename};
 use super::user_moves::{freeze, send, thaw};
@@ -15,7 +16,7 @@ use crate::cli::open::{
 use crate::cli::output::{date, json_line, print};
 use crate::cli::whom::{Care, Whom, new_id};
 use crate::disk::{Grouping, Real};
-use crate::model::UserName;
+use crate::model::{Shard, UserId, UserName};
 use crate::store::{self, Frozen, FrozenFile, NameFile, Options, Store, User};
 
 /// The hint for `users add` where there is no store.
@@ -50,6 +51,8 @@ enum UserChange {
               require_equals = true, default_missing_value = "true", default_value = "false",
               hide_default_value = true)]
         init: bool,
+        #[command(flatten)]
+        of: OfShard,
     },
     /// Remove a user and all that is theirs. There is no way back. On a terminal it says what goes, and asks.
     Rm {
@@ -67,6 +70,8 @@ enum UserChange {
         old: String,
         /// The new id, or - to read it from standard input, after OLD if both are.
         new: String,
+        #[command(flatten)]
+        of: OfShard,
     },
     /// Give a user a name, which the other commands take in place of the id. Clients never see it.
     Name {
@@ -109,6 +114,33 @@ enum UserChange {
     },
 }
 
+/// The users that the box is for, as `serve` has it: the environment of the service says it to both.
+#[derive(Args)]
+struct OfShard {
+    /// As `serve --shard` has it: an id beyond these first digits is refused, and a random one has them.
+    #[arg(long, value_name = "RANGE", env = "MENTAT_SYNC_SHARD")]
+    shard: Option<Shard>,
+}
+
+impl OfShard {
+    /// The id, or a random one that the box is for. Fails for an id whose user the proxy would look for elsewhere.
+    fn id_or_random(&self, id: Option<UserId>) -> Result<UserId, Failure> {
+        let is_here = |id: &UserId| self.shard.as_ref().is_none_or(|shard| shard.has(id));
+        let random = || UserId::from_bytes(*Uuid::new_v4().as_bytes());
+        match id {
+            Some(id) if is_here(&id) => Ok(id),
+            Some(id) => Err(Failure::failed(format!(
+                "another box is for {}: this one is for others (--shard)",
+                id.short()
+            ))),
+            None => match &self.shard {
+                None => Ok(random()),
+                Some(shard) => Ok(shard.bring_in(random())),
+            },
+        }
+    }
+}
+
 /// One line of the list.
 #[derive(Default, Serialize)]
 struct UserLine {
@@ -141,8 +173,13 @@ impl UsersCommand {
         let opened = || open(path, Options::default(), Grouping::Off);
         // Standard input is read, and what is malformed refused, before anything is opened or made.
         let done = match change {
-            UserChange::Add { user, name, init } => {
-                let id = user.as_deref().map(new_id).transpose()?;
+            UserChange::Add {
+                user,
+                name,
+                init,
+                of,
+            } => {
+                let id = of.id_or_random(user.as_deref().map(new_id).transpose()?)?;
                 let (store, _) = match init {
                     true => open_or_make(path, options, grouping, say_on_stderr),
                     false => open_made_before(path, options, grouping, INIT),
@@ -154,8 +191,8 @@ impl UsersCommand {
                 let store = opened()?;
                 remove(&store, &whom.find(&store, Care::Utmost, failed)?, *yes)
             }
-            UserChange::Mv { old, new } => {
-                let (whom, new) = (Whom::read(old)?, new_id(new)?);
+            UserChange::Mv { old, new, of } => {
+                let (whom, new) = (Whom::read(old)?, of.id_or_random(Some(new_id(new)?))?);
                 let store = opened()?;
                 rename(&store, &whom.find(&store, Care::Utmost, failed)?, &new)
             }

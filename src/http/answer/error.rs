@@ -67,6 +67,7 @@ fn is_for_the_log(error: &store::Error) -> bool {
             | store::Error::UserGone
             | store::Error::Moving
             | store::Error::UnknownUser
+            | store::Error::WrongShard
             | store::Error::QuotaExceeded { .. }
     )
 }
@@ -85,6 +86,10 @@ fn problem_of(error: &store::Error) -> Problem {
         store::Error::UnknownUser => Problem::new(
             Code::UnknownUser,
             "no such user here, and new ones are not admitted",
+        ),
+        store::Error::WrongShard => Problem::new(
+            Code::WrongShard,
+            "another box is for this user, who was not moved to this one",
         ),
         store::Error::QuotaExceeded { of, limit, used } => {
             let detail = format!("this user has {used} {of}, and may have {limit}");
@@ -214,6 +219,7 @@ mod tests {
             store::Error::Busy,
             store::Error::UserGone,
             store::Error::UnknownUser,
+            store::Error::WrongShard,
         ] {
             assert!(!is_for_the_log(&error), "{error}");
         }

@@ -40,7 +40,7 @@ pub fn status(code: Code, of_an_advance: bool) -> StatusCode {
         Code::Gone => StatusCode::GONE,
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Code::WrongHost => StatusCode::MISDIRECTED_REQUEST,
+        Code::WrongHost | Code::WrongShard => StatusCode::MISDIRECTED_REQUEST,
         Code::EncodingUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::Range => StatusCode::RANGE_NOT_SATISFIABLE,
         Code::Damaged | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
