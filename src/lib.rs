@@ -78,5 +78,9 @@ pub mod recipes {}
 pub mod performance {}
 
 #[cfg(not(doctest))]
+#[doc = include_str!("docs/scale.md")]
+pub mod scale {}
+
+#[cfg(not(doctest))]
 #[doc = include_str!("docs/testing.md")]
 pub mod testing {}

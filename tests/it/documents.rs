@@ -27,12 +27,13 @@ pub const RECIPES: Page = page!("src/docs/recipes.md");
 pub const PERFORMANCE: Page = page!("src/docs/performance.md");
 pub const TESTING: Page = page!("src/docs/testing.md");
 pub const WATCHING: Page = page!("src/docs/watching.md");
+pub const SCALE: Page = page!("src/docs/scale.md");
 pub const DEVICES: Page = page!("src/docs/devices.md");
 pub const APPS: Page = page!("src/docs/apps.md");
 pub const BROWSERS: Page = page!("src/docs/browsers.md");
 
 /// The README and each page that it links.
-pub const PAGES: [&Page; 13] = [
+pub const PAGES: [&Page; 14] = [
     &README,
     &OPERATIONS,
     &COPIES,
@@ -42,6 +43,7 @@ pub const PAGES: [&Page; 13] = [
     &RECIPES,
     &PERFORMANCE,
     &TESTING,
+    &SCALE,
     &WATCHING,
     &DEVICES,
     &APPS,
