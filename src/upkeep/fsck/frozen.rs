@@ -10,19 +10,21 @@ impl Check<'_> {
     /// says none of its words is damage, since no server serves the user, and nobody knows why.
     pub fn may_lack_head(&self) -> bool {
         let place = self.folder.frozen();
-        let frozen = self.store().user(self.user).frozen();
-        if let Ok(FrozenFile::Damaged(why)) = &frozen {
-            let what = format!(
-                "{why}, so nobody serves the user; `mentat-sync users thaw --force` ends that, where no other box has the user"
-            );
-            self.damage(Kind::Frozen, place, what);
-            return false;
+        let frozen = self.seen(&place, self.store().user(self.user).frozen());
+        match frozen {
+            Some(FrozenFile::Damaged(why)) => {
+                let what = format!(
+                    "{why}, so nobody serves the user; `mentat-sync users thaw --force` ends that, where no other box has the user"
+                );
+                self.damage(Kind::Frozen, place, what);
+                false
+            }
+            Some(FrozenFile::Holds(Frozen::Gone | Frozen::Incoming)) => {
+                let head = self.folder.head();
+                let found = self.seen(&head, self.store().disk().meta(&head).if_there());
+                found.is_some_and(|head| head.is_none())
+            }
+            _ => false,
         }
-        let head = self.store().disk().meta(&self.folder.head()).if_there();
-        let known = matches!(
-            frozen,
-            Ok(FrozenFile::Holds(Frozen::Gone | Frozen::Incoming))
-        );
-        known && matches!(head, Ok(None))
     }
 }
