@@ -19,8 +19,8 @@ use super::connection::framing::announced;
 use super::connection::refusal::Refusal;
 use super::connection::turns::Turns;
 use super::endpoints::{
-    about, asked, bundles, checkpoints, chunks, events, heads, missing, module, snapshots, stores,
-    taskchampion, transactions,
+    about, asked, bundles, checkpoints, chunks, events, heads, missing, module, page, snapshots,
+    stores, taskchampion, transactions,
 };
 use super::metrics::counters::NO_ROUTE;
 use super::render::render;
@@ -285,7 +285,9 @@ async fn endpoint(
     let post = request.method == Method::POST;
     let delete = request.method == Method::DELETE;
     match *route {
+        Route::Index if get && page::is_for_it(site, request) => Ok(page::page()),
         Route::Index if get => Ok(about::index(site)),
+        Route::PageFile(file) if get => Ok(page::file(site, file)?),
         Route::Document if get => Ok(about::document()),
         Route::Module if get => Ok(module::get(request)),
         Route::LoadBalancerHeartbeat if get => Ok(about::load_balancer_heartbeat()),

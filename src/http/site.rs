@@ -37,6 +37,8 @@ pub struct Settings {
     pub body_stall: Duration,
     /// `DELETE` of a whole user is allowed.
     pub allow_delete: bool,
+    /// There is a page for whoever asks for HTML.
+    pub page: bool,
     /// When a client of TaskChampion's is asked for a snapshot.
     pub snapshots: SnapshotPolicy,
     /// The number of clients that may wait for another head at a time.
@@ -56,6 +58,7 @@ impl Default for Settings {
         Self {
             body_stall: limits::BODY_STALL,
             allow_delete: false,
+            page: true,
             snapshots: SnapshotPolicy {
                 versions: limits::SNAPSHOT_VERSIONS,
                 days: limits::SNAPSHOT_DAYS,

@@ -90,6 +90,33 @@ impl User {
         }
     }
 
+    /// The last `count` ids up to and including `to`, which is HEAD where none is named, and the transaction before them;
+    /// `None` where `to` is not on the chain.
+    ///
+    /// # Errors
+    /// As of [`User::listing`].
+    pub fn newest(&self, count: u64, to: Option<TransactionId>) -> Result<Option<(Head, Listing)>> {
+        let head = match self.vouched_head()? {
+            Some(head) => head,
+            None => self.unless_denied()?.unwrap_or(Head::ROOT),
+        };
+        let last = match self.position(head, to.unwrap_or(head.id))? {
+            Position::OnChain(seq) => seq,
+            Position::OffChain => return Ok(None),
+            Position::LogIsWrong => return Err(Error::LogIsWrong),
+        };
+        let before = last.saturating_sub(count);
+        let id = match before.checked_sub(1) {
+            None => TransactionId::ROOT,
+            Some(below) => {
+                let read = self.part(head, below, 1)?.read(1)?;
+                *read.first().ok_or(Error::LogIsWrong)?
+            }
+        };
+        let listing = self.part(head, before, last - before)?;
+        Ok(Some((Head { id, seq: before }, listing)))
+    }
+
     /// The part of the chain after this number: every line of it is looked at before it is given.
     pub(super) fn part(&self, head: Head, from: u64, limit: u64) -> Result<Listing> {
         let last = head.seq.min(from.saturating_add(limit));

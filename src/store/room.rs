@@ -83,6 +83,23 @@ impl User {
         self.changed(Amount::file(bytes).less());
     }
 
+    /// Has the user counted, where this process keeps count and has not done so yet: on a thread of its own, for whoever asks
+    /// later.
+    pub fn begin_tally(&self) {
+        if self.has_quotas() && self.tally().is_none() {
+            // It takes nothing, so nothing is refused.
+            let _ = self.store.tallies.foresee(&self.id, Amount::default());
+        }
+    }
+
+    /// How many transactions are pending. Lists them.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn count_pending(&self) -> Result<usize> {
+        Ok(self.store.list_pending(&self.folder)?.len())
+    }
+
     /// The files and bytes that this process believes the user to have, once they were counted.
     pub fn tally(&self) -> Option<(u64, u64)> {
         self.store.tallies.of(&self.id)

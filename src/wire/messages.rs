@@ -35,9 +35,21 @@ pub struct StoreMessage {
     pub limits: LimitsMessage,
     /// The abilities of this server beyond the first version of the protocol.
     pub features: Vec<String>,
+    /// How much the user has, where the server counts that and has done so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<UsedMessage>,
     /// The checkpoint that a new device can start from, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointSummary>,
+}
+
+/// How much a user has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedMessage {
+    pub bytes: u64,
+    pub files: u64,
+    /// Transactions that are pending.
+    pub pending: u64,
 }
 
 /// A checkpoint without its chunks, of which there may be many.
@@ -86,6 +98,11 @@ pub struct LimitsMessage {
     pub transaction_chunks: u64,
     pub bundle_transactions: u64,
     pub missing_ids: u64,
+    /// The most bytes that a user may have, where the operator chose a limit; and files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_files: Option<u64>,
 }
 
 /// `GET …/transactions`.

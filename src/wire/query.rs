@@ -15,6 +15,10 @@ pub enum BadQuery {
     BundleLimit,
     /// `chunks` is something else than `none`.
     Chunks,
+    /// `last` is no number, or out of its bounds.
+    Last,
+    /// `last` beside `from` or `limit`.
+    LastBesideOthers,
     /// `to` comes before `from`.
     ToBeforeFrom,
     /// `wait` is no number of seconds, or too many.
@@ -49,6 +53,37 @@ impl ListingQuery {
                     .ok_or(BadQuery::Limit)
             })?,
         })
+    }
+}
+
+/// The parameters of `GET …/transactions?last=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewestQuery {
+    /// So many, or as many as there are.
+    pub last: u64,
+    /// The newest of them; HEAD if there is none.
+    pub to: Option<TransactionId>,
+}
+
+impl NewestQuery {
+    /// Reads a query string as [`ListingQuery::parse`] does; `None` where it asks for no newest ones.
+    pub fn parse(query: Option<&str>) -> Result<Option<Self>, BadQuery> {
+        let query = query.unwrap_or_default();
+        let Some(last) = single(query, "last")? else {
+            return Ok(None);
+        };
+        let to = single(query, "to")?;
+        if single(query, "from")?.is_some() || single(query, "limit")?.is_some() {
+            return Err(BadQuery::LastBesideOthers);
+        }
+        let last = number(last).filter(|last| (1..=limits::LISTING).contains(last));
+        Ok(Some(Self {
+            last: last.ok_or(BadQuery::Last)?,
+            to: match to {
+                Some(text) => Some(text.parse().map_err(BadQuery::Id)?),
+                None => None,
+            },
+        }))
     }
 }
 
@@ -126,6 +161,29 @@ mod tests {
     use super::*;
 
     const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+
+    #[test]
+    fn the_newest_are_asked_for_by_their_number_alone() {
+        let parse = |query: &str| NewestQuery::parse(Some(query));
+        let to = Some(ID.parse().unwrap());
+        assert_eq!(parse("last=3"), Ok(Some(NewestQuery { last: 3, to: None })));
+        let both = format!("to={ID}&last=1000000");
+        let most = NewestQuery {
+            last: limits::LISTING,
+            to,
+        };
+        assert_eq!(parse(&both), Ok(Some(most)));
+        assert_eq!(parse("limit=3"), Ok(None));
+        for bad in ["last=", "last=0", "last=-1", "last=1000001", "last=x"] {
+            assert_eq!(parse(bad), Err(BadQuery::Last), "{bad}");
+        }
+        for beside in ["limit=1".to_owned(), format!("from={ID}")] {
+            let query = format!("last=1&{beside}");
+            assert_eq!(parse(&query), Err(BadQuery::LastBesideOthers), "{query}");
+        }
+        assert_eq!(parse("last=1&last=1"), Err(BadQuery::Repeated("last")));
+        assert!(matches!(parse("last=1&to=x"), Err(BadQuery::Id(_))));
+    }
 
     #[test]
     fn what_is_left_out_has_its_default() {

@@ -11,6 +11,7 @@ pub enum Route {
     Index,
     Document,
     Module,
+    PageFile(PageFile),
     LoadBalancerHeartbeat,
     Heartbeat,
     Version,
@@ -28,6 +29,29 @@ pub enum Route {
     ChildVersion(UserId, TransactionId),
     AddSnapshot(UserId, TransactionId),
     Snapshot(UserId),
+}
+
+/// A file of the page for a person, beside the page itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageFile {
+    Script,
+    Style,
+    /// What the page uses of the module for pages, without its comments.
+    Module,
+}
+
+impl PageFile {
+    /// All that there are.
+    pub const ALL: [Self; 3] = [Self::Script, Self::Style, Self::Module];
+
+    /// Its name in the path.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Script => "page.js",
+            Self::Style => "page.css",
+            Self::Module => "mentat-sync.js",
+        }
+    }
 }
 
 /// A path that stands for nothing.
@@ -74,10 +98,11 @@ pub fn is_of_a_client(path: &str) -> bool {
 
 impl Route {
     /// The patterns that there are.
-    pub const PATTERNS: [&str; 20] = [
+    pub const PATTERNS: [&str; 21] = [
         "/",
         "/openapi.json",
         "/mentat-sync.js",
+        "/page/{file}",
         "/__lbheartbeat__",
         "/__heartbeat__",
         "/__version__",
@@ -114,6 +139,10 @@ impl Route {
         }
         if let Some(rest) = path.strip_prefix(CLIENT) {
             return Self::of_a_client(rest, elsewhere);
+        }
+        if let Some(name) = path.strip_prefix("/page/") {
+            let file = PageFile::ALL.into_iter().find(|file| file.name() == name);
+            return file.map(Route::PageFile).ok_or(Miss::NotFound);
         }
         let Some(rest) = path.strip_prefix("/0.1/") else {
             return match path {
@@ -176,6 +205,7 @@ impl Route {
             Route::Index => "/",
             Route::Document => "/openapi.json",
             Route::Module => "/mentat-sync.js",
+            Route::PageFile(_) => "/page/{file}",
             Route::LoadBalancerHeartbeat => "/__lbheartbeat__",
             Route::Heartbeat => "/__heartbeat__",
             Route::Version => "/__version__",
@@ -202,6 +232,7 @@ impl Route {
             Route::Index
             | Route::Document
             | Route::Module
+            | Route::PageFile(_)
             | Route::LoadBalancerHeartbeat
             | Route::Heartbeat
             | Route::Version
@@ -227,6 +258,7 @@ impl Route {
             Route::Index
             | Route::Document
             | Route::Module
+            | Route::PageFile(_)
             | Route::LoadBalancerHeartbeat
             | Route::Heartbeat
             | Route::Version => None,
@@ -258,6 +290,7 @@ impl fmt::Display for Route {
             | Route::LoadBalancerHeartbeat
             | Route::Heartbeat
             | Route::Version => f.write_str(self.pattern()),
+            Route::PageFile(file) => write!(f, "/page/{}", file.name()),
             Route::Store(user) => write!(f, "/0.1/{user}/"),
             Route::Head(user) => write!(f, "/0.1/{user}/head"),
             Route::Checkpoint(user) => write!(f, "/0.1/{user}/checkpoint"),
@@ -298,6 +331,9 @@ mod tests {
             Route::Index,
             Route::Document,
             Route::Module,
+            Route::PageFile(PageFile::Script),
+            Route::PageFile(PageFile::Style),
+            Route::PageFile(PageFile::Module),
             Route::LoadBalancerHeartbeat,
             Route::Heartbeat,
             Route::Version,
@@ -340,6 +376,10 @@ mod tests {
             "/0.2/",
             "/__version__/",
             "/openapi.json/",
+            "/page",
+            "/page/",
+            "/page/page.html",
+            "/page/../page/page.js",
             &format!("/0.1/{USER}/heads"),
             &format!("/0.1/{USER}/head/"),
             &format!("/0.1/{USER}/../x"),

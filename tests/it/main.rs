@@ -169,6 +169,8 @@ mod away;
 mod moved;
 // Copies of a store that is being written to, by each method, and what they restore to.
 mod backups;
+// The page at `/` for a person, and what it asks the server that programs seldom do.
+mod page;
 // The module for pages, as the server gives it out.
 mod module;
 // `health`: whether all is well, and the address that a server leaves.

@@ -253,14 +253,15 @@ export class Server {
      */
     wait(seen: string, ms: number, signal?: AbortSignal): Promise<Head | undefined>;
     /**
-     * A part of the chain: after `from` oldest first, or the newest `last`.
-     * @param {{ from?: string, limit?: number, last?: number, signal?: AbortSignal }} [what]
+     * A part of the chain, oldest first: after `from`, or the newest `last` up to `to`, with the number `seq` of the one before.
+     * @param {{ from?: string, limit?: number, last?: number, to?: string, signal?: AbortSignal }} [what]
      * @returns {Promise<{ transactions: string[], seq?: number } & Record<string, any>>}
      */
-    transactions({ from, limit, last, signal }?: {
+    transactions({ from, limit, last, to, signal }?: {
         from?: string;
         limit?: number;
         last?: number;
+        to?: string;
         signal?: AbortSignal;
     }): Promise<{
         transactions: string[];

@@ -1018,13 +1018,13 @@ export class Server {
     }
 
     /**
-     * A part of the chain: after `from` oldest first, or the newest `last`.
-     * @param {{ from?: string, limit?: number, last?: number, signal?: AbortSignal }} [what]
+     * A part of the chain, oldest first: after `from`, or the newest `last` up to `to`, with the number `seq` of the one before.
+     * @param {{ from?: string, limit?: number, last?: number, to?: string, signal?: AbortSignal }} [what]
      * @returns {Promise<{ transactions: string[], seq?: number } & Record<string, any>>}
      */
-    async transactions({ from, limit, last, signal } = {}) {
+    async transactions({ from, limit, last, to, signal } = {}) {
         const query = new URLSearchParams();
-        for (const [name, value] of Object.entries({ from, limit, last })) if (value !== undefined) query.set(name, `${value}`);
+        for (const [name, value] of Object.entries({ from, limit, last, to })) if (value !== undefined) query.set(name, `${value}`);
         const told = await this.#told(`transactions?${query}`, { signal });
         if (!Array.isArray(told.transactions)) throw this.#garbage('a listing is not as it should be');
         return /** @type {any} */ (told);

@@ -247,6 +247,11 @@ impl From<BadQuery> for Problem {
                 Code::BadQuery,
                 "chunks is none, or left out for a bundle with its chunks",
             ),
+            BadQuery::Last => Problem::new(Code::BadQuery, "last is a number from 1 to 1,000,000"),
+            BadQuery::LastBesideOthers => Problem::new(
+                Code::BadQuery,
+                "last stands without from and limit: it is the end of the chain that it asks for",
+            ),
             BadQuery::ToBeforeFrom => Problem::new(Code::BadQuery, "to comes before from"),
             BadQuery::Wait => {
                 Problem::new(Code::BadQuery, "wait is a number of seconds from 0 to 300")

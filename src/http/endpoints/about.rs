@@ -23,14 +23,14 @@ const DOCUMENT: &str = include_str!("../openapi.json");
 static DOCUMENT_TAG: LazyLock<String> =
     LazyLock::new(|| format!("\"{}\"", hex::encode(Sha256::digest(DOCUMENT))));
 
-/// `GET /`: 200, for a person who found the address.
+/// `GET /` of programs, and of whoever asks for no HTML: 200, for a person who found the address.
 pub fn index(site: &Site) -> Answer {
     let ids = if site.store.options().uuid_chunk_ids {
         "SHA-256 or a uuid"
     } else {
         "SHA-256"
     };
-    Answer::text(format!(
+    let text = format!(
         "{NAME} {VERSION}: a sync server. A user is a uuid; knowing it is the access.
 
   GET    /0.1/USER/                     head, limits
@@ -45,7 +45,13 @@ pub fn index(site: &Site) -> Answer {
   GET    /openapi.json                  all of it, for programs
   GET    /__version__  /__heartbeat__  /__lbheartbeat__
 "
-    ))
+    );
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CONTENT_TYPE, TEXT));
+    if site.settings.page {
+        response.insert_header((header::VARY, "Accept"));
+    }
+    response.body(text).into()
 }
 
 /// `GET /openapi.json`: 200 with the document of the protocol, 304 when `If-None-Match` names it; 412

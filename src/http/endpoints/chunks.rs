@@ -1,6 +1,7 @@
 //! `/0.1/{user}/chunks/{chunk}`: immutable bytes.
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 
 use super::upload::{LongUpload, or_new};
 use crate::http::answer::error::Error;
@@ -14,6 +15,9 @@ use crate::rules::proposal;
 use crate::store::{self, PutChunk, Sealed};
 use crate::wire::{Code, OCTETS};
 
+/// What a browser may do with the bytes if it is made to show them: nothing. They may be anybody's.
+const POLICY: &str = "default-src 'none'; sandbox";
+
 /// `GET`: 200 with the bytes, 206 with some of them, 304 when `If-None-Match` names the chunk. 400
 /// `malformed-id`; 404 `unknown-chunk`; 412 `precondition-failed`; 416 `range`.
 pub async fn get(site: &Site, user: UserId, id: ChunkId) -> Result<Answer, Error> {
@@ -26,7 +30,10 @@ pub async fn get(site: &Site, user: UserId, id: ChunkId) -> Result<Answer, Error
         media: OCTETS,
         caching: IMMUTABLE,
         ranges: true,
-        more: Vec::new(),
+        more: vec![(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(POLICY),
+        )],
         contents: Contents::File(found.ok_or_else(unknown)?, user),
     }))
 }

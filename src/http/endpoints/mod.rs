@@ -10,6 +10,7 @@ pub mod events;
 pub mod heads;
 pub mod missing;
 pub mod module;
+pub mod page;
 pub mod snapshots;
 pub mod stores;
 mod tars;

@@ -11,10 +11,11 @@ use sha2::{Digest, Sha256};
 use crate::http::answer::outcome::{Answer, Contents, Resource};
 use crate::http::answer::zipped::{takes_zipped, zipped};
 
-const MODULE: &str = include_str!("../../client/js/mentat-sync.js");
+/// The module, as the repository has it.
+pub(super) const MODULE: &str = include_str!("../../client/js/mentat-sync.js");
 
 /// The media type of a module (RFC 9239): a browser runs no other.
-const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+pub(super) const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The caching under an address that does not say which version it is: it is asked about each time, so that a page has
 /// the module of the server that it talks to.

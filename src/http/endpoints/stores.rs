@@ -7,9 +7,9 @@ use crate::http::answer::outcome::Answer;
 use crate::http::answer::problem::Problem;
 use crate::http::blocking::{blocking, reading};
 use crate::http::site::Site;
-use crate::model::{UserId, limits};
-use crate::store::{self, Frozen, FrozenFile};
-use crate::wire::{API, CheckpointSummary, Code, LimitsMessage, StoreMessage};
+use crate::model::{Head, UserId, limits};
+use crate::store::{self, Frozen, FrozenFile, User};
+use crate::wire::{API, CheckpointSummary, Code, LimitsMessage, StoreMessage, UsedMessage};
 
 /// The features of this server, by which a client knows what it may ask for.
 const FEATURES: [&str; 6] = [
@@ -21,11 +21,11 @@ const FEATURES: [&str; 6] = [
     "taskchampion",
 ];
 
-/// `GET`: 200 with the head, the limits, the features, and the checkpoint where there is one; an unknown user reads as
+/// `GET`: 200 with the head, the limits, the features, what is used where that is counted, and the checkpoint where there is one; an unknown user reads as
 /// empty.
 pub async fn get(site: &Site, user: UserId) -> Result<Answer, Error> {
     // The checkpoint first: HEAD has reached its transaction then.
-    let (checkpoint, head) = reading(site, &user, move |user| {
+    let (checkpoint, head, used) = reading(site, &user, move |user| {
         let checkpoint = match user.checkpoint() {
             // Nothing but a GET of the checkpoint itself fails for that.
             Err(error @ store::Error::Damaged { .. }) => {
@@ -37,7 +37,8 @@ pub async fn get(site: &Site, user: UserId) -> Result<Answer, Error> {
             }
             other => other?,
         };
-        Ok((checkpoint, user.head()?))
+        let head = user.head()?;
+        Ok((checkpoint, head, used(&user, head)?))
     })
     .await?;
     Ok(Answer::json(&StoreMessage {
@@ -50,9 +51,29 @@ pub async fn get(site: &Site, user: UserId) -> Result<Answer, Error> {
             transaction_chunks: limits::TRANSACTION_CHUNKS as u64,
             bundle_transactions: limits::BUNDLE_TRANSACTIONS,
             missing_ids: limits::MISSING_IDS as u64,
+            user_bytes: site.store.options().user_bytes,
+            user_files: site.store.options().user_files,
         },
         features: FEATURES.map(str::to_owned).to_vec(),
+        used,
         checkpoint: checkpoint.map(CheckpointSummary::from),
+    }))
+}
+
+/// How much the user has, once that was counted. Nobody is counted who has committed nothing: anybody may ask about any uuid.
+fn used(user: &User, head: Head) -> store::Result<Option<UsedMessage>> {
+    if head == Head::ROOT {
+        return Ok(None);
+    }
+    let Some((files, bytes)) = user.tally() else {
+        user.begin_tally();
+        return Ok(None);
+    };
+    let pending = user.count_pending()? as u64;
+    Ok(Some(UsedMessage {
+        bytes,
+        files,
+        pending,
     }))
 }
 

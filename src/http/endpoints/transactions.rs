@@ -6,7 +6,8 @@ use std::io;
 use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
 use actix_web::dev::RequestHead;
-use actix_web::http::{Method, StatusCode, header};
+use actix_web::http::header::{self, HttpDate, TryIntoHeaderValue};
+use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
@@ -22,7 +23,7 @@ use crate::http::work::for_user;
 use crate::model::{TransactionId, UserId, limits};
 use crate::rules::proposal::{self, Flaw};
 use crate::store::{self, Draft, Listing, Proposal, PutMode, PutTransaction};
-use crate::wire::{Code, JSON, ListingQuery, TransactionMessage, parse_transaction};
+use crate::wire::{Code, JSON, ListingQuery, NewestQuery, TransactionMessage, parse_transaction};
 
 /// The length of an id in a listing, with its quotes and a comma.
 const ENTRY: usize = 39;
@@ -30,22 +31,33 @@ const ENTRY: usize = 39;
 /// The text after the last id of a listing.
 const END: &str = "]}\n";
 
-/// `GET …/transactions`: 200 with the ids after `from` up to HEAD, oldest first. 400 `bad-query`,
-/// `malformed-id`; 404 `unknown-transaction` where `from` is not on the chain.
+/// `GET …/transactions`: 200 with the ids after `from` up to HEAD, oldest first; or the `last` ones up to `to`, with the
+/// number of the one before them. 400 `bad-query`, `malformed-id`; 404 `unknown-transaction` where `from` or `to` is not on
+/// the chain.
 pub async fn list(site: &Site, request: &RequestHead, user: UserId) -> Result<Answer, Error> {
-    let ListingQuery { from, limit } = ListingQuery::parse(request.uri.query())?;
+    let newest = NewestQuery::parse(request.uri.query())?;
+    let query = match newest {
+        Some(_) => ListingQuery::parse(None)?,
+        None => ListingQuery::parse(request.uri.query())?,
+    };
     let found = reading(site, &user, move |user| {
-        let Some(mut listing) = user.listing(from, limit)? else {
-            return Ok(None);
+        let (opening, mut listing) = match newest {
+            Some(NewestQuery { last, to }) => match user.newest(last, to)? {
+                Some((before, listing)) => (opening(before.id, Some(before.seq), last), listing),
+                None => return Ok(None),
+            },
+            None => match user.listing(query.from, query.limit)? {
+                Some(listing) => (opening(query.from, None, query.limit), listing),
+                None => return Ok(None),
+            },
         };
         let count = listing.left();
         let start = ids(&mut listing, true)?;
-        Ok(Some((listing, count, start)))
+        Ok(Some((opening, listing, count, start)))
     });
-    let Some((listing, count, start)) = found.await? else {
+    let Some((opening, listing, count, start)) = found.await? else {
         return Err(unknown().into());
     };
-    let opening = format!(r#"{{"from":"{from}","limit":{limit},"transactions":["#);
     let commas = count.saturating_sub(1);
     let length = opening.len() as u64 + count * (ENTRY as u64 - 1) + commas + END.len() as u64;
     let mut response = HttpResponse::Ok();
@@ -63,6 +75,14 @@ pub async fn list(site: &Site, request: &RequestHead, user: UserId) -> Result<An
         response.body(SizedStream::new(length, rest))
     };
     Ok(response.into())
+}
+
+/// The text before the first id of a listing: the transaction before it, and where the end of the chain was asked for,
+/// that one's number.
+fn opening(from: TransactionId, seq: Option<u64>, limit: u64) -> String {
+    let seq = seq.map(|seq| format!(r#""seq":{seq},"#));
+    let seq = seq.unwrap_or_default();
+    format!(r#"{{"from":"{from}",{seq}"limit":{limit},"transactions":["#)
 }
 
 /// The next ids as they stand in the answer, so many as fit a piece; none at the end.
@@ -100,22 +120,27 @@ fn rest(user: UserId, start: String, listing: Listing) -> impl Stream<Item = io:
 }
 
 /// `GET …/transactions/{transaction}`: 200 with one that is on the chain, or the root; 206, 304, 412
-/// and 416 as for any file. 404 `unknown-transaction`, also for one that is pending or dead.
+/// and 416 as for any file. `Last-Modified` is when its file was made: when it was uploaded. 404 `unknown-transaction`, also for one that is pending or dead.
 pub async fn get(site: &Site, user: UserId, id: TransactionId) -> Result<Answer, Error> {
+    let mut more = Vec::new();
     let contents = if id == TransactionId::ROOT {
         // The root is stored nowhere; but the store decides whether the user is served at all.
         blocking(site, &user, move |user| user.head()).await?;
         Contents::Memory(json(&TransactionMessage::root()))
     } else {
         let found = reading(site, &user, move |user| user.transaction(id)).await?;
-        Contents::File(found.ok_or_else(unknown)?, user)
+        let found = found.ok_or_else(unknown)?;
+        let made = found.handle.opened().map_err(store::Error::from)?.modified;
+        let made = HttpDate::from(made).try_into_value();
+        more.extend(made.map(|made| (header::LAST_MODIFIED, made)));
+        Contents::File(found, user)
     };
     Ok(Answer::Resource(Resource {
         tag: format!("\"{id}\""),
         media: JSON,
         caching: IMMUTABLE,
         ranges: true,
-        more: Vec::new(),
+        more,
         contents,
     }))
 }

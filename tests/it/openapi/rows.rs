@@ -50,6 +50,7 @@ impl Row {
 pub const INDEX: &str = "/";
 pub const DOCUMENT: &str = "/openapi.json";
 pub const MODULE: &str = "/mentat-sync.js";
+pub const PAGE_FILE: &str = "/page/{file}";
 pub const STORE: &str = "/0.1/{user}/";
 pub const HEAD: &str = "/0.1/{user}/head";
 pub const CHECKPOINT: &str = "/0.1/{user}/checkpoint";
@@ -102,6 +103,7 @@ impl Ground {
     pub fn url(&self, template: &str) -> String {
         template
             .replace("{user}", &user_id("ada"))
+            .replace("{file}", "page.js")
             .replace("{transaction}", &self.first)
             .replace("{parent}", &self.first)
             .replace("{version}", &self.first)
@@ -187,6 +189,7 @@ pub fn reads(ground: &Ground) -> Vec<Row> {
             INDEX,
             DOCUMENT,
             MODULE,
+            PAGE_FILE,
             STORE,
             HEAD,
             EVENTS,
@@ -204,6 +207,7 @@ pub fn reads(ground: &Ground) -> Vec<Row> {
         for template in [
             DOCUMENT,
             MODULE,
+            PAGE_FILE,
             HEAD,
             TRANSACTION,
             CHUNK,
@@ -214,11 +218,17 @@ pub fn reads(ground: &Ground) -> Vec<Row> {
             rows.push(row(method, template, 412).with("if-match", "\"other\""));
         }
         rows.extend([
+            row(method, INDEX, 200).with("accept", "text/html"),
+            row(method, PAGE_FILE, 200).at("/page/page.css"),
             row(method, HEAD, 304)
                 .at("?wait=1")
                 .with("if-none-match", format!("\"{}\"", ground.second)),
             row(method, HEAD, 400).at("?wait=x"),
             row(method, TRANSACTIONS, 200).at(format!("?from={first}&limit=1")),
+            row(method, TRANSACTIONS, 200).at("?last=1"),
+            row(method, TRANSACTIONS, 200).at(format!("?last=1&to={first}")),
+            row(method, TRANSACTIONS, 400).at("?last=1&limit=1"),
+            row(method, TRANSACTIONS, 404).at(format!("?last=1&to={}", ground.pending)),
             row(method, TRANSACTIONS, 400).at("?limit=0"),
             row(method, TRANSACTIONS, 404).at(format!("?from={}", ground.pending)),
             row(method, TRANSACTION, 200).at(format!("/0.1/{{user}}/transactions/{ROOT}")),

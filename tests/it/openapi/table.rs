@@ -14,6 +14,7 @@ use crate::kit::{ROOT, binary, digest, run_with_deadline};
 fn filled(template: &str) -> String {
     template
         .replace("{user}", ROOT)
+        .replace("{file}", "page.js")
         .replace("{transaction}", ROOT)
         .replace("{parent}", ROOT)
         .replace("{version}", ROOT)
