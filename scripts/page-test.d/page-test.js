@@ -262,7 +262,7 @@ test('a million transactions are there at once', async () => {
 test('it is usable by whoever does not see it, and is left in pictures', async () => {
     for (const [scheme, width] of [['light', 1280], ['dark', 1280], ['light', 390], ['dark', 390]]) {
         const page = await tab({ colorScheme: scheme, viewport: { width, height: width === 390 ? 844 : 900 }, deviceScaleFactor: 1 });
-        const picture = (name) => page.screenshot({ path: join(pictures, `${name}-${width}-${scheme}.png`), fullPage: width === 1280 ? false : true });
+        const picture = (name) => page.screenshot({ path: join(pictures, `${name}-${width}-${scheme}.png`) });
         await page.goto(`${world.address}/`);
         await page.waitForSelector('#enter:not([hidden])');
         await accessible(page);
@@ -274,9 +274,15 @@ test('it is usable by whoever does not see it, and is left in pictures', async (
         await accessible(page);
         const overflows = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
         assert.ok(!overflows, 'it is as wide as the screen');
+        await page.evaluate(() => scrollTo(0, 0));
         await picture('store');
+        await page.evaluate(() => document.querySelector('#one').scrollIntoView());
+        await page.waitForTimeout(300);
+        await picture('one');
+        await page.getByRole('button', { name: 'Back to the history' }).click();
+        assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-current')), 'true');
         fine(page);
         await page.context().close();
     }
-    assert.ok(readdirSync(pictures).length >= 8);
+    assert.ok(readdirSync(pictures).length >= 12);
 });

@@ -425,7 +425,9 @@ async function choose(id, focus = true) {
         fact('Parent', up);
         fact('Chunks', number(chunks.length));
         const list = make('div', {});
-        at('shown').replaceChildren(facts, list);
+        const made = store.rows.get(id);
+        const back = made && make('button', { type: 'button', click: () => made.button.focus() }, 'Back to the history');
+        at('shown').replaceChildren(facts, ...(back ? [back] : []), list);
         showChunks(store, transaction, list, 0, is);
     } catch (error) {
         if (is()) at('shown').replaceChildren(make('div', { class: 'trouble' }, ...words(error)));
