@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codes::Code;
 use super::text::{self, Spelled, SpelledList};
+use super::used::UsedMessage;
 use crate::model::{
     Checkpoint, ChunkDigest, ChunkId, Head, MalformedId, Transaction, TransactionId, limits,
 };
@@ -41,15 +42,6 @@ pub struct StoreMessage {
     /// The checkpoint that a new device can start from, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointSummary>,
-}
-
-/// How much a user has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UsedMessage {
-    pub bytes: u64,
-    pub files: u64,
-    /// Transactions that are pending.
-    pub pending: u64,
 }
 
 /// A checkpoint without its chunks, of which there may be many.

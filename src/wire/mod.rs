@@ -9,16 +9,18 @@ mod query;
 mod routes;
 pub mod taskchampion;
 mod text;
+mod used;
 
 pub use codes::Code;
 pub use messages::{
     API, BundleMessage, CheckpointMessage, CheckpointSummary, CountsMessage, HeadMessage,
     LimitsMessage, ListingMessage, Malformed, MissingMessage, ProblemMessage, ProposedCheckpoint,
-    ProposedTransaction, StoreMessage, TransactionMessage, UsedMessage, VersionMessage,
-    parse_checkpoint, parse_chunk_lines, parse_chunks, parse_head, parse_transaction,
+    ProposedTransaction, StoreMessage, TransactionMessage, VersionMessage, parse_checkpoint,
+    parse_chunk_lines, parse_chunks, parse_head, parse_transaction,
 };
 pub use query::{BadQuery, BundleQuery, ListingQuery, NewestQuery, parse_wait};
 pub use routes::{Miss, PageFile, Route, is_of_a_client, is_user_elsewhere};
+pub use used::UsedMessage;
 
 /// The media type of every refusal (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";

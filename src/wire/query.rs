@@ -59,9 +59,9 @@ impl ListingQuery {
 /// The parameters of `GET …/transactions?last=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewestQuery {
-    /// So many, or as many as there are.
+    /// The number of them, or as many as there are.
     pub last: u64,
-    /// The newest of them; HEAD if there is none.
+    /// The newest of them; HEAD if none is named.
     pub to: Option<TransactionId>,
 }
 

@@ -36,7 +36,7 @@ pub enum Route {
 pub enum PageFile {
     Script,
     Style,
-    /// What the page uses of the module for pages, without its comments.
+    /// The part of the module for pages that the page uses, without its comments.
     Module,
 }
 
@@ -44,7 +44,7 @@ impl PageFile {
     /// All that there are.
     pub const ALL: [Self; 3] = [Self::Script, Self::Style, Self::Module];
 
-    /// Its name in the path.
+    /// The name in the path.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Script => "page.js",

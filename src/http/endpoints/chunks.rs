@@ -15,7 +15,7 @@ use crate::rules::proposal;
 use crate::store::{self, PutChunk, Sealed};
 use crate::wire::{Code, OCTETS};
 
-/// What a browser may do with the bytes if it is made to show them: nothing. They may be anybody's.
+/// The policy of bytes that a browser is made to show: nothing of them runs. They may be anybody's.
 const POLICY: &str = "default-src 'none'; sandbox";
 
 /// `GET`: 200 with the bytes, 206 with some of them, 304 when `If-None-Match` names the chunk. 400

@@ -26,21 +26,21 @@ const STYLE: &str = include_str!("../../client/js/page/page.css");
 /// The page is asked about each time: its files belong to the server that it talks to.
 const ASKED_AGAIN: &str = "public, no-cache";
 
-/// What a browser may do with the page. `blob:` is for pictures that the page has looked at itself; nothing is a script
+/// The policy of the page, for browsers. `blob:` is for pictures that the page has looked at itself; nothing is a script
 /// but the page's own files, and nothing that is text becomes a part of the page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
     trusted-types 'none'";
 
 /// One file, with what is said of it.
-struct Served {
+struct PageText {
     bytes: Bytes,
     tag: String,
     /// As `integrity` has it.
     integrity: String,
 }
 
-impl Served {
+impl PageText {
     fn new(text: Cow<'static, str>) -> Self {
         let digest = Sha256::digest(text.as_bytes());
         Self {
@@ -54,9 +54,9 @@ impl Served {
     }
 }
 
-static FILES: LazyLock<[Served; 3]> = LazyLock::new(|| {
+static FILES: LazyLock<[PageText; 3]> = LazyLock::new(|| {
     PageFile::ALL.map(|file| {
-        Served::new(match file {
+        PageText::new(match file {
             PageFile::Script => Cow::Borrowed(SCRIPT),
             PageFile::Style => Cow::Borrowed(STYLE),
             PageFile::Module => Cow::Owned(without_comments(looking())),
@@ -64,18 +64,18 @@ static FILES: LazyLock<[Served; 3]> = LazyLock::new(|| {
     })
 });
 
-fn served(file: PageFile) -> &'static Served {
+fn served(file: PageFile) -> &'static PageText {
     &FILES[file as usize]
 }
 
 /// The page, which says the digests of its files.
-static PAGE: LazyLock<Served> = LazyLock::new(|| {
+static PAGE: LazyLock<PageText> = LazyLock::new(|| {
     let mut page = HTML.to_owned();
     for file in PageFile::ALL {
         let name = format!("{{{}}}", file.name());
         page = page.replace(&name, &served(file).integrity);
     }
-    Served::new(page.replace("{version}", env!("CARGO_PKG_VERSION")).into())
+    PageText::new(page.replace("{version}", env!("CARGO_PKG_VERSION")).into())
 });
 
 /// The part of the module that the page uses, which is its first: the wire and the envelope, without the replica.

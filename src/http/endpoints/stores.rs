@@ -38,7 +38,7 @@ pub async fn get(site: &Site, user: UserId) -> Result<Answer, Error> {
             other => other?,
         };
         let head = user.head()?;
-        Ok((checkpoint, head, used(&user, head)?))
+        Ok((checkpoint, head, used(user, head)?))
     })
     .await?;
     Ok(Answer::json(&StoreMessage {
