@@ -82,6 +82,10 @@ fn path(text: &str) {
                 "{text:?}"
             );
         }
+        ["", "page", file] => {
+            let files = ["page.js", "page.css", "mentat-sync.js"];
+            assert!(files.contains(&file), "{text:?}");
+        }
         ["", page] => {
             let pages = [
                 "",
