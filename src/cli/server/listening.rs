@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::values::{grace, group, listener, socket_mode};
+use crate::cli::arguments::is_set;
 use crate::cli::failure::Failure;
 use crate::http::{
     CertificateFiles, Certificates, HandedOver, Host, Listener, NamedOrigin, Origins, Places,
@@ -59,6 +60,12 @@ pub struct ListeningFlags {
     )]
     tls_key: Option<PathBuf>,
 
+    /// Have no page at `/` for people: whoever asks for HTML gets the text that programs get.
+    #[arg(long, env = "MENTAT_SYNC_NO_PAGE", value_parser = is_set, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", default_value = "false",
+          hide_default_value = true)]
+    no_page: bool,
+
     /// A place on the web whose pages may ask, such as https://app.example.org; `*` is any. May be given several
     /// times (in the environment with commas). Without it no page but the server's own may: 403 `cross-origin`.
     #[arg(
@@ -108,6 +115,11 @@ impl ListeningFlags {
             Ok(certificates) => Ok(Some(Arc::new(certificates))),
             Err(unusable) => Err(Failure::failed(format!("cannot speak TLS: {unusable}"))),
         }
+    }
+
+    /// Whether there is a page for people.
+    pub fn has_page(&self) -> bool {
+        !self.no_page
     }
 
     /// The pages that may ask, and the names that the server goes by.

@@ -142,12 +142,6 @@ pub struct ServeCommand {
           hide_default_value = true)]
     allow_delete: bool,
 
-    /// Have no page at `/` for people: whoever asks for HTML gets the text that programs get.
-    #[arg(long, env = "MENTAT_SYNC_NO_PAGE", value_parser = is_set, num_args = 0..=1,
-          require_equals = true, default_missing_value = "true", default_value = "false",
-          hide_default_value = true)]
-    no_page: bool,
-
     /// Let a chunk be called by a uuid too, as Mentat's own client does.
     #[arg(long, env = "MENTAT_SYNC_UUID_CHUNK_IDS", value_parser = is_set, num_args = 0..=1,
           require_equals = true, default_missing_value = "true", default_value = "false",
@@ -241,7 +235,7 @@ impl ServeCommand {
         let settings = Settings {
             body_stall: self.body_timeout,
             allow_delete: self.allow_delete,
-            page: !self.no_page,
+            page: self.listening.has_page(),
             snapshots: SnapshotPolicy {
                 versions: self.snapshot_versions,
                 days: self.snapshot_days,
