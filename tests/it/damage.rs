@@ -726,6 +726,24 @@ const ROWS: &[Row] = &[
         last: &["damage not-a-file"],
         ..Row::NONE
     },
+    // Nobody is served of whom nobody knows whether they are elsewhere.
+    Row {
+        name: "frozen says none of its words",
+        harm: |stock| {
+            fs::write(stock.file("frozen"), "cold\n").unwrap();
+            let private = fs::Permissions::from_mode(0o600);
+            fs::set_permissions(stock.file("frozen"), private).unwrap();
+        },
+        says: &["damage frozen"],
+        answers: &[
+            ("GET head", "503 moving"),
+            ("GET transactions", "503 moving"),
+            ("PUT head 5", "503 moving"),
+        ],
+        stays: &["damage frozen"],
+        last: &["damage frozen"],
+        ..Row::NONE
+    },
 ];
 
 /// Kinds that take a failing disk, which is in `fsck.rs`, another user of the box, in `owners.rs`, or a device, in

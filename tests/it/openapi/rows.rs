@@ -220,6 +220,7 @@ pub fn reads(ground: &Ground) -> Vec<Row> {
         rows.extend([
             row(method, INDEX, 200).with("accept", "text/html"),
             row(method, PAGE_FILE, 200).at("/page/page.css"),
+            row(method, PAGE_FILE, 404).at("/page/none"),
             row(method, HEAD, 304)
                 .at("?wait=1")
                 .with("if-none-match", format!("\"{}\"", ground.second)),
