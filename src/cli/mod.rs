@@ -23,6 +23,7 @@ mod server;
 mod snapshot;
 mod whom;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::builder::Resettable;
@@ -131,18 +132,30 @@ fn dispatch(parsed: CommandLine) -> Result<(), Failure> {
     }
 }
 
+/// What the arguments of the process mean. Ends the process where they are only to be answered, or are refused in clap's words.
+fn parse() -> Result<CommandLine, Failure> {
+    let command = without_empty(headings::under_headings(CommandLine::command()));
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let parsed = command
+        .try_get_matches_from(&arguments)
+        .and_then(|given| CommandLine::from_arg_matches(&given).map(|parsed| (parsed, given)));
+    #[cfg(feature = "client")]
+    let parsed = parsed.map_err(|error| {
+        let own = arguments.get(1..).unwrap_or_default();
+        device::refused(&error, own).unwrap_or_else(|| error.exit())
+    });
+    #[cfg(not(feature = "client"))]
+    let parsed = parsed.map_err(|error| -> Failure { error.exit() });
+    #[cfg_attr(not(feature = "client"), allow(unused_variables, unused_mut))]
+    let (mut parsed, given) = parsed?;
+    #[cfg(feature = "client")]
+    find_store(&mut parsed, &given)?;
+    Ok(parsed)
+}
+
 /// Runs the program with the arguments of the process.
 pub fn run() -> ExitCode {
-    let given = without_empty(headings::under_headings(CommandLine::command())).get_matches();
-    let parsed = CommandLine::from_arg_matches(&given);
-    #[cfg(feature = "client")]
-    let parsed = parsed.map(|mut parsed| find_store(&mut parsed, &given).map(|()| parsed));
-    #[cfg(not(feature = "client"))]
-    let parsed = parsed.map(Ok);
-    let outcome = parsed
-        .unwrap_or_else(|error| error.exit())
-        .and_then(dispatch);
-    match outcome {
+    match parse().and_then(dispatch) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { status, words }) => {
             if !words.is_empty() {

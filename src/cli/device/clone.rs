@@ -13,6 +13,7 @@ use super::line::head_words;
 use super::opened::remote_of;
 use super::told::{DeviceTrouble, Outcome};
 use super::transfer::Transfers;
+use super::usage::{INVITE_IN_ARGUMENTS, is_invite};
 use crate::cli::open::private;
 use crate::cli::output::{counted, json_line, print};
 use crate::client::{Error, Identity, Remote, Replica};
@@ -50,10 +51,8 @@ impl CloneCommand {
         private();
         let at = self.at.clone().unwrap_or_default();
         let dir = self.dir.clone().unwrap_or_else(|| ".".into());
-        if dir.to_string_lossy().contains("#ms") {
-            return Err(DeviceTrouble::usage(
-                "an invite is no argument, which others on this box can see: `mentat-sync clone` asks for it",
-            ));
+        if is_invite(dir.as_os_str()) {
+            return Err(DeviceTrouble::usage(INVITE_IN_ARGUMENTS));
         }
         let top = at.join(dir);
         let (home, mut identity) = self.begun(&top)?;

@@ -22,6 +22,7 @@ mod status;
 mod sync;
 mod told;
 mod transfer;
+mod usage;
 
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,7 @@ use crate::cli::arguments::DataDirectory;
 use crate::cli::failure::Failure;
 use crate::client::store_in;
 use told::{Outcome, tell};
+pub use usage::refused;
 
 /// A command of a device: the feature `client` builds them.
 #[derive(Subcommand)]

@@ -163,6 +163,77 @@ fn two_is_wrong_usage() {
 }
 
 #[test]
+fn arguments_that_are_none_are_told_in_json_too_and_never_with_the_secret_in_them() {
+    let desks = Desks::new();
+    let desk = desks.init("desk", "http://127.0.0.1:1");
+    for args in [
+        &["sync", "--not-there"][..],
+        &["-C", "status", "pull", "--not-there"],
+        &["-Cstatus", "pull", "--not-there"],
+        &["push", "--seed", "--restore"],
+        &["init"],
+        &["init", "--server", "ftp://a.example"],
+        &["cat"],
+        &["follow", "--from"],
+        &["commit", "a", "--checkpoint", "b"],
+    ] {
+        let object = is_told_usage(&desk, args);
+        let words = object["message"].as_str().unwrap();
+        assert!(!words.starts_with("error"), "{words}");
+        let ran = desk.run(args);
+        assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{args:?}");
+        assert!(ran.stderr.starts_with("error: "), "{ran:?}");
+    }
+    // No device's command, and no flag: clap's words as ever.
+    for args in [
+        &["users", "--json", "--not-there"][..],
+        &["-C", "sync", "--json"],
+        &["cat", "--", "a", "--json"],
+    ] {
+        let ran = desk.run(args);
+        assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{args:?}");
+        assert!(ran.stderr.starts_with("error: "), "{ran:?}");
+    }
+    for args in [&["sync", "--help", "--json"][..], &["--version"]] {
+        assert_eq!(desk.run(args).code, Some(0), "{args:?}");
+    }
+    let invite = desk.run(&["invite", "--force"]).good();
+    let invite = invite.trim();
+    let secret = invite.split_once("#ms1").unwrap().1;
+    for args in [
+        &["clone", "new", invite][..],
+        &["clone", "--invite", invite],
+        &["clone", invite, "--not-there"],
+        &["sync", "one", invite],
+        &[invite],
+    ] {
+        let ran = desk.run(args);
+        assert_eq!(ran.code, Some(2), "{args:?}");
+        let said = ran.stdout + &ran.stderr;
+        assert!(!said.contains(&secret[..11]), "{said}");
+        assert!(said.contains("no argument"), "{said}");
+    }
+    let object = is_told_usage(&desk, &["clone", "new", invite]);
+    assert!(!object.to_string().contains(&secret[..11]), "{object}");
+}
+
+#[track_caller]
+fn is_told_usage(desk: &Desk, args: &[&str]) -> Value {
+    // Among the flags: a flag that wants a value would take it at the end.
+    let at = args
+        .iter()
+        .position(|word| ["pull", "follow"].contains(word));
+    let (before, after) = args.split_at(at.unwrap_or_default() + 1);
+    let args = [before, &["--json"], after].concat();
+    let ran = desk.run(&args);
+    assert_eq!((ran.code, &*ran.stderr), (Some(2), ""), "{args:?}: {ran:?}");
+    assert_eq!(ran.stdout.lines().count(), 1, "{args:?}");
+    let object: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(object["error"], "usage", "{object}");
+    object
+}
+
+#[test]
 fn three_is_offline_and_all_but_the_network_works() {
     let desks = Desks::new();
     let desk = desks.init("desk", "http://127.0.0.1:1");
