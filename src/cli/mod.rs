@@ -132,7 +132,7 @@ fn dispatch(parsed: CommandLine) -> Result<(), Failure> {
     }
 }
 
-/// What the arguments of the process mean. Ends the process where they are only to be answered, or are refused in clap's words.
+/// Reads the arguments of the process. Ends the process where they are only to be answered, or are refused in clap's words.
 fn parse() -> Result<CommandLine, Failure> {
     let command = without_empty(headings::under_headings(CommandLine::command()));
     let arguments: Vec<OsString> = std::env::args_os().collect();
