@@ -262,7 +262,7 @@ fn a_send_that_is_killed_at_any_step_is_taken_up_by_the_next_and_never_are_both_
         .map(|id| acknowledged.push(id))
         .unwrap();
     // One call after the other takes minutes.
-    let every = effort::either(7, 1);
+    let every = effort::either(7, 3);
     for call in (1..).step_by(every) {
         let mut command = Command::new("strace");
         let calls = "renameat2,renameat,rename,unlinkat,fsync,fdatasync,syncfs";
