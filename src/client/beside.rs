@@ -1,6 +1,6 @@
 //! The small files that a device has beside its store: each is replaced as a whole, and durable then.
 
-use crate::disk::{Disk, IfThere, Result, Target};
+use crate::disk::{Disk, IfThere, Place, Result, Target};
 use crate::store::layout::{DeviceFile, beside_store, top};
 
 /// The first bytes of a file, `most` of them; `None` where it is not there.
@@ -25,17 +25,25 @@ pub fn read(disk: &dyn Disk, file: DeviceFile, most: usize) -> Result<Option<Vec
 pub fn replace(disk: &dyn Disk, file: DeviceFile, bytes: &[u8]) -> Result<()> {
     let place = beside_store(file);
     let aside = top().join(format_args!("{}.{:016x}", place.name(), disk.random()));
-    let written = disk.create(&aside).and_then(|handle| {
+    write(disk, &aside, &place, bytes)
+}
+
+/// Writes a file aside, and puts it in place of the one that is there: durable when this returns.
+///
+/// # Errors
+/// As [`replace`].
+pub fn write(disk: &dyn Disk, aside: &Place, place: &Place, bytes: &[u8]) -> Result<()> {
+    let written = disk.create(aside).and_then(|handle| {
         handle.append(bytes)?;
         disk.sync(&[Target::File(handle)])?;
-        disk.rename_over(&aside, &place)
+        disk.rename_over(aside, place)
     });
     if let Err(error) = written {
         // The disk may be full: what was begun goes, if it can.
-        let _ = disk.remove_file(&aside);
+        let _ = disk.remove_file(aside);
         return Err(error);
     }
-    disk.sync(&[Target::Directory(top())])
+    disk.sync(&[Target::Directory(place.parent())])
 }
 
 /// Takes a file away, durably, if it is there.

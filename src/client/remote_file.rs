@@ -13,10 +13,11 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::beside;
 use super::identity::{Identity, Masters};
 use super::keys::Master;
 use super::url::BadUrl;
-use crate::disk::{self, Disk, IfThere, Place, Target};
+use crate::disk::{self, Disk, IfThere, Place};
 use crate::model::limits;
 
 /// Bits of a mode that let anybody but the owner at a file.
@@ -137,18 +138,8 @@ impl Identity {
         let aside = place.parent().join(format_args!("{}{ASIDE}", place.name()));
         // Somebody was cut off: nobody else writes it now.
         disk.remove_file(&aside).if_there()?;
-        let written = disk.create(&aside).and_then(|file| {
-            file.append(&contents)?;
-            disk.sync(&[Target::File(file)])?;
-            disk.rename_over(&aside, place)
-        });
-        if let Err(error) = written {
-            // It has the keys; where it cannot go either, the next writer takes it away.
-            let _ = disk.remove_file(&aside);
-            return Err(error.into());
-        }
-        disk.sync(&[Target::Directory(place.parent())])?;
-        Ok(())
+        // It has the keys; where it cannot go after a failure, the next writer takes it away.
+        Ok(beside::write(disk, &aside, place, &contents)?)
     }
 
     fn contents(&self) -> Zeroizing<Vec<u8>> {

@@ -19,7 +19,7 @@ pub(super) const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The caching under an address that does not say which version it is: it is asked about each time, so that a page has
 /// the module of the server that it talks to.
-const ASKED_AGAIN: &str = "public, no-cache";
+pub(super) const ASKED_AGAIN: &str = "public, no-cache";
 
 /// The caching under an address that has the digest: it can never be another one.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";

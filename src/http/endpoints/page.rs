@@ -13,7 +13,7 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
 
-use super::module::{JAVASCRIPT, MODULE};
+use super::module::{ASKED_AGAIN, JAVASCRIPT, MODULE};
 use crate::http::answer::outcome::{Answer, Contents, Resource};
 use crate::http::answer::problem::Problem;
 use crate::http::site::Site;
@@ -22,9 +22,6 @@ use crate::wire::{Code, PageFile};
 const HTML: &str = include_str!("../../client/js/page/page.html");
 const SCRIPT: &str = include_str!("../../client/js/page/page.js");
 const STYLE: &str = include_str!("../../client/js/page/page.css");
-
-/// The page is asked about each time: its files belong to the server that it talks to.
-const ASKED_AGAIN: &str = "public, no-cache";
 
 /// The policy of the page, for browsers. `blob:` is for pictures that the page has looked at itself; nothing is a script
 /// but the page's own files, and nothing that is text becomes a part of the page.
