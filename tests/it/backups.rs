@@ -405,6 +405,39 @@ fn what_a_power_cut_left_empty_of_an_interrupted_copy_is_copied_again() {
     );
 }
 
+#[test]
+fn what_a_killed_rsync_was_at_is_not_copied() {
+    let stock = Stock::full(3);
+    let top = tempfile::tempdir().unwrap();
+    let destination = top.path().join("data");
+    let new = destination.join("tmp/backup/new").join(USER.to_string());
+    let chunk = stock.chunk_file("", "chunk 2");
+    let shelf = new.join(
+        chunk
+            .parent()
+            .unwrap()
+            .strip_prefix(stock.file(""))
+            .unwrap(),
+    );
+    let boot = fs::read("/proc/sys/kernel/random/boot_id").unwrap();
+    for _ in ["a first copy", "one of a store that is there"] {
+        fs::create_dir_all(&shelf).unwrap();
+        fs::write(destination.join("tmp/backup/started"), &boot).unwrap();
+        for left in [
+            new.join(".log.JZ7WGg"),
+            new.join(".name.a1b2c3"),
+            shelf.join(".00.Zz9y8x"),
+        ] {
+            fs::write(left, "torn").unwrap();
+        }
+        succeeds(backup(&stock.data(), &destination));
+        let kinds = sound(&destination).kinds();
+        // As this test made them.
+        assert!(kinds.iter().all(|kind| *kind == "mode-loose"), "{kinds:?}");
+        stock.advance(transaction(4));
+    }
+}
+
 /// A directory with an `ssh` in it that runs on this machine what it would on another.
 pub fn other_machine() -> TempDir {
     let bin = tempfile::tempdir().unwrap();

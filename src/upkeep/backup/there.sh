@@ -40,6 +40,8 @@ prepare() {
             awk '{ name = $2; sub(".*/", "", name); if (name != $1) print $2 }' | while read -r bad; do rm -f "$bad"; done
         find $work/new -type f ! -path '*/chunks/??/*' -exec rm -f {} +
     fi
+    # An rsync that was killed leaves a file that it was at under such a name; no file of a store has one.
+    find $work/new -type f -name '.*' -exec rm -f {} + || return 1
     printf '%s\n' "$boot" >$work/started || return 1
     [ -z "$made" ] || own $made || return 1
     echo "at $(pwd -P)"
