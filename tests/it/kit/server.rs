@@ -85,6 +85,7 @@ fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
 
 /// The address in a start-up line, `mentat-sync 0.1.0 serves DIR at http://127.0.0.1:PORT`, or https.
 pub fn address_in(line: &str) -> Option<SocketAddr> {
+    let (_, line) = line.split_once(" serves ")?;
     let (_, address) = line.split_once(" at ")?;
     let (_, address) = address.split_once("://")?;
     address.split([' ', '/', ',']).next()?.parse().ok()
