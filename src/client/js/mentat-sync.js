@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * A device of mentat-sync for JavaScript: a page, a worker, Node 20 and whatever else has fetch and Web Crypto.
+ * A device of mentat-sync for JavaScript: a page, a worker, Node 20, Deno 2 and whatever else has fetch and Web Crypto.
  *
  * One module without dependencies and without a build. It says and reads what the program `mentat-sync` does, byte for byte:
  * src/CLIENT.md describes it, src/client/vectors.json holds both to it, src/docs/browsers.md shows how to use it.
