@@ -7,6 +7,7 @@ mod arguments;
 mod cat;
 mod clone;
 mod commit;
+mod files;
 mod follow;
 mod home;
 mod import;

@@ -1,4 +1,5 @@
 mod bar;
+mod bounds;
 mod each_call;
 mod examples;
 mod killed;
@@ -105,6 +106,14 @@ impl Desk {
         lines
             .filter_map(|line| line["text"].as_str().map(str::to_owned))
             .collect()
+    }
+
+    /// The id of the first entry that is here.
+    #[track_caller]
+    pub fn first_id(&self) -> String {
+        let all = self.run(&["follow", "--once", "--offline"]).good();
+        let first: Value = serde_json::from_str(all.lines().next().unwrap()).unwrap();
+        first["id"].as_str().unwrap().to_owned()
     }
 
     /// A file of its `.mentat-sync`.
