@@ -218,10 +218,76 @@ test('a server that restarts is told when it is back, one that went back as that
     assert.equal(await tab.do('restore'), 1);
     await tab.do('syncAlone');
 
+    // Another device goes on after it went back: what was lost is said again in a replica beside the old one.
+    const invite = await identity.invite();
+    await server.restore('two');
+    const other = await rival(identity);
+    await other.sync();
+    await other.commit('rival');
+    await other.sync();
+    assert.equal((await tab.tell('syncAlone')).how, 'fork');
+    await tab.opens(invite, 'beside');
+    await tab.do('syncAlone');
+    assert.deepEqual(await tab.do('importFrom', invite, 'trouble'), { said: 1, there: 0, dropped: 0 });
+    await tab.do('syncAlone');
+    assert.deepEqual(texts(await tab.do('entries')), ['one', 'two', 'rival', 'three']);
+
+    // An empty box is filled; one with another store under this user is left alone.
+    await server.restore();
+    const empty = await tab.tell('syncAlone');
+    assert.deepEqual([empty.error, empty.how, empty.ours], ['Diverged', 'empty', 4]);
+    assert.equal(await tab.do('seed'), 4);
+    assert.equal((await tab.do('syncAlone')).head.seq, 4);
+
     const stranger = new Identity(server.url, identity.user, new Uint8Array(32));
     await tab.opens(await stranger.invite(), 'stranger');
     assert.equal((await tab.tell('syncAlone')).error, 'WrongKey');
     assert.equal((await tab.tell('open', await stranger.invite(), 'trouble')).error, 'NotThisReplica');
+    // The invite of the store is the way out.
+    await tab.opens(invite, 'right');
+    assert.equal((await tab.do('syncAlone')).pulled, 4);
+    await server.restore();
+    await tab.opens(await new Identity(server.url, identity.user, null).invite(), 'plain');
+    await tab.do('say', 'another store');
+    await tab.do('syncAlone');
+    await tab.opens(invite, 'right');
+    assert.equal((await tab.tell('syncAlone')).how, 'other-store');
+    await context.close();
+});
+
+test('a page whose store was given a new key by the program is told so, and goes on with the new invite', async () => {
+    const server = await box();
+    const place = world.place();
+    await world.run(place, ['init', '.', '--server', server.url, '--device', 'rust']);
+    await world.run(place, ['commit', '-'], 'one');
+    await world.run(place, ['sync']);
+    const inviteOf = async () => (await world.run(place, ['invite', '--force'])).trim();
+    const before = await inviteOf();
+    const context = await browser.newContext();
+    const tab = await Tab.open(context, `${server.url}/mentat-sync.js`);
+    await tab.opens(before, 'before');
+    await tab.do('syncAlone');
+    const journal = (/** @type {string} */ text) => JSON.stringify({ v: 1, app: 'journal', by: 'page', at: '2026-11-28T09:12:04Z', text });
+    await tab.do('say', journal('not sent'));
+    await world.run(place, ['rekey', '--force']);
+    const after = await inviteOf();
+    const [old, user] = await Promise.all([before, after].map(async (invite) => (await Identity.fromInvite(invite)).user));
+    await server.stop();
+    await world.run(place, ['users', 'mv', '--data', server.data, old, user]);
+    await server.start();
+    await world.run(place, ['sync']);
+    const moved = await tab.tell('syncAlone');
+    assert.deepEqual([moved.error, moved.how, moved.transient], ['Diverged', 'moved', false]);
+    await tab.opens(after, 'after');
+    assert.equal((await tab.do('syncAlone')).pulled, 2);
+    assert.deepEqual(await tab.do('importFrom', before, 'before'), { said: 1, there: 0, dropped: 0 });
+    assert.equal((await tab.do('syncAlone')).pushed, 1);
+    await tab.load();
+    await tab.opens(after, 'after');
+    const said = texts(await tab.do('entries')).map((body) => JSON.parse(body).text);
+    assert.deepEqual(said, ['one', undefined, 'not sent']);
+    await world.run(place, ['sync']);
+    assert.match(await world.run(place, ['follow', '--once']), /not sent/);
     await context.close();
 });
 

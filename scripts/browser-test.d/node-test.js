@@ -166,31 +166,188 @@ for (const plain of [false, true]) {
     });
 }
 
-test('the old keys of a store are found after a rekey', async () => {
-    const box = await world.box();
-    const place = world.place();
-    await world.run(place, ['init', '.', '--server', box.url]);
-    for (const word of ['one', 'two']) {
-        await world.run(place, ['commit', '-'], word);
-        await world.run(place, ['sync']);
-    }
-    const before = await Identity.fromInvite((await world.run(place, ['invite', '--force'])).trim());
+/** @param {string} place */
+const inviteOf = async (place) => Identity.fromInvite((await world.run(place, ['invite', '--force'])).trim());
+
+/** Makes a new key on the program's device, and moves the store at the server. @param {import('./world.js').Box} box @param {string} place */
+async function rekey(box, place) {
+    const before = await inviteOf(place);
     await world.run(place, ['rekey', '--force']);
-    const after = await Identity.fromInvite((await world.run(place, ['invite', '--force'])).trim());
+    const after = await inviteOf(place);
     await box.stop();
     await world.run(place, ['users', 'mv', '--data', box.data, before.user, after.user]);
     await box.start();
-    await world.run(place, ['commit', '-'], 'three');
+    return after;
+}
+
+/** What the entries of a journal say. @param {Replica} replica */
+const journal = async (replica) => (await bodies(replica)).map((body) => JSON.parse(body).text ?? Object.keys(JSON.parse(body)).at(-1));
+
+test('the old keys of a store are found after a rekey, all of them after two, and what was pending then comes before them', async () => {
+    const box = await world.box();
+    const place = world.place();
+    await world.run(place, ['init', '.', '--server', box.url]);
+    const before = await inviteOf(place);
+    const other = await device(before);
+    const said = ['one', 'two'];
+    for (const word of said) {
+        await world.run(place, ['commit', '-'], word);
+        await world.run(place, ['sync']);
+    }
+    // The program has something pending that it must say again under the new key, since another device was quicker.
+    await world.run(place, ['commit', '-'], 'pending');
+    await other.sync();
+    await other.commit(JSON.stringify({ v: 1, app: 'journal', by: 'page', at: '2026-11-28T09:12:04Z', text: 'quicker' }));
+    await other.sync();
+    const first = await rekey(box, place);
     await world.run(place, ['sync']);
     const storage = new MemoryStorage();
-    const ours = await device(after, { storage });
+    const ours = await device(first, { storage });
     await ours.sync();
-    const texts = async (/** @type {Replica} */ replica) => (await bodies(replica)).map((body) => JSON.parse(body).text);
-    assert.deepEqual(await texts(ours), ['one', 'two', undefined, 'three']);
+    assert.deepEqual(await journal(ours), ['one', 'two', 'quicker', 'pending', 'keys']);
     // Opened again, it has them still.
-    assert.deepEqual(await texts(await device(after, { storage })), ['one', 'two', undefined, 'three']);
-    // The old invite opens another replica, whose user the server does not know any more.
+    assert.deepEqual(await journal(await device(first, { storage })), ['one', 'two', 'quicker', 'pending', 'keys']);
     await throwsNamed('NotThisReplica', () => device(before, { storage }));
+    // And once more.
+    const second = await rekey(box, place);
+    await world.run(place, ['sync']);
+    await world.run(place, ['commit', '-'], 'three');
+    await world.run(place, ['sync']);
+    const all = ['one', 'two', 'quicker', 'pending', 'keys', 'keys', 'three'];
+    const kept = new MemoryStorage();
+    const fresh = await device(second, { storage: kept });
+    await fresh.sync();
+    assert.deepEqual(await journal(fresh), all);
+    assert.deepEqual(await journal(await device(second, { storage: kept })), all);
+    await fresh.commit(JSON.stringify({ v: 1, app: 'journal', by: 'page', at: '2026-11-28T09:12:04Z', text: 'four' }));
+    await fresh.sync();
+    await world.run(place, ['sync']);
+    assert.match(await world.run(place, ['follow', '--once']), /"four"/);
+    // Whichever request is lost, also in the search for the keys: it ends a sync with that, not with another key, and the next one goes on.
+    let lost = 0;
+    for (let at = 1; at > 0; at += 1) {
+        let count = 0;
+        /** @type {typeof fetch} */
+        const lossy = async (input, init) => {
+            count += 1;
+            if (count === at) throw new TypeError('the request was lost');
+            return fetch(input, init);
+        };
+        const patient = await device(second, { fetch: lossy });
+        const error = await patient.sync().then(() => undefined, (error) => error);
+        if (count < at) break;
+        lost += 1;
+        assert.ok(error === undefined || error.name === 'Offline', `${at}: ${error}`);
+        await patient.sync();
+        assert.deepEqual(await journal(patient), [...all, 'four']);
+    }
+    assert.ok(lost > 6, `${lost}`);
+    await box.stop();
+});
+
+test('a device whose store went to a new user and key is told that, is shown nothing else, and its words get there by import', async () => {
+    for (const plain of [false, true]) {
+        const box = await world.box();
+        const place = world.place();
+        await world.run(place, ['init', '.', '--server', box.url, ...(plain ? ['--plain'] : [])]);
+        await world.run(place, ['commit', '-'], 'one');
+        await world.run(place, ['sync']);
+        const before = await inviteOf(place);
+        const [old, young, lagging] = [await device(before), await device(before), await device(before)];
+        await old.sync();
+        const say = (/** @type {string} */ text) => JSON.stringify({ v: 1, app: 'journal', by: 'page', at: '2026-11-28T09:12:04Z', text });
+        const file = new Uint8Array(1_300_000).map((_, at) => at % 241);
+        await old.commit(say('not sent'), await old.put(file));
+        await young.commit(say('never synced'));
+        const after = await rekey(box, place);
+        // Until the program has been there again, the old user has nothing.
+        const gone = await throwsNamed('Diverged', () => old.sync());
+        assert.deepEqual([gone.how, gone.ours, gone.transient], ['empty', 1, false]);
+        await world.run(place, ['sync']);
+        for (const [replica, ours] of /** @type {[Replica, number][]} */ ([[old, 1], [young, 0], [lagging, 0]])) {
+            const seats = new Seats();
+            seats.apply = (entry) => assert.doesNotMatch(text(entry.body), /moved/);
+            const moved = await throwsNamed('Diverged', () => replica.sync(seats));
+            assert.deepEqual([moved.how, moved.ours, moved.transient], ['moved', ours, false]);
+            assert.match(moved.message, /this store has a new invite/);
+            assert.equal((await replica.diverged())?.how, 'moved');
+            await throwsNamed('Diverged', () => replica.seed());
+            await throwsNamed('Diverged', () => replica.restore());
+            assert.equal((await replica.status()).base.seq, ours);
+        }
+        // The way out: the new invite, and what was not sent.
+        const fresh = await device(after);
+        await fresh.sync();
+        assert.deepEqual(await fresh.import(old), { said: 1, there: 0, dropped: 0 });
+        assert.deepEqual(await fresh.import(old), { said: 0, there: 1, dropped: 0 });
+        assert.deepEqual(await fresh.import(young), { said: 1, there: 0, dropped: 0 });
+        await fresh.sync();
+        await world.run(place, ['sync']);
+        const lines = (await world.run(place, ['follow', '--once'])).trim().split('\n').map((line) => JSON.parse(line));
+        assert.deepEqual(lines.map(({ text }) => text).filter((text) => text), ['one', 'not sent', 'never synced']);
+        let found;
+        for await (const entry of fresh.entries()) if (entry.chunks.length > 0) found = entry;
+        const parts = await Promise.all((found?.chunks ?? []).map((chunk) => fresh.read(chunk)));
+        assert.ok(Buffer.concat(parts).equals(file));
+        await box.stop();
+    }
+});
+
+test('after a fork what was lost is said again by import, once, and as the application wants it', async () => {
+    const box = await world.box();
+    const identity = Identity.generate(box.url);
+    const [one, two] = [await device(identity), await device(identity)];
+    const [ones, twos] = [new Seats(), new Seats()];
+    await one.commit(Seats.booking(1, 'one'));
+    await one.sync(ones);
+    await two.sync(twos);
+    await box.keep('one');
+    await one.commit(Seats.booking(2, 'one'), await one.put('a letter'));
+    await one.sync(ones);
+    await two.sync(twos);
+    await one.commit(Seats.booking(3, 'one'));
+    await one.sync(ones);
+    await one.commit(Seats.booking(4, 'pending'));
+    // The server goes back; a third device, which saw nothing of it, goes on.
+    await box.restore('one');
+    const three = await device(identity);
+    const threes = new Seats();
+    await three.sync(threes);
+    await three.commit(Seats.booking(2, 'three'));
+    await three.sync(threes);
+    for (const replica of [one, two]) assert.equal((await throwsNamed('Diverged', () => replica.sync())).how, 'fork');
+    // Both of those who lost say it again; what both have comes once.
+    /** @type {[Replica, object][]} */
+    const lost = [
+        [one, { said: 3, there: 0, dropped: 0 }],
+        [two, { said: 0, there: 1, dropped: 0 }],
+    ];
+    for (const [old, imported] of lost) {
+        const app = new Seats();
+        const fresh = await device(identity);
+        await fresh.sync(app);
+        assert.deepEqual(await fresh.import(old, app), imported);
+        assert.equal(await fresh.wait(50), imported === lost[0][1] ? 'committed' : 'time-is-up');
+        await fresh.sync(app);
+        assert.deepEqual(app.confirmed.taken, { 1: 'one', 2: 'three', 3: 'one', 4: 'one', 5: 'pending' });
+        const [, , letter] = await bodies(fresh);
+        assert.equal(letter, Seats.booking(3, 'one'));
+    }
+    const reader = await device(identity);
+    await reader.sync();
+    for await (const entry of reader.entries()) if (entry.seq === 3) assert.equal(text(await reader.read(entry.chunks[0])), 'a letter');
+    // An application's error leaves what was said by then, and the next import goes on.
+    const fresh = await device(identity, { tries: 1 });
+    const broken = new Seats();
+    let left = 1;
+    broken.rebase = () => {
+        left -= 1;
+        if (left < 0) throw new TypeError('own');
+        return 'drop';
+    };
+    await throwsNamed('App', () => fresh.import(one, broken));
+    assert.deepEqual(await fresh.import(one), { said: 5 - 1, there: 0, dropped: 0 });
+    await assert.rejects(() => fresh.import(/** @type {any} */ ({}), broken), TypeError);
     await box.stop();
 });
 

@@ -77,6 +77,16 @@ export const calls = {
     async restore() {
         return replica.restore();
     },
+    async seed() {
+        return replica.seed();
+    },
+    /** Says again what another replica of this store has, or one of it from before it had this invite. @param {string} invite @param {string} name */
+    async importFrom(invite, name) {
+        const old = await module.Replica.open(await module.Identity.fromInvite(invite), { name });
+        const imported = await replica.import(old);
+        await old.close();
+        return imported;
+    },
     async entries() {
         const all = [];
         for await (const { id, seq, body, chunks, pending } of replica.entries()) {

@@ -118,7 +118,8 @@ export class World {
                 if (error) reject(new Error(`mentat-sync ${args.join(' ')}: ${error.code}: ${stdout}${stderr}`));
                 else resolve(stdout);
             });
-            run.stdin?.end(input);
+            // It may have ended without reading any.
+            run.stdin?.on('error', () => undefined).end(input);
         });
     }
 

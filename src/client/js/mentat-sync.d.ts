@@ -60,7 +60,7 @@ export const ROOT: "00000000-0000-0000-0000-000000000000";
  * @property {number} [retryAfter] Offline: milliseconds, the server's own word for when to try again
  * @property {number} [status] Refused: the status of the answer
  * @property {string} [code] Refused: the server's word, such as `quota-exceeded`
- * @property {'rollback' | 'fork' | 'empty' | 'other-store'} [how] Diverged
+ * @property {'rollback' | 'fork' | 'empty' | 'moved' | 'other-store'} [how] Diverged
  * @property {Head} [common] Diverged: the newest transaction that both have
  * @property {number} [ours] Diverged: how many of ours, confirmed ones, come after it
  * @property {number} [theirs] Diverged: how many of theirs do
@@ -98,7 +98,7 @@ export class SyncError extends Error {
     retryAfter: number | undefined;
     status: number | undefined;
     code: string | undefined;
-    how: "rollback" | "empty" | "fork" | "other-store" | undefined;
+    how: "rollback" | "empty" | "fork" | "moved" | "other-store" | undefined;
     common: Head | undefined;
     ours: number | undefined;
     theirs: number | undefined;
@@ -437,6 +437,16 @@ export class Replica {
     restore(): Promise<number>;
     /** Fills a server that knows nothing of this store (`empty`) with all of it. @returns {Promise<number>} how many transactions */
     seed(): Promise<number>;
+    /**
+     * Says again here, after what is here, all that an older replica of the same store has and this one has not, pending or confirmed: what a
+     * server lost that was restored while others went on, and what was not sent before a `rekey`. The application is shown what is
+     * here, and decides on each as in a rebase. Asks no server: a sync sends it. Run again after a break it goes on, and what others
+     * imported is not said twice: an entry is known by its random bytes.
+     * @param {Replica} old opened under its own `name`, or with its own identity
+     * @param {App} [app]
+     * @returns {Promise<Imported>}
+     */
+    import(old: Replica, app?: App): Promise<Imported>;
     /** Closes it. What is committed stays. */
     close(): Promise<void>;
     #private;
@@ -470,7 +480,7 @@ export type ErrorDetails = {
     /**
      * Diverged
      */
-    how?: "rollback" | "empty" | "fork" | "other-store" | undefined;
+    how?: "rollback" | "empty" | "fork" | "moved" | "other-store" | undefined;
     /**
      * Diverged: the newest transaction that both have
      */
@@ -699,8 +709,31 @@ export type Synced = {
      */
     head: Head;
 };
+export type Imported = {
+    /**
+     * entries that are said again, and pending now
+     */
+    said: number;
+    /**
+     * entries that were said here already
+     */
+    there: number;
+    /**
+     * entries that the application had no use for
+     */
+    dropped: number;
+};
 export type Divergence = {
-    how: "rollback" | "fork" | "empty" | "other-store";
+    /**
+     * - `rollback`: theirs ends at a transaction of ours, as that of a server that was restored from a backup does. `restore` puts back what it lacks
+     * - `fork`: both go on after a common transaction: another device went on after a rollback. A replica under another `name`, synced,
+     * and `import` of this one there, say again what was lost
+     * - `empty`: the server knows nothing of this store: another server, a new box, or the store has a new user. `seed` fills a new box
+     * - `moved`: a device made a new key, and the store has another user. A replica of the new invite, synced, and `import` of this one there, say
+     * again what was not sent
+     * - `other-store`: nothing of theirs is ours: is the invite, or its address, the right one?
+     */
+    how: "rollback" | "fork" | "empty" | "moved" | "other-store";
     common: Head;
     ours: number;
     theirs: number;
@@ -739,4 +772,8 @@ export type Line = {
     state: State;
     base: Head;
     transactions: Transaction[];
+};
+export type Told = {
+    entry: Entry;
+    said: Said;
 };

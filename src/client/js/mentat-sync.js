@@ -81,7 +81,7 @@ const limits = {
  * @property {number} [retryAfter] Offline: milliseconds, the server's own word for when to try again
  * @property {number} [status] Refused: the status of the answer
  * @property {string} [code] Refused: the server's word, such as `quota-exceeded`
- * @property {'rollback' | 'fork' | 'empty' | 'other-store'} [how] Diverged
+ * @property {'rollback' | 'fork' | 'empty' | 'moved' | 'other-store'} [how] Diverged
  * @property {Head} [common] Diverged: the newest transaction that both have
  * @property {number} [ours] Diverged: how many of ours, confirmed ones, come after it
  * @property {number} [theirs] Diverged: how many of theirs do
@@ -1611,8 +1611,21 @@ export class IndexedDbStorage {
  * @property {number} dropped entries of ours that the application had no more use for
  * @property {Head} head the newest transaction that the server confirmed
  *
+ * @typedef {object} Imported
+ * @property {number} said entries that are said again, and pending now
+ * @property {number} there entries that were said here already
+ * @property {number} dropped entries that the application had no use for
+ *
  * @typedef {object} Divergence
- * @property {'rollback' | 'fork' | 'empty' | 'other-store'} how
+ * @property {'rollback' | 'fork' | 'empty' | 'moved' | 'other-store'} how
+ *
+ * - `rollback`: theirs ends at a transaction of ours, as that of a server that was restored from a backup does. `restore` puts back what it lacks
+ * - `fork`: both go on after a common transaction: another device went on after a rollback. A replica under another `name`, synced,
+ *   and `import` of this one there, say again what was lost
+ * - `empty`: the server knows nothing of this store: another server, a new box, or the store has a new user. `seed` fills a new box
+ * - `moved`: a device made a new key, and the store has another user. A replica of the new invite, synced, and `import` of this one there, say
+ *   again what was not sent
+ * - `other-store`: nothing of theirs is ours: is the invite, or its address, the right one?
  * @property {Head} common
  * @property {number} ours
  * @property {number} theirs
@@ -1627,6 +1640,8 @@ export class IndexedDbStorage {
  * @property {{ transaction: Transaction, chunk: Bytes } | null} keys the entry with the old keys, sealed with ours
  *
  * @typedef {{ state: State, base: Head, transactions: Transaction[] }} Line What is pending, oldest first, and what it follows.
+ *
+ * @typedef {{ entry: Entry, said: Said }} Told
  */
 
 /** @param {Transaction | Head} of @returns {Head} */
@@ -1752,12 +1767,7 @@ export class Replica {
      * @returns {Promise<Entry>}
      */
     async commit(bytes, chunks = []) {
-        const said = { nonce: random(16), app: bytesOf(bytes) };
-        for (;;) {
-            const state = await this.#state();
-            const { transaction, changes } = await this.#say(state.tip ?? state.head, said, chunks);
-            if (await this.#write(state, { tip: headOf(transaction) }, changes)) return entryOf(transaction, said.app, true);
-        }
+        return this.#commit({ nonce: random(16), app: bytesOf(bytes) }, chunks);
     }
 
     /**
@@ -1793,14 +1803,7 @@ export class Replica {
      * @returns {AsyncGenerator<Entry, void>}
      */
     async *entries(from = ROOT) {
-        const { state, transactions } = await this.#line();
-        const at = transactions.findIndex(({ id }) => id === from);
-        if (at < 0) yield* this.#confirmed(from, state.head);
-        for (const { id } of transactions.slice(at + 1)) {
-            const found = await this.#find(id);
-            if (found === undefined) throw busy();
-            yield (await this.#said(found.transaction, !found.onChain)).entry;
-        }
+        for await (const { entry } of this.#saidAfter(from)) yield entry;
     }
 
     /** One entry, by its id or by one that it had before a rebase; `undefined` where there is none. @param {string} id */
@@ -1915,10 +1918,12 @@ export class Replica {
         });
         /** @param {Divergence['how']} how @param {Head} common @returns {Divergence} */
         const parted = (how, common) => ({ how, common, ours: base.seq - common.seq, theirs: Math.max(0, theirs.seq - common.seq) });
-        if (base.seq === 0 || base.id === theirs.id) return undefined;
+        if (base.id === theirs.id) return undefined;
+        if (base.seq === 0) return (await this.#isLastWordAt(theirs)) ? this.#moved(theirs.seq) : undefined;
         if (theirs.id === ROOT) return parted('empty', { id: ROOT, seq: 0 });
         const found = await this.#find(theirs.id);
         if (found?.onChain) return parted('rollback', headOf(found.transaction));
+        if (await this.#isLastWordAt(theirs)) return this.#moved(theirs.seq);
         if (await this.#isThere(base)) return undefined;
         let [common, other] = [{ id: ROOT, seq: 0 }, base];
         while (other.seq - common.seq > 1) {
@@ -1937,6 +1942,33 @@ export class Replica {
     /** Fills a server that knows nothing of this store (`empty`) with all of it. @returns {Promise<number>} how many transactions */
     async seed() {
         return this.#putBack('empty');
+    }
+
+    /**
+     * Says again here, after what is here, all that an older replica of the same store has and this one has not, pending or confirmed: what a
+     * server lost that was restored while others went on, and what was not sent before a `rekey`. The application is shown what is
+     * here, and decides on each as in a rebase. Asks no server: a sync sends it. Run again after a break it goes on, and what others
+     * imported is not said twice: an entry is known by its random bytes.
+     * @param {Replica} old opened under its own `name`, or with its own identity
+     * @param {App} [app]
+     * @returns {Promise<Imported>}
+     */
+    async import(old, app = NO_APP) {
+        if (!(#storage in old)) throw new TypeError('import takes a replica of this module');
+        return this.#alone(async () => {
+            await this.#show(app, { pulled: 0, pushed: 0, rebased: 0, dropped: 0, head: (await this.#state()).head });
+            const common = await this.#newestOf(old);
+            /** @type {Set<string>} */
+            const here = new Set();
+            for await (const { said } of this.#saidAfter(common)) here.add(hex(said.nonce));
+            const imported = { said: 0, there: 0, dropped: 0 };
+            for await (const { entry, said } of old.#saidAfter(common)) {
+                if (here.has(hex(said.nonce))) imported.there += 1;
+                else if (await this.#importOne(old, app, entry, said)) imported.said += 1;
+                else imported.dropped += 1;
+            }
+            return imported;
+        });
     }
 
     /** Closes it. What is committed stays. */
@@ -1992,7 +2024,7 @@ export class Replica {
         }
     }
 
-    /** @param {string} from @param {Head} to @returns {AsyncGenerator<Entry, void>} */
+    /** @param {string} from @param {Head} to @returns {AsyncGenerator<Told, void>} */
     async *#confirmed(from, to) {
         const found = from === ROOT ? undefined : await this.#find(from);
         if (from !== ROOT && !found?.onChain) throw unknownTransaction(from);
@@ -2000,11 +2032,23 @@ export class Replica {
             const until = Math.min(seq + limits.listed, to.seq + 1);
             const listed = await this.#storage.range(keyOf(seq), keyOf(until), limits.listed);
             if (listed.length !== until - seq) throw new SyncError('Damaged', `transactions after the number ${seq - 1} are not here`);
-            for (const [, transaction] of listed) yield (await this.#said(transaction, false)).entry;
+            for (const [, transaction] of listed) yield await this.#said(transaction, false);
         }
     }
 
-    /** The entry of a transaction, with its random bytes. @param {Transaction} transaction @param {boolean} pending */
+    /** The entries after one, with their random bytes. @param {string} from @returns {AsyncGenerator<Told, void>} */
+    async *#saidAfter(from) {
+        const { state, transactions } = await this.#line();
+        const at = transactions.findIndex(({ id }) => id === from);
+        if (at < 0) yield* this.#confirmed(from, state.head);
+        for (const { id } of transactions.slice(at + 1)) {
+            const found = await this.#find(id);
+            if (found === undefined) throw busy();
+            yield await this.#said(found.transaction, !found.onChain);
+        }
+    }
+
+    /** The entry of a transaction, with its random bytes. @param {Transaction} transaction @param {boolean} pending @returns {Promise<Told>} */
     async #said(transaction, pending) {
         const [chunk] = await this.#storage.get([`c/${transaction.chunks[0]}`]);
         const said = await this.#openEntry(transaction, chunk);
@@ -2019,6 +2063,15 @@ export class Replica {
             return await this.#ring.open({ kind: 'data' }, bytes);
         } catch (error) {
             throw error instanceof OpenError ? error.of(id) : error;
+        }
+    }
+
+    /** A transaction after the tip, wherever that is by now. @param {Said} said @param {string[]} chunks @returns {Promise<Entry>} */
+    async #commit(said, chunks) {
+        for (;;) {
+            const state = await this.#state();
+            const { transaction, changes } = await this.#say(state.tip ?? state.head, said, chunks);
+            if (await this.#write(state, { tip: headOf(transaction) }, changes)) return entryOf(transaction, said.app, true);
         }
     }
 
@@ -2087,7 +2140,7 @@ export class Replica {
     async #show(app, synced) {
         await inApp(() => app.rewind());
         const { head } = await this.#state();
-        for await (const entry of this.#confirmed(await inApp(() => app.position()), head)) await inApp(() => app.apply(entry));
+        for await (const { entry } of this.#confirmed(await inApp(() => app.position()), head)) await inApp(() => app.apply(entry));
         const line = await this.#line();
         if (line.base.id === head.id) {
             for (const transaction of line.transactions) {
@@ -2348,12 +2401,11 @@ export class Replica {
         const isOurs = chunks.every((chunk) => CHUNK.test(chunk));
         if (!isOurs || (await transactionId(parent, seq, chunks)) !== id) throw forged(id, 'id', "has an id that is not its contents'");
         const chunk = intake.chunk(chunks[0]) ?? (await this.#storage.get([`c/${chunks[0]}`]))[0];
-        try {
-            await this.#openEntry(transaction, chunk);
-        } catch (error) {
+        const said = await this.#openEntry(transaction, chunk).catch(async (error) => {
             if (named(error) !== 'WrongKey' || !(await this.#findOldKeys())) throw error;
-            await this.#openEntry(transaction, chunk);
-        }
+            return this.#openEntry(transaction, chunk);
+        });
+        if (isLastWord(said.app)) throw diverged(await this.#moved(seq));
     }
 
     /** @param {Transaction} transaction @param {Uint8Array | undefined} chunk @returns {Promise<Said>} */
@@ -2379,17 +2431,26 @@ export class Replica {
     async #findOldKeys() {
         const ours = this.#ring.current;
         if (this.#searched || ours === null) return false;
+        const found = await this.#searchOldKeys(ours);
         this.#searched = true;
+        return found;
+    }
+
+    /** @param {Keys} ours @returns {Promise<boolean>} */
+    async #searchOldKeys(ours) {
         const sealedWithOurs = async (/** @type {Transaction} */ { chunks }) => {
             const chunk = chunks.length > 0 && CHUNK.test(chunks[0]) ? await this.#server.chunk(chunks[0]) : undefined;
             return chunk !== undefined && keyIdOf(chunk) === ours.id;
         };
-        for (let from = ROOT; ; ) {
-            const members = await this.#server.bundle(from, { chunks: 'none' });
+        for (let from = { id: ROOT, seq: 0 }; ; ) {
+            const members = await this.#server.bundle(from.id, { chunks: 'none' });
             const slice = members === undefined ? [] : await transactionsOf(members);
             const last = slice.at(-1);
             if (last === undefined) return false;
-            from = last.id;
+            for (const { id, seq, parent } of slice) {
+                if (parent !== from.id || seq !== from.seq + 1) throw forged(id, 'order', 'does not follow the one before it');
+                from = { id, seq };
+            }
             if (!(await sealedWithOurs(last))) continue;
             let [low, high] = [0, slice.length - 1];
             while (low < high) {
@@ -2397,12 +2458,28 @@ export class Replica {
                 if (await sealedWithOurs(slice[middle])) high = middle;
                 else low = middle + 1;
             }
-            const chunk = await this.#server.chunk(slice[low].chunks[0]);
-            if (chunk === undefined || !(await this.#takeKeys(slice[low], chunk))) return false;
-            const keys = { transaction: slice[low], chunk };
-            while (!(await this.#keepKeys(keys)));
-            return true;
+            return this.#takeKeysFrom(slice.slice(low));
         }
+    }
+
+    /**
+     * Takes over the old keys that the first of these have, which are all sealed with ours. What was pending when the `rekey` came may stand
+     * before its entry, and that of another `rekey` may follow at once, which has more of them.
+     * @param {Transaction[]} transactions
+     */
+    async #takeKeysFrom(transactions) {
+        /** @type {State['keys']} */
+        let found = null;
+        for (const transaction of transactions) {
+            const chunk = await this.#server.chunk(transaction.chunks[0]);
+            if (chunk === undefined) throw forged(transaction.id, 'missing', 'names chunks that are not there');
+            const isOfKeys = await this.#takeKeys(transaction, chunk);
+            if (isOfKeys) found = { transaction, chunk };
+            else if (found !== null) break;
+        }
+        if (found === null) return false;
+        while (!(await this.#keepKeys(found)));
+        return true;
     }
 
     /** @param {NonNullable<State['keys']>} keys */
@@ -2413,9 +2490,10 @@ export class Replica {
     /** Takes over the keys that an entry has, which is sealed with ours: no server can make it up. @param {Transaction} transaction @param {Bytes} chunk */
     async #takeKeys(transaction, chunk) {
         const { app } = await this.#openEntry(transaction, chunk);
-        const spelled = keysIn(app);
-        this.#ring.old = await Promise.all(spelled.map((master) => Keys.derive(master)));
-        return spelled.length > 0;
+        const { keys } = journalOf(app) ?? {};
+        if (keys === undefined) return false;
+        this.#ring.old = await Promise.all(keys.map((master) => Keys.derive(master)));
+        return true;
     }
 
     // A server whose history is not ours
@@ -2431,6 +2509,62 @@ export class Replica {
     async #isThere(ours) {
         const theirs = await this.#server.transaction(ours.id);
         return theirs !== undefined && theirs.seq === ours.seq;
+    }
+
+    /** How it is where the server said the last word. @param {number} theirs @returns {Promise<Divergence>} */
+    async #moved(theirs) {
+        return { how: 'moved', common: { id: ROOT, seq: 0 }, ours: (await this.#state()).head.seq, theirs };
+    }
+
+    /** Whether the last word under this user stands at this place: what does not open is no word of ours. @param {Head} theirs */
+    async #isLastWordAt(theirs) {
+        if (theirs.id === ROOT) return false;
+        const transaction = await this.#server.transaction(theirs.id);
+        if (transaction?.chunks.length !== 1 || !CHUNK.test(transaction.chunks[0])) return false;
+        try {
+            const chunk = await this.#server.chunk(transaction.chunks[0]);
+            return chunk !== undefined && isLastWord((await this.#openEntry(transaction, chunk)).app);
+        } catch (error) {
+            if (['Forged', 'WrongKey', 'UnopenedChunk'].includes(named(error) ?? '')) return false;
+            throw error;
+        }
+    }
+
+    /** The newest transaction that the old replica's chain and ours have in common. @param {Replica} old @returns {Promise<string>} */
+    async #newestOf(old) {
+        const { head } = await old.#state();
+        const isHere = async (/** @type {Head} */ { id }) => id === ROOT || (await this.#find(id))?.onChain === true;
+        if (await isHere(head)) return head.id;
+        let [common, other] = [{ id: ROOT, seq: 0 }, head];
+        while (other.seq - common.seq > 1) {
+            const middle = await old.#numbered(common.seq + Math.floor((other.seq - common.seq) / 2));
+            if (await isHere(middle)) common = middle;
+            else other = middle;
+        }
+        return common.id;
+    }
+
+    /** Says an entry of another replica here. @param {Replica} old @param {App} app @param {Entry} entry @param {Said} said @returns {Promise<boolean>} `false` where the application has no use for it */
+    async #importOne(old, app, entry, said) {
+        const chunks = [];
+        for (const chunk of entry.chunks) chunks.push(await this.#importChunk(old, chunk));
+        const theirs = { ...entry, chunks, pending: true };
+        const verdict = await inApp(async () => checkedRebase(await app.rebase(theirs)));
+        if (verdict === 'drop') return false;
+        const again = verdict === 'keep' ? theirs : verdict;
+        const ours = await this.#commit({ nonce: said.nonce, app: bytesOf(again.body) }, again.chunks ?? []);
+        await inApp(() => app.apply(ours));
+        return true;
+    }
+
+    /** Puts a chunk of another replica here; under the same keys it has the same name. @param {Replica} old @param {string} chunk */
+    async #importChunk(old, chunk) {
+        const [here] = await this.#storage.get([`n/${chunk}`]);
+        if (here !== undefined) return chunk;
+        const sealed = await this.#ring.seal({ kind: 'data' }, await old.read(chunk));
+        const id = await chunkId(sealed);
+        await this.#storage.write(chunkChanges(id, sealed));
+        return id;
     }
 
     /** @param {'rollback' | 'empty'} how */
@@ -2577,16 +2711,28 @@ async function transactionsOf(members) {
     return transactions;
 }
 
-/** The old masters in an entry of a `rekey`. @param {Bytes} app @returns {Bytes[]} */
-function keysIn(app) {
+/**
+ * What the module knows of an entry of the program's journal: the old masters, the newest first, that a `rekey` hands on; or the last
+ * word under a user whom the store left.
+ * @param {Uint8Array} app
+ * @returns {{ keys?: Bytes[], moved?: true } | undefined}
+ */
+function journalOf(app) {
     try {
-        const { v, app: name, keys } = JSON.parse(textOf(app));
-        if (v !== 1 || name !== 'journal' || !Array.isArray(keys)) return [];
-        return keys.map((key) => unbase64url(`${key}`)).filter((key) => key?.length === 32).map((key) => /** @type {Bytes} */ (key));
+        const { v, app: name, by, at, text, files, keys, moved } = JSON.parse(textOf(app));
+        if (v !== 1 || name !== 'journal' || typeof by !== 'string' || typeof at !== 'string') return undefined;
+        if ((text ?? files ?? undefined) !== undefined) return undefined;
+        if (moved === true && (keys ?? undefined) === undefined) return { moved };
+        if (!Array.isArray(keys) || (moved ?? undefined) !== undefined) return undefined;
+        const masters = keys.map((key) => unbase64url(key)).filter((key) => key?.length === 32);
+        return masters.length === keys.length ? { keys: /** @type {Bytes[]} */ (masters) } : undefined;
     } catch {
-        return [];
+        return undefined;
     }
 }
+
+/** Whether an application's bytes are the last word under a user whom the store left. @param {Uint8Array} app */
+const isLastWord = (app) => journalOf(app)?.moved === true;
 
 /** @param {Transaction} transaction @param {Uint8Array} body @param {boolean} pending @returns {Entry} */
 function entryOf({ id, seq, parent, chunks }, body, pending) {
@@ -2618,7 +2764,8 @@ function diverged(divergence) {
     const words = {
         rollback: `the server went back to ${common.id} (${common.seq}): it lacks ${ours} transactions that it had confirmed`,
         fork: `the server's history and ours part after ${common.id} (${common.seq}): ${theirs} of theirs and ${ours} of ours follow it`,
-        empty: `the server does not know this store, which has ${ours} confirmed transactions: another server, a new box, or a new invite`,
+        empty: `the server does not know this store, which has ${ours} confirmed transactions: another server, a new box, or the store has a new invite`,
+        moved: 'this store has a new invite: another device made a new key for it, and it is not at the server under this one any more',
         'other-store': `the server has another store under this user: none of its ${theirs} transactions is one of our ${ours}`,
     };
     return new SyncError('Diverged', words[how], divergence);
