@@ -563,6 +563,14 @@ pub const PULLED_MEMBERS: usize = 32_768;
 /// The transactions that a device pushes at a time.
 pub const PUSHED_SLICE: usize = 10_000;
 
+/// The ids of transactions and chunks that a device holds of what is pending, so that each is read once on its way: some
+/// 16 MiB, and five times what is pushed at a time where each has one chunk.
+pub const HELD_NAMES: usize = 100_000;
+
+/// The bytes of small chunks that a device holds of what is pending, so that each is read once on its way: what it pushes at a
+/// time, where each transaction says some words.
+pub const HELD_SMALL: usize = 12 << 20;
+
 /// The bytes of chunks that a device sends in one bundle: a break costs no more.
 pub const PUSHED_BYTES: u64 = 64 << 20;
 

@@ -45,6 +45,21 @@ impl User {
         Ok(text.lines().filter_map(parse).collect())
     }
 
+    /// A transaction that is pending, found at less cost than by [`User::find_transaction`]; `None` where it may be elsewhere.
+    /// HEAD reaches none whose file is in `incoming/` alone, so that nothing of the chain is looked at.
+    pub fn find_pending(&self, id: TransactionId) -> Result<Option<Transaction>> {
+        match self.store.look_at(&self.folder.transaction(id))? {
+            Some(_) => Ok(None),
+            None => self.store.read_transaction(&self.folder.pending(id), id),
+        }
+    }
+
+    /// A transaction that a [`Listing`](super::Listing) told: it is on the chain. `None` where its file is not in its place.
+    pub fn listed(&self, id: TransactionId) -> Result<Option<Transaction>> {
+        self.store
+            .read_transaction(&self.folder.transaction(id), id)
+    }
+
     /// Finds a transaction on the chain or among the pending ones; `None` where it is neither. The root is neither.
     ///
     /// # Errors

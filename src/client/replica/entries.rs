@@ -42,7 +42,7 @@ impl Replica {
 
     fn entries_after(&self, from: TransactionId) -> Result<Entries<'_>> {
         // First, so that what is confirmed meanwhile comes once, and as confirmed or pending as it was.
-        let mut pending: VecDeque<_> = self.pending()?.ids.into();
+        let mut pending: VecDeque<_> = self.pending()?.ids.iter().copied().collect();
         let user = &self.user;
         let listing = user.mending_log(|| user.listing(from, u64::MAX))?;
         match &listing {
@@ -157,6 +157,9 @@ impl Replica {
 
     /// The bytes of an entry's chunk, unless it is too long for one.
     pub(super) fn entry_chunk(&self, chunk: &ChunkDigest) -> Result<Option<Vec<u8>>> {
+        if let Some(held) = self.held(chunk) {
+            return Ok(Some(held.to_vec()));
+        }
         let content = self.user.chunk(&ChunkId::Digest(*chunk))?;
         match content {
             Some(content) if content.bytes <= limits::HELD_BYTES => self.chunk_whole(chunk),
@@ -166,7 +169,8 @@ impl Replica {
 }
 
 impl Entries<'_> {
-    fn next_id(&mut self) -> Result<Option<TransactionId>> {
+    /// The next one, found.
+    fn next_found(&mut self) -> Result<Option<FoundTransaction>> {
         if let Some(trouble) = self.trouble.take() {
             return Err(trouble);
         }
@@ -175,24 +179,32 @@ impl Entries<'_> {
         {
             self.ids = listing.read(LISTED)?.into();
         }
-        Ok(match self.ids.pop_front() {
-            Some(id) => Some(id),
-            None => self.next_pending(),
-        })
+        if let Some(id) = self.ids.pop_front() {
+            let user = &self.replica.user;
+            return match user.listed(id)? {
+                Some(transaction) => Ok(Some(FoundTransaction {
+                    transaction,
+                    on_chain: true,
+                })),
+                None => self.there(id).map(Some),
+            };
+        }
+        self.listing = None;
+        match self.pending.pop_front() {
+            Some(id) => self.there(id).map(Some),
+            None => Ok(None),
+        }
     }
 
-    fn next_pending(&mut self) -> Option<TransactionId> {
-        self.listing = None;
-        self.pending.pop_front()
+    /// Finds one. Only what is pending can go, when a rebase puts another line in its place.
+    fn there(&self, id: TransactionId) -> Result<FoundTransaction> {
+        self.replica.find(id)?.ok_or(Error::Busy)
     }
 
     /// The next entry, with its random bytes.
     pub(super) fn next_said(&mut self) -> Option<Result<(Entry, Said)>> {
-        let said = self.next_id().transpose()?.and_then(|id| {
-            // Only what is pending can go, when a rebase puts another line in its place.
-            let found = self.replica.find(id)?.ok_or(Error::Busy)?;
-            self.replica.said(found)
-        });
+        let found = self.next_found().transpose()?;
+        let said = found.and_then(|found| self.replica.said(found));
         if said.is_err() {
             (self.listing, self.trouble) = (None, None);
             self.ids.clear();

@@ -8,7 +8,7 @@
 //! - `say`: something is put and committed, offline; `entries`: it is read again;
 //! - `verify` and `pull`: the server's bundle goes into the store by way of a reader that lets nothing pass unverified, and HEAD
 //!   last; `by_chunk` is for what is too large to come in one piece;
-//! - `rebase`: what is pending is said again after what others said; `push`: it is sent;
+//! - `rebase`: what is pending is said again after what others said; `push`: it is sent, and `small` is what is held of it meanwhile;
 //! - `checkpoint`: a saved state at the server; `taken`: the one that is kept here;
 //! - `sync`: all of it in order; `parted`: a server whose history is not ours, and the ways out of that; `import` is one;
 //!   `farewell`: the store went to another user.
@@ -18,6 +18,7 @@ mod checkpoint;
 mod entries;
 mod farewell;
 mod import;
+mod known;
 mod named;
 mod open;
 mod parcel;
@@ -30,6 +31,7 @@ mod rebase;
 mod replica;
 mod say;
 mod slip;
+mod small;
 mod sync;
 mod taken;
 mod tar;

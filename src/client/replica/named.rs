@@ -31,7 +31,7 @@ impl Replica {
                 found.extend(ids.into_iter().filter(begins));
             }
         }
-        found.extend(self.pending()?.ids.into_iter().filter(begins));
+        found.extend(self.pending()?.ids.iter().copied().filter(begins));
         if found.is_empty() {
             let renamed = user.renamed()?.into_iter().map(|(old, _)| old);
             found.extend(renamed.filter(begins));

@@ -1,6 +1,6 @@
 //! A bundle on its way to the server: chunks, transactions and HEAD, as they stand in the replica.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 
 use super::Replica;
@@ -38,6 +38,10 @@ impl Parcel for Outgoing<'_> {
         let mut head = self.head;
         let tar = Tar::of(move || {
             if let Some(chunk) = chunks.next() {
+                if let Some(held) = self.replica.held(chunk) {
+                    let bytes = held.len() as u64;
+                    return Ok(Some(BundleFile::chunk(*chunk, bytes, Cursor::new(held))));
+                }
                 let id = ChunkId::Digest(*chunk);
                 let content = self.replica.user.chunk(&id)?;
                 let content = content.ok_or_else(|| Error::MissingChunks(vec![id]))?;

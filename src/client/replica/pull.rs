@@ -3,7 +3,7 @@
 use std::io;
 
 use super::Replica;
-use super::tip::PendingLine;
+use super::known::PendingLine;
 use super::verify::{BundleAnswer, Verified};
 use crate::client::error::{Error, Forgery, Result};
 use crate::client::remote::WithChunks;

@@ -36,7 +36,8 @@ impl Replica {
         }
         let mut sent = 0;
         for ids in line.ids.chunks(limits::PUSHED_SLICE) {
-            match self.send(line.base.id, ids)? {
+            let transactions = ids.iter().map(|id| self.in_line(&line, *id));
+            match self.send(line.base.id, transactions.collect::<Result<_>>()?)? {
                 PushAnswer::Taken(head) => {
                     self.confirm(&line, head)?;
                     sent += ids.len() as u64;
@@ -62,11 +63,11 @@ impl Replica {
 
     /// Sends transactions of ours, each after the one before it, and the chunks of theirs that are not there; and moves
     /// HEAD to the last. Chunks that are many go before, in bundles without HEAD: `base` must be HEAD for that.
-    pub(super) fn send(&self, base: TransactionId, ids: &[TransactionId]) -> Result<PushAnswer> {
-        let mut transactions = Vec::with_capacity(ids.len());
-        for id in ids {
-            transactions.push(self.found(*id)?.transaction);
-        }
+    pub(super) fn send(
+        &self,
+        base: TransactionId,
+        transactions: Vec<Transaction>,
+    ) -> Result<PushAnswer> {
         let mut chunks = self.weigh(&transactions)?;
         let total = |chunks: &ChunkLengths| chunks.iter().map(|(_, bytes)| bytes).sum::<u64>();
         if total(&chunks) > limits::SMALL as u64 {
@@ -149,9 +150,9 @@ impl Replica {
                 continue;
             };
             if seen.insert(*digest) {
-                let found = self.user.chunk(chunk)?;
-                let found = found.ok_or_else(|| Error::MissingChunks(vec![*chunk]))?;
-                chunks.push((*digest, length_in_bundle(found.bytes)));
+                let bytes = self.weighed(digest)?;
+                let bytes = bytes.ok_or_else(|| Error::MissingChunks(vec![*chunk]))?;
+                chunks.push((*digest, length_in_bundle(bytes)));
             }
         }
         Ok(chunks)
@@ -179,7 +180,8 @@ impl Replica {
         let (mut sent, mut base) = (0, after);
         while listing.left() > 0 {
             let ids = listing.read(limits::PUSHED_SLICE)?;
-            match self.send(base, &ids)? {
+            let transactions = ids.iter().map(|id| Ok(self.found(*id)?.transaction));
+            match self.send(base, transactions.collect::<Result<_>>()?)? {
                 PushAnswer::Taken(head) => base = head.id,
                 _ => return Err(Error::Busy),
             }

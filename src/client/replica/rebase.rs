@@ -44,12 +44,14 @@ impl Replica {
         }
         let head = self.head()?;
         let line = match self.slips.made(Slip::LostAnswerNotRecognised) {
-            true => self.pending_above(|found| found.transaction.id == before.id)?,
+            true => self
+                .pending_above(|found| found.transaction.id == before.id)?
+                .into(),
             false => self.pending()?,
         };
         if line.base.id == head.id {
-            for id in line.ids {
-                let (entry, _) = self.said(self.found(id)?)?;
+            for id in &line.ids {
+                let (entry, _) = self.said(self.found(*id)?)?;
                 app.apply(&entry).map_err(Error::app)?;
             }
             return Ok(Rebased::default());
@@ -63,7 +65,7 @@ impl Replica {
             old_chunks: Vec::new(),
             new_chunks: Vec::new(),
         };
-        rebasing.run(app, line.ids, line.tip)
+        rebasing.run(app, line.ids.clone(), line.tip)
     }
 }
 

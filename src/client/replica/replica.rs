@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::known::{KnownLine, SmallChunks};
 use super::poll::Poll;
 use super::slip::Slips;
 use crate::client::error::Result;
@@ -23,6 +24,10 @@ pub struct Replica {
     pub(super) slips: Slips,
     pub(super) progress: Option<Arc<dyn Progress>>,
     pub(super) poll: Mutex<Option<Poll>>,
+    /// The line that was pending at the last look.
+    pub(super) walked: Mutex<Option<KnownLine>>,
+    /// Small chunks on their way to the server.
+    pub(super) small: Mutex<SmallChunks>,
 }
 
 impl Replica {
@@ -47,6 +52,8 @@ impl Replica {
             slips: Slips::default(),
             progress: None,
             poll: Mutex::default(),
+            walked: Mutex::default(),
+            small: Mutex::default(),
         })
     }
 

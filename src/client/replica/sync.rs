@@ -74,19 +74,21 @@ impl Replica {
         let before = self.head()?;
         let sent = self.push_pending();
         synced.pushed += self.head()?.seq - before.seq;
-        self.shown(app, before, synced)?;
+        let shown = self.shown(app, before, synced);
+        self.let_go();
+        shown?;
         sent
     }
 
     /// Takes in what others said; the application is shown as much of it as came.
     fn pull_locked<A: App>(&self, app: &mut A, synced: &mut Synced) -> Result<()> {
-        let (before, ours) = (self.head()?, self.pending()?.ids);
+        let (before, ours) = (self.head()?, self.pending()?);
         let pulled = self.pull_confirmed();
         let after = self.head()?;
         // Ours that an earlier try got through with.
         let mut own = 0;
-        for id in ours {
-            match self.find(id)? {
+        for id in &ours.ids {
+            match self.find(*id)? {
                 Some(found) if found.on_chain => own += 1,
                 _ => break,
             }
@@ -112,7 +114,9 @@ impl Replica {
     /// Those of the remote.
     pub fn push_as_it_is(&self) -> Result<Option<u64>> {
         let _lock = self.sync_lock()?;
-        Ok(match self.push_pending()? {
+        let sent = self.push_pending();
+        self.let_go();
+        Ok(match sent? {
             Sent::All(sent) => Some(sent),
             Sent::Lost => None,
         })

@@ -79,29 +79,70 @@ impl<'a, N: FnMut() -> Result<Option<BundleFile<'a>>>> Tar<'a, N> {
 }
 
 impl<'a, N: FnMut() -> Result<Option<BundleFile<'a>>>> Read for Tar<'a, N> {
+    /// Fills the buffer, over as many members as fit: each is sent with those beside it.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = self.reading.read(buffer)?;
-            if read > 0 || self.ended || buffer.is_empty() {
-                return Ok(read);
-            }
-            match (self.next)() {
-                Ok(Some(file)) => self.reading = file.into_read(),
-                Ok(None) => {
-                    self.ended = true;
-                    self.reading = Box::new(Cursor::new(END));
-                }
-                Err(error) => {
-                    let said = error.to_string();
-                    self.trouble = Some(error);
-                    return Err(io::Error::other(said));
-                }
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.reading.read(&mut buffer[filled..]) {
+                Ok(0) if self.ended => break,
+                Ok(0) => self.turn()?,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
+        Ok(filled)
+    }
+}
+
+impl<'a, N: FnMut() -> Result<Option<BundleFile<'a>>>> Tar<'a, N> {
+    /// Goes on to the next member, or to the end.
+    fn turn(&mut self) -> io::Result<()> {
+        match (self.next)() {
+            Ok(Some(file)) => self.reading = file.into_read(),
+            Ok(None) => {
+                self.ended = true;
+                self.reading = Box::new(Cursor::new(END));
+            }
+            Err(error) => {
+                let said = error.to_string();
+                self.trouble = Some(error);
+                return Err(io::Error::other(said));
+            }
+        }
+        Ok(())
     }
 }
 
 /// The length in a bundle of a member with so many bytes.
 pub(super) fn length_in_bundle(bytes: u64) -> u64 {
     512 + bytes + padding(bytes) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_read_has_as_many_members_as_fit_and_all_of_them_are_what_small_reads_have() {
+        let bundle = || {
+            let id = |n: u8| ChunkDigest::from_bytes([n; 32]);
+            let mut files = (1..=3).map(move |n| BundleFile::whole_chunk(id(n), vec![n; 700]));
+            Tar::of(move || Ok(files.next()))
+        };
+        let whole = 3 * length_in_bundle(700) as usize + END.len();
+        let mut buffer = vec![0; whole + 1];
+        assert_eq!(bundle().read(&mut buffer).unwrap(), whole);
+        buffer.truncate(whole);
+
+        let (mut small, mut tar) = (Vec::new(), bundle());
+        let mut piece = [0; 100];
+        loop {
+            match tar.read(&mut piece).unwrap() {
+                0 => break,
+                read => small.extend_from_slice(&piece[..read]),
+            }
+        }
+        assert!(small == buffer);
+    }
 }

@@ -1,8 +1,12 @@
 //! Where a replica stands: what the server confirmed, and what is pending after it.
 
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+
 use super::Replica;
+use super::known::{KnownLine, PendingLine};
 use crate::client::error::{Error, Result};
-use crate::model::{ChunkId, Head, TransactionId, limits};
+use crate::model::{ChunkId, Head, Transaction, TransactionId, limits};
 use crate::store::{self, FoundTransaction};
 
 /// Where a replica stands, as far as it knows without asking.
@@ -18,16 +22,6 @@ pub struct Status {
     pub bytes: u64,
 }
 
-/// The transactions that are pending: one line, which begins after a confirmed one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PendingLine {
-    /// The confirmed transaction that the line follows. It is HEAD, unless others came first.
-    pub base: Head,
-    /// Oldest first.
-    pub ids: Vec<TransactionId>,
-    pub tip: Head,
-}
-
 impl Replica {
     /// Where the replica stands. Asks nobody. Costs a look at all that is pending.
     ///
@@ -37,8 +31,12 @@ impl Replica {
         let line = self.pending()?;
         let mut bytes = 0;
         for id in &line.ids {
-            for chunk in self.found(*id)?.transaction.chunks {
-                bytes += self.user.chunk(&chunk)?.map_or(0, |found| found.bytes);
+            for chunk in self.in_line(&line, *id)?.chunks {
+                bytes += match chunk {
+                    ChunkId::Digest(digest) => self.weighed(&digest)?,
+                    ChunkId::Alias(_) => self.user.chunk(&chunk)?.map(|found| found.bytes),
+                }
+                .unwrap_or(0);
             }
         }
         Ok(Status {
@@ -74,9 +72,33 @@ impl Replica {
         })
     }
 
-    /// All that is pending: from the tip down to what the server confirmed, whichever of it that is.
-    pub(super) fn pending(&self) -> Result<PendingLine> {
-        self.pending_above(|found| found.on_chain)
+    /// All that is pending: from the tip down to what the server confirmed, whichever of it that is. Costs a look at each,
+    /// once: as long as `local` and HEAD are what they were, the line is too.
+    pub(super) fn pending(&self) -> Result<Arc<PendingLine>> {
+        let local = self.user.local()?.unwrap_or(TransactionId::ROOT);
+        let head = self.head()?.id;
+        let known = || self.walked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(walked) = &*known()
+            && (walked.local, walked.head) == (local, head)
+        {
+            return Ok(walked.line.clone());
+        }
+        let line = Arc::new(self.pending_above(|found| found.on_chain)?);
+        let is_local = line.ids.last() == Some(&local);
+        *known() = is_local.then(|| KnownLine {
+            local,
+            head,
+            line: line.clone(),
+        });
+        Ok(line)
+    }
+
+    /// A transaction of what is pending: as it was found, or else read again.
+    pub(super) fn in_line(&self, line: &PendingLine, id: TransactionId) -> Result<Transaction> {
+        match line.held.get(&id) {
+            Some(transaction) => Ok(transaction.clone()),
+            None => Ok(self.found(id)?.transaction),
+        }
     }
 
     /// All of ours from the tip down to the first of which this is so.
@@ -86,11 +108,12 @@ impl Replica {
     ) -> Result<PendingLine> {
         self.while_it_stands(|local| {
             let (mut ids, mut tip, mut at) = (Vec::new(), None, local);
+            let (mut held, mut names) = (HashMap::new(), 0);
             let base = loop {
                 if at == TransactionId::ROOT {
                     break Head::ROOT;
                 }
-                let found = self.found(at)?;
+                let found = self.found_on_line(at)?;
                 let here = Head {
                     id: at,
                     seq: found.transaction.seq,
@@ -101,14 +124,34 @@ impl Replica {
                 tip.get_or_insert(here);
                 ids.push(at);
                 at = found.transaction.parent;
+                names += 1 + found.transaction.chunks.len();
+                if names <= limits::HELD_NAMES {
+                    held.insert(here.id, found.transaction);
+                }
             };
             ids.reverse();
             let (base, tip) = match tip {
                 Some(tip) => (base, tip),
                 None => (self.head()?, self.head()?),
             };
-            Ok(PendingLine { base, ids, tip })
+            Ok(PendingLine {
+                base,
+                ids,
+                tip,
+                held,
+            })
         })
+    }
+
+    /// A transaction that is pending, most likely.
+    fn found_on_line(&self, id: TransactionId) -> Result<FoundTransaction> {
+        match self.user.find_pending(id)? {
+            Some(transaction) => Ok(FoundTransaction {
+                transaction,
+                on_chain: false,
+            }),
+            None => self.found(id),
+        }
     }
 
     /// Looks at what is pending, from the tip on, and looks anew where a rebase in another process has just put another line

@@ -1,7 +1,7 @@
 use mentat_sync::client::{Error, Replica};
 use mentat_sync::model::TransactionId;
 
-use super::fleet::{Device, Server};
+use super::fleet::{Device, Server, keys, replica_on};
 use super::lossy::Fate;
 
 #[test]
@@ -65,6 +65,33 @@ fn who_was_slower_says_it_again_after_the_other_as_the_application_decides() {
     assert!(two.replica.entry(old[2]).unwrap().is_none());
     let pending = two.replica.status().unwrap().pending;
     assert_eq!(pending, 0);
+}
+
+#[test]
+fn what_another_process_commits_pushes_or_says_again_is_seen_by_one_that_has_looked_before() {
+    let server = Server::new();
+    let (mut one, mut two) = (Device::new(&server), Device::new(&server));
+    let other = replica_on(&one.sim.process(), &one.network, keys());
+    let seen = || {
+        let status = other.status().unwrap();
+        (status.base.seq, status.tip.seq, status.pending)
+    };
+    one.say("1 a");
+    assert_eq!(seen(), (0, 1, 1));
+    one.say("2 b");
+    assert_eq!(seen(), (0, 2, 2), "committed there");
+    one.sync().unwrap();
+    assert_eq!(seen(), (2, 2, 0), "pushed there");
+    one.say("3 c");
+    assert_eq!(seen(), (2, 3, 1));
+    two.sync().unwrap();
+    two.say("4 d");
+    two.sync().unwrap();
+    one.replica.pull(&mut one.app).unwrap();
+    assert_eq!(seen(), (3, 4, 1), "said again there");
+    assert_eq!(other.push_as_it_is().unwrap(), Some(1));
+    two.sync().unwrap();
+    assert_eq!(two.lines(), ["1 a", "2 b", "4 d", "3 c"]);
 }
 
 #[test]
