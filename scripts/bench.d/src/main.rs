@@ -75,6 +75,7 @@ enum Theme {
     Put,
     Advance,
     Bundle,
+    Device,
     Fsck,
     Scale,
     Taskchampion,
@@ -227,6 +228,9 @@ fn measure(bench: &Bench, only: &[Theme]) -> Vec<Row> {
     }
     if wanted(Theme::Bundle) {
         rows.extend(rows::bundle::rows(bench));
+    }
+    if wanted(Theme::Device) {
+        rows.extend(rows::device::rows(bench));
     }
     if wanted(Theme::Fsck) {
         rows.extend(rows::fsck::rows(bench, library.as_ref()));

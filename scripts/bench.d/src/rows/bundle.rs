@@ -191,7 +191,7 @@ impl<'a> Field<'a> {
 }
 
 /// git as it is, whoever runs it.
-fn git() -> Command {
+pub(super) fn git() -> Command {
     let mut command = Command::new("git");
     command
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -199,7 +199,7 @@ fn git() -> Command {
     command
 }
 
-fn run_to_end(command: &mut Command) -> Result<()> {
+pub(super) fn run_to_end(command: &mut Command) -> Result<()> {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -278,7 +278,7 @@ fn write_bundle(path: &Path, chunks: &[Chunk]) -> Result<()> {
 }
 
 /// The history as a repository with one commit for each chunk, packed as a clone of it would be.
-fn write_history(path: &Path, chunks: &[Chunk]) -> Result<()> {
+pub(super) fn write_history(path: &Path, chunks: &[Chunk]) -> Result<()> {
     run_to_end(git().args(["init", "-q", "-b", "main"]).arg(path))?;
     let mut import = git()
         .arg("-C")

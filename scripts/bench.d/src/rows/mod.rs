@@ -2,6 +2,7 @@
 
 pub mod advance;
 pub mod bundle;
+pub mod device;
 pub mod fsck;
 pub mod get;
 pub mod put;
@@ -47,6 +48,8 @@ pub struct Sizes {
     pub advances: usize,
     /// Transactions that are pushed and pulled.
     pub history: usize,
+    /// The bytes of the long file that a device pushes and clones.
+    pub file: u64,
     /// Transactions in the short and in the long chain.
     pub chains: [u64; 2],
     /// Requests to each of them in one turn.
@@ -65,6 +68,7 @@ impl Sizes {
         uploads: [20_000, 10_000, 2_000],
         advances: 500,
         history: 10_000,
+        file: 1 << 30,
         chains: [1_000, 1_000_000],
         looks: 500,
         added: 1_000,
@@ -79,6 +83,7 @@ impl Sizes {
         uploads: [200, 100, 20],
         advances: 10,
         history: 100,
+        file: 8 << 20,
         chains: [1_000, 5_000],
         looks: 10,
         added: 32,
