@@ -560,6 +560,9 @@ pub const PULLED_BYTES: u64 = 64 << 20;
 /// as long as some thousand files, and of [`PUSHED_TOGETHER`] the store commits none at once.
 pub const PULLED_MEMBERS: usize = 32_768;
 
+/// The bytes of an answer after which a pull is long, so that how long is worth two requests to whoever shows it.
+pub const FORETOLD: u64 = 256 << 10;
+
 /// The transactions that a device pushes at a time.
 pub const PUSHED_SLICE: usize = 10_000;
 

@@ -50,7 +50,9 @@ impl CatCommand {
             return Err(DeviceTrouble::usage("--fetch is for `cat checkpoint`"));
         }
         if self.fetch {
-            replica.take_checkpoint()?;
+            let taken = replica.take_checkpoint();
+            opened.bar.end();
+            taken?;
             opened.home.heard();
         }
         let entry = match id {

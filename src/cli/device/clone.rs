@@ -12,11 +12,11 @@ use super::home::DeviceHome;
 use super::line::head_words;
 use super::opened::remote_of;
 use super::told::{DeviceTrouble, Outcome};
-use super::transfer::Transfers;
+use super::transfer::TransferBar;
 use super::usage::{INVITE_IN_ARGUMENTS, is_invite};
 use crate::cli::open::private;
 use crate::cli::output::{counted, json_line, print};
-use crate::client::{Error, Identity, Remote, Replica};
+use crate::client::{Error, Identity, Progress, Remote, Replica};
 use crate::model::{Head, limits};
 use crate::store::layout::DeviceFile;
 
@@ -56,20 +56,22 @@ impl CloneCommand {
         }
         let top = at.join(dir);
         let (home, mut identity) = self.begun(&top)?;
-        let remote = Arc::new(Transfers::new(remote_of(&identity)?));
-        let cloned = Replica::create_with(&top, &identity, Arc::clone(&remote) as Arc<dyn Remote>);
-        let cloned = cloned.map_err(DeviceTrouble::from)?;
-        remote.counts_from(cloned.head()?);
-        remote.will_pull();
+        let remote: Arc<dyn Remote> = Arc::from(remote_of(&identity)?);
+        let bar = Arc::new(TransferBar::new());
+        let progress = || Arc::clone(&bar) as Arc<dyn Progress>;
+        let cloned = Replica::create_with(&top, &identity, Arc::clone(&remote));
+        let cloned = cloned
+            .map_err(DeviceTrouble::from)?
+            .with_progress(progress());
         let mut fetched = fetch(&cloned);
         if let Err(Error::WrongKey { .. }) = fetched
             && identity.find_old_keys(&*remote)?
         {
             home.set_identity(DeviceFile::Remote, &identity)?;
-            let again = Replica::open_with(&top, |_| Ok(Arc::clone(&remote) as Arc<dyn Remote>))?;
+            let again = Replica::open_with(&top, |_| Ok(remote))?.with_progress(progress());
             fetched = fetch(&again);
         }
-        remote.end();
+        bar.end();
         let (head, state) = fetched?;
         home.remove(DeviceFile::Cloning)?;
         home.heard();

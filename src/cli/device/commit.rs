@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use rustix::fs::FileType;
 use serde_json::json;
 
 use super::arguments::ReplicaFlags;
@@ -43,11 +44,13 @@ impl CommitCommand {
             return self.save(&opened, file);
         }
         let note = self.note.as_deref();
-        let (what, chunks) = match self.files.as_slice() {
-            [] => text_or_file(&opened, note)?,
-            [only] if is_stdin(only) => text_or_file(&opened, note)?,
-            files => gather(&opened, note, files)?,
+        let gathered = match self.files.as_slice() {
+            [] => text_or_file(&opened, note),
+            [only] if is_stdin(only) => text_or_file(&opened, note),
+            files => gather(&opened, note, files),
         };
+        opened.bar.end();
+        let (what, chunks) = gathered?;
         let body = opened.entry(self.note.clone(), what)?.encode();
         let body = body.map_err(|error| match error {
             Error::TooLong { .. } => {
@@ -77,7 +80,9 @@ impl CommitCommand {
         }
         let (what, chunks) = gather(opened, self.note.as_deref(), &[file.to_owned()])?;
         let body = opened.entry(self.note.clone(), what)?.encode()?;
-        opened.replica.checkpoint(status.base.id, &body, &chunks)?;
+        let saved = opened.replica.checkpoint(status.base.id, &body, &chunks);
+        opened.bar.end();
+        saved?;
         opened.home.heard();
         let json = self.replica.json;
         print(|out| match json {
@@ -112,7 +117,15 @@ fn text_or_file(
         }
         Err(error) => error.into_bytes(),
     };
+    opened.bar.will_put(length_of_stdin());
     gather_stream(opened, note, first.chain(input))
+}
+
+/// The length of standard input, where it is a file.
+fn length_of_stdin() -> Option<u64> {
+    let stat = rustix::fs::fstat(io::stdin()).ok()?;
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    u64::try_from(stat.st_size).ok().filter(|_| is_file)
 }
 
 fn unreadable(error: io::Error) -> DeviceTrouble {

@@ -37,7 +37,14 @@ struct FilesSoFar<'a> {
 struct FileToPut<'a> {
     path: &'a Path,
     name: &'a str,
-    bytes: u64,
+    bytes: Option<u64>,
+}
+
+impl FileToPut<'_> {
+    /// The chunks that it is known to have.
+    fn chunks(&self) -> u64 {
+        self.bytes.unwrap_or_default().div_ceil(CHUNK)
+    }
 }
 
 /// Whether standard input is meant.
@@ -64,6 +71,7 @@ pub fn gather(
     }
     let mut gathered = FilesSoFar::none(opened, note);
     gathered.room(&looked)?;
+    gathered.tell(&looked);
     for (place, file) in looked.iter().enumerate() {
         let after = &looked[place + 1..];
         match is_stdin(file.path) {
@@ -87,7 +95,7 @@ pub fn gather_stream(
 
 fn look(path: &Path) -> Outcome<FileToPut<'_>> {
     if is_stdin(path) {
-        let (name, bytes) = (STDIN_NAME, 0);
+        let (name, bytes) = (STDIN_NAME, None);
         return Ok(FileToPut { path, name, bytes });
     }
     let name = path.file_name().and_then(|name| name.to_str());
@@ -100,7 +108,7 @@ fn look(path: &Path) -> Outcome<FileToPut<'_>> {
     }
     let name = name
         .ok_or_else(|| DeviceTrouble::usage(format!("{}: its name is no UTF-8", path.display())))?;
-    let bytes = if meta.is_file() { meta.len() } else { 0 };
+    let bytes = meta.is_file().then_some(meta.len());
     Ok(FileToPut { path, name, bytes })
 }
 
@@ -149,16 +157,27 @@ impl<'a> FilesSoFar<'a> {
         Ok(())
     }
 
+    /// Tells how much there is to put, where no file is a pipe.
+    fn tell(&self, files: &[FileToPut<'_>]) {
+        let bytes = files.iter().map(|file| file.bytes);
+        self.opened.bar.will_put(bytes.sum::<Option<u64>>());
+    }
+
     /// Refuses files that are more than the entry can name beside what it has.
     fn room(&self, files: &[FileToPut<'_>]) -> Outcome {
-        let chunks = |file: &FileToPut<'_>| file.bytes.div_ceil(CHUNK);
         let Some((last, before)) = files.split_last() else {
             return Ok(());
         };
-        let others: u64 = before.iter().map(chunks).fold(0, u64::saturating_add);
-        let empty = before.iter().map(|file| FileToPut { bytes: 0, ..*file });
+        let others: u64 = before
+            .iter()
+            .map(FileToPut::chunks)
+            .fold(0, u64::saturating_add);
+        let empty = before.iter().map(|file| FileToPut {
+            bytes: None,
+            ..*file
+        });
         let room = self.room_for(last.name, &empty.collect::<Vec<_>>())?;
-        match others.saturating_add(chunks(last)) > room {
+        match others.saturating_add(last.chunks()) > room {
             true => Err(too_many(room)),
             false => Ok(()),
         }
@@ -168,9 +187,7 @@ impl<'a> FilesSoFar<'a> {
     fn room_for(&self, name: &str, others: &[FileToPut<'_>]) -> Outcome<u64> {
         let fits = |chunks: u64| -> Outcome<bool> {
             let this = (name, chunks);
-            let others = others
-                .iter()
-                .map(|file| (file.name, file.bytes.div_ceil(CHUNK)));
+            let others = others.iter().map(|file| (file.name, file.chunks()));
             self.fits(&others.chain([this]).collect::<Vec<_>>())
         };
         if !fits(0)? {

@@ -121,7 +121,9 @@ impl FollowCommand {
             };
         }
         let mut journal = Journal::at(opened.replica.head()?.id);
-        match opened.replica.pull(&mut journal) {
+        let pulled = opened.replica.pull(&mut journal);
+        opened.bar.end();
+        match pulled {
             Ok(_) => {
                 opened.home.heard();
                 Ok(None)

@@ -7,11 +7,11 @@ use std::time::SystemTime;
 use super::arguments::ReplicaFlags;
 use super::home::DeviceHome;
 use super::told::{DeviceTrouble, Outcome};
-use super::transfer::Transfers;
+use super::transfer::TransferBar;
 use crate::cli::output::date;
 use crate::client::{
-    Error, HttpOptions, HttpRemote, Identity, JournalBody, JournalEntry, Masters, Remote, Replica,
-    say_farewell,
+    Error, HttpOptions, HttpRemote, Identity, JournalBody, JournalEntry, Masters, Progress, Remote,
+    Replica, say_farewell,
 };
 use crate::model::UserId;
 use crate::store::layout::DeviceFile;
@@ -20,8 +20,9 @@ use crate::store::layout::DeviceFile;
 pub struct OpenReplica {
     pub home: DeviceHome,
     pub identity: Identity,
-    pub remote: Arc<Transfers>,
+    pub remote: Arc<dyn Remote>,
     pub replica: Replica,
+    pub bar: Arc<TransferBar>,
 }
 
 impl OpenReplica {
@@ -48,15 +49,16 @@ impl OpenReplica {
             finish_rekey(&home)?;
         }
         let identity = home.identity(DeviceFile::Remote)?;
-        let remote = Arc::new(Transfers::new(remote_of(&identity)?));
-        let replica =
-            Replica::open_with(&home.top, |_| Ok(Arc::clone(&remote) as Arc<dyn Remote>))?;
-        remote.counts_from(replica.head()?);
+        let remote: Arc<dyn Remote> = Arc::from(remote_of(&identity)?);
+        let bar = Arc::new(TransferBar::new());
+        let replica = Replica::open_with(&home.top, |_| Ok(Arc::clone(&remote)))?
+            .with_progress(Arc::clone(&bar) as Arc<dyn Progress>);
         Ok(Self {
             home,
             identity,
             remote,
             replica,
+            bar,
         })
     }
 

@@ -23,10 +23,9 @@ impl PullCommand {
         let opened = OpenReplica::of(&self.replica, None)?;
         opened.moved()?;
         let before = opened.replica.status()?;
-        opened.remote.will_pull();
         let mut journal = Journal::at(before.base.id);
         let pulled = opened.replica.pull(&mut journal);
-        opened.remote.end();
+        opened.bar.end();
         tell_synced(&opened, pulled?, before.bytes, self.replica.json)
     }
 }

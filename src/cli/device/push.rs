@@ -44,9 +44,8 @@ impl PushCommand {
         if !self.no_rebase {
             return synced(&opened, json);
         }
-        opened.remote.will_push(before.bytes);
         let pushed = opened.replica.push_as_it_is();
-        opened.remote.end();
+        opened.bar.end();
         match pushed? {
             Some(pushed) => tell_synced(&opened, nothing_but(&opened, pushed)?, before.bytes, json),
             None => match opened.replica.diverged()? {
@@ -57,16 +56,15 @@ impl PushCommand {
     }
 
     fn put_back(&self, opened: &OpenReplica) -> Outcome {
-        opened.remote.will_push(0);
         let put_back = match self.seed {
             true => opened.replica.seed(),
             false => opened.replica.restore(),
         };
-        opened.remote.end();
+        opened.bar.end();
         let sent = put_back?;
         // The server has it under the present user now, whatever was moved before.
         opened.home.remove(DeviceFile::Moving)?;
-        let bytes = opened.remote.sent();
+        let bytes = opened.bar.sent();
         tell_synced(opened, nothing_but(opened, sent)?, bytes, self.replica.json)
     }
 }

@@ -12,7 +12,7 @@ use super::line::head_words;
 use super::opened::OpenReplica;
 use super::told::Outcome;
 use crate::cli::output::{counted, date, json_line, print};
-use crate::client::{Error, Remote};
+use crate::client::Error;
 use crate::model::Head;
 use crate::store::layout::DeviceFile;
 

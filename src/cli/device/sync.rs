@@ -39,10 +39,9 @@ impl SyncCommand {
 pub fn synced(opened: &OpenReplica, json: bool) -> Outcome {
     opened.moved()?;
     let before = opened.replica.status()?;
-    opened.remote.will_push(before.bytes);
     let mut journal = Journal::at(before.base.id);
     let synced = opened.replica.sync(&mut journal);
-    opened.remote.end();
+    opened.bar.end();
     tell_synced(opened, synced?, before.bytes, json)
 }
 

@@ -1,80 +1,96 @@
-//! How far a transfer is, on a terminal: what goes through the remote is counted on the way.
+//! How far a transfer is, on a terminal: its rate, and the time that is left, by bytes where those are known.
 
-use std::io::{self, Read};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::progress::is_shown;
-use crate::client::{AnswerBody, Parcel, PushAnswer, Remote, Result, WithChunks};
-use crate::model::{Checkpoint, ChunkDigest, Head, Transaction, TransactionId};
-use crate::store::PutCheckpoint;
+use crate::client::Progress;
 
-/// A way to a server, whose transfers are shown with their rate and the time left where anybody sees it.
-pub struct Transfers {
-    remote: Box<dyn Remote>,
-    bar: Arc<ProgressBar>,
-    seen: Mutex<Head>,
+/// The bar of a device's command: what the replica tells of its work, drawn where anybody sees it.
+pub struct TransferBar {
+    bar: ProgressBar,
+    is_shown: bool,
+    is_drawn: AtomicBool,
+    amounts: Mutex<Amounts>,
+    /// The bytes that went out, drawn or not.
     sent: AtomicU64,
 }
 
-impl Transfers {
-    /// Wraps a remote, and shows nothing yet.
-    pub fn new(remote: Box<dyn Remote>) -> Self {
+/// The amounts that were done, and those that there are to do in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Amounts {
+    transactions: u64,
+    bytes: u64,
+    all_transactions: Option<u64>,
+    all_bytes: Option<u64>,
+}
+
+impl Amounts {
+    /// So much is left, after what was done.
+    fn left(&mut self, transactions: Option<u64>, bytes: Option<u64>) {
+        self.all_transactions = transactions.map(|left| self.transactions.saturating_add(left));
+        self.all_bytes = bytes.map(|left| self.bytes.saturating_add(left));
+    }
+
+    /// So much more was done. What was said before is no less than what was done.
+    fn done(&mut self, transactions: u64, bytes: u64) {
+        self.transactions = self.transactions.saturating_add(transactions);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.all_transactions = (self.all_transactions).map(|all| all.max(self.transactions));
+        self.all_bytes = self.all_bytes.map(|all| all.max(self.bytes));
+    }
+
+    /// Where the bar is, and where it ends. Transactions are of all lengths, so that bytes count where both are known.
+    fn position(&self) -> (u64, Option<u64>) {
+        match (self.all_bytes, self.all_transactions) {
+            (Some(all), _) => (self.bytes, Some(all)),
+            (None, Some(all)) => (self.transactions, Some(all)),
+            (None, None) => (self.bytes, None),
+        }
+    }
+
+    /// The bar, without what is counted by its position.
+    fn template(&self) -> &'static str {
+        match (self.all_bytes, self.all_transactions) {
+            (Some(_), _) => "{wide_bar} {msg}{bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
+            (None, Some(_)) => {
+                "{wide_bar} {human_pos} of {human_len} transactions, {msg}{per_sec}, {eta} left"
+            }
+            (None, None) => "{spinner} {msg}{bytes}, {bytes_per_sec}",
+        }
+    }
+
+    /// The words for what its position does not count.
+    fn words(&self) -> String {
+        match (self.all_bytes, self.all_transactions) {
+            (Some(_), Some(all)) if all > 0 => {
+                let done = HumanCount(self.transactions);
+                format!("{done} of {} transactions, ", HumanCount(all))
+            }
+            (None, Some(_)) => format!("{}, ", HumanBytes(self.bytes)),
+            _ => String::new(),
+        }
+    }
+}
+
+impl TransferBar {
+    /// A bar that nothing was told yet, and that is not drawn before something is.
+    pub fn new() -> Self {
         Self {
-            remote,
-            bar: Arc::new(ProgressBar::hidden()),
-            seen: Mutex::new(Head::ROOT),
+            bar: ProgressBar::hidden(),
+            is_shown: is_shown(),
+            is_drawn: AtomicBool::new(false),
+            amounts: Mutex::default(),
             sent: AtomicU64::new(0),
         }
     }
 
-    /// Tells where the replica is already: so much need not come.
-    pub fn counts_from(&self, head: Head) {
-        *self.head_seen() = head;
-    }
-
-    fn head_seen(&self) -> MutexGuard<'_, Head> {
-        self.seen
-            .lock()
-            .unwrap_or_else(|broken| broken.into_inner())
-    }
-
-    /// Shows what comes from now on. Costs a question for HEAD, and that only where anybody sees it.
-    pub fn will_pull(&self) {
-        if !is_shown() {
-            return;
-        }
-        let have = self.head_seen().seq;
-        if let Ok(head) = self.remote.head()
-            && head.seq > have
-        {
-            self.show(
-                "{wide_bar} {human_pos} of {human_len} transactions, {per_sec}, {eta} left",
-                head.seq - have,
-            );
-        }
-    }
-
-    /// Shows what goes from now on: so many bytes.
-    pub fn will_push(&self, bytes: u64) {
-        if is_shown() && bytes > 0 {
-            self.show(
-                "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
-                bytes,
-            );
-        }
-    }
-
-    fn show(&self, template: &str, of: u64) {
-        let style = ProgressStyle::with_template(template).expect("the template is well formed");
-        self.bar.set_style(style);
-        self.bar.set_length(of);
-        self.bar
-            .set_draw_target(indicatif::ProgressDrawTarget::stderr());
-        self.bar.enable_steady_tick(Duration::from_millis(200));
+    /// Tells that so many bytes are to be put, where that is known.
+    pub fn will_put(&self, bytes: Option<u64>) {
+        self.begin(None, bytes);
     }
 
     /// The bytes that were sent.
@@ -82,139 +98,79 @@ impl Transfers {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// The work is done.
+    /// The work is done: nothing is drawn until more is told.
     pub fn end(&self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-/// A bundle on its way here, whose transactions are counted.
-struct Coming {
-    body: AnswerBody,
-    bar: Arc<ProgressBar>,
-    /// Bytes up to the next header.
-    skip: u64,
-    header: Vec<u8>,
-}
-
-/// The bytes of a header of a tar, and of the blocks that files fill.
-const BLOCK: u64 = 512;
-
-impl Coming {
-    fn count(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let skipped = self.skip.min(bytes.len() as u64);
-            self.skip -= skipped;
-            bytes = &bytes[skipped as usize..];
-            let wanted = (BLOCK as usize - self.header.len()).min(bytes.len());
-            self.header.extend_from_slice(&bytes[..wanted]);
-            bytes = &bytes[wanted..];
-            if self.header.len() as u64 == BLOCK {
-                self.skip = size_in(&self.header).next_multiple_of(BLOCK);
-                if self.header.starts_with(b"transactions/") {
-                    self.bar.inc(1);
-                }
-                self.header.clear();
-            }
+        if self.is_drawn.swap(false, Ordering::Relaxed) {
+            self.bar.finish_and_clear();
         }
     }
-}
 
-/// The size of a file, as its header in a tar says it. A wrong one only shows a wrong figure.
-fn size_in(header: &[u8]) -> u64 {
-    let digits = header[124..136].iter().filter(|byte| byte.is_ascii_digit());
-    let size = digits.fold(0_u64, |size, digit| {
-        size.wrapping_mul(8).wrapping_add(u64::from(digit - b'0'))
-    });
-    size.min(u64::MAX - BLOCK)
-}
-
-impl Read for Coming {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.body.read(buffer)?;
-        self.count(&buffer[..read]);
-        Ok(read)
-    }
-}
-
-/// A bundle on its way out, whose bytes are counted.
-struct Going<'a> {
-    parcel: &'a dyn Parcel,
-    bar: &'a ProgressBar,
-}
-
-impl Parcel for Going<'_> {
-    fn bytes(&self) -> u64 {
-        self.parcel.bytes()
+    fn amounts(&self) -> MutexGuard<'_, Amounts> {
+        let amounts = self.amounts.lock();
+        amounts.unwrap_or_else(|broken| broken.into_inner())
     }
 
-    fn open(&self) -> Result<Box<dyn Read + Send + '_>> {
-        Ok(Box::new(self.bar.wrap_read(self.parcel.open()?)))
-    }
-}
-
-impl Remote for Transfers {
-    fn head(&self) -> Result<Head> {
-        self.remote.head()
-    }
-
-    fn wait(&self, seen: TransactionId, timeout: Duration) -> Result<Head> {
-        self.remote.wait(seen, timeout)
-    }
-
-    fn bundle(
-        &self,
-        from: TransactionId,
-        limit: u64,
-        chunks: WithChunks,
-    ) -> Result<Option<AnswerBody>> {
-        let body = self.remote.bundle(from, limit, chunks)?;
-        if self.bar.is_hidden() {
-            return Ok(body);
+    /// So much is to be done from now on.
+    fn begin(&self, transactions: Option<u64>, bytes: Option<u64>) {
+        let mut amounts = self.amounts();
+        amounts.left(transactions, bytes);
+        if !self.is_shown {
+            return;
         }
-        Ok(body.map(|body| -> AnswerBody {
-            Box::new(Coming {
-                body,
-                bar: Arc::clone(&self.bar),
-                skip: 0,
-                header: Vec::new(),
-            })
-        }))
+        let style = ProgressStyle::with_template(amounts.template());
+        self.bar
+            .set_style(style.expect("the template is well formed"));
+        if !self.is_drawn.swap(true, Ordering::Relaxed) {
+            self.bar.reset();
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            self.bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        self.set(&amounts);
     }
 
-    fn push_bundle(&self, parcel: &dyn Parcel) -> Result<PushAnswer> {
-        let bar = &*self.bar;
-        let answer = self.remote.push_bundle(&Going { parcel, bar })?;
-        self.sent.fetch_add(parcel.bytes(), Ordering::Relaxed);
-        Ok(answer)
+    fn step(&self, transactions: u64, bytes: u64) {
+        let mut amounts = self.amounts();
+        amounts.done(transactions, bytes);
+        if self.is_drawn.load(Ordering::Relaxed) {
+            self.set(&amounts);
+        }
     }
 
-    fn missing(&self, chunks: &[ChunkDigest]) -> Result<Vec<ChunkDigest>> {
-        self.remote.missing(chunks)
+    fn set(&self, amounts: &Amounts) {
+        let (position, length) = amounts.position();
+        match length {
+            Some(length) => self.bar.set_length(length),
+            None => self.bar.unset_length(),
+        }
+        self.bar.set_position(position);
+        self.bar.set_message(amounts.words());
+    }
+}
+
+impl Progress for TransferBar {
+    fn is_watched(&self) -> bool {
+        self.is_shown
     }
 
-    fn transaction(&self, id: TransactionId) -> Result<Option<Transaction>> {
-        self.remote.transaction(id)
+    fn will_come(&self, transactions: u64, bytes: Option<u64>) {
+        self.begin(Some(transactions), bytes);
     }
 
-    fn chunk(&self, id: &ChunkDigest) -> Result<Option<AnswerBody>> {
-        self.remote.chunk(id)
+    fn came(&self, transactions: u64, bytes: u64) {
+        self.step(transactions, bytes);
     }
 
-    fn chunks(&self, ids: &[ChunkDigest]) -> Result<AnswerBody> {
-        self.remote.chunks(ids)
+    fn will_go(&self, transactions: u64, bytes: u64) {
+        self.begin(Some(transactions), Some(bytes));
     }
 
-    fn checkpoint(&self) -> Result<Option<Checkpoint>> {
-        self.remote.checkpoint()
+    fn went(&self, transactions: u64, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+        self.step(transactions, bytes);
     }
 
-    fn put_checkpoint(
-        &self,
-        transaction: TransactionId,
-        chunks: &[ChunkDigest],
-    ) -> Result<PutCheckpoint> {
-        self.remote.put_checkpoint(transaction, chunks)
+    fn put(&self, bytes: u64) {
+        self.step(0, bytes);
     }
 }
 
@@ -223,31 +179,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_transactions_of_a_bundle_are_counted_however_it_comes_in_pieces() {
-        let mut tar = tar::Builder::new(Vec::new());
-        for (name, bytes) in [
-            ("chunks/a", 1000),
-            ("transactions/b", 512),
-            ("transactions/c", 1),
-        ] {
-            let mut header = tar::Header::new_ustar();
-            header.set_size(bytes);
-            header.set_cksum();
-            let contents = vec![b'x'; bytes as usize];
-            tar.append_data(&mut header, name, contents.as_slice())
-                .unwrap();
+    fn a_bar_never_passes_its_end_whatever_it_was_told() {
+        for (transactions, bytes) in [(Some(2), Some(100)), (Some(2), None), (None, Some(100))] {
+            let mut amounts = Amounts::default();
+            amounts.left(transactions, bytes);
+            for _ in 0..5 {
+                amounts.done(1, 60);
+                let (position, length) = amounts.position();
+                assert!(position <= length.unwrap(), "{amounts:?}");
+            }
+            // A pull after a push, a connection that broke: what is left counts after what was done.
+            amounts.left(transactions, bytes);
+            let (position, length) = amounts.position();
+            let (all_bytes, all) = (
+                bytes.map(|left| 300 + left),
+                transactions.map(|left| 5 + left),
+            );
+            assert_eq!(length, all_bytes.or(all));
+            assert_eq!(position, if bytes.is_some() { 300 } else { 5 });
+            amounts.done(u64::MAX, u64::MAX);
+            let (position, length) = amounts.position();
+            assert_eq!((position, length), (u64::MAX, Some(u64::MAX)));
         }
-        let whole = tar.into_inner().unwrap();
-        for piece in [1, 100, 511, 512, 4096] {
-            let bar = Arc::new(ProgressBar::hidden());
-            let mut coming = Coming {
-                body: Box::new(io::empty()),
-                bar: Arc::clone(&bar),
-                skip: 0,
-                header: Vec::new(),
-            };
-            whole.chunks(piece).for_each(|bytes| coming.count(bytes));
-            assert_eq!(bar.position(), 2, "{piece}");
+    }
+
+    #[test]
+    fn a_bar_counts_bytes_where_they_are_known_and_says_the_transactions_beside_them() {
+        let mut amounts = Amounts::default();
+        amounts.left(Some(2000), Some(1 << 30));
+        amounts.done(1234, 1 << 20);
+        assert_eq!(amounts.position(), (1 << 20, Some(1 << 30)));
+        assert_eq!(amounts.words(), "1,234 of 2,000 transactions, ");
+        amounts.left(Some(766), None);
+        assert_eq!(amounts.position(), (1234, Some(2000)));
+        assert_eq!(amounts.words(), "1.00 MiB, ");
+        amounts.left(None, None);
+        assert_eq!(amounts.position(), (1 << 20, None));
+        for (transactions, bytes) in [(None, None), (Some(1), None), (Some(1), Some(1))] {
+            amounts.left(transactions, bytes);
+            ProgressStyle::with_template(amounts.template()).unwrap();
         }
     }
 }

@@ -65,6 +65,13 @@ pub trait Remote: Send + Sync {
         chunks: WithChunks,
     ) -> Result<Option<AnswerBody>>;
 
+    /// `HEAD bundle?from=&limit=`: the bytes that [`Remote::bundle`] would give with all chunks, where the server says that. It is
+    /// for a bar on a terminal, and nothing rests on it.
+    fn bundle_bytes(&self, from: TransactionId, limit: u64) -> Result<Option<u64>> {
+        let _ = (from, limit);
+        Ok(None)
+    }
+
     /// `POST bundle`.
     fn push_bundle(&self, parcel: &dyn Parcel) -> Result<PushAnswer>;
 

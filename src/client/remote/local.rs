@@ -121,6 +121,15 @@ impl Remote for LocalRemote {
         Ok(Some(Box::new(BundleBody(reader.map_err(failed)?))))
     }
 
+    fn bundle_bytes(&self, from: TransactionId, limit: u64) -> Result<Option<u64>> {
+        let user = &self.user;
+        match user.mending_log(|| user.bundle(from, None, limit)) {
+            Ok(PullBundle::Ready(plan)) => user.bundle_bytes(&plan).map(Some).map_err(failed),
+            Ok(_) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     fn push_bundle(&self, parcel: &dyn Parcel) -> Result<PushAnswer> {
         let (outcome, leftovers) = self.user.push_bundle(&mut parcel.open()?).map_err(failed)?;
         if let Some(leftovers) = leftovers {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::Read;
 
 use super::Replica;
+use super::course::{CountedAnswer, Course};
 use super::pull::refused;
 use super::tar::{BundleFile, Tar};
 use super::verify::{BundleAnswer, Verified};
@@ -45,8 +46,9 @@ impl Replica {
 
     /// Takes in a bundle that needs nothing more from the server, verified like one that comes from there.
     fn take(&self, before: Head, tar: &mut (dyn Read + '_)) -> Result<()> {
+        let course = Course::of_rest(self, before);
         let mut watched = BundleAnswer::new(tar);
-        let mut verified = Verified::new(self, before, Members::new(&mut watched));
+        let mut verified = Verified::new(self, before, Members::new(&mut watched), &course);
         let (outcome, leftovers) = self.user.push_bundle(&mut verified)?;
         if let Some(leftovers) = leftovers {
             leftovers.clear();
@@ -89,11 +91,13 @@ impl Replica {
     pub(super) fn fetch_chunks(&self, before: Head, wanted: &[ChunkDigest]) -> Result<()> {
         let mut left = wanted.to_vec();
         let mut tries = 0;
+        let course = Course::of_rest(self, before);
         while !left.is_empty() {
             let mut answer = self.remote.chunks(&left)?;
             let mut cut = None;
             let mut came = HashSet::new();
-            let mut watched = BundleAnswer::new(&mut answer);
+            let mut counted = CountedAnswer::of(&mut answer, &course);
+            let mut watched = BundleAnswer::new(&mut counted);
             let mut members = Members::new(&mut watched);
             let mut tar = Tar::of(|| {
                 let next = next_chunk(&mut members, &left);

@@ -15,6 +15,7 @@
 
 mod by_chunk;
 mod checkpoint;
+mod course;
 mod entries;
 mod farewell;
 mod import;

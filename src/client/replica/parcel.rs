@@ -2,6 +2,7 @@
 
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Replica;
 use super::tar::{BundleFile, Tar, length_in_bundle};
@@ -21,6 +22,8 @@ pub(super) struct Outgoing<'a> {
     pub head: Option<TransactionId>,
     /// The bytes of all the chunks, in the bundle.
     pub chunk_bytes: u64,
+    /// How many of its bytes were told to have gone out, by whichever try.
+    pub counted: AtomicU64,
 }
 
 impl Parcel for Outgoing<'_> {
@@ -58,21 +61,30 @@ impl Parcel for Outgoing<'_> {
             Ok(head.take().map(BundleFile::head))
         });
         let progress = self.replica.progress.clone();
-        Ok(Box::new(Told { tar, progress }))
+        Ok(Box::new(Told {
+            tar,
+            progress,
+            at: 0,
+            counted: &self.counted,
+        }))
     }
 }
 
-/// A bundle that tells how far it is.
-struct Told<R> {
+/// A bundle that tells how far it is: what goes out once more is no progress.
+struct Told<'a, R> {
     tar: R,
     progress: Option<Arc<dyn Progress>>,
+    at: u64,
+    counted: &'a AtomicU64,
 }
 
-impl<R: Read> Read for Told<R> {
+impl<R: Read> Read for Told<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.tar.read(buffer)?;
         if let Some(progress) = &self.progress {
-            progress.went(read as u64);
+            self.at += read as u64;
+            let before = self.counted.fetch_max(self.at, Ordering::Relaxed);
+            progress.went(0, self.at.saturating_sub(before));
         }
         Ok(read)
     }

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::Replica;
+use super::course::{CountedAnswer, Course};
 use super::known::PendingLine;
 use super::verify::{BundleAnswer, Verified};
 use crate::client::error::{Error, Forgery, Result};
@@ -60,10 +61,12 @@ impl Replica {
         let Some(mut bundle) = bundle else {
             return Err(self.parted()?);
         };
-        let mut watched = BundleAnswer::new(&mut bundle);
-        let (mut slice, mut rest) = self.pull_slice(before, Members::new(&mut watched))?;
+        let course = Course::of_pull(self, before);
+        let mut counted = CountedAnswer::of(&mut bundle, &course);
+        let mut watched = BundleAnswer::new(&mut counted);
+        let (mut slice, mut rest) = self.pull_slice(before, Members::new(&mut watched), &course)?;
         while let Some(members) = rest {
-            (slice, rest) = self.pull_slice(slice.head, members)?;
+            (slice, rest) = self.pull_slice(slice.head, members, &course)?;
         }
         Ok(slice)
     }
@@ -78,8 +81,9 @@ impl Replica {
         &'a self,
         before: Head,
         members: Members<'a>,
+        course: &'a Course<'a>,
     ) -> Result<(Slice, Option<Members<'a>>)> {
-        let mut verified = Verified::new(self, before, members);
+        let mut verified = Verified::new(self, before, members, course);
         let (outcome, leftovers) = self.user.push_bundle(&mut verified)?;
         if let Some(leftovers) = leftovers {
             leftovers.clear();

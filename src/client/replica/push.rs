@@ -1,6 +1,7 @@
 //! A push: what is pending goes to the server, the chunks that it lacks, then transactions and HEAD.
 
 use std::collections::HashSet;
+use std::sync::atomic::AtomicU64;
 
 use super::Replica;
 use super::parcel::Outgoing;
@@ -36,8 +37,10 @@ impl Replica {
         }
         let mut sent = 0;
         for ids in line.ids.chunks(limits::PUSHED_SLICE) {
+            let later = line.ids.len() - sent as usize - ids.len();
             let transactions = ids.iter().map(|id| self.in_line(&line, *id));
-            match self.send(line.base.id, transactions.collect::<Result<_>>()?)? {
+            let transactions = transactions.collect::<Result<_>>()?;
+            match self.send(line.base.id, transactions, later)? {
                 PushAnswer::Taken(head) => {
                     self.confirm(&line, head)?;
                     sent += ids.len() as u64;
@@ -62,17 +65,20 @@ impl Replica {
     }
 
     /// Sends transactions of ours, each after the one before it, and the chunks of theirs that are not there; and moves
-    /// HEAD to the last. Chunks that are many go before, in bundles without HEAD: `base` must be HEAD for that.
+    /// HEAD to the last. Chunks that are many go before, in bundles without HEAD: `base` must be HEAD for that. So many more
+    /// transactions are sent later.
     pub(super) fn send(
         &self,
         base: TransactionId,
         transactions: Vec<Transaction>,
+        later: usize,
     ) -> Result<PushAnswer> {
         let mut chunks = self.weigh(&transactions)?;
         let total = |chunks: &ChunkLengths| chunks.iter().map(|(_, bytes)| bytes).sum::<u64>();
         if total(&chunks) > limits::SMALL as u64 {
             chunks = self.missing_of(chunks)?;
         }
+        self.will_go(transactions.len(), total(&chunks), later);
         if total(&chunks) > limits::PUSHED_BYTES {
             let head = self.remote.head()?;
             let before = transactions.first().map(|first| first.parent);
@@ -84,7 +90,12 @@ impl Replica {
         for _ in 0..limits::PULL_TRIES {
             match self.send_bundle(&chunks, &transactions)? {
                 PushAnswer::Missing(_) => chunks = self.missing_of(self.weigh(&transactions)?)?,
-                answer => return Ok(answer),
+                answer => {
+                    if let PushAnswer::Taken(_) = answer {
+                        self.went(transactions.len());
+                    }
+                    return Ok(answer);
+                }
             }
         }
         Err(Error::Busy)
@@ -100,6 +111,7 @@ impl Replica {
             weighed.push((*digest, length_in_bundle(found.bytes)));
         }
         let missing = self.missing_of(weighed)?;
+        self.will_go(0, missing.iter().map(|(_, bytes)| bytes).sum(), 0);
         let left = self.send_in_bulk(missing)?;
         if !left.is_empty() {
             self.send_bundle(&left, &[])?;
@@ -135,6 +147,7 @@ impl Replica {
             transactions,
             head: transactions.last().map(|last| last.id),
             chunk_bytes: chunks.iter().map(|(_, bytes)| bytes).sum(),
+            counted: AtomicU64::new(0),
         })
     }
 
@@ -180,8 +193,9 @@ impl Replica {
         let (mut sent, mut base) = (0, after);
         while listing.left() > 0 {
             let ids = listing.read(limits::PUSHED_SLICE)?;
+            let later = listing.left() as usize;
             let transactions = ids.iter().map(|id| Ok(self.found(*id)?.transaction));
-            match self.send(base, transactions.collect::<Result<_>>()?)? {
+            match self.send(base, transactions.collect::<Result<_>>()?, later)? {
                 PushAnswer::Taken(head) => base = head.id,
                 _ => return Err(Error::Busy),
             }

@@ -31,6 +31,9 @@ impl Replica {
             if slice.is_empty() {
                 return Ok(None);
             }
+            if let Some(progress) = &self.progress {
+                progress.put(slice.len() as u64);
+            }
             let chunk = self.seal(&Context::Data, &slice)?;
             let id = digest(&chunk);
             chunks.push(id);

@@ -38,6 +38,13 @@ impl Replica {
                 missing.push(*chunk);
             }
         }
+        if let Some(progress) = &self.progress
+            && !missing.is_empty()
+        {
+            // Their lengths are not said: none is much longer than this.
+            let bytes = missing.len() as u64 * limits::SLICE_BYTES as u64;
+            progress.will_come(0, Some(bytes));
+        }
         for batch in missing.chunks(limits::FETCHED_TOGETHER) {
             self.fetch_chunks(state.at, batch)?;
         }

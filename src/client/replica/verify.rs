@@ -13,6 +13,7 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 
 use super::Replica;
+use super::course::Course;
 use super::farewell::is_farewell;
 use super::slip::Slip;
 use crate::client::envelope::{Context, MAGIC};
@@ -24,6 +25,7 @@ use crate::store::{END, Members, Trouble, header, json, padding};
 /// A server's bundle, verified as it is read.
 pub(super) struct Verified<'a> {
     replica: &'a Replica,
+    course: &'a Course<'a>,
     pub members: Members<'a>,
     /// The transaction that the slice follows.
     from: TransactionId,
@@ -80,9 +82,15 @@ impl From<Error> for Halt {
 
 impl<'a> Verified<'a> {
     /// So much of an answer as is one slice, after this transaction. The answer is read from where the slice before ended.
-    pub fn new(replica: &'a Replica, after: Head, members: Members<'a>) -> Self {
+    pub fn new(
+        replica: &'a Replica,
+        after: Head,
+        members: Members<'a>,
+        course: &'a Course<'a>,
+    ) -> Self {
         Self {
             replica,
+            course,
             members,
             from: after.id,
             at: after,
@@ -142,7 +150,6 @@ impl<'a> Verified<'a> {
         if self.chunks > limits::FAST_FORWARD_CHUNKS as u64 {
             self.passed = None;
         }
-        self.tell(0, bytes);
         if bytes > limits::HELD_BYTES {
             (self.passing, self.zeroes) = (bytes, padding(bytes));
             return Ok(());
@@ -188,7 +195,7 @@ impl<'a> Verified<'a> {
             seq: transaction.seq,
         };
         self.pass(Member::Transaction(id), &contents);
-        self.tell(1, 0);
+        self.course.transaction();
         self.weight.members += 1;
         self.weight.bytes += bytes;
         if self.weight.is_full() {
@@ -230,12 +237,6 @@ impl<'a> Verified<'a> {
         }
         self.end();
         Ok(())
-    }
-
-    fn tell(&self, transactions: u64, bytes: u64) {
-        if let Some(progress) = &self.replica.progress {
-            progress.came(transactions, bytes);
-        }
     }
 
     /// HEAD at the last transaction that is right, if any came, and the end.

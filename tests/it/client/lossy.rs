@@ -157,6 +157,10 @@ impl Remote for Lossy {
         })
     }
 
+    fn bundle_bytes(&self, from: TransactionId, limit: u64) -> Result<Option<u64>> {
+        self.ask("length", |remote, _| remote.bundle_bytes(from, limit))
+    }
+
     fn push_bundle(&self, parcel: &dyn Parcel) -> Result<PushAnswer> {
         self.ask("push", |remote, left| {
             let cut = CutParcel {

@@ -64,3 +64,58 @@ fn an_invite_is_shown_on_a_terminal_and_typed_without_being_seen() {
     };
     assert_eq!(laptop.texts(), ["milk"]);
 }
+
+/// What a terminal of a usual width shows of a command's bar, in the order in which it was drawn.
+fn drawn(directory: &std::path::Path, line: &str) -> String {
+    let (code, shown) = on_terminal(directory, &format!("stty cols 120; {line}"), "");
+    assert_eq!(code, Some(0), "{shown}");
+    shown
+}
+
+/// Sees that the bar said this, and that none of its "so much of so much" passes the end.
+fn says(shown: &str, words: &[&str]) {
+    for words in words {
+        assert!(shown.contains(words), "{words}: {shown:?}");
+    }
+}
+
+#[test]
+fn long_work_shows_bytes_and_transactions_its_rate_and_the_time_left() {
+    if !has(&["script", "stty"]) {
+        return;
+    }
+    let server = Server::start();
+    let desks = Desks::new();
+    let desk = desks.init("desk", &address(&server));
+    std::fs::write(desk.path.join("large"), vec![7; 9 << 20]).unwrap();
+    let committed = drawn(&desk.path, "mentat-sync commit large");
+    says(&committed, &[" of 9.00 MiB, ", "/s, ", " left"]);
+    let committed = drawn(&desk.path, "mentat-sync commit <large");
+    says(&committed, &[" of 9.00 MiB, ", " left"]);
+    let piped = drawn(&desk.path, "cat large | mentat-sync commit");
+    says(&piped, &["MiB, ", "/s"]);
+    let pushed = drawn(&desk.path, "mentat-sync sync");
+    says(&pushed, &["0 of 3 transactions, ", "/s, ", " left"]);
+    let invite = desk.run(&["invite", "--force"]).good();
+    std::fs::write(desks.path("invite"), invite).unwrap();
+    let cloned = drawn(
+        &desks.path(""),
+        "mentat-sync clone laptop --invite-file invite",
+    );
+    says(
+        &cloned,
+        &[" of 3 transactions, ", " of 1.", "MiB, ", "/s, ", " left"],
+    );
+    let laptop = super::Desk {
+        path: desks.path("laptop"),
+    };
+    std::fs::write(laptop.path.join("other"), vec![8; 5 << 20]).unwrap();
+    laptop.run(&["commit", "other"]).good();
+    laptop.run(&["sync"]).good();
+    let pulled = drawn(&desk.path, "mentat-sync sync");
+    says(&pulled, &[" of 1 transactions, ", "MiB, ", "/s, ", " left"]);
+    // What is short is not asked about, and shows nothing.
+    laptop.commit("milk");
+    laptop.run(&["sync"]).good();
+    assert!(!drawn(&desk.path, "mentat-sync pull").contains(" left"));
+}

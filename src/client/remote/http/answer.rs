@@ -227,6 +227,11 @@ impl Answers {
     }
 }
 
+/// The length that the head of an answer says its body has.
+pub fn length_of(response: &Response<Body>) -> Option<u64> {
+    header_of(response, header::CONTENT_LENGTH)?.parse().ok()
+}
+
 /// The body of an answer. An error in reading it is a [`Unreached`].
 pub struct AnswerReader {
     body: BodyReader<'static>,

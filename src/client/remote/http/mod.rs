@@ -29,7 +29,7 @@ pub use self::agent::HttpOptions;
 pub use self::proxies::Proxies;
 pub use self::unreached::{Lookup, ServerName, Unreached};
 
-use self::answer::{Declined, Replied};
+use self::answer::{Declined, Replied, length_of};
 use self::ask::{Ask, Caller, SentBody};
 use self::parcel::SentParcel;
 use super::{AnswerBody, Parcel, PushAnswer, Remote, WithChunks};
@@ -137,6 +137,15 @@ impl Remote for HttpRemote {
         let path = format!("bundle?from={from}&limit={limit}{chunks}");
         self.0
             .bytes(&Ask::get(&path, TAR), None, Code::UnknownTransaction)
+    }
+
+    fn bundle_bytes(&self, from: TransactionId, limit: u64) -> Result<Option<u64>> {
+        let path = format!("bundle?from={from}&limit={limit}");
+        let ask = Ask::of(Method::HEAD, &path, TAR);
+        Ok(match self.0.send(&ask, SentBody::None)? {
+            Replied::Good(response) => length_of(&response),
+            _ => None,
+        })
     }
 
     fn push_bundle(&self, parcel: &dyn Parcel) -> Result<PushAnswer> {
