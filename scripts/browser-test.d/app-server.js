@@ -13,7 +13,14 @@ const files = new Map([
     ['/vectors.js', ['vectors.js', 'text/javascript']],
     ['/vectors.json', ['../../src/client/vectors.json', 'application/json']],
     ['/mentat-sync.js', ['../../src/client/js/mentat-sync.js', 'text/javascript']],
+    ['/examples/todo.html', ['../../src/client/js/examples/todo.html', 'text/html']],
+    ['/examples/todo.css', ['../../src/client/js/examples/todo.css', 'text/css']],
+    ['/examples/todo.js', ['../../src/client/js/examples/todo.js', 'text/javascript']],
+    ['/examples/todo-worker.js', ['../../src/client/js/examples/todo-worker.js', 'text/javascript']],
 ]);
+
+/** What somebody who gives out a page would say of it. */
+const STRICT = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src *; frame-ancestors 'none'; form-action 'none'; base-uri 'none'";
 
 /** Pages that a test adds. @type {Map<string, string>} */
 export const pages = new Map();
@@ -26,10 +33,11 @@ export const serveApp = () =>
             if (page !== undefined) return response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(page);
             const [path, type] = files.get(request.url ?? '') ?? [];
             if (path === undefined) return response.writeHead(404).end();
-            return response.writeHead(200, { 'content-type': `${type}; charset=utf-8` }).end(here(path));
+            const strict = request.url?.startsWith('/examples/') ? { 'content-security-policy': STRICT } : {};
+            return response.writeHead(200, { 'content-type': `${type}; charset=utf-8`, ...strict }).end(here(path));
         });
         server.listen(0, '127.0.0.1', () => {
             const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
-            resolve({ port, close: () => server.close() });
+            resolve({ port, close: () => (server.close(), server.closeAllConnections()) });
         });
     });

@@ -5,7 +5,8 @@ import { cpSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const PROGRAM = process.env.MENTAT_SYNC ?? new URL('../../target/debug/mentat-sync', import.meta.url).pathname;
+const built = (/** @type {string} */ name) => new URL(`../../target/debug/${name}`, import.meta.url).pathname;
+const PROGRAM = process.env.MENTAT_SYNC ?? built('mentat-sync');
 
 /** One server over a data directory, at one address for as long as it lives. */
 export class Box {
@@ -113,9 +114,19 @@ export class World {
      * @returns {Promise<string>} what it says
      */
     run(place, args, input = '') {
+        return this.#execute(PROGRAM, place, args, input);
+    }
+
+    /** Runs the example `todo` in a place. @param {string} place @param {string[]} args @returns {Promise<string>} what it says */
+    todo(place, ...args) {
+        return this.#execute(built('examples/todo'), place, ['.', ...args], '');
+    }
+
+    /** @param {string} program @param {string} place @param {string[]} args @param {string} input @returns {Promise<string>} */
+    #execute(program, place, args, input) {
         return new Promise((resolve, reject) => {
-            const run = execFile(PROGRAM, args, { cwd: place, maxBuffer: 1 << 28 }, (error, stdout, stderr) => {
-                if (error) reject(new Error(`mentat-sync ${args.join(' ')}: ${error.code}: ${stdout}${stderr}`));
+            const run = execFile(program, args, { cwd: place, maxBuffer: 1 << 28 }, (error, stdout, stderr) => {
+                if (error) reject(new Error(`${program} ${args.join(' ')}: ${error.code}: ${stdout}${stderr}`));
                 else resolve(stdout);
             });
             // It may have ended without reading any.
