@@ -315,6 +315,100 @@ test('a browser that gives no more room is told as that, and what was said stays
     await context.close();
 });
 
+test('whichever write to the database finds no room, that is told by its name, all of it or nothing is written, and the next try goes on', async () => {
+    const server = await box();
+    const context = await browser.newContext();
+    const tab = await Tab.open(context, `${server.url}/mentat-sync.js`);
+    let failures = 0;
+    for (let at = 1; at > 0; at += 1) {
+        const identity = Identity.generate(server.url);
+        const [invite, name] = [await identity.invite(), `room ${at}`];
+        const other = await rival(identity);
+        await other.commit('rival');
+        await other.sync();
+        await tab.do('noRoomAt', at);
+        let full = 0;
+        /** Tries it, and once more where there was no room. @param {string} call @param {unknown[]} args */
+        const insists = async (call, ...args) => {
+            const told = await tab.tell(call, ...args);
+            if (told.error === undefined) return;
+            assert.deepEqual([told.error, told.transient], ['Full', false], `${at}: ${call}: ${told.message}`);
+            full += 1;
+            await tab.do(call, ...args);
+        };
+        await insists('open', invite, name);
+        await insists('say', 'one');
+        await insists('put', 10_000);
+        await insists('say', 'two');
+        await insists('syncAlone');
+        const reached = await tab.do('roomAgain');
+        assert.equal(full, reached ? 1 : 0, `${at}`);
+        assert.deepEqual(texts(await tab.do('entries')), ['rival', 'one', 'two'], `${at}`);
+        assert.equal((await tab.do('status')).pending, 0);
+        await other.sync();
+        const theirs = [];
+        for await (const { body } of other.entries()) theirs.push(new TextDecoder().decode(body));
+        assert.deepEqual(theirs, ['rival', 'one', 'two'], `${at}`);
+        if (!reached) break;
+        failures += 1;
+    }
+    assert.ok(failures > 20, `${failures}`);
+    await context.close();
+});
+
+test('a database that the browser closes unsaid is opened again, and one that it allows not is told as that', async () => {
+    const server = await box();
+    const invite = await Identity.generate(server.url).invite();
+    const context = await browser.newContext();
+    const tab = await Tab.open(context, `${server.url}/mentat-sync.js`);
+    await tab.do('noDatabase', 'SecurityError');
+    const refused = await tab.tell('open', invite, 'closed');
+    assert.deepEqual([refused.error, refused.transient], ['Unsupported', false]);
+    await tab.opens(invite, 'closed');
+    await tab.do('say', 'one');
+    await tab.do('noDatabase', 'InvalidStateError');
+    await tab.do('say', 'two');
+    assert.deepEqual(texts(await tab.do('entries')), ['one', 'two']);
+    // Another tab clears the data: this one says that they are gone, and does not begin anew unasked.
+    const other = await Tab.open(context, `${server.url}/mentat-sync.js`);
+    await other.page.evaluate(() => new Promise((resolve, reject) => {
+        const request = indexedDB.deleteDatabase('closed');
+        request.onsuccess = resolve;
+        request.onerror = reject;
+    }));
+    assert.equal((await tab.tell('say', 'three')).error, 'Damaged');
+    await context.close();
+});
+
+for (const [what, jump] of /** @type {[string, number][]} */ ([['', 0], [', and with clocks that go to and fro', 86_400_000]])) {
+    test(`two tabs without Web Locks lose nothing and say nothing twice${what}`, async () => {
+        const server = await box();
+        const invite = await Identity.generate(server.url).invite();
+        const context = await browser.newContext();
+        const open = () => Tab.open(context, `${server.url}/mentat-sync.js`);
+        const tabs = await Promise.all([open(), open()]);
+        for (const tab of tabs) {
+            await tab.do('noLocks', jump);
+            await tab.opens(invite, 'leased');
+        }
+        await Promise.all(tabs.map(async (tab, who) => {
+            for (let at = 0; at < 6; at += 1) {
+                await tab.do('say', `${who} ${at}`);
+                const told = await tab.tell('syncAlone');
+                // A lease that a clock took away may be held by two: then one of them is told to try again.
+                assert.ok(told.error === undefined || (jump > 0 && told.error === 'Busy'), JSON.stringify(told));
+            }
+        }));
+        for (const tab of [...tabs, ...tabs]) await tab.tell('syncAlone');
+        const [one, two] = await Promise.all(tabs.map((tab) => tab.do('entries')));
+        assert.deepEqual(one, two);
+        assert.equal(one.some((/** @type {any} */ { pending }) => pending), false);
+        const said = [0, 1].flatMap((who) => [0, 1, 2, 3, 4, 5].map((at) => `${who} ${at}`));
+        assert.deepEqual(texts(one).sort(), said);
+        await context.close();
+    });
+}
+
 test('what a full server refuses is told with its code and stays pending', async () => {
     const server = await box('--max-user-bytes', '64KiB');
     const identity = Identity.generate(server.url);

@@ -12,6 +12,8 @@ let module;
 /** @type {Replica} */
 let replica;
 let app = new Seats();
+/** @type {() => boolean} */
+let roomAgain = () => false;
 
 /** What an error says, for the other side. @param {unknown} error */
 const told = (error) => {
@@ -76,6 +78,47 @@ export const calls = {
     },
     async restore() {
         return replica.restore();
+    },
+    /** From the n-th on, one write to the database finds no room; tells whether there was one. @param {number} at */
+    async noRoomAt(at) {
+        const { put } = IDBObjectStore.prototype;
+        let left = at;
+        IDBObjectStore.prototype.put = function (/** @type {unknown} */ value, /** @type {IDBValidKey | undefined} */ key) {
+            left -= 1;
+            if (left === 0) throw new DOMException('for the test', 'QuotaExceededError');
+            return put.call(this, value, key);
+        };
+        roomAgain = () => {
+            IDBObjectStore.prototype.put = put;
+            return left <= 0;
+        };
+    },
+    async roomAgain() {
+        return roomAgain();
+    },
+    /** The browser closes the database, and tells nobody; or it allows none. @param {'InvalidStateError' | 'SecurityError'} name */
+    async noDatabase(name) {
+        const trouble = new DOMException('for the test', name);
+        const { transaction } = IDBDatabase.prototype;
+        const { open } = IDBFactory.prototype;
+        if (name === 'SecurityError') {
+            IDBFactory.prototype.open = () => {
+                IDBFactory.prototype.open = open;
+                throw trouble;
+            };
+        } else {
+            IDBDatabase.prototype.transaction = () => {
+                IDBDatabase.prototype.transaction = transaction;
+                throw trouble;
+            };
+        }
+    },
+    /** There are no Web Locks, and the clock goes to and fro by this much. @param {number} ms */
+    async noLocks(ms) {
+        Object.defineProperty(navigator, 'locks', { value: undefined, configurable: true });
+        const { now } = Date;
+        let jump = 0;
+        Date.now = () => now.call(Date) + (ms === 0 ? 0 : ((jump += 1) % 2) * ms);
     },
     async seed() {
         return replica.seed();

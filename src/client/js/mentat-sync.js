@@ -40,6 +40,8 @@ const limits = {
     small: 64 << 10,
     /** Bytes of a bundle that is sent. */
     parcel: 16 << 20,
+    /** Zeroes at the end of a bundle: more than any maker of tars fills it up with. */
+    tarEnd: 1 << 20,
     /** Chunks that are fetched together where a bundle broke. */
     fetched: 16,
     /** Slices that are written together: all of them are here, or none. */
@@ -867,8 +869,10 @@ async function* membersOf(from) {
             if (kind === 'chunk' && (await chunkId(bytes)) !== id) throw new Garbage(`other bytes come as ${name}`, 'digest');
             yield kind === 'head' ? { kind, bytes } : { kind, id, bytes };
         }
+        let end = 0;
         for (let rest = await pieces.take(BLOCK); rest.length > 0; rest = await pieces.take(limits.small, false)) {
-            if (rest.some((byte) => byte !== 0)) throw new Garbage('something follows its end');
+            end += rest.length;
+            if (end > limits.tarEnd || rest.some((byte) => byte !== 0)) throw new Garbage('something follows its end');
         }
     } finally {
         await from.return?.();
@@ -896,6 +900,18 @@ const isTransaction = (read) =>
     UUID.test(/** @type {any} */ (read).parent) &&
     Array.isArray(/** @type {any} */ (read).chunks) &&
     /** @type {any} */ (read).chunks.every((/** @type {unknown} */ chunk) => typeof chunk === 'string');
+
+/** The bytes of a chunk that is kept here. @param {any} kept @returns {Bytes | undefined} */
+function bytesKept(kept) {
+    if (kept === undefined || kept instanceof Uint8Array) return /** @type {Bytes | undefined} */ (kept);
+    throw new SyncError('Damaged', 'a chunk is kept that is no bytes');
+}
+
+/** A transaction that is kept here. @param {any} kept @returns {Transaction} */
+function whole(kept) {
+    if (isTransaction(kept)) return kept;
+    throw new SyncError('Damaged', `a transaction is kept that is none: ${kept?.id}`);
+}
 
 /** @param {any} read @returns {read is Head} */
 const isHead = (read) => {
@@ -1429,6 +1445,25 @@ function unstored(cause) {
     return new SyncError('Damaged', `the replica's database: ${message}`, { cause });
 }
 
+/** @param {string} name @returns {IDBOpenDBRequest} */
+function openDatabase(name) {
+    try {
+        return indexedDB.open(name, 1);
+    } catch (cause) {
+        const why = 'this page may not keep data here: its frame is closed off, or the browser is told to keep none';
+        throw new SyncError('Unsupported', why, { cause });
+    }
+}
+
+/** @param {IDBTransaction} transaction */
+function abort(transaction) {
+    try {
+        transaction.abort();
+    } catch {
+        // It has ended already.
+    }
+}
+
 /** A replica in the browser's IndexedDB, which all tabs of an origin share. @implements {Storage} */
 export class IndexedDbStorage {
     #name;
@@ -1446,7 +1481,7 @@ export class IndexedDbStorage {
     /** @returns {Promise<IDBDatabase>} */
     #database() {
         this.#opened ??= new Promise((resolve, reject) => {
-            const request = indexedDB.open(this.#name, 1);
+            const request = openDatabase(this.#name);
             request.onupgradeneeded = () => request.result.createObjectStore('values');
             request.onerror = () => reject(unstored(request.error));
             request.onsuccess = () => {
@@ -1473,25 +1508,36 @@ export class IndexedDbStorage {
      * @returns {Promise<T>}
      */
     async #with(mode, work) {
-        const database = await this.#database();
         try {
-            const transaction = database.transaction('values', mode, { durability: 'strict' });
-            const ended = new Promise((resolve, reject) => {
-                transaction.oncomplete = resolve;
-                transaction.onabort = () => reject(transaction.error ?? new Error('the transaction was given up'));
+            const transaction = await this.#begin(mode);
+            /** @type {Promise<DOMException | null | undefined>} */
+            const ended = new Promise((resolve) => {
+                transaction.oncomplete = () => resolve(undefined);
+                transaction.onabort = () => resolve(transaction.error);
             });
-            ended.catch(() => undefined);
             const done = await work(transaction.objectStore('values')).catch(async (error) => {
-                // The transaction knows better why.
-                await ended.catch((why) => {
-                    throw why;
-                });
-                throw error;
+                // Nothing of it is to stay; and the transaction knows better why, if it ended by itself.
+                abort(transaction);
+                throw (await ended) ?? error;
             });
-            await ended;
-            return done;
+            const why = await ended;
+            if (why === undefined) return done;
+            throw why ?? new Error('the transaction was given up');
         } catch (error) {
             throw unstored(error);
+        }
+    }
+
+    /** @param {'readonly' | 'readwrite'} mode @returns {Promise<IDBTransaction>} */
+    async #begin(mode) {
+        const begin = async () => (await this.#database()).transaction('values', mode, { durability: 'strict' });
+        try {
+            return await begin();
+        } catch (error) {
+            if (/** @type {any} */ (error)?.name !== 'InvalidStateError') throw error;
+            // The browser closed the database, and not each of them says so.
+            this.#opened = undefined;
+            return begin();
         }
     }
 
@@ -1532,7 +1578,9 @@ export class IndexedDbStorage {
         try {
             return await locks.request(`mentat-sync ${this.#name}`, { signal: AbortSignal.timeout(ms) }, start);
         } catch (error) {
-            throw began ? error : busy();
+            if (began) throw error;
+            const isLate = ['TimeoutError', 'AbortError'].includes(/** @type {any} */ (error)?.name);
+            throw isLate ? busy() : unstored(error);
         }
     }
 
@@ -1543,9 +1591,9 @@ export class IndexedDbStorage {
      */
     async #leased(work, ms) {
         const owner = uuid(random(16));
-        const until = Date.now() + ms;
+        const until = performance.now() + ms;
         while (!(await this.#lease(owner, limits.lease))) {
-            if (Date.now() >= until) throw busy();
+            if (performance.now() >= until) throw busy();
             await pause(Math.random() * limits.look);
         }
         const renewal = setInterval(() => void this.#lease(owner, limits.lease).catch(() => undefined), limits.lease / 3);
@@ -1553,7 +1601,8 @@ export class IndexedDbStorage {
             return await work();
         } finally {
             clearInterval(renewal);
-            await this.#lease(owner, 0);
+            // One that is not given back ends by itself.
+            await this.#lease(owner, 0).catch(() => undefined);
         }
     }
 
@@ -1693,6 +1742,8 @@ export class Replica {
     #cut = false;
     /** The old keys were looked for. */
     #searched = false;
+    /** What a wait told last, and how long it waits before it tells that once more. */
+    #told = { what: '', after: 0 };
 
     /** @param {Storage} storage @param {Server} server @param {Keyring} ring */
     constructor(storage, server, ring) {
@@ -1822,14 +1873,15 @@ export class Replica {
      */
     async read(chunk) {
         const [bytes] = await this.#storage.get([`c/${chunk}`]);
-        if (bytes === undefined) throw missingChunks([chunk]);
-        return this.#opened(chunk, bytes);
+        const kept = bytesKept(bytes);
+        if (kept === undefined) throw missingChunks([chunk]);
+        return this.#opened(chunk, kept);
     }
 
     /** The same, from here or else from the server: the chunks of a saved state. @param {string} chunk @returns {Promise<Uint8Array>} */
     async readThere(chunk) {
         const [bytes] = await this.#storage.get([`c/${chunk}`]);
-        const there = bytes ?? (await this.#server.chunk(chunk));
+        const there = bytesKept(bytes) ?? (await this.#server.chunk(chunk));
         if (there === undefined) throw missingChunks([chunk]);
         return this.#opened(chunk, there);
     }
@@ -1982,6 +2034,9 @@ export class Replica {
     async #state() {
         const [state] = await this.#storage.get(['state']);
         if (state === undefined) throw new SyncError('Damaged', 'the replica is gone: its data were cleared');
+        if (!isHead(state.head) || !(state.tip === null || isHead(state.tip)) || !Array.isArray(state.renamed)) {
+            throw new SyncError('Damaged', 'where the replica stands cannot be read');
+        }
         return state;
     }
 
@@ -1996,16 +2051,16 @@ export class Replica {
         const { head } = await this.#state();
         if (seq !== undefined && seq <= head.seq) {
             const [transaction] = await this.#storage.get([keyOf(seq)]);
-            if (transaction?.id === id) return { transaction, onChain: true };
+            if (transaction?.id === id) return { transaction: whole(transaction), onChain: true };
         }
-        return pending && { transaction: pending, onChain: false };
+        return pending && { transaction: whole(pending), onChain: false };
     }
 
     /** @param {number} seq @returns {Promise<Head>} */
     async #numbered(seq) {
         const [transaction] = await this.#storage.get([keyOf(seq)]);
         if (transaction === undefined) throw new SyncError('Damaged', `the transaction with the number ${seq} is not here`);
-        return headOf(transaction);
+        return headOf(whole(transaction));
     }
 
     /** @returns {Promise<Line>} */
@@ -2014,10 +2069,15 @@ export class Replica {
             const state = await this.#state();
             if (state.tip === null) return { state, base: state.head, transactions: [] };
             const found = await this.#storage.range('p/', 'p0', Infinity);
-            const pending = new Map(found.map(([, transaction]) => [transaction.id, /** @type {Transaction} */ (transaction)]));
+            const pending = new Map(found.map(([, transaction]) => [whole(transaction).id, whole(transaction)]));
             /** @type {Transaction[]} */
             const transactions = [];
-            for (let at = pending.get(state.tip.id); at !== undefined; at = pending.get(at.parent)) transactions.unshift(at);
+            for (let at = pending.get(state.tip.id); at !== undefined; at = pending.get(at.parent)) {
+                transactions.push(at);
+                // No line goes in circles.
+                pending.delete(at.id);
+            }
+            transactions.reverse();
             if ((await this.#state()).rev !== state.rev) continue;
             if (transactions.length === 0) throw new SyncError('Damaged', 'what is pending is not here');
             return { state, base: { id: transactions[0].parent, seq: transactions[0].seq - 1 }, transactions };
@@ -2032,7 +2092,7 @@ export class Replica {
             const until = Math.min(seq + limits.listed, to.seq + 1);
             const listed = await this.#storage.range(keyOf(seq), keyOf(until), limits.listed);
             if (listed.length !== until - seq) throw new SyncError('Damaged', `transactions after the number ${seq - 1} are not here`);
-            for (const [, transaction] of listed) yield await this.#said(transaction, false);
+            for (const [, transaction] of listed) yield await this.#said(whole(transaction), false);
         }
     }
 
@@ -2051,7 +2111,7 @@ export class Replica {
     /** The entry of a transaction, with its random bytes. @param {Transaction} transaction @param {boolean} pending @returns {Promise<Told>} */
     async #said(transaction, pending) {
         const [chunk] = await this.#storage.get([`c/${transaction.chunks[0]}`]);
-        const said = await this.#openEntry(transaction, chunk);
+        const said = await this.#openEntry(transaction, bytesKept(chunk));
         return { entry: entryOf(transaction, said.app, pending), said };
     }
 
@@ -2100,6 +2160,7 @@ export class Replica {
             try {
                 const done = await work();
                 this.#cut = false;
+                if (this.#told.what.startsWith('back')) this.#told = { what: '', after: 0 };
                 return done;
             } catch (error) {
                 this.#cut = named(error) === 'Offline';
@@ -2283,7 +2344,11 @@ export class Replica {
     /** @param {string[]} ids @returns {Promise<[string, Uint8Array][]>} */
     async #bytesOf(ids) {
         const bytes = await this.#storage.get(ids.map((id) => `c/${id}`));
-        return ids.map((id, at) => [id, bytes[at]]);
+        return ids.map((id, at) => {
+            const kept = bytesKept(bytes[at]);
+            if (kept === undefined) throw missingChunks([id]);
+            return [id, kept];
+        });
     }
 
     // Pull
@@ -2598,6 +2663,19 @@ export class Replica {
         }
     }
 
+    /**
+     * Tells that there is something to sync: later and later where that was told before, and came to nothing. A server may say where
+     * HEAD is and give nothing out.
+     * @template {'moved' | 'back'} W @param {W} word @param {string} seen @param {AbortSignal} ended @returns {Promise<W>}
+     */
+    async #tell(word, seen, ended) {
+        const what = `${word} ${seen}`;
+        const { after } = this.#told.what === what ? this.#told : { after: 0 };
+        this.#told = { what, after: Math.min(Math.max(2 * after, limits.retryFirst), limits.retryMost) };
+        if (after > 0) await pauseOrOnline(after, ended);
+        return ended.aborted ? new Promise(() => undefined) : word;
+    }
+
     /** Asks the server. @param {string} seen @param {number} until @param {AbortSignal} ended @returns {Promise<'moved' | 'back'>} */
     async #poll(seen, until, ended) {
         let most = limits.retryFirst;
@@ -2606,10 +2684,10 @@ export class Replica {
             try {
                 const head = await this.#server.wait(seen, this.#cut ? 0 : Math.min(until - began, limits.poll), ended);
                 if (ended.aborted) break;
-                if (head !== undefined && head.id !== seen) return 'moved';
+                if (head !== undefined && head.id !== seen) return this.#tell('moved', seen, ended);
                 if (this.#cut) {
                     this.#cut = false;
-                    return 'back';
+                    return this.#tell('back', seen, ended);
                 }
                 most = limits.retryFirst;
                 // A server that does not wait is not asked all the time.
@@ -2654,7 +2732,8 @@ class Intake {
     /** @param {string} id @param {Bytes} bytes */
     hold(id, bytes) {
         this.held.set(id, bytes);
-        this.heldBytes += bytes.length;
+        // Each costs something, however short it is.
+        this.heldBytes += bytes.length + BLOCK;
     }
 
     /** What is held, to be written without a transaction that names it: more comes than is held in memory. */
