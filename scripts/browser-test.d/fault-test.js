@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { Identity, MemoryStorage, Replica, ROOT, Server, SyncError } from '../../src/client/js/mentat-sync.js';
+import { longHistory } from './long.js';
 import { World } from './world.js';
 
 const world = new World();
@@ -432,4 +433,50 @@ test('clocks that jump harm nothing', async () => {
     } finally {
         Date.now = now;
     }
+});
+
+/** A storage that keeps where the replica stands and the newest transactions, and lets go what is behind them. */
+class Sieve extends MemoryStorage {
+    /** @param {[string, any][]} changes @param {number} [rev] */
+    async write(changes, rev) {
+        const kept = changes.filter(([key]) => key === 'state' || key.startsWith('i/') || key.startsWith('t/')).slice(-9);
+        return super.write(kept, rev);
+    }
+}
+
+const LONG = Number(process.env.LONG ?? 10_000);
+
+test(`a history of ${LONG} transactions comes in slices, in little memory, and stops nobody for long`, async () => {
+    const identity = new Identity(box.url, '67e55044-10b1-426f-9247-bb680e5fe0c8', new Uint8Array(32).map((_, at) => at));
+    const { head, answer } = await longHistory(new Uint8Array(32).map((_, at) => at), LONG);
+    let requests = 0;
+    const ours = await device(identity, async (input) => {
+        requests += 1;
+        const { status, type, body } = answer(`${input}`.replace(/.*\/-\//, ''));
+        return new Response(body, { status, headers: { 'content-type': type } });
+    }, new Sieve());
+    const used = () => {
+        /** @type {any} */ (globalThis).gc?.();
+        const { heapUsed, arrayBuffers } = process.memoryUsage();
+        return heapUsed + arrayBuffers;
+    };
+    const before = used();
+    let [most, longest, at] = [0, 0, performance.now()];
+    const look = setInterval(() => {
+        longest = Math.max(longest, performance.now() - at);
+        at = performance.now();
+    }, 5);
+    const sizes = setInterval(() => {
+        most = Math.max(most, used() - before);
+        at = performance.now();
+    }, 500);
+    const began = performance.now();
+    const synced = await ours.sync({ position: () => head, apply: () => assert.fail('it has all of it'), rewind: () => undefined, rebase: () => 'keep' });
+    clearInterval(look);
+    clearInterval(sizes);
+    const seconds = (performance.now() - began) / 1000;
+    console.log(`${LONG} transactions: ${seconds.toFixed(1)} s, ${Math.round(most / 1e6)} MB at most, ${Math.round(longest)} ms without a turn for others`);
+    assert.deepEqual([synced.pulled, synced.head.id], [LONG, head]);
+    assert.equal(requests, Math.floor(LONG / 1000) + 1);
+    assert.ok(most < 40e6, `${most} bytes`);
 });
