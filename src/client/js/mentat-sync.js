@@ -1740,8 +1740,8 @@ export class Replica {
     #shown;
     /** The server was not reached the last time. */
     #cut = false;
-    /** The old keys were looked for. */
-    #searched = false;
+    /** The old keys are looked for, or were. @type {Promise<boolean> | undefined} */
+    #searched;
     /** What a wait told last, and how long it waits before it tells that once more. */
     #told = { what: '', after: 0 };
 
@@ -2387,7 +2387,7 @@ export class Replica {
                     if (intake.heldBytes > limits.held) await this.#storage.write(intake.keep());
                 } else if (member.kind === 'transaction') {
                     const transaction = readTransaction(member.bytes, member.id);
-                    await this.#verify(intake.at, transaction, intake);
+                    this.#verify(intake.at, transaction, intake);
                     await this.#checkChunks(transaction, intake);
                     intake.take(transaction);
                     if (intake.isFull) await this.#advance(intake);
@@ -2396,10 +2396,16 @@ export class Replica {
                 }
             }
             if (!intake.ended) throw new Garbage('it has no HEAD');
+            await intake.settled();
         } catch (error) {
-            if (error instanceof Garbage) throw garbage(intake.at, error);
-            if (named(error) !== 'Offline') throw error;
-            cut = /** @type {SyncError} */ (error);
+            // Of two things that are wrong the earlier one is told.
+            const first = await intake.settled().then(
+                () => error,
+                (earlier) => (intake.drop(), earlier),
+            );
+            if (first instanceof Garbage) throw garbage(intake.at, first);
+            if (named(first) !== 'Offline') throw first;
+            cut = /** @type {SyncError} */ (first);
         }
         await this.#advance(intake);
         return { came: intake.at.seq - before.seq, chunks, cut };
@@ -2407,6 +2413,7 @@ export class Replica {
 
     /** Writes what came and was verified, and moves HEAD over it. @param {Intake} intake */
     async #advance(intake) {
+        await intake.settled();
         if (intake.from.id === intake.at.id) return;
         for (;;) {
             const state = await this.#state();
@@ -2430,7 +2437,7 @@ export class Replica {
                 await this.#fetchChunks(before, missing.slice(at, at + limits.fetched));
             }
             const intake = new Intake(before);
-            await this.#verify(before, transaction, intake);
+            this.#verify(before, transaction, intake);
             await this.#checkChunks(transaction, intake);
             intake.take(transaction);
             await this.#advance(intake);
@@ -2458,14 +2465,25 @@ export class Replica {
         }
     }
 
-    /** Sees that a transaction follows this one, has the id of its contents, and opens. @param {Head} after @param {Transaction} transaction @param {Intake} intake */
-    async #verify(after, transaction, intake) {
+    /**
+     * Sees that a transaction follows this one, has the id of its contents, and opens; the last two go on beside others, and nothing is written
+     * before they are `settled`.
+     * @param {Head} after @param {Transaction} transaction @param {Intake} intake
+     */
+    #verify(after, transaction, intake) {
         const { id, seq, parent, chunks } = transaction;
         if (parent !== after.id) throw forged(id, 'order', 'does not follow the one before it');
         if (seq !== after.seq + 1) throw forged(id, 'seq', 'has a wrong number');
-        const isOurs = chunks.every((chunk) => CHUNK.test(chunk));
-        if (!isOurs || (await transactionId(parent, seq, chunks)) !== id) throw forged(id, 'id', "has an id that is not its contents'");
-        const chunk = intake.chunk(chunks[0]) ?? (await this.#storage.get([`c/${chunks[0]}`]))[0];
+        const isOurs = chunks.length > 0 && chunks.every((chunk) => CHUNK.test(chunk));
+        if (!isOurs) throw forged(id, 'id', "has an id that is not its contents'");
+        intake.check(this.#verifyContents(transaction, intake.chunk(chunks[0])));
+    }
+
+    /** @param {Transaction} transaction @param {Uint8Array | undefined} came the entry's chunk, if it came along */
+    async #verifyContents(transaction, came) {
+        const { id, seq, parent, chunks } = transaction;
+        if ((await transactionId(parent, seq, chunks)) !== id) throw forged(id, 'id', "has an id that is not its contents'");
+        const chunk = came ?? bytesKept((await this.#storage.get([`c/${chunks[0]}`]))[0]);
         const said = await this.#openEntry(transaction, chunk).catch(async (error) => {
             if (named(error) !== 'WrongKey' || !(await this.#findOldKeys())) throw error;
             return this.#openEntry(transaction, chunk);
@@ -2495,10 +2513,14 @@ export class Replica {
     /** Looks on the server for the entry with the old keys. @returns {Promise<boolean>} whether there was one */
     async #findOldKeys() {
         const ours = this.#ring.current;
-        if (this.#searched || ours === null) return false;
-        const found = await this.#searchOldKeys(ours);
-        this.#searched = true;
-        return found;
+        if (ours === null) return false;
+        this.#searched ??= this.#searchOldKeys(ours);
+        try {
+            return await this.#searched;
+        } catch (error) {
+            this.#searched = undefined;
+            throw error;
+        }
     }
 
     /** @param {Keys} ours @returns {Promise<boolean>} */
@@ -2716,6 +2738,8 @@ class Intake {
     #fresh = new Map();
     ended = false;
     #bytes = 0;
+    /** What is still to be seen of the transactions among them. @type {Promise<void>[]} */
+    #checks = [];
 
     /** @param {Head} from HEAD, before it */
     constructor(from) {
@@ -2761,6 +2785,25 @@ class Intake {
         this.at = headOf(transaction);
     }
 
+    /** @param {Promise<void>} check */
+    check(check) {
+        check.catch(() => undefined);
+        this.#checks.push(check);
+    }
+
+    /** When all that was taken is right; fails with what is wrong of the earliest that is not. */
+    async settled() {
+        for (const check of this.#checks) await check;
+    }
+
+    /** Nothing is written of what has not been. */
+    drop() {
+        this.at = this.from;
+        this.held.clear();
+        this.heldBytes = 0;
+        this.written();
+    }
+
     get isFull() {
         return this.#bytes > limits.held || this.ids.size >= limits.written;
     }
@@ -2770,6 +2813,7 @@ class Intake {
         this.changes = [];
         this.ids.clear();
         this.#fresh.clear();
+        this.#checks = [];
         this.#bytes = 0;
     }
 
