@@ -168,7 +168,16 @@ test('whatever a server answers to whatever request, it is told by name, and not
             if (state === undefined) return;
             assert.equal(text(state.body), 'the state', what);
             assert.equal(text(await ours.readThere(state.chunks[0])), 'beside', what);
-        }, () => ours.diverged(), () => ours.wait(0)];
+        }, () => ours.diverged(), () => ours.wait(0), async () => {
+            // As a look at a store asks.
+            const server = new Server(identity, { tries: 1, fetch: lying });
+            const { limits, features } = await server.about();
+            assert.ok(limits.chunk_bytes > 0 && features.includes !== undefined, what);
+            const { transactions, seq } = await server.transactions({ last: 2 });
+            assert.ok(transactions.every((id) => id.length === 36) && Number.isSafeInteger(seq), what);
+            const found = await server.transaction((await server.head()).id);
+            assert.ok(found === undefined || found.chunks.every((id) => typeof id === 'string'), what);
+        }];
         for (const step of steps) {
             const error = await errorOf(step, what);
             if (error === undefined) continue;

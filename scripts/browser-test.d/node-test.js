@@ -725,6 +725,26 @@ test('an address has the one spelling that the program gives it, and what is non
     }
 });
 
+test('a look at a store without a copy of it: HEAD, the newest, each transaction, the root as well', async () => {
+    const box = await world.box();
+    const identity = Identity.generate(box.url);
+    const server = new Server(identity);
+    assert.deepEqual(await server.transaction(ROOT), { id: ROOT, seq: 0, parent: null, chunks: [] });
+    const ours = await device(identity);
+    for (const word of ['one', 'two', 'three']) await ours.commit(word);
+    const { head } = await ours.sync();
+    const about = await server.about();
+    assert.deepEqual([about.head, about.seq], [head.id, 3]);
+    assert.ok(about.limits.chunk_bytes > 0 && about.features.includes('bundle'));
+    const { transactions, seq, from } = await server.transactions({ last: 2 });
+    assert.deepEqual([transactions.length, transactions[1], seq], [2, head.id, 1]);
+    assert.equal((await server.transaction(transactions[0]))?.parent, from);
+    assert.deepEqual((await server.transactions({ from, limit: 1 })).transactions, [transactions[0]]);
+    assert.deepEqual(await server.chunk('00'.repeat(32)), undefined);
+    assert.deepEqual(await server.missing(['00'.repeat(32)]), ['00'.repeat(32)]);
+    await box.stop();
+});
+
 test('no error, no text and no address has the secrets', async () => {
     const box = await world.box();
     const identity = Identity.generate(box.url);

@@ -240,8 +240,8 @@ export class Server {
     });
     /** The server's address. */
     address: string;
-    /** `GET …/`: HEAD, the limits, the features; as the server says it. @returns {Promise<Record<string, any>>} */
-    about(): Promise<Record<string, any>>;
+    /** `GET …/`: HEAD, the limits, the features. @returns {Promise<About>} */
+    about(): Promise<About>;
     /** Where HEAD is; the root for a user who has nothing. @param {AbortSignal} [signal] @returns {Promise<Head>} */
     head(signal?: AbortSignal): Promise<Head>;
     /**
@@ -255,7 +255,7 @@ export class Server {
     /**
      * A part of the chain, oldest first: after `from`, or the newest `last` up to `to`, with the number `seq` of the one before.
      * @param {{ from?: string, limit?: number, last?: number, to?: string, signal?: AbortSignal }} [what]
-     * @returns {Promise<{ transactions: string[], seq?: number } & Record<string, any>>}
+     * @returns {Promise<Listing>}
      */
     transactions({ from, limit, last, to, signal }?: {
         from?: string;
@@ -263,12 +263,9 @@ export class Server {
         last?: number;
         to?: string;
         signal?: AbortSignal;
-    }): Promise<{
-        transactions: string[];
-        seq?: number;
-    } & Record<string, any>>;
-    /** One transaction of the chain; `undefined` where it is not on it. @param {string} id @param {AbortSignal} [signal] */
-    transaction(id: string, signal?: AbortSignal): Promise<Transaction | undefined>;
+    }): Promise<Listing>;
+    /** One transaction of the chain; `undefined` where it is not on it. @param {string} id @param {AbortSignal} [signal] @returns {Promise<Listed | undefined>} */
+    transaction(id: string, signal?: AbortSignal): Promise<Listed | undefined>;
     /**
      * The bytes of a chunk as the server has them, which are those of its name; `undefined` where it has none.
      * @param {string} id
@@ -594,6 +591,57 @@ export type Reply = {
     refusal?: undefined;
 } | {
     refusal: Refusal;
+};
+/**
+ * How a user's store stands, and what the server takes.
+ */
+export type About = {
+    head: string;
+    seq: number;
+    limits: Limits;
+    features: string[];
+    /**
+     * where the server counts that, and has done so
+     */
+    used?: {
+        bytes: number;
+        files: number;
+        pending: number;
+    } | undefined;
+    checkpoint?: {
+        transaction: string;
+        seq: number;
+    } | undefined;
+};
+export type Limits = {
+    chunk_bytes: number;
+    transaction_bytes: number;
+    transaction_chunks: number;
+    bundle_transactions: number;
+    missing_ids: number;
+    /**
+     * where there is a limit
+     */
+    user_bytes?: number | undefined;
+    user_files?: number | undefined;
+};
+export type Listing = {
+    /**
+     * the transaction before the first of them
+     */
+    from: string;
+    /**
+     * with `last`: its number
+     */
+    seq?: number | undefined;
+    transactions: string[];
+};
+/**
+ * A transaction of the chain; the root, which all chains begin
+ * after, has no parent.
+ */
+export type Listed = Omit<Transaction, "parent"> & {
+    parent: string | null;
 };
 export type Checkpoint = {
     transaction: string;

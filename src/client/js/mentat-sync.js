@@ -913,6 +913,27 @@ function whole(kept) {
     throw new SyncError('Damaged', `a transaction is kept that is none: ${kept?.id}`);
 }
 
+/** @param {any} read @param {boolean} isNewest the end of the chain was asked for @returns {boolean} */
+const isListing = ({ from, seq, transactions }, isNewest) =>
+    typeof from === 'string' &&
+    Array.isArray(transactions) &&
+    transactions.every((id) => typeof id === 'string' && UUID.test(id)) &&
+    (isNewest ? isHead({ id: from, seq }) : seq === undefined || Number.isSafeInteger(seq));
+
+/** @param {any} read @returns {boolean} */
+const isAbout = ({ head, seq, limits, features, used, checkpoint }) => {
+    const isCount = (/** @type {unknown} */ count) => Number.isSafeInteger(count);
+    const { chunk_bytes, transaction_chunks, user_bytes = 0, user_files = 0 } = limits ?? {};
+    const { bytes, files, pending } = used ?? {};
+    return (
+        isHead({ id: head, seq }) &&
+        [chunk_bytes, transaction_chunks, user_bytes, user_files].every(isCount) &&
+        Array.isArray(features) &&
+        (used === undefined || [bytes, files, pending].every(isCount)) &&
+        (checkpoint === undefined || isHead({ id: checkpoint?.transaction, seq: checkpoint?.seq }))
+    );
+};
+
 /** @param {any} read @returns {read is Head} */
 const isHead = (read) => {
     const { id, seq } = read ?? {};
@@ -940,6 +961,32 @@ const isHead = (read) => {
  * @property {AbortSignal} [signal] ends it with `Offline`
  *
  * @typedef {{ response: Response, pieces: AsyncGenerator<Bytes, void>, refusal?: undefined } | { refusal: Refusal }} Reply
+ *
+ * @typedef {object} About
+ * How a user's store stands, and what the server takes.
+ * @property {string} head
+ * @property {number} seq
+ * @property {Limits} limits
+ * @property {string[]} features
+ * @property {{ bytes: number, files: number, pending: number }} [used] where the server counts that, and has done so
+ * @property {{ transaction: string, seq: number }} [checkpoint]
+ *
+ * @typedef {object} Limits
+ * @property {number} chunk_bytes
+ * @property {number} transaction_bytes
+ * @property {number} transaction_chunks
+ * @property {number} bundle_transactions
+ * @property {number} missing_ids
+ * @property {number} [user_bytes] where there is a limit
+ * @property {number} [user_files]
+ *
+ * @typedef {object} Listing
+ * @property {string} from the transaction before the first of them
+ * @property {number} [seq] with `last`: its number
+ * @property {string[]} transactions
+ *
+ * @typedef {Omit<Transaction, 'parent'> & { parent: string | null }} Listed A transaction of the chain; the root, which all chains begin
+ *   after, has no parent.
  *
  * @typedef {object} Checkpoint
  * @property {string} transaction
@@ -1002,9 +1049,11 @@ export class Server {
         this.#tries = tries;
     }
 
-    /** `GET …/`: HEAD, the limits, the features; as the server says it. @returns {Promise<Record<string, any>>} */
+    /** `GET …/`: HEAD, the limits, the features. @returns {Promise<About>} */
     async about() {
-        return this.#told('');
+        const told = await this.#told('');
+        if (!isAbout(told)) throw this.#garbage('what it says of the store is not as it should be');
+        return /** @type {About} */ (told);
     }
 
     /** Where HEAD is; the root for a user who has nothing. @param {AbortSignal} [signal] @returns {Promise<Head>} */
@@ -1036,22 +1085,23 @@ export class Server {
     /**
      * A part of the chain, oldest first: after `from`, or the newest `last` up to `to`, with the number `seq` of the one before.
      * @param {{ from?: string, limit?: number, last?: number, to?: string, signal?: AbortSignal }} [what]
-     * @returns {Promise<{ transactions: string[], seq?: number } & Record<string, any>>}
+     * @returns {Promise<Listing>}
      */
     async transactions({ from, limit, last, to, signal } = {}) {
         const query = new URLSearchParams();
         for (const [name, value] of Object.entries({ from, limit, last, to })) if (value !== undefined) query.set(name, `${value}`);
         const told = await this.#told(`transactions?${query}`, { signal });
-        if (!Array.isArray(told.transactions)) throw this.#garbage('a listing is not as it should be');
-        return /** @type {any} */ (told);
+        if (!isListing(told, last !== undefined)) throw this.#garbage('a listing is not as it should be');
+        return /** @type {Listing} */ (told);
     }
 
-    /** One transaction of the chain; `undefined` where it is not on it. @param {string} id @param {AbortSignal} [signal] */
+    /** One transaction of the chain; `undefined` where it is not on it. @param {string} id @param {AbortSignal} [signal] @returns {Promise<Listed | undefined>} */
     async transaction(id, signal) {
         const told = await this.#told(`transactions/${id}`, { signal }, 'unknown-transaction');
         if (told === undefined) return undefined;
-        if (!isTransaction(told) || told.id !== id) throw this.#garbage('it answers with another transaction');
-        return /** @type {Transaction} */ (told);
+        const isWhole = id === ROOT ? isTransaction({ ...told, parent: ROOT }) && told.parent === null : isTransaction(told);
+        if (!isWhole || told.id !== id) throw this.#garbage('it answers with another transaction');
+        return /** @type {any} */ (told);
     }
 
     /**
@@ -2606,11 +2656,11 @@ export class Replica {
     /** Whether the last word under this user stands at this place: what does not open is no word of ours. @param {Head} theirs */
     async #isLastWordAt(theirs) {
         if (theirs.id === ROOT) return false;
-        const transaction = await this.#server.transaction(theirs.id);
-        if (transaction?.chunks.length !== 1 || !CHUNK.test(transaction.chunks[0])) return false;
+        const { parent = null, seq = 0, chunks = [] } = (await this.#server.transaction(theirs.id)) ?? {};
+        if (parent === null || chunks.length !== 1 || !CHUNK.test(chunks[0])) return false;
         try {
-            const chunk = await this.#server.chunk(transaction.chunks[0]);
-            return chunk !== undefined && isLastWord((await this.#openEntry(transaction, chunk)).app);
+            const chunk = await this.#server.chunk(chunks[0]);
+            return chunk !== undefined && isLastWord((await this.#openEntry({ id: theirs.id, parent, seq, chunks }, chunk)).app);
         } catch (error) {
             if (['Forged', 'WrongKey', 'UnopenedChunk'].includes(named(error) ?? '')) return false;
             throw error;
