@@ -1,6 +1,6 @@
 // A server on a directory of its own, stores of all kinds in it, and a browser.
 
-import { execFileSync, spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -48,9 +48,22 @@ export class World {
         rmSync(this.folder, { recursive: true });
     }
 
-    /** The program, as a device. */
+    /** The program, as a device; what it says. */
     run(args, input) {
-        return execFileSync(BINARY, args, { input, encoding: 'utf8', cwd: this.folder, stdio: ['pipe', 'pipe', 'pipe'] });
+        return this.execute(BINARY, args, input);
+    }
+
+    /** Another program; what it says. */
+    execute(program, args, input = '') {
+        return new Promise((done, failed) => {
+            const run = execFile(program, args, { cwd: this.folder }, (error, said, complained) => {
+                if (error?.code === 'ENOENT') failed(error);
+                else if (error) failed(new Error(`${program} ${args.join(' ')}: ${error.code}: ${said}${complained}`));
+                else done(said);
+            });
+            run.stdin.on('error', () => undefined);
+            run.stdin.end(input);
+        });
     }
 
     async ask(user, path, options = {}) {

@@ -4,7 +4,7 @@
 // picture of a type that was looked at. The secret is kept in this tab's sessionStorage, and sent in `Authorization` alone.
 // SPDX-License-Identifier: Apache-2.0
 
-import { Identity, Keyring, ROOT, Server, SyncError, keyIdOf } from './mentat-sync.js';
+import { Identity, Keyring, Keys, ROOT, Server, SyncError, keyIdOf } from './mentat-sync.js';
 
 const KEPT = 'mentat-sync';
 const PAGE = 50; // transactions that are loaded at a time
@@ -15,6 +15,7 @@ const SHOWN = 4 << 20; // bytes of a chunk that are fetched without being asked 
 const TEXT = 64 << 10; // bytes of a text that are shown
 const HEX = 2 << 10;
 const BARS = 90;
+const SLICE = 1000; // transactions that are listed at a time where old keys are looked for
 const AHEAD = 400; // how far below the window what is older is loaded, in pixels
 
 const here = new URL('.', location.href);
@@ -63,7 +64,7 @@ const CODES = {
 };
 const NAMES = {
     Offline: 'The server does not answer.',
-    WrongKey: 'This was sealed with another key than the invite has. An invite from before a rekey opens nothing that came after it.',
+    WrongKey: 'This was sealed with another key than the invite has, and than those from before a rekey. An invite from before a rekey opens nothing that came after it.',
     UnopenedChunk: 'This chunk is not what its name says, or was sealed for another place.',
     Forged: 'This was made by no device of this store.',
     BadInvite: 'This is neither an invite nor a user id.',
@@ -172,7 +173,7 @@ async function each(list, work) {
 async function look(user, ring) {
     const ended = new AbortController();
     const { server, made } = serverOf(user);
-    open = { user, ring, server, made, ended, rows: new Map(), head: undefined, oldest: undefined, chosen: undefined, loading: false };
+    open = { user, ring, server, made, ended, rows: new Map(), looked: new Map(), head: undefined, oldest: undefined, chosen: undefined, loading: false };
     const about = await server.about();
     at('enter').hidden = true;
     for (const id of ['store', 'leave']) at(id).hidden = false;
@@ -352,7 +353,7 @@ async function summary(store, transaction) {
     const text = note === undefined ? textOf(bytes.subarray(0, 4096)) : undefined;
     if (text === undefined) return note ?? `${many(transaction.chunks.length, 'chunk')} · ${transaction.id}`;
     const entry = journal(bytes);
-    const said = entry === undefined ? text : [entry.note, entry.text, ...entry.files.map(({ name }) => name)].filter((part) => part).join(' · ');
+    const said = entry === undefined ? text : aside(entry) ?? [entry.note, entry.text, ...entry.files.map(({ name }) => name)].filter((part) => part).join(' · ');
     return said.replace(/\s+/g, ' ').slice(0, 200);
 }
 
@@ -365,7 +366,8 @@ function plot() {
     at('scope').textContent = rows.length >= all ? (all === 0 ? 'Nothing to show yet.' : 'All transactions, by the day when they came to the server.') : `The newest ${number(rows.length)} of ${number(all)}, by the day when they came to the server; more of them as older ones are loaded.`;
     if (rows.length === 0) return at('plot').replaceChildren();
     const DAY = 86_400_000;
-    const days = rows.map(({ date }) => Math.floor(date / DAY));
+    // The person's days, as in the list.
+    const days = rows.map(({ date }) => Date.UTC(date.getFullYear(), date.getMonth(), date.getDate()) / DAY);
     const first = days.reduce((least, one) => Math.min(least, one));
     const span = days.reduce((most, one) => Math.max(most, one)) - first + 1;
     const step = Math.ceil(span / BARS);
@@ -465,7 +467,9 @@ function showChunk(store, transaction, index) {
     const button = (name, work) => make('button', { type: 'button', 'aria-label': `${name} of chunk ${index + 1}`, click: attempt(work) }, name);
     const show = async (bytes) => {
         const { bytes: plain, note, sealed } = await opened(store, transaction, index, bytes);
-        const preview = [note === undefined ? undefined : make('p', { class: 'hint' }, note), ...files(store, transaction, index, plain), look_at(plain)];
+        const entry = index === 0 && note === undefined ? journal(plain) : undefined;
+        const word = note ?? (entry && aside(entry));
+        const preview = [word && make('p', { class: 'hint' }, word), ...files(store, transaction, index, plain), entry?.keys ? undefined : look_at(plain)];
         if (sealed) title.textContent += `, ${size(plain.length)} inside`;
         inside.replaceChildren(...preview.filter((part) => part !== undefined));
         acts.replaceChildren(button('Download', async (again) => save((await opened(store, transaction, index, again)).bytes, `${id.slice(0, 16)}.bin`)));
@@ -481,14 +485,70 @@ function showChunk(store, transaction, index) {
 }
 
 /** A chunk's content, decrypted where there is a key for it, with a word where there is none. */
-async function opened(store, { parent, seq, chunks }, index, bytes) {
+async function opened(store, transaction, index, bytes) {
+    const { parent, seq, chunks } = transaction;
     const key = keyIdOf(bytes);
     const ring = store.ring ?? new Keyring(null);
     if (ring.plain) {
         return { bytes, note: key === undefined ? undefined : `Encrypted, with the key ${key}. The invite opens it; below is what the server has.` };
     }
+    await oldKeys(store, transaction, key);
     if (index === 0) return { bytes: (await ring.openEntry(parent, seq, chunks.slice(1), bytes)).app, sealed: true };
     return { bytes: await ring.open({ kind: 'data' }, bytes), sealed: true };
+}
+
+/** Looks for the keys from before a `rekey`, once a chunk of this transaction says another key than ours. */
+async function oldKeys(store, transaction, key) {
+    const { ring, looked, head } = store;
+    if (key === undefined || [ring.current, ...ring.old].some(({ id }) => id === key)) return;
+    // What was not found is looked for again after HEAD has moved, or where it was an error that kept it.
+    const what = `${key} ${head.id}`;
+    if (!looked.has(what)) looked.set(what, findOldKeys(store, transaction));
+    try {
+        const found = await looked.get(what);
+        if (found.length > 0) ring.old = found;
+    } catch (error) {
+        looked.delete(what);
+        throw error;
+    }
+}
+
+/**
+ * The keys that the entry of a `rekey` hands on. It is one of the first that are sealed with the present key, and all after it are;
+ * being sealed, it is of somebody who has that key. What was pending when the `rekey` came may stand before it, and the entry of
+ * another one, which has more of them, after it.
+ */
+async function findOldKeys({ ring, server, head, ended: { signal } }, transaction) {
+    const entry = async (id) => {
+        const found = await server.transaction(id, signal);
+        const bytes = found && found.chunks.length > 0 ? await server.chunk(found.chunks[0], signal) : undefined;
+        return bytes !== undefined && keyIdOf(bytes) === ring.current.id ? { ...found, bytes } : undefined;
+    };
+    if ((await entry(head.id)) === undefined) return [];
+    // An entry under our key may name a chunk from before.
+    let from = (await entry(transaction.id)) === undefined ? transaction.id : ROOT;
+    const after = async (id) => (await server.transactions({ from: id, limit: SLICE, signal })).transactions;
+    let slice = await after(from);
+    while (slice.length > 0 && (await entry(slice.at(-1))) === undefined) {
+        from = slice.at(-1);
+        slice = await after(from);
+    }
+    if (slice.length === 0) return [];
+    let [low, high] = [0, slice.length - 1];
+    while (low < high) {
+        const middle = (low + high) >> 1;
+        if ((await entry(slice[middle])) === undefined) low = middle + 1;
+        else high = middle;
+    }
+    let masters = [];
+    for (const id of await after(slice[low - 1] ?? from)) {
+        const { parent, seq, chunks, bytes } = (await entry(id)) ?? {};
+        if (bytes === undefined) break;
+        const { keys } = journal((await ring.openEntry(parent, seq, chunks.slice(1), bytes)).app) ?? {};
+        if (keys !== undefined) masters = keys;
+        else if (masters.length > 0) break;
+    }
+    return Promise.all(masters.map((master) => Keys.derive(master)));
 }
 
 /** The entry of a journal, as the program writes it, where these bytes are one. */
@@ -498,10 +558,25 @@ function journal(bytes) {
         if (entry?.app !== 'journal' || typeof entry !== 'object') return undefined;
         const isFile = (file) => typeof file?.name === 'string' && Array.isArray(file.chunks);
         const text = (one) => (typeof one === 'string' ? one : undefined);
-        return { note: text(entry.note), text: text(entry.text), by: text(entry.by), files: Array.isArray(entry.files) ? entry.files.filter(isFile) : [] };
+        const list = (one) => (Array.isArray(one) ? one : undefined);
+        const masters = (entry.v === 1 ? list(entry.keys) : undefined)?.map(master).filter((key) => key !== undefined) ?? [];
+        const keys = masters.length > 0 ? masters : undefined;
+        return { note: text(entry.note), text: text(entry.text), by: text(entry.by), files: list(entry.files)?.filter(isFile) ?? [], keys, isLast: entry.moved === true };
     } catch {
         return undefined;
     }
+}
+
+/** The 32 bytes that a journal spells in base64url. */
+function master(spelled) {
+    const bytes = /^[\w-]{43}$/.test(spelled) ? Uint8Array.from(atob(spelled.replace(/-/g, '+').replace(/_/g, '/')), (one) => one.charCodeAt(0)) : undefined;
+    return bytes?.length === 32 ? bytes : undefined;
+}
+
+/** What an entry says that is of the store itself, in words. Keys are for no eye. */
+function aside({ keys, isLast }) {
+    if (isLast) return 'The store has a new invite: this is the last word under its old user.';
+    return keys && `A rekey: from here on all is sealed with a new key. This hands on ${many(keys.length, 'old key')}, which the page uses and does not show.`;
 }
 
 /** Names that say of what kind a file is, and of a kind that no browser runs. */
