@@ -140,7 +140,7 @@ pub fn send(store: &Store, data: &Path, user: &UserId, destination: &OsStr) -> C
         )?;
         writeln!(
             out,
-            "and the map of the proxy has, before its digits: {user} leads to that box"
+            "and the map of the proxy has a line for {short}, before its digits, that leads to that box"
         )
     }))
 }
