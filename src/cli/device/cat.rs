@@ -53,7 +53,7 @@ impl CatCommand {
             let taken = replica.take_checkpoint();
             opened.bar.end();
             taken?;
-            opened.home.heard();
+            opened.home.clear();
         }
         let entry = match id {
             CHECKPOINT => kept(replica)?,

@@ -74,7 +74,7 @@ impl CloneCommand {
         bar.end();
         let (head, state) = fetched?;
         home.remove(DeviceFile::Cloning)?;
-        home.heard();
+        home.clear();
         let json = self.json;
         print(|out| match json {
             true => json_line(

@@ -13,8 +13,8 @@ use super::opened::OpenReplica;
 use super::told::{DeviceTrouble, Outcome};
 use crate::cli::open::private;
 use crate::cli::output::{json_line, print};
-use crate::client::{Error, JournalBody};
-use crate::model::{ChunkDigest, limits};
+use crate::client::{Entry, Error, JournalBody};
+use crate::model::{ChunkDigest, Head, limits};
 
 /// Commit bytes as one transaction, offline, and print its id: files, by their names; or standard input, which is a text if
 /// it is UTF-8 and fits into an entry of 64 KiB, and else a file.
@@ -50,15 +50,9 @@ impl CommitCommand {
             files => gather(&opened, note, files),
         };
         opened.bar.end();
-        let (what, chunks) = gathered?;
-        let body = opened.entry(self.note.clone(), what)?.encode();
-        let body = body.map_err(|error| match error {
-            Error::TooLong { .. } => {
-                DeviceTrouble::failed(format!("the entry would be too long: {error}"))
-            }
-            other => other.into(),
-        })?;
-        let entry = opened.replica.commit(&body, &chunks)?;
+        let entry = gathered
+            .and_then(|(what, chunks)| self.say(&opened, what, &chunks))
+            .inspect_err(|_| opened.replica.take_back())?;
         let json = self.replica.json;
         print(|out| match json {
             true => json_line(
@@ -70,6 +64,28 @@ impl CommitCommand {
         Ok(())
     }
 
+    fn say(
+        &self,
+        opened: &OpenReplica,
+        what: JournalBody,
+        chunks: &[ChunkDigest],
+    ) -> Outcome<Entry> {
+        let body = opened.entry(self.note.clone(), what)?.encode();
+        let body = body.map_err(|error| match error {
+            Error::TooLong { .. } => {
+                DeviceTrouble::failed(format!("the entry would be too long: {error}"))
+            }
+            other => other.into(),
+        })?;
+        Ok(opened.replica.commit(&body, chunks)?)
+    }
+
+    fn checkpoint(&self, opened: &OpenReplica, file: &Path, at: Head) -> Outcome {
+        let (what, chunks) = gather(opened, self.note.as_deref(), &[file.to_owned()])?;
+        let body = opened.entry(self.note.clone(), what)?.encode()?;
+        Ok(opened.replica.checkpoint(at.id, &body, &chunks)?)
+    }
+
     fn save(&self, opened: &OpenReplica, file: &Path) -> Outcome {
         let status = opened.replica.status()?;
         if status.pending > 0 {
@@ -78,12 +94,10 @@ impl CommitCommand {
             )
             .hint("`mentat-sync sync` first"));
         }
-        let (what, chunks) = gather(opened, self.note.as_deref(), &[file.to_owned()])?;
-        let body = opened.entry(self.note.clone(), what)?.encode()?;
-        let saved = opened.replica.checkpoint(status.base.id, &body, &chunks);
+        let saved = self.checkpoint(opened, file, status.base);
         opened.bar.end();
-        saved?;
-        opened.home.heard();
+        saved.inspect_err(|_| opened.replica.take_back())?;
+        opened.home.clear();
         let json = self.replica.json;
         print(|out| match json {
             true => json_line(

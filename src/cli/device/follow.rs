@@ -125,7 +125,7 @@ impl FollowCommand {
         opened.bar.end();
         match pulled {
             Ok(_) => {
-                opened.home.heard();
+                opened.home.clear();
                 Ok(None)
             }
             Err(error) => match DeviceTrouble::from(error) {

@@ -7,7 +7,6 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::told::{DeviceTrouble, Outcome};
-use crate::cli::output::date;
 use crate::client::{HOME, Identity, beside};
 use crate::disk::{self, Disk, Grouping, IfThere, Place, Real, make_root};
 use crate::model::{UserId, limits};
@@ -101,15 +100,6 @@ impl DeviceHome {
         self.write(DeviceFile::Config, &[&config, &b"\n"[..]].concat())
     }
 
-    /// Notes that the server was heard just now, and clears up. Best effort: it is for a person to read.
-    pub fn heard(&self) {
-        self.clear();
-        let line = format!("{}\n", date(SystemTime::now()));
-        if let Err(error) = self.write(DeviceFile::Seen, line.as_bytes()) {
-            log::debug!("when the server was heard is not noted: {}", error.words());
-        }
-    }
-
     /// Takes away what killed commands left of these files more than a day ago: the aside ones. Best effort.
     pub fn clear(&self) {
         let mut names = Vec::new();
@@ -135,13 +125,6 @@ impl DeviceHome {
             Ok(age) if age > limits::TEMPORARY => self.disk.remove_file(place),
             _ => Ok(()),
         }
-    }
-
-    /// When the server was last heard.
-    pub fn last_heard(&self) -> Outcome<Option<SystemTime>> {
-        let line = self.read(DeviceFile::Seen)?.unwrap_or_default();
-        let line = String::from_utf8(line).unwrap_or_default();
-        Ok(humantime::parse_rfc3339(line.trim_end()).ok())
     }
 
     /// Writes one of the small files in place of the one that is there: durable when this returns.

@@ -7,7 +7,7 @@ use super::opened::OpenReplica;
 use super::sync::{synced, tell_synced};
 use super::told::{DeviceTrouble, Outcome};
 use crate::cli::open::private;
-use crate::client::{Error, Synced};
+use crate::client::{Divergence, Error, Parting, Synced};
 use crate::store::layout::DeviceFile;
 
 /// Push what is pending. Where others were quicker, theirs is pulled and ours said again after it.
@@ -19,6 +19,9 @@ pub struct PushCommand {
     /// Fill a server that knows nothing of this store with all of it.
     #[arg(long, conflicts_with_all = ["no_rebase", "restore"])]
     seed: bool,
+    /// With --seed: this server had the store before, and it was emptied; no new key was made for the store.
+    #[arg(long, requires = "seed")]
+    force: bool,
     /// Put back what a server lacks that went back to an older copy of itself.
     #[arg(long, conflicts_with = "no_rebase")]
     restore: bool,
@@ -55,7 +58,23 @@ impl PushCommand {
         }
     }
 
+    /// Refuses to fill a server that had this store and knows nothing of it now: another device may have made a new key, and whoever
+    /// has the old one would read what is sent.
+    fn check_seed(&self, opened: &OpenReplica) -> Outcome {
+        if !self.seed || self.force || !opened.replica.was_here()? {
+            return Ok(());
+        }
+        match opened.replica.diverged()? {
+            Some(Divergence {
+                how: Parting::Empty,
+                ..
+            }) => Err(DeviceTrouble::moved_or_emptied()),
+            _ => Ok(()),
+        }
+    }
+
     fn put_back(&self, opened: &OpenReplica) -> Outcome {
+        self.check_seed(opened)?;
         let put_back = match self.seed {
             true => opened.replica.seed(),
             false => opened.replica.restore(),

@@ -72,7 +72,10 @@ impl StatusCommand {
             true => Some(there(&opened)?),
             false => None,
         };
-        let heard = opened.home.last_heard()?;
+        let heard = match self.fetch {
+            true => opened.replica.status()?.heard,
+            false => status.heard,
+        };
         let whole = !opened.home.has(DeviceFile::Cloning)?;
         let base = status.base;
         let kept = opened.replica.kept_state()?;
@@ -141,7 +144,9 @@ fn there(opened: &OpenReplica) -> Outcome<Head> {
         return Err(Error::from(parted).into());
     }
     let head = opened.remote.head()?;
-    opened.home.heard();
+    opened.replica.check_newest(head)?;
+    opened.replica.note_heard();
+    opened.home.clear();
     Ok(head)
 }
 

@@ -47,7 +47,7 @@ pub fn synced(opened: &OpenReplica, json: bool) -> Outcome {
 
 /// Prints what a sync did, and notes that the server was heard.
 pub fn tell_synced(opened: &OpenReplica, synced: Synced, bytes: u64, json: bool) -> Outcome {
-    opened.home.heard();
+    opened.home.clear();
     opened.home.remove(DeviceFile::Cloning)?;
     let Synced {
         pulled,

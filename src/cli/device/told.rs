@@ -57,6 +57,21 @@ impl DeviceTrouble {
         Self::of(4, "busy", "others were quicker, and nothing was sent").hint("`mentat-sync sync`")
     }
 
+    /// A server that had this store knows nothing of it now, and is not filled unasked.
+    pub fn moved_or_emptied() -> Self {
+        Self::of(
+            5,
+            "diverged",
+            "nothing was sent: this server had the store, and knows nothing of it now. Either it was emptied, or another device made a \
+             new key (`rekey`) and the store has a new invite, so that whoever has the old one would read what is sent",
+        )
+        .with(json!({"how": "empty"}))
+        .hint(
+            "after a rekey: `mentat-sync clone` with the new invite into another directory, and `mentat-sync import --from` this one there; \
+             where it was emptied: `mentat-sync push --seed --force`",
+        )
+    }
+
     /// The trouble with a line more, for a person.
     pub fn hint(mut self, hint: &'static str) -> Self {
         self.hint = hint;
@@ -93,8 +108,8 @@ impl DeviceTrouble {
             ),
             Parting::Empty => (
                 "empty",
-                "if it is a new box, `mentat-sync push --seed` fills it; after a rekey this store has a new invite: clone with that one, \
-                 and `mentat-sync import --from` this directory there",
+                "did another device make a new key (`rekey`)? Then nothing is to be sent here: `mentat-sync clone` with the new invite into another \
+                 directory, and `mentat-sync import --from` this one there. If it is a new box, `mentat-sync push --seed` fills it",
             ),
             Parting::Moved => (
                 "moved",

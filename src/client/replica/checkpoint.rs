@@ -67,6 +67,7 @@ impl Replica {
         let all = [&[id], chunks].concat();
         match self.remote.put_checkpoint(at, &all)? {
             PutCheckpoint::Stored => {
+                self.note_heard();
                 if let Err(error) = self.keep_own(at, OneChunk(id, &first), &all) {
                     // The server has it, which is what was asked for.
                     log::debug!("the checkpoint is not kept here: {error}");

@@ -6,6 +6,7 @@
 //!
 //! - `tip`: where the chain and what is pending end;
 //! - `say`: something is put and committed, offline; `entries`: it is read again;
+//! - `puts`: what was put and is not named yet, and what killed commands left of that;
 //! - `verify` and `pull`: the server's bundle goes into the store by way of a reader that lets nothing pass unverified, and HEAD
 //!   last; `by_chunk` is for what is too large to come in one piece;
 //! - `rebase`: what is pending is said again after what others said; `push`: it is sent, and `small` is what is held of it meanwhile;
@@ -18,6 +19,7 @@ mod checkpoint;
 mod course;
 mod entries;
 mod farewell;
+mod heard;
 mod import;
 mod known;
 mod named;
@@ -27,6 +29,7 @@ mod parted;
 mod poll;
 mod pull;
 mod push;
+mod puts;
 mod rebase;
 #[allow(clippy::module_inception)]
 mod replica;
@@ -37,6 +40,7 @@ mod sync;
 mod taken;
 mod tar;
 mod tip;
+mod unnamed;
 mod verify;
 mod wait;
 

@@ -51,7 +51,8 @@ impl Replica {
             // Last: where it is, all that a command opens is there, and what was broken off before it is begun anew.
             identity.write(&*home, &place)?;
         }
-        Self::over(home, &store, identity.user, identity.keyring(), remote)
+        let replica = Self::over(home, &store, identity.user, identity.keyring(), remote)?;
+        Ok(replica.at(identity))
     }
 
     /// Opens the replica in `DIR/.mentat-sync`, whose server is reached as `connect` says. Asks nobody.
@@ -72,7 +73,13 @@ impl Replica {
         let identity = Identity::read(&*home, &layout::beside_store(layout::DeviceFile::Remote))?;
         let remote = connect(&identity)?;
         let store = store_of(&home_path, &identity, Store::open_existing)?;
-        Self::over(home, &store, identity.user, identity.keyring(), remote)
+        let replica = Self::over(home, &store, identity.user, identity.keyring(), remote)?;
+        Ok(replica.at(&identity))
+    }
+
+    fn at(mut self, identity: &Identity) -> Self {
+        self.server = Some(identity.server.to_string());
+        self
     }
 
     /// Makes a replica, takes the server's checkpoint where there is one, and pulls all that the server has. Complete when it returns; interrupted, the next call goes on where

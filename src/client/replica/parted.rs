@@ -1,8 +1,10 @@
 //! A server whose history is not ours: told apart, and the ways out of it.
 
+use std::io::Read;
+
 use super::Replica;
-use crate::client::error::{Divergence, Error, Parting, Result};
-use crate::model::{Head, TransactionId};
+use crate::client::error::{Divergence, Error, Forgery, Parting, Result};
+use crate::model::{ChunkId, Head, Transaction, TransactionId, limits};
 use crate::wire::Code;
 
 impl Replica {
@@ -82,6 +84,42 @@ impl Replica {
         Ok(theirs.is_some_and(|theirs| (theirs.id, theirs.seq) == (ours.id, ours.seq)))
     }
 
+    /// Sees that the newest that the server has, which is this, opens with our keys: pulls nothing. For a look, before
+    /// anything is asked for.
+    ///
+    /// # Errors
+    /// [`Error::WrongKey`], and [`Error::Forged`] where no device of this store made it; those of the remote.
+    pub fn check_newest(&self, theirs: Head) -> Result<()> {
+        if theirs == Head::ROOT {
+            return Ok(());
+        }
+        if let Some(found) = self.find(theirs.id)? {
+            return self.said(found).map(drop);
+        }
+        let forged = |what| Error::Forged {
+            transaction: theirs.id,
+            what,
+        };
+        // HEAD may have moved on, and been replaced, meanwhile.
+        let transaction = self.remote.transaction(theirs.id)?.ok_or(Error::Busy)?;
+        let digests = (transaction.chunks.iter()).filter_map(|chunk| match chunk {
+            ChunkId::Digest(digest) => Some(*digest),
+            ChunkId::Alias(_) => None,
+        });
+        let digests: Vec<_> = digests.collect();
+        let (first, others) = (digests.split_first()).ok_or_else(|| forged(Forgery::Missing))?;
+        let chunk = self.remote.chunk(first)?;
+        let chunk = chunk.ok_or_else(|| forged(Forgery::Missing))?;
+        let mut bytes = Vec::new();
+        let read = chunk.take(limits::HELD_BYTES).read_to_end(&mut bytes);
+        read.map_err(Error::offline)?;
+        let Transaction { parent, seq, .. } = transaction;
+        let opened = self.keys.open_entry(parent, seq, others, &bytes);
+        opened
+            .map(drop)
+            .map_err(|why| Error::unopened(theirs.id, why))
+    }
+
     /// Puts back what a server lacks that was restored from a backup: an ordinary advance from its HEAD, which is one of ours,
     /// to ours. Returns how many transactions that were.
     ///
@@ -94,7 +132,11 @@ impl Replica {
                 how: Parting::Rollback,
                 common,
                 ..
-            }) => self.send_confirmed(common.id),
+            }) => {
+                let sent = self.send_confirmed(common.id)?;
+                self.note_heard();
+                Ok(sent)
+            }
             Some(other) => Err(other.into()),
             None => Ok(0),
         }
@@ -113,6 +155,7 @@ impl Replica {
             }) => {
                 let sent = self.send_confirmed(TransactionId::ROOT)?;
                 self.send_checkpoint()?;
+                self.note_heard();
                 Ok(sent)
             }
             Some(other) => Err(other.into()),

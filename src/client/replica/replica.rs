@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::known::{KnownLine, SmallChunks};
 use super::poll::Poll;
 use super::slip::Slips;
+use super::unnamed::UnnamedPuts;
 use crate::client::error::Result;
 use crate::client::keyring::Keyring;
 use crate::client::progress::Progress;
@@ -22,12 +23,15 @@ pub struct Replica {
     pub(super) keys: Keyring,
     pub(super) remote: Arc<dyn Remote>,
     pub(super) slips: Slips,
+    /// The server's address, where it has one.
+    pub(super) server: Option<String>,
     pub(super) progress: Option<Arc<dyn Progress>>,
     pub(super) poll: Mutex<Option<Poll>>,
     /// The line that was pending at the last look.
     pub(super) walked: Mutex<Option<KnownLine>>,
     /// Small chunks on their way to the server.
     pub(super) small: Mutex<SmallChunks>,
+    pub(super) puts: Mutex<UnnamedPuts>,
 }
 
 impl Replica {
@@ -50,10 +54,12 @@ impl Replica {
             keys,
             remote,
             slips: Slips::default(),
+            server: None,
             progress: None,
             poll: Mutex::default(),
             walked: Mutex::default(),
             small: Mutex::default(),
+            puts: Mutex::default(),
         })
     }
 

@@ -18,12 +18,24 @@ impl Replica {
     /// Puts bytes beside, for an entry to name: in chunks of one MiB, sealed. All are durable when it returns. The same bytes
     /// are the same chunks, and take no more room; none are no chunk.
     ///
+    /// They stay for as long as this replica is open. What no commit has named by then goes with a later sync.
+    ///
     /// Costs a few MiB of memory, however many bytes there are, and one sync for all.
     ///
     /// # Errors
-    /// [`Error::Io`] where the bytes cannot be read, and those of the disk. Nothing is lost then, nor left but garbage.
-    pub fn put(&self, mut bytes: impl Read) -> Result<Vec<ChunkDigest>> {
+    /// [`Error::Io`] where the bytes cannot be read, and those of the disk. Nothing is lost then, and what was put is taken back.
+    pub fn put(&self, bytes: impl Read) -> Result<Vec<ChunkDigest>> {
+        self.putting()?;
         let mut chunks = Vec::new();
+        let put = self.put_chunks(bytes, &mut chunks);
+        self.were_put(&chunks);
+        if put.is_err() || chunks.is_empty() {
+            self.take_back_these(&chunks);
+        }
+        put.map(|()| chunks)
+    }
+
+    fn put_chunks(&self, mut bytes: impl Read, chunks: &mut Vec<ChunkDigest>) -> Result<()> {
         let mut next = || -> Result<Option<BundleFile<'_>>> {
             let mut slice = Vec::new();
             let limit = limits::SLICE_BYTES as u64;
@@ -41,7 +53,7 @@ impl Replica {
         };
         let first = next()?;
         if first.is_none() {
-            return Ok(chunks);
+            return Ok(());
         }
         let mut first = first;
         let mut tar = Tar::of(|| match first.take() {
@@ -53,7 +65,7 @@ impl Replica {
             return Err(trouble);
         }
         match outcome {
-            PushBundle::Taken { .. } => Ok(chunks),
+            PushBundle::Taken { .. } => Ok(()),
             other => Err(unexpected(other)),
         }
     }
@@ -92,7 +104,10 @@ impl Replica {
             }
             let missing = lock.say(staged, &new)?;
             return match missing.is_empty() {
-                true => Ok(entry_of(new, said.app, true)),
+                true => {
+                    self.are_named(chunks);
+                    Ok(entry_of(new, said.app, true))
+                }
                 false => Err(Error::MissingChunks(missing)),
             };
         }
@@ -123,7 +138,10 @@ impl Replica {
         let user = &self.user;
         let draft = user.mending_log(|| user.draft(proposal.clone()))?;
         match self.shared()?.put_transaction(draft)? {
-            PutTransaction::Accepted => Ok(transaction),
+            PutTransaction::Accepted => {
+                self.are_named(others);
+                Ok(transaction)
+            }
             PutTransaction::MissingChunks(missing) => Err(Error::MissingChunks(missing)),
             // A rebase has just replaced it.
             PutTransaction::UnknownParent => Err(Error::Busy),

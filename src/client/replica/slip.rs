@@ -19,12 +19,14 @@ pub enum Slip {
     CommitWithoutLook,
     /// A rebase keeps nothing of what was committed meanwhile.
     RebaseForgetsCommits,
+    /// Chunks that killed commands put, and nothing needs, are never taken away.
+    PutsStay,
 }
 
 #[cfg(feature = "mistakes")]
 impl Slip {
     /// Each of them once.
-    pub const ALL: [Slip; 8] = [
+    pub const ALL: [Slip; 9] = [
         Slip::LostAnswerNotRecognised,
         Slip::NonceNotKept,
         Slip::NoNonce,
@@ -33,6 +35,7 @@ impl Slip {
         Slip::RebaseInPlace,
         Slip::CommitWithoutLook,
         Slip::RebaseForgetsCommits,
+        Slip::PutsStay,
     ];
 }
 

@@ -6,7 +6,7 @@ use crate::client::app::App;
 use crate::client::error::{Error, Result};
 use crate::disk::{Held, Mode};
 use crate::model::{Head, limits};
-use crate::store::layout;
+use crate::store::layout::DeviceFile;
 
 /// The outcome of a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ impl Replica {
                 self.pull_locked(app, &mut synced)?;
             }
             if self.tip()? == self.head()? {
+                self.note_heard();
+                self.clear_unneeded();
                 return Ok(synced);
             }
         }
@@ -56,6 +58,8 @@ impl Replica {
         self.user.clear_left_behind();
         let mut synced = self.nothing_synced()?;
         self.pull_locked(app, &mut synced)?;
+        self.note_heard();
+        self.clear_unneeded();
         Ok(synced)
     }
 
@@ -116,7 +120,9 @@ impl Replica {
         let _lock = self.sync_lock()?;
         let sent = self.push_pending();
         self.let_go();
-        Ok(match sent? {
+        let sent = sent?;
+        self.note_heard();
+        Ok(match sent {
             Sent::All(sent) => Some(sent),
             Sent::Lost => None,
         })
@@ -130,6 +136,7 @@ impl Replica {
     pub fn fetch(&self) -> Result<Head> {
         let _lock = self.sync_lock()?;
         self.pull_confirmed()?;
+        self.note_heard();
         self.head()
     }
 
@@ -138,23 +145,6 @@ impl Replica {
     /// # Errors
     /// [`Error::Busy`] when the time is up.
     pub(super) fn sync_lock(&self) -> Result<Box<dyn Held>> {
-        let place = layout::beside_store(layout::DeviceFile::Lock);
-        let until = self.home.elapsed() + limits::SYNC_WAIT;
-        let mut pause = limits::LOCK_PAUSE.0;
-        loop {
-            match self.home.try_lock(&place, Mode::Exclusive) {
-                Ok(Some(held)) => return Ok(held),
-                Err(absent) if absent.is_absent() => match self.home.create(&place) {
-                    Err(error) if !error.is_taken() => return Err(error.into()),
-                    _ => continue,
-                },
-                other => other?,
-            };
-            if self.home.elapsed() >= until {
-                return Err(Error::Busy);
-            }
-            self.home.pause(pause);
-            pause = (pause * 2).min(limits::LOCK_PAUSE.1);
-        }
+        self.waited(DeviceFile::Lock, Mode::Exclusive)
     }
 }

@@ -29,6 +29,7 @@ impl Replica {
     pub fn take_checkpoint(&self) -> Result<Option<SavedState>> {
         let _lock = self.sync_lock()?;
         let Some(checkpoint) = self.remote.checkpoint()? else {
+            self.note_heard();
             return Ok(None);
         };
         let state = self.state_there(&checkpoint)?;
@@ -51,6 +52,7 @@ impl Replica {
         let file = checkpoint_file::encode(&checkpoint);
         beside::replace(&*self.home, DeviceFile::Checkpoint, &file)?;
         self.settle_checkpoint()?;
+        self.note_heard();
         Ok(Some(state))
     }
 
@@ -138,9 +140,12 @@ impl Replica {
         first: OneChunk<'_>,
         all: &[ChunkDigest],
     ) -> Result<()> {
+        self.putting()?;
         let mut bundle = first.open()?;
         self.user.push_bundle(&mut bundle)?;
-        self.keep(at, all)
+        let kept = self.keep(at, all);
+        self.are_named(all);
+        kept
     }
 
     /// Gives a server that was filled from here the checkpoint that is kept here.

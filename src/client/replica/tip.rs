@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
+use std::time::SystemTime;
 
 use super::Replica;
 use super::known::{KnownLine, PendingLine};
@@ -20,6 +21,8 @@ pub struct Status {
     pub pending: usize,
     /// The bytes of their chunks, each counted where it is named.
     pub bytes: u64,
+    /// When the server was last heard: by whichever verb that asked it and went well.
+    pub heard: Option<SystemTime>,
 }
 
 impl Replica {
@@ -44,6 +47,7 @@ impl Replica {
             tip: line.tip,
             pending: line.ids.len(),
             bytes,
+            heard: self.last_heard()?,
         })
     }
 

@@ -7,6 +7,8 @@ use crate::disk::Place;
 pub enum DeviceFile {
     /// Locked by the one process that syncs.
     Lock,
+    /// Locked, by any number, by who puts what is still to be named.
+    Putting,
     /// All its secrets.
     Remote,
     /// The secrets that a `rekey` is about to put in the place of those.
@@ -26,6 +28,7 @@ pub enum DeviceFile {
 pub fn beside_store(file: DeviceFile) -> Place {
     Place::new(match file {
         DeviceFile::Lock => "lock",
+        DeviceFile::Putting => "putting",
         DeviceFile::Remote => "remote",
         DeviceFile::NextRemote => "remote.next",
         DeviceFile::Config => "config",

@@ -185,7 +185,7 @@ fn cut_everywhere(verb: &Verb, reading: Reading, slip: Option<Slip>) -> Result<u
                 0 => device.sim.world(),
                 _ => device.sim.world().survivor(seed - 1),
             };
-            goes_on(verb, left, there.clone())
+            goes_on(verb, left, there.clone(), slip)
                 .map_err(|what| format!("{}, step {step}, survivor {seed}: {what}", verb.name))?;
         }
         if !died {
@@ -196,10 +196,11 @@ fn cut_everywhere(verb: &Verb, reading: Reading, slip: Option<Slip>) -> Result<u
 }
 
 /// A device on what is left says one thing more and syncs, and nothing is lost nor there twice.
-fn goes_on(verb: &Verb, left: World, there: World) -> Result<(), String> {
+fn goes_on(verb: &Verb, left: World, there: World, slip: Option<Slip>) -> Result<(), String> {
     let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
     let server = Server::on(Sim::with_world(there));
-    let mut device = Device::on(Sim::with_world(left), Lossy::over(server.remote()));
+    let device = Device::on(Sim::with_world(left), Lossy::over(server.remote()));
+    let mut device = with(device, slip.filter(|slip| *slip == Slip::PutsStay));
     kept_state_is_whole(&device)?;
     let said = device.replica.commit(b"9 z", &[]);
     said.map_err(|error| failed("a commit", &error))?;
@@ -222,6 +223,10 @@ fn goes_on(verb: &Verb, left: World, there: World) -> Result<(), String> {
     }
     if kept_state_is_whole(&device)? == Some(false) {
         return Err("the state waits for a chain that is here".to_owned());
+    }
+    let (chunks, transactions) = device.incoming();
+    if chunks.len() + transactions.len() > 0 {
+        return Err(format!("it stays: {chunks:?} {transactions:?}"));
     }
     let mut left = lines.clone();
     for must in verb.must.iter().chain(&["9 z"]) {
@@ -268,6 +273,8 @@ fn a_rule_taken_away_is_noticed_by_the_cuts() {
     for (slip, verb) in [
         (Slip::LocalBeforeChunks, "the first commit"),
         (Slip::RebaseInPlace, "a rebase"),
+        (Slip::PutsStay, "a commit after others"),
+        (Slip::PutsStay, "a rebase"),
     ] {
         let verb = VERBS.iter().find(|other| other.name == verb).unwrap();
         let noticed = cut_everywhere(verb, Reading::Atomic, Some(slip));

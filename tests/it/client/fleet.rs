@@ -130,6 +130,21 @@ impl Device {
         self.replica.sync(&mut self.app)
     }
 
+    /// The names of the chunks, and of the transactions, in `incoming/`.
+    pub fn incoming(&self) -> (Vec<String>, Vec<String>) {
+        let world = self.sim.world();
+        let names = |path: String| {
+            let place = mentat_sync::disk::Place::new(format!("users/{USER}/incoming/{path}"));
+            let listed = world.list(&place).unwrap_or_default();
+            listed
+                .into_iter()
+                .map(|entry| entry.name)
+                .collect::<Vec<_>>()
+        };
+        let chunks = (0..256).flat_map(|byte| names(format!("chunks/{byte:02x}")));
+        (chunks.collect(), names("transactions".to_owned()))
+    }
+
     /// All lines, the pending ones last.
     pub fn lines(&self) -> Vec<String> {
         let lines = self.replica.entries(TransactionId::ROOT);

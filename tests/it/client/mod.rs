@@ -6,6 +6,8 @@ mod rules;
 mod parting;
 // Devices that meet each other only by a server: what all of them must agree on.
 mod convergence;
+// What was put and is not named.
+mod puts;
 // What is told of how far long work is.
 mod course;
 // What several devices do at random, and what must be so in the end.

@@ -366,7 +366,9 @@ fn is_left(home: &Path, file: &Path) -> bool {
     let below = file.strip_prefix(home).unwrap();
     let words: Vec<_> = below.iter().map(|word| word.to_string_lossy()).collect();
     match words.as_slice() {
-        [name] => !["remote", "config", "lock", "seen", "renamed"].contains(&name.as_ref()),
+        [name] => {
+            !["remote", "config", "lock", "putting", "seen", "renamed"].contains(&name.as_ref())
+        }
         [_, place, ..] if ["tmp", "trash"].contains(&place.as_ref()) => true,
         words => words.iter().any(|word| word == "tmp") && words.len() > 2,
     }
