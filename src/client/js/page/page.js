@@ -20,26 +20,79 @@ const AHEAD = 400; // how far below the window what is older is loaded, in pixel
 
 const here = new URL('.', location.href);
 const address = (here.origin + here.pathname).replace(/\/+$/, '');
-const at = (id) => document.getElementById(id);
 
-/** The store that is looked at. */
+/**
+ * @typedef {import('./mentat-sync.js').About} About
+ * @typedef {import('./mentat-sync.js').Head} Head
+ * @typedef {import('./mentat-sync.js').Listed} Listed
+ *
+ * @typedef {object} Row A line of the history.
+ * @property {string} id
+ * @property {number} seq
+ * @property {Record<string, HTMLElement>} parts
+ * @property {HTMLElement} button
+ * @property {HTMLElement} element
+ * @property {Listed} [transaction] once it was loaded
+ * @property {Date} [date]
+ * @property {number} [bytes]
+ *
+ * @typedef {object} Store
+ * @property {string} user
+ * @property {Keyring} [ring] none where there is a user's id alone
+ * @property {Server} server
+ * @property {Map<string, Date>} made when each came, by id
+ * @property {AbortController} ended
+ * @property {Map<string, Row>} rows
+ * @property {Map<string, Promise<Keys[]>>} looked searches for keys from before a `rekey`, by what was looked for
+ * @property {Head} head
+ * @property {Head} [oldest] what the oldest that is loaded comes after
+ * @property {string} [chosen]
+ * @property {boolean} loading
+ *
+ * @typedef {{ secret: HTMLInputElement, show: HTMLInputElement, older: HTMLButtonElement }} Fields
+ *
+ * @typedef {object} JournalEntry
+ * @property {string} [note]
+ * @property {string} [text]
+ * @property {string} [by]
+ * @property {{ name: string, chunks: unknown[] }[]} files
+ * @property {Uint8Array[]} [keys] of a `rekey`: those from before it
+ * @property {boolean} isLast the last word under a user whom the store left
+ */
+
+/**
+ * A part of the page.
+ * @template {string} I @param {I} id @returns {I extends keyof Fields ? Fields[I] : HTMLElement}
+ */
+const at = (id) => /** @type {any} */ (document.getElementById(id));
+
+/** The store that is looked at. @type {Store | undefined} */
 let open;
 
-/** Makes an element; strings become text, never markup. */
+/**
+ * Makes an element; strings become text, never markup.
+ * @param {string} name
+ * @param {Record<string, string | number | undefined | ((event: Event) => unknown)>} attributes
+ * @param {(Node | string | undefined)[]} children
+ * @returns {HTMLElement}
+ */
 function make(name, attributes = {}, ...children) {
     const isSvg = ['svg', 'rect', 'line', 'title'].includes(name);
     const element = isSvg ? document.createElementNS('http://www.w3.org/2000/svg', name) : document.createElement(name);
     for (const [key, value] of Object.entries(attributes)) {
         if (typeof value === 'function') element.addEventListener(key, value);
-        else if (value !== undefined) element.setAttribute(key, value);
+        else if (value !== undefined) element.setAttribute(key, `${value}`);
     }
     element.append(...children.filter((child) => child !== undefined));
-    return element;
+    return /** @type {HTMLElement} */ (element);
 }
 
+/** @param {number} count */
 const number = (count) => count.toLocaleString('en');
+/** @param {number} count @param {string} one */
 const many = (count, one) => `${number(count)} ${one}${count === 1 ? '' : 's'}`;
 
+/** @param {number} bytes */
 function size(bytes) {
     let unit = 0;
     let left = bytes;
@@ -48,12 +101,15 @@ function size(bytes) {
 }
 
 const dates = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+/** @param {Date} date */
 const day = (date) => date.toISOString().slice(0, 10);
+/** @param {Date | undefined} date */
 const when = (date) => (date ? make('time', { datetime: date.toISOString() }, dates.format(date)) : 'at an unknown time');
 
 // ---------------------------------------------------------------------------------------------------------------------
 // What went wrong, in words
 
+/** @type {Record<string, string>} */
 const CODES = {
     'unknown-user': 'This server knows no such user, and takes no new ones. Perhaps the store has a new invite.',
     unauthorized: 'The server wants to know who asks, and did not hear it. A proxy may have taken the Authorization header away.',
@@ -62,6 +118,7 @@ const CODES = {
     'not-found': 'This address does not answer as the server does. Is a proxy in between?',
     'unknown-transaction': 'There is no such transaction on the chain any more.',
 };
+/** @type {Record<string, string>} */
 const NAMES = {
     Offline: 'The server does not answer.',
     WrongKey: 'This was sealed with another key than the invite has, and than those from before a rekey. An invite from before a rekey opens nothing that came after it.',
@@ -71,11 +128,14 @@ const NAMES = {
     Unsupported: 'The browser does not let this page compute digests or decrypt: that needs https, or localhost.',
 };
 
+/** @param {unknown} error @returns {(Node | string)[]} */
 function words(error) {
-    const first = CODES[error.code] ?? NAMES[error.name] ?? (error.word === 'wrong-key' ? NAMES.WrongKey : NAMES[error.word && 'UnopenedChunk']);
-    return [make('strong', {}, first ?? 'Something went wrong.'), ` ${error.message}`];
+    const { code, name, word, message } = /** @type {{ code?: string, name?: string, word?: string, message?: string }} */ (error ?? {});
+    const first = CODES[code ?? ''] ?? NAMES[name ?? ''] ?? (word === 'wrong-key' ? NAMES.WrongKey : word && NAMES.UnopenedChunk);
+    return [make('strong', {}, first ?? 'Something went wrong.'), ` ${message ?? error}`];
 }
 
+/** @param {(Node | string)[]} said */
 function trouble(...said) {
     at('trouble').replaceChildren(...(said.length === 0 ? [] : [make('div', { class: 'trouble' }, ...said)]));
 }
@@ -91,14 +151,18 @@ function fromAddress() {
     return /^#ms\d/i.test(fragment) ? address + '/' + fragment : undefined;
 }
 
-/** Whether the invite of another address may be this server by another name is for the person to say. */
+/**
+ * Whether the invite of another address may be this server by another name is for the person to say.
+ * @param {string} text @returns {Promise<{ user: string, ring?: Keyring, elsewhere?: string }>}
+ */
 async function identify(text) {
     const said = text.trim();
-    if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(said)) return { user: said.toLowerCase(), ring: undefined, key: undefined };
+    if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(said)) return { user: said.toLowerCase() };
     const identity = await Identity.fromInvite(said);
     return { user: identity.user, ring: await identity.keyring(), elsewhere: identity.server === address ? undefined : identity.server };
 }
 
+/** @param {string} text @param {boolean} sure the person said that it is this server */
 async function enter(text, sure = false) {
     trouble();
     try {
@@ -138,27 +202,30 @@ function leave() {
 // ---------------------------------------------------------------------------------------------------------------------
 // What is asked
 
-/** A server whose answers' `Last-Modified` is kept, by the end of the path. */
+/** A server whose answers' `Last-Modified` is kept, by the end of the path. @param {string} user */
 function serverOf(user) {
+    /** @type {Map<string, Date>} */
     const made = new Map();
+    /** @type {typeof fetch} */
     const noting = async (input, init) => {
         const answer = await fetch(input, init);
         const said = answer.headers.get('last-modified');
-        if (said !== null) made.set(new URL(answer.url).pathname.split('/').pop(), new Date(said));
+        if (said !== null) made.set(new URL(answer.url).pathname.split('/').pop() ?? '', new Date(said));
         return answer;
     };
     return { server: new Server({ server: address, user }, { fetch: noting }), made };
 }
 
-/** How long a chunk is, without its bytes. */
-async function weigh(id, signal) {
-    const headers = { Authorization: `Bearer ${open.user}` };
+/** How long a chunk is, without its bytes. @param {Store} store @param {string} id */
+async function weigh({ user, ended: { signal } }, id) {
+    const headers = { Authorization: `Bearer ${user}` };
+    /** @type {RequestInit} */
     const how = { method: 'HEAD', headers, signal, credentials: 'omit', referrerPolicy: 'no-referrer' };
     const answer = await fetch(`${address}/0.1/-/chunks/${id}`, how).catch(() => undefined);
     return answer?.ok ? Number(answer.headers.get('content-length')) : undefined;
 }
 
-/** Does the work for each, some at a time. */
+/** Does the work for each, some at a time. @template T @param {T[]} list @param {(one: T) => Promise<unknown>} work */
 async function each(list, work) {
     let next = 0;
     const one = async () => {
@@ -170,43 +237,50 @@ async function each(list, work) {
 // ---------------------------------------------------------------------------------------------------------------------
 // Where HEAD is, live
 
+/** @param {string} user @param {Keyring} [ring] */
 async function look(user, ring) {
     const ended = new AbortController();
     const { server, made } = serverOf(user);
-    open = { user, ring, server, made, ended, rows: new Map(), looked: new Map(), head: undefined, oldest: undefined, chosen: undefined, loading: false };
+    open = { user, ring, server, made, ended, rows: new Map(), looked: new Map(), head: { id: ROOT, seq: 0 }, oldest: undefined, chosen: undefined, loading: false };
+    const store = open;
     const about = await server.about();
+    if (store !== open) return;
     at('enter').hidden = true;
     for (const id of ['store', 'leave']) at(id).hidden = false;
     at('where').textContent = `${address}, user ${user.slice(0, 8)}…`;
-    showHead({ id: about.head, seq: about.seq });
-    showFacts(about);
+    showHead(store, { id: about.head, seq: about.seq });
+    showFacts(store, about);
     at('history').replaceChildren();
-    watch(open);
-    if (about.used === undefined && (about.limits.user_bytes ?? about.limits.user_files) !== undefined) recount(open);
+    watch(store);
+    if (about.used === undefined && (about.limits.user_bytes ?? about.limits.user_files) !== undefined) recount(store);
     await older();
 }
 
-/** A server that has just begun to count a user knows how much there is in a moment. */
+/** A server that has just begun to count a user knows how much there is in a moment. @param {Store} store */
 async function recount(store) {
     for (const wait of [1000, 4000, 20_000]) {
         await new Promise((done) => setTimeout(done, wait));
         const about = store === open ? await store.server.about().catch(() => undefined) : undefined;
         if (about?.used === undefined) continue;
-        if (store === open) showFacts(about);
+        if (store === open) showFacts(store, about);
         return;
     }
 }
 
-function showHead(head) {
-    open.head = head;
+/** @param {Store} store @param {Head} head */
+function showHead(store, head) {
+    store.head = head;
     const empty = head.id === ROOT;
     at('head').replaceChildren(empty ? 'Nothing yet' : many(head.seq, 'transaction'), make('span', { class: 'id' }, head.id));
     if (empty) at('shown').replaceChildren(make('p', { class: 'hint' }, 'Nothing has been committed for this user. To the server, a user who was never here and an id with a typo look alike.'));
 }
 
-function showFacts({ limits, used, checkpoint }) {
+/** @param {Store} store @param {About} about */
+function showFacts({ ring }, { limits, used, checkpoint }) {
+    /** @type {HTMLElement[]} */
     const facts = [];
-    const fact = (name, ...said) => facts.push(make('dt', {}, name), make('dd', {}, ...said));
+    const fact = (/** @type {string} */ name, /** @type {(Node | string)[]} */ ...said) => facts.push(make('dt', {}, name), make('dd', {}, ...said));
+    /** @param {string} name @param {number | undefined} most @param {number} has @param {(count: number) => string} told */
     const ofMost = (name, most, has, told) => {
         if (most === undefined) return [told(has)];
         const meter = make('meter', { min: 0, max: most, value: Math.min(has, most), high: most * 0.9, 'aria-label': `${name} used` });
@@ -227,16 +301,17 @@ function showFacts({ limits, used, checkpoint }) {
         const go = make('button', { type: 'button', click: () => choose(checkpoint.transaction) }, 'Show it');
         fact('Checkpoint', `at transaction ${number(checkpoint.seq)} `, make('span', { class: 'id' }, checkpoint.transaction), ' ', go);
     }
-    const { ring } = open;
-    fact('Key', ring === undefined ? 'none here: what is encrypted is shown as it is stored' : ring.plain ? 'none: this store is plain' : make('span', { class: 'id' }, ring.current.id));
+    fact('Key', ring === undefined ? 'none here: what is encrypted is shown as it is stored' : ring.current === null ? 'none: this store is plain' : make('span', { class: 'id' }, ring.current.id));
     at('facts').replaceChildren(...facts);
 }
 
+/** @param {string} text @param {string} how */
 function live(text, how) {
     at('live').textContent = text;
     at('live').className = how;
 }
 
+/** @param {Store} store */
 async function watch(store) {
     let wait = 1000;
     const { signal } = store.ended;
@@ -249,27 +324,29 @@ async function watch(store) {
             if (head !== undefined) await moved(store, head);
         } catch (error) {
             if (store !== open) return;
-            const seconds = Math.round((error.retryAfter ?? wait) / 1000);
-            live(`${NAMES[error.name] ?? ''} ${error.message}. Trying again in ${many(seconds, 'second')}.`, 'is-off');
+            const { retryAfter, name, message } = /** @type {SyncError} */ (error);
+            const seconds = Math.round((retryAfter ?? wait) / 1000);
+            live(`${NAMES[name] ?? ''} ${message}. Trying again in ${many(seconds, 'second')}.`, 'is-off');
             await new Promise((done) => setTimeout(done, seconds * 1000));
             wait = Math.min(wait * 2, 30_000);
         }
     }
 }
 
+/** @param {Store} store @param {Head} head */
 async function moved(store, head) {
     const before = store.head;
     let told;
     try {
         told = await store.server.transactions({ from: before.id, limit: 1000 });
     } catch (error) {
-        if (error.code !== 'unknown-transaction') throw error;
+        if (/** @type {SyncError} */ (error).code !== 'unknown-transaction') throw error;
     }
     if (told === undefined) trouble(make('strong', {}, 'The history was replaced.'), ' HEAD was at a transaction that is not on the chain any more: the server’s disk may have been restored from a copy.');
     const about = await store.server.about();
     if (store !== open) return;
-    showHead(head);
-    showFacts(about);
+    showHead(store, head);
+    showFacts(store, about);
     if (told === undefined || told.transactions.length >= 1000) {
         store.rows.clear();
         store.oldest = undefined;
@@ -277,22 +354,23 @@ async function moved(store, head) {
         await older();
         return;
     }
-    const rows = told.transactions.map((id, index) => row(id, before.seq + 1 + index)).reverse();
+    const rows = told.transactions.map((id, index) => row(store, id, before.seq + 1 + index)).reverse();
     at('history').prepend(...rows.map(({ element }) => element));
-    await fill(rows);
+    await fill(store, rows);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // The history
 
-function row(id, seq) {
-    const found = open.rows.get(id);
+/** @param {Store} store @param {string} id @param {number} seq @returns {Row} */
+function row(store, id, seq) {
+    const found = store.rows.get(id);
     if (found !== undefined) return found;
     const parts = Object.fromEntries(['seq', 'when', 'size', 'says'].map((name) => [name, make('span', { class: name })]));
     parts.seq.textContent = number(seq);
     const button = make('button', { type: 'button', click: () => choose(id) }, parts.seq, parts.when, parts.size, parts.says);
     const made = { id, seq, parts, button, element: make('li', { value: seq }, button) };
-    open.rows.set(id, made);
+    store.rows.set(id, made);
     return made;
 }
 
@@ -305,10 +383,12 @@ async function older() {
         if (store.oldest === undefined || store.oldest.seq > 0) {
             const told = await store.server.transactions({ last: PAGE, to: store.oldest?.id });
             if (store !== open) return;
-            const rows = told.transactions.map((id, index) => row(id, told.seq + 1 + index)).reverse();
-            store.oldest = { id: told.from, seq: told.seq };
+            const before = told.seq ?? 0;
+            const rows = told.transactions.map((id, index) => row(store, id, before + 1 + index)).reverse();
+            store.oldest = { id: told.from, seq: before };
             at('history').append(...rows.map(({ element }) => element));
-            await fill(rows);
+            await fill(store, rows);
+            if (store !== open) return;
             if (store.chosen === undefined && rows.length > 0 && matchMedia('(min-width: 60rem)').matches) choose(rows[0].id, false);
         }
     } catch (error) {
@@ -323,9 +403,8 @@ async function older() {
     if (store === open && height > 0 && store.oldest !== undefined && top < innerHeight + AHEAD && top > -AHEAD) older();
 }
 
-/** Says of each row when it was made, how much it is, and what it says. */
-async function fill(rows) {
-    const store = open;
+/** Says of each row when it was made, how much it is, and what it says. @param {Store} store @param {Row[]} rows */
+async function fill(store, rows) {
     await each(rows, async (made) => {
         if (store !== open) return;
         try {
@@ -334,25 +413,28 @@ async function fill(rows) {
             made.transaction = transaction;
             made.date = store.made.get(made.id);
             made.parts.when.replaceChildren(when(made.date));
-            const sizes = await Promise.all(transaction.chunks.slice(0, WEIGHED).map((id) => weigh(id, store.ended.signal)));
-            made.bytes = sizes.reduce((sum, bytes) => sum + (bytes ?? 0), 0);
+            const sizes = await Promise.all(transaction.chunks.slice(0, WEIGHED).map((id) => weigh(store, id)));
+            made.bytes = sizes.reduce((/** @type {number} */ sum, bytes) => sum + (bytes ?? 0), 0);
             const more = transaction.chunks.length > WEIGHED ? 'more than ' : '';
             made.parts.size.textContent = transaction.chunks.length === 0 ? 'no chunks' : more + size(made.bytes);
             made.parts.says.textContent = `${many(transaction.chunks.length, 'chunk')} · ${made.id}`;
             if (sizes[0] !== undefined && sizes[0] <= TEXT) made.parts.says.textContent = await summary(store, transaction);
         } catch (error) {
-            if (store === open) made.parts.says.textContent = error.message;
+            if (store === open) made.parts.says.textContent = /** @type {Error} */ (error).message;
         }
     });
-    if (store === open) plot();
+    if (store === open) plot(store);
 }
 
-/** One line of what a transaction says. */
+/** One line of what a transaction says. @param {Store} store @param {Listed} transaction @returns {Promise<string>} */
 async function summary(store, transaction) {
-    const { bytes, note } = await opened(store, transaction, 0, await store.server.chunk(transaction.chunks[0], store.ended.signal));
+    const chunk = await store.server.chunk(transaction.chunks[0], store.ended.signal);
+    if (chunk === undefined) return 'The server does not have it.';
+    const { bytes, note } = await opened(store, transaction, 0, chunk);
     const text = note === undefined ? textOf(bytes.subarray(0, 4096)) : undefined;
     if (text === undefined) return note ?? `${many(transaction.chunks.length, 'chunk')} · ${transaction.id}`;
     const entry = journal(bytes);
+    /** @type {string} */
     const said = entry === undefined ? text : aside(entry) ?? [entry.note, entry.text, ...entry.files.map(({ name }) => name)].filter((part) => part).join(' · ');
     return said.replace(/\s+/g, ' ').slice(0, 200);
 }
@@ -360,9 +442,10 @@ async function summary(store, transaction) {
 // ---------------------------------------------------------------------------------------------------------------------
 // Over time
 
-function plot() {
-    const rows = [...open.rows.values()].filter(({ date }) => date !== undefined);
-    const all = open.head.seq;
+/** @param {Store} store */
+function plot(store) {
+    const rows = [...store.rows.values()].flatMap(({ date, bytes }) => (date === undefined ? [] : [{ date, bytes }]));
+    const all = store.head.seq;
     at('scope').textContent = rows.length >= all ? (all === 0 ? 'Nothing to show yet.' : 'All transactions, by the day when they came to the server.') : `The newest ${number(rows.length)} of ${number(all)}, by the day when they came to the server; more of them as older ones are loaded.`;
     if (rows.length === 0) return at('plot').replaceChildren();
     const DAY = 86_400_000;
@@ -378,10 +461,11 @@ function plot() {
         bar.transactions += 1;
         bar.bytes += made.bytes ?? 0;
     });
-    const dateOf = (index) => day(new Date((first + (index - offset) * step) * DAY));
+    const dateOf = (/** @type {number} */ index) => day(new Date((first + (index - offset) * step) * DAY));
     const per = step === 1 ? 'a day' : `in ${step} days`;
     at('plot').replaceChildren(chart(`Transactions ${per}`, 'transactions', number), chart(`Bytes ${per}`, 'bytes', size));
 
+    /** @param {string} title @param {'transactions' | 'bytes'} what @param {(count: number) => string} told */
     function chart(title, what, told) {
         const most = bars.reduce((top, bar) => Math.max(top, bar[what]), 1);
         const sum = bars.reduce((total, bar) => total + bar[what], 0);
@@ -402,8 +486,10 @@ function plot() {
 // ---------------------------------------------------------------------------------------------------------------------
 // One transaction
 
+/** @param {string} id @param {boolean} focus */
 async function choose(id, focus = true) {
     const store = open;
+    if (store === undefined) return;
     for (const made of store.rows.values()) {
         if (made.id === id) made.button.setAttribute('aria-current', 'true');
         else made.button.removeAttribute('aria-current');
@@ -419,7 +505,7 @@ async function choose(id, focus = true) {
         if (transaction === undefined) throw new SyncError('UnknownTransaction', id, { code: 'unknown-transaction' });
         const { seq, parent, chunks } = transaction;
         const facts = make('dl', {});
-        const fact = (name, ...said) => facts.append(make('dt', {}, name), make('dd', {}, ...said));
+        const fact = (/** @type {string} */ name, /** @type {(Node | string)[]} */ ...said) => facts.append(make('dt', {}, name), make('dd', {}, ...said));
         fact('Number', number(seq));
         fact('Id', make('span', { class: 'id' }, id));
         fact('Came', when(store.made.get(id)));
@@ -436,18 +522,22 @@ async function choose(id, focus = true) {
     }
 }
 
+/** @param {Store} store @param {Listed} transaction @param {HTMLElement} list @param {number} from @param {() => boolean} is it is still to be shown */
 function showChunks(store, transaction, list, from, is) {
     const { chunks } = transaction;
     const upTo = Math.min(from + CHUNKS, chunks.length);
+    /** @type {{ element: HTMLElement, begin: () => Promise<unknown> }[]} */
     const shown = [];
     for (let index = from; index < upTo; index += 1) shown.push(showChunk(store, transaction, index));
     list.append(...shown.map(({ element }) => element));
     each(shown, async ({ begin }) => (is() ? begin() : undefined));
     if (upTo === chunks.length) return;
+    /** @type {HTMLElement} */
     const more = make('button', { type: 'button', click: () => (more.remove(), showChunks(store, transaction, list, upTo, is)) }, `Show more of ${number(chunks.length)} chunks`);
     list.append(more);
 }
 
+/** @param {Store} store @param {Listed} transaction @param {number} index */
 function showChunk(store, transaction, index) {
     const id = transaction.chunks[index];
     const title = make('h3', {}, `Chunk ${number(index + 1)}`);
@@ -455,17 +545,18 @@ function showChunk(store, transaction, index) {
     const acts = make('div', { class: 'acts' });
     const element = make('div', { class: 'chunk' }, title, make('div', { class: 'id' }, id), inside, acts);
     const fetched = () => store.server.chunk(id, store.ended.signal);
-    const attempt = (work) => async () => {
+    /** @typedef {Uint8Array<ArrayBuffer>} Bytes */
+    const attempt = (/** @type {(bytes: Bytes) => unknown} */ work) => async () => {
         try {
             const bytes = await fetched();
             if (bytes === undefined) throw new SyncError('MissingChunks', 'The server does not have it.');
-            await work(bytes);
+            await work(/** @type {Bytes} */ (bytes));
         } catch (error) {
             inside.replaceChildren(make('div', { class: 'trouble' }, ...words(error)));
         }
     };
-    const button = (name, work) => make('button', { type: 'button', 'aria-label': `${name} of chunk ${index + 1}`, click: attempt(work) }, name);
-    const show = async (bytes) => {
+    const button = (/** @type {string} */ name, /** @type {(bytes: Bytes) => unknown} */ work) => make('button', { type: 'button', 'aria-label': `${name} of chunk ${index + 1}`, click: attempt(work) }, name);
+    const show = async (/** @type {Bytes} */ bytes) => {
         const { bytes: plain, note, sealed } = await opened(store, transaction, index, bytes);
         const entry = index === 0 && note === undefined ? journal(plain) : undefined;
         const word = note ?? (entry && aside(entry));
@@ -476,7 +567,7 @@ function showChunk(store, transaction, index) {
         if (sealed) acts.append(button('Download as stored', (again) => save(again, `${id.slice(0, 16)}.sealed.bin`)));
     };
     const begin = async () => {
-        const bytes = await weigh(id, store.ended.signal);
+        const bytes = await weigh(store, id);
         if (bytes !== undefined) title.textContent += `: ${size(bytes)}`;
         if (bytes === undefined || (bytes <= SHOWN && index < 8)) return attempt(show)();
         acts.replaceChildren(button('Preview', show), button('Download as stored', (whole) => save(whole, `${id.slice(0, 16)}.bin`)));
@@ -484,9 +575,14 @@ function showChunk(store, transaction, index) {
     return { element, begin };
 }
 
-/** A chunk's content, decrypted where there is a key for it, with a word where there is none. */
+/**
+ * A chunk's content, decrypted where there is a key for it, with a word where there is none.
+ * @param {Store} store @param {Listed} transaction @param {number} index @param {Uint8Array<ArrayBuffer>} bytes
+ * @returns {Promise<{ bytes: Uint8Array<ArrayBuffer>, note?: string, sealed?: boolean }>}
+ */
 async function opened(store, transaction, index, bytes) {
-    const { parent, seq, chunks } = transaction;
+    const { seq, chunks } = transaction;
+    const parent = transaction.parent ?? ROOT;
     const key = keyIdOf(bytes);
     const ring = store.ring ?? new Keyring(null);
     if (ring.plain) {
@@ -497,15 +593,16 @@ async function opened(store, transaction, index, bytes) {
     return { bytes: await ring.open({ kind: 'data' }, bytes), sealed: true };
 }
 
-/** Looks for the keys from before a `rekey`, once a chunk of this transaction says another key than ours. */
+/** Looks for the keys from before a `rekey`, once a chunk of this transaction says another key than ours. @param {Store} store @param {Listed} transaction @param {string | undefined} key */
 async function oldKeys(store, transaction, key) {
     const { ring, looked, head } = store;
-    if (key === undefined || [ring.current, ...ring.old].some(({ id }) => id === key)) return;
+    if (key === undefined || ring === undefined || [ring.current, ...ring.old].some((known) => known?.id === key)) return;
     // What was not found is looked for again after HEAD has moved, or where it was an error that kept it.
     const what = `${key} ${head.id}`;
-    if (!looked.has(what)) looked.set(what, findOldKeys(store, transaction));
+    const finding = looked.get(what) ?? findOldKeys(store, transaction);
+    looked.set(what, finding);
     try {
-        const found = await looked.get(what);
+        const found = await finding;
         if (found.length > 0) ring.old = found;
     } catch (error) {
         looked.delete(what);
@@ -517,20 +614,25 @@ async function oldKeys(store, transaction, key) {
  * The keys that the entry of a `rekey` hands on. It is one of the first that are sealed with the present key, and all after it are;
  * being sealed, it is of somebody who has that key. What was pending when the `rekey` came may stand before it, and the entry of
  * another one, which has more of them, after it.
+ * @param {Store} store @param {Listed} transaction @returns {Promise<Keys[]>}
  */
 async function findOldKeys({ ring, server, head, ended: { signal } }, transaction) {
-    const entry = async (id) => {
+    const ours = ring?.current ?? undefined;
+    if (ring === undefined || ours === undefined) return [];
+    const entry = async (/** @type {string} */ id) => {
         const found = await server.transaction(id, signal);
-        const bytes = found && found.chunks.length > 0 ? await server.chunk(found.chunks[0], signal) : undefined;
-        return bytes !== undefined && keyIdOf(bytes) === ring.current.id ? { ...found, bytes } : undefined;
+        if (found === undefined || found.parent === null || found.chunks.length === 0) return undefined;
+        const { parent, seq, chunks } = found;
+        const bytes = await server.chunk(chunks[0], signal);
+        return bytes !== undefined && keyIdOf(bytes) === ours.id ? { parent, seq, chunks, bytes } : undefined;
     };
     if ((await entry(head.id)) === undefined) return [];
     // An entry under our key may name a chunk from before.
     let from = (await entry(transaction.id)) === undefined ? transaction.id : ROOT;
-    const after = async (id) => (await server.transactions({ from: id, limit: SLICE, signal })).transactions;
+    const after = async (/** @type {string} */ id) => (await server.transactions({ from: id, limit: SLICE, signal })).transactions;
     let slice = await after(from);
-    while (slice.length > 0 && (await entry(slice.at(-1))) === undefined) {
-        from = slice.at(-1);
+    while (slice.length > 0 && (await entry(slice[slice.length - 1])) === undefined) {
+        from = slice[slice.length - 1];
         slice = await after(from);
     }
     if (slice.length === 0) return [];
@@ -540,10 +642,12 @@ async function findOldKeys({ ring, server, head, ended: { signal } }, transactio
         if ((await entry(slice[middle])) === undefined) low = middle + 1;
         else high = middle;
     }
+    /** @type {Uint8Array[]} */
     let masters = [];
     for (const id of await after(slice[low - 1] ?? from)) {
-        const { parent, seq, chunks, bytes } = (await entry(id)) ?? {};
-        if (bytes === undefined) break;
+        const found = await entry(id);
+        if (found === undefined) break;
+        const { parent, seq, chunks, bytes } = found;
         const { keys } = journal((await ring.openEntry(parent, seq, chunks.slice(1), bytes)).app) ?? {};
         if (keys !== undefined) masters = keys;
         else if (masters.length > 0) break;
@@ -551,13 +655,14 @@ async function findOldKeys({ ring, server, head, ended: { signal } }, transactio
     return Promise.all(masters.map((master) => Keys.derive(master)));
 }
 
-/** The entry of a journal, as the program writes it, where these bytes are one. */
+/** The entry of a journal, as the program writes it, where these bytes are one. @param {Uint8Array} bytes @returns {JournalEntry | undefined} */
 function journal(bytes) {
     try {
-        const entry = JSON.parse(textOf(bytes));
+        const entry = JSON.parse(textOf(bytes) ?? '');
         if (entry?.app !== 'journal' || typeof entry !== 'object') return undefined;
-        const isFile = (file) => typeof file?.name === 'string' && Array.isArray(file.chunks);
-        const text = (one) => (typeof one === 'string' ? one : undefined);
+        const isFile = (/** @type {any} */ file) => typeof file?.name === 'string' && Array.isArray(file.chunks);
+        const text = (/** @type {unknown} */ one) => (typeof one === 'string' ? one : undefined);
+        /** @type {(one: unknown) => any[] | undefined} */
         const list = (one) => (Array.isArray(one) ? one : undefined);
         const masters = (entry.v === 1 ? list(entry.keys) : undefined)?.map(master).filter((key) => key !== undefined) ?? [];
         const keys = masters.length > 0 ? masters : undefined;
@@ -567,13 +672,13 @@ function journal(bytes) {
     }
 }
 
-/** The 32 bytes that a journal spells in base64url. */
+/** The 32 bytes that a journal spells in base64url. @param {unknown} spelled */
 function master(spelled) {
-    const bytes = /^[\w-]{43}$/.test(spelled) ? Uint8Array.from(atob(spelled.replace(/-/g, '+').replace(/_/g, '/')), (one) => one.charCodeAt(0)) : undefined;
+    const bytes = typeof spelled === 'string' && /^[\w-]{43}$/.test(spelled) ? Uint8Array.from(atob(spelled.replace(/-/g, '+').replace(/_/g, '/')), (one) => one.charCodeAt(0)) : undefined;
     return bytes?.length === 32 ? bytes : undefined;
 }
 
-/** What an entry says that is of the store itself, in words. Keys are for no eye. */
+/** What an entry says that is of the store itself, in words. Keys are for no eye. @param {JournalEntry} entry */
 function aside({ keys, isLast }) {
     if (isLast) return 'The store has a new invite: this is the last word under its old user.';
     return keys && `A rekey: from here on all is sealed with a new key. This hands on ${many(keys.length, 'old key')}, which the page uses and does not show.`;
@@ -582,18 +687,20 @@ function aside({ keys, isLast }) {
 /** Names that say of what kind a file is, and of a kind that no browser runs. */
 const INERT = /\.(avif|bz2|csv|flac|gif|gz|jpe?g|json|log|md|mp[34]|ogg|pdf|png|tar|toml|txt|wav|webm|webp|xz|ya?ml|zip|zst)$/i;
 
+/** @param {Store} store @param {Listed} transaction @param {number} index @param {Uint8Array} bytes */
 function files(store, { chunks }, index, bytes) {
     if (index !== 0) return [];
     const entry = journal(bytes);
     return (entry?.files ?? []).map(({ name, chunks: places }) => {
         // eslint-disable-next-line no-control-regex
-        const plain = name.split(/[/\\]/).pop().replace(/[\u0000-\u001f\u007f"*:<>?|\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '_').slice(-100) || 'file';
+        const plain = (name.split(/[/\\]/).pop() ?? '').replace(/[\u0000-\u001f\u007f"*:<>?|\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '_').slice(-100) || 'file';
         const parts = async () => {
             try {
+                /** @type {Uint8Array<ArrayBuffer>[]} */
                 const whole = [];
                 for (const place of places) {
                     const id = typeof place === 'number' ? chunks[place] : place;
-                    const sealed = await store.server.chunk(id, store.ended.signal);
+                    const sealed = typeof id === 'string' ? await store.server.chunk(id, store.ended.signal) : undefined;
                     if (sealed === undefined) throw new SyncError('MissingChunks', 'The server does not have all of it.');
                     whole.push(await (store.ring ?? new Keyring(null)).open({ kind: 'data' }, sealed));
                 }
@@ -609,7 +716,7 @@ function files(store, { chunks }, index, bytes) {
 // ---------------------------------------------------------------------------------------------------------------------
 // Bytes for the eye; whoever made them, none of them runs
 
-/** Addresses of pictures that are shown, to be freed. */
+/** Addresses of pictures that are shown, to be freed. @type {string[]} */
 let pictures = [];
 
 function free() {
@@ -617,7 +724,7 @@ function free() {
     pictures = [];
 }
 
-/** Text, if it is UTF-8 without control characters but white space; a character that is cut off at the end does no harm. */
+/** Text, if it is UTF-8 without control characters but white space; a character that is cut off at the end does no harm. @param {Uint8Array} bytes */
 function textOf(bytes) {
     try {
         const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: true });
@@ -628,9 +735,9 @@ function textOf(bytes) {
     }
 }
 
-/** The type of a picture that is of pixels alone; no SVG, which is a document. */
+/** The type of a picture that is of pixels alone; no SVG, which is a document. @param {Uint8Array} bytes */
 function picture(bytes) {
-    const starts = (text, from = 0) => [...text].every((letter, index) => bytes[from + index] === letter.charCodeAt(0));
+    const starts = (/** @type {string} */ text, from = 0) => [...text].every((letter, index) => bytes[from + index] === letter.charCodeAt(0));
     if (starts('\x89PNG\r\n\x1a\n')) return 'image/png';
     if (starts('\xff\xd8\xff')) return 'image/jpeg';
     if (starts('GIF87a') || starts('GIF89a')) return 'image/gif';
@@ -638,6 +745,7 @@ function picture(bytes) {
     return undefined;
 }
 
+/** @param {Uint8Array<ArrayBuffer>} bytes */
 function look_at(bytes) {
     if (bytes.length === 0) return make('p', { class: 'hint' }, 'Empty.');
     const type = picture(bytes);
@@ -660,9 +768,10 @@ function look_at(bytes) {
     return pre(text + cut, 'text');
 }
 
-/** Scrolls, so the keyboard must reach it. */
+/** Scrolls, so the keyboard must reach it. @param {string} text @param {string} kind @param {string} [name] */
 const pre = (text, kind, name) => make('pre', { class: name, tabindex: 0, role: 'region', 'aria-label': `Preview, ${kind}` }, text);
 
+/** @param {Uint8Array} bytes */
 function hexOf(bytes) {
     const lines = [];
     for (let from = 0; from < Math.min(bytes.length, HEX); from += 16) {
@@ -675,7 +784,7 @@ function hexOf(bytes) {
     return lines.join('\n');
 }
 
-/** Saves bytes under a type that nothing runs. */
+/** Saves bytes under a type that nothing runs. @param {Uint8Array<ArrayBuffer> | Uint8Array<ArrayBuffer>[]} bytes @param {string} name */
 function save(bytes, name) {
     const source = URL.createObjectURL(new Blob([bytes].flat(), { type: 'application/octet-stream' }));
     const link = make('a', { href: source, download: name });
@@ -691,7 +800,7 @@ at('enter').addEventListener('submit', (event) => {
     at('secret').value = '';
     enter(text);
 });
-at('show').addEventListener('change', (event) => at('secret').classList.toggle('secret', !event.target.checked));
+at('show').addEventListener('change', () => at('secret').classList.toggle('secret', !at('show').checked));
 at('leave').addEventListener('click', leave);
 at('older').addEventListener('click', older);
 new IntersectionObserver((seen) => seen.some(({ isIntersecting }) => isIntersecting) && older(), { rootMargin: `${AHEAD}px` }).observe(at('older'));
