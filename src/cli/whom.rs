@@ -157,8 +157,24 @@ fn is_a_beginning(text: &str) -> bool {
     !text.is_empty() && text.len() < 36 && text.chars().enumerate().all(is_in_place)
 }
 
+/// Where an id may be cut so that a person sees it was: the ends of its parts.
+const PARTS: [usize; 4] = [8, 13, 18, 23];
+
+/// The first digits of an id, as few of its parts as no other one of these begins with: the first 8, as log lines have them,
+/// nearly always.
+pub fn first_digits(user: &UserId, among: &[UserId]) -> String {
+    let id = user.to_string();
+    let is_anothers = |digits: &str| {
+        let mut others = among.iter().filter(|other| *other != user);
+        others.any(|other| other.to_string().starts_with(digits))
+    };
+    let ends = PARTS.iter().map(|end| &id[..*end]);
+    let apart = ends.into_iter().find(|digits| !is_anothers(digits));
+    apart.unwrap_or(&id).to_owned()
+}
+
 fn ambiguous(users: &[UserId], how: &str) -> Failure {
-    let shorts: Vec<String> = users.iter().map(|user| user.short().to_string()).collect();
+    let shorts: Vec<String> = (users.iter().map(|user| first_digits(user, users))).collect();
     let (number, shorts) = (users.len(), shorts.join(", "));
     Failure::usage(format!(
         "{number} users {how}: {shorts}; say which by more digits"
@@ -234,6 +250,32 @@ mod tests {
         fails("67E55", Care::Usual, 1, "lower case");
         fails("Phone", Care::Usual, 1, "no user called Phone");
         fails("67e5504410b1", Care::Usual, 1, "no user called");
+    }
+
+    #[test]
+    fn as_many_digits_are_shown_as_tell_a_user_from_the_others() {
+        let ids =
+            |ids: &[&str]| -> Vec<UserId> { ids.iter().map(|id| id.parse().unwrap()).collect() };
+        let twin = "67e55044-10b2-426f-9247-bb680e5fe0c8";
+        let near = "67e55044-10b1-426f-9247-bb680e5fe0c9";
+        let users = ids(&[ADA, BOB, EVE, twin]);
+        let shown: Vec<String> = users
+            .iter()
+            .map(|user| first_digits(user, &users))
+            .collect();
+        assert_eq!(
+            shown,
+            ["67e55044-10b1", "67e56000", "abcd5044", "67e55044-10b2"]
+        );
+        assert_eq!(first_digits(&users[0], &ids(&[near])), ADA);
+        assert_eq!(first_digits(&users[0], &[]), "67e55044");
+        let called: Called = users.iter().map(|user| (*user, None)).collect();
+        let failed = find_in("67e55044", &called, Care::Utmost).unwrap_err();
+        assert!(
+            failed.words.contains(": 67e55044-10b1, 67e55044-10b2;"),
+            "{}",
+            failed.words
+        );
     }
 
     #[test]

@@ -34,7 +34,8 @@ impl Frozen {
         matches!(self, Frozen::Gone | Frozen::Incoming)
     }
 
-    const ALL: [Frozen; 4] = [
+    /// Each of them once.
+    pub const ALL: [Frozen; 4] = [
         Frozen::Frozen,
         Frozen::Gone,
         Frozen::Incoming,
@@ -234,7 +235,9 @@ impl Exclusive {
         match &file {
             FrozenFile::Absent => return Ok(ThawUser::NotFrozen),
             FrozenFile::Holds(Frozen::Frozen | Frozen::Ready) => {}
-            _ if !force => return Ok(ThawUser::Refused(file)),
+            _ if !force && !self.store.mistakes.made(Mistake::ThawedAnyway) => {
+                return Ok(ThawUser::Refused(file));
+            }
             _ => {}
         }
         match self.store.read_head(&self.folder) {
@@ -295,7 +298,9 @@ impl Exclusive {
                 Ok(true)
             }
             FrozenFile::Holds(Frozen::Gone) => {
-                self.sync_dirs([Dir::User], Vec::new())?;
+                if !self.store.mistakes.made(Mistake::NoGoneResync) {
+                    self.sync_dirs([Dir::User], Vec::new())?;
+                }
                 Ok(true)
             }
             _ => Ok(false),
@@ -336,7 +341,14 @@ impl Exclusive {
 
     fn set_frozen(&self, frozen: Frozen) -> Result<()> {
         self.replace_word(&self.folder.frozen(), frozen.as_str())?;
-        self.sync_dirs([Dir::User], Vec::new())
+        let mistake = match frozen {
+            Frozen::Gone => Mistake::NoGoneSync,
+            _ => Mistake::NoFreezeSync,
+        };
+        match self.store.mistakes.made(mistake) {
+            true => Ok(()),
+            false => self.sync_dirs([Dir::User], Vec::new()),
+        }
     }
 
     fn replace_word(&self, place: &Place, word: &str) -> Result<()> {

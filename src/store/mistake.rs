@@ -70,12 +70,24 @@ pub enum Mistake {
     NoFrozenLook,
     /// A user is gone by whatever move.
     NoMoveName,
+    /// A user is said to be frozen before that is durable.
+    NoFreezeSync,
+    /// A user is gone before that is durable.
+    NoGoneSync,
+    /// A user who is found gone is taken to be so durably.
+    NoGoneResync,
+    /// A user is ready there before it is gone here.
+    ReadyBeforeGone,
+    /// A send that finds the name of an earlier move goes by that one.
+    SameMoveAgain,
+    /// A thaw asks for no force of who is gone or incoming.
+    ThawedAnyway,
 }
 
 #[cfg(feature = "mistakes")]
 impl Mistake {
     /// Each of them once.
-    pub const ALL: [Mistake; 33] = [
+    pub const ALL: [Mistake; 39] = [
         Mistake::NoVouch,
         Mistake::Replace,
         Mistake::AnswerBeforeSync,
@@ -109,6 +121,12 @@ impl Mistake {
         Mistake::CheckpointNotTouched,
         Mistake::NoFrozenLook,
         Mistake::NoMoveName,
+        Mistake::NoFreezeSync,
+        Mistake::NoGoneSync,
+        Mistake::NoGoneResync,
+        Mistake::ReadyBeforeGone,
+        Mistake::SameMoveAgain,
+        Mistake::ThawedAnyway,
     ];
 }
 

@@ -755,3 +755,58 @@ fn the_heartbeat_notices_whom_the_server_may_not_read_before_anybody_asks_for_th
     chown(chunks.join("incoming/tmp"), Some(SERVICE), Some(SERVICE)).unwrap();
     heartbeat_says(&server, 200);
 }
+
+#[test]
+fn what_root_freezes_thaws_and_sends_is_the_services_on_both_sides() {
+    let Some(place) = Installed::new() else {
+        return;
+    };
+    let server = place.serve();
+    let mut device = server.device("ada");
+    let one = transaction_id("one");
+    device.commit(&one, ROOT, &[&chunk("precious")]);
+    let user = crate::kit::user_id("ada");
+    // Who is neither of them changes nothing.
+    place.run(place.third(), &["users", "freeze", &user], 1);
+    device.get("head").expect(200);
+    for change in ["freeze", "thaw"] {
+        place.run(binary(), &["users", change, &user], 0);
+        assert_eq!(place.foreign(), [""; 0], "{change}");
+    }
+    place.run(place.service(), &["users", "freeze", &user], 0);
+    place.run(binary(), &["users", "thaw", &user], 0);
+
+    // To where there is nothing, and back to where no lock is left.
+    let there = place.top.path().join("there");
+    let to = there.to_str().unwrap();
+    place.run(binary(), &["users", "send", &user, to], 0);
+    assert_eq!(
+        (place.foreign(), foreign_in(&there)),
+        (Vec::new(), Vec::new())
+    );
+    for file in ["lock", "gate"] {
+        let _ = fs::remove_file(server.folder("ada").join(file));
+    }
+    let data = server.data();
+    for arguments in [
+        vec!["thaw", &user],
+        vec!["send", &user, data.to_str().unwrap()],
+    ] {
+        let mut command = binary();
+        command
+            .arg("users")
+            .args(&arguments)
+            .arg("--data")
+            .arg(&there);
+        let ended = run_with_deadline(&mut command);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    assert_eq!(
+        (place.foreign(), foreign_in(&there)),
+        (Vec::new(), Vec::new())
+    );
+    place.run(place.service(), &["users", "thaw", &user], 0);
+    assert_eq!(device.chain_after(ROOT), [one.as_str()]);
+    device.commit(&transaction_id("two"), &one, &[&chunk("next")]);
+    place.run(place.service(), &["fsck"], 0);
+}

@@ -16,6 +16,7 @@ mod scratch;
 mod serve;
 mod service;
 mod serving;
+mod signalled;
 mod signals;
 mod user_changes;
 mod user_moves;

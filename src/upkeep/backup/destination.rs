@@ -1,8 +1,10 @@
 //! The place that a copy goes to, here or on another machine, and the one shell that is kept running there.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufRead, BufReader, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -113,6 +115,16 @@ impl Destination {
     }
 }
 
+/// The group of processes that a shell is in.
+#[derive(Debug)]
+pub(in crate::upkeep) enum ShellGroup {
+    /// A key at the terminal ends both, and what the shell says on stderr is said as it is.
+    OfThis,
+    /// One of its own, which the shell leads. Its words on stderr are said once it has ended, or something is in the way, with the second
+    /// text in place of the first, which is a secret.
+    Apart(String, String),
+}
+
 /// The shell that is kept running where DEST is. It holds the lock on DEST, and gives it back when it ends: once this is dropped, or
 /// once the process is no more, and in either case not before it has done what it is at.
 pub(in crate::upkeep) struct Session {
@@ -120,6 +132,8 @@ pub(in crate::upkeep) struct Session {
     to: Option<ChildStdin>,
     from: BufReader<ChildStdout>,
     is_far: bool,
+    /// The shell's words on stderr, where they are not said yet, and the texts of [`ShellGroup::Apart`].
+    aside: Option<(File, String, String)>,
 }
 
 impl Session {
@@ -132,7 +146,7 @@ impl Session {
         to: &Destination,
         owner: Option<Owner>,
     ) -> Result<(Self, OsString, Vec<String>), Error> {
-        let mut session = Self::start(to, owner, PROGRAM, &[])?;
+        let mut session = Self::start(to, owner, PROGRAM, &[], ShellGroup::OfThis)?;
         let mut said = session.ask("prepare\n")?.into_iter();
         let path = said.next().unwrap_or_default();
         let path = path.strip_prefix(b"at ").unwrap_or_default().to_vec();
@@ -152,8 +166,17 @@ impl Session {
         owner: Option<Owner>,
         program: &str,
         variables: &[(&str, &str)],
+        group: ShellGroup,
     ) -> Result<Self, Error> {
         let mut command = to.shell(owner, program, variables);
+        let mut aside = None;
+        if let ShellGroup::Apart(secret, instead) = group {
+            let unmade = |error| Error::Unreachable(format!("cannot start a shell: {error}"));
+            let file = tempfile::tempfile().map_err(unmade)?;
+            command.process_group(0);
+            command.stderr(file.try_clone().map_err(unmade)?);
+            aside = Some((file, secret, instead));
+        }
         // The directory that this was started in may be gone, and most programs mind.
         command.current_dir("/");
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
@@ -170,7 +193,13 @@ impl Session {
             to: input,
             child,
             is_far: matches!(to, Destination::There { .. }),
+            aside,
         })
+    }
+
+    /// The shell's process here.
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// Has something done, and returns the lines that were said about it.
@@ -193,15 +222,34 @@ impl Session {
             line.pop();
             match line.strip_prefix(b"end ") {
                 Some(b"0") => return Ok(said),
-                Some(_) => return Err(refusal(&said)),
+                Some(_) => {
+                    self.tell_aside();
+                    return Err(refusal(&said));
+                }
                 None => said.push(line),
             }
+        }
+    }
+
+    /// Passes on to stderr the words that the shell has for it, once.
+    fn tell_aside(&mut self) {
+        let Some((file, secret, instead)) = &mut self.aside else {
+            return;
+        };
+        let mut said = Vec::new();
+        let read = file.rewind().and_then(|()| file.read_to_end(&mut said));
+        // The shell has the same place in it, and goes on at its end.
+        if read.is_ok() && !said.is_empty() {
+            let _ = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0)));
+            let said = String::from_utf8_lossy(&said).replace(&**secret, instead);
+            let _ = io::stderr().write_all(said.as_bytes());
         }
     }
 
     /// Words for a shell that ended before its time.
     fn ended(&mut self, said: &[Vec<u8>], asked: Option<io::Error>) -> Error {
         let status = self.child.wait();
+        self.tell_aside();
         match said.first().map(Vec::as_slice) {
             Some(b"taken") => return Error::Taken,
             Some(b"lacking") => {
@@ -237,6 +285,7 @@ impl Drop for Session {
         // Without anything more to read it ends. Nothing is asked of how: all that counts was answered.
         drop(self.to.take());
         let _ = self.child.wait();
+        self.tell_aside();
     }
 }
 

@@ -16,7 +16,7 @@ mod outcome;
 mod rsync;
 
 pub use destination::Destination;
-pub(super) use destination::{SSH, Session};
+pub(super) use destination::{SSH, Session, ShellGroup};
 pub use mark::mark;
 pub use outcome::{BackedUp, Error};
 

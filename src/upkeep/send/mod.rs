@@ -8,38 +8,21 @@
 //! rsync writes into a directory of this try alone, in `incoming/tmp` of the folder there: one that goes on after its send was killed is in
 //! nobody's way.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::process::Command;
+mod carrier;
+mod side;
+mod stop;
+
+pub use side::{CopyRound, OtherSide, SendError};
+pub use stop::StopSend;
+
 use std::time::{Duration, Instant};
 
-use super::backup::{self, Destination, Ran, SSH, Session};
+use self::carrier::Carrier;
+use super::backup::{self, Destination};
 use crate::disk::Real;
-use crate::model::{TransactionId, UserId, limits};
-use crate::store::layout::Folder;
-use crate::store::{self, Exclusive, Frozen, FrozenFile, MoveName, Store, ThawUser, User};
+use crate::model::{TransactionId, UserId};
 
-/// The program that does there what is to be done there, see [`Session`].
-const PROGRAM: &str = include_str!("there.sh");
-
-/// Rules for what stays here: the words of this side, locks, and temporary files.
-const STAYS: [&str; 5] = [
-    "- /frozen",
-    "- /move",
-    "- /lock",
-    "- /gate",
-    "- /incoming/tmp/*",
-];
-
-/// Shelves of files that never change under their names, each of which was compared before the user was frozen.
-const IMMUTABLE: [&str; 6] = [
-    "- /chunks/**",
-    "- /aliases/**",
-    "- /transactions/**",
-    "- /checkpoint/**",
-    "- /incoming/chunks/**",
-    "- /incoming/aliases/**",
-];
+use crate::store::{Exclusive, Frozen, FrozenFile, Mistake, MoveName, Store, ThawUser, User};
 
 /// A user who is ready on the other side.
 #[derive(Debug)]
@@ -48,25 +31,6 @@ pub struct SentUser {
     pub frozen: Option<Duration>,
     /// The name of the user that another one has there, so that it was left out.
     pub is_nameless: bool,
-}
-
-/// Why a user was not sent.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    #[error(transparent)]
-    There(#[from] backup::Error),
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    #[error("there is no such user")]
-    NoSuchUser,
-    /// The folder is not here to be sent, and why.
-    #[error("{0}")]
-    NotHere(&'static str),
-    /// The user was thawed by somebody meanwhile, or another move began.
-    #[error("it was thawed here meanwhile, or is moved elsewhere: nothing was changed here")]
-    Overtaken,
-    #[error("it was sent elsewhere, by another move than the one that is known there")]
-    OtherMove,
 }
 
 /// Sends a user. Calls `copied` with the length of each file that goes over. May be called again whatever became of an earlier call.
@@ -82,26 +46,45 @@ pub fn send(
     user: &UserId,
     to: &Destination,
     copied: &dyn Fn(u64),
+    stop: &StopSend,
 ) -> Result<SentUser, SendError> {
     if let Destination::Here(path) = to {
         backup::apart(disk, path)?;
     }
-    let theirs = store.user(*user).though_frozen();
-    if !theirs.has_folder()? {
+    if !store.user(*user).though_frozen().has_folder()? {
         return Err(SendError::NoSuchUser);
     }
-    let id = user.to_string();
-    let variables = [("USER_ID", id.as_str())];
-    let mut session = Session::start(to, disk.gives_to(), PROGRAM, &variables)?;
-    session.ask("prepare\n")?;
+    let mut other = Carrier::start(disk, user, to, copied, stop)?;
     let name = MoveName::of(*uuid::Uuid::new_v4().as_bytes());
+    send_to(store, user, &mut other, name, stop)
+}
+
+/// Sends a user to this other side, by a move of this name, which no other one has.
+///
+/// # Errors
+/// Those of [`send`].
+pub fn send_to(
+    store: &Store,
+    user: &UserId,
+    other: &mut dyn OtherSide,
+    mut name: MoveName,
+    stop: &StopSend,
+) -> Result<SentUser, SendError> {
+    let theirs = store.user(*user).though_frozen();
+    other.ask("prepare")?;
     let lock = locked(&theirs)?;
     match lock.frozen()? {
-        FrozenFile::Absent | FrozenFile::Holds(Frozen::Frozen) => lock.name_move(name)?,
+        FrozenFile::Absent | FrozenFile::Holds(Frozen::Frozen) => {
+            name = match lock.move_name()? {
+                Some(earlier) if store.mistakes.made(Mistake::SameMoveAgain) => earlier,
+                _ => name,
+            };
+            lock.name_move(name)?;
+        }
         FrozenFile::Holds(Frozen::Gone) => {
             let name = lock.move_name()?.ok_or(SendError::OtherMove)?;
             drop(lock);
-            return resume(&theirs, &mut session, name);
+            return resume(&theirs, other, name);
         }
         FrozenFile::Holds(Frozen::Incoming) => {
             return Err(SendError::NotHere("it is on its way here"));
@@ -112,17 +95,13 @@ pub fn send(
         FrozenFile::Damaged(_) => return Err(SendError::NotHere("its file `frozen` is damaged")),
     }
     drop(lock);
-    let source = store_path(disk, user)?;
     let mut sending = MovingUser {
         user: theirs,
-        session,
+        other,
         name,
-        source,
-        to,
-        into: OsString::new(),
-        known: Vec::new(),
-        copied,
+        stop,
         froze: false,
+        hastens: store.mistakes.made(Mistake::ReadyBeforeGone),
     };
     let moved = sending.moved();
     if moved.is_err() && sending.froze {
@@ -132,8 +111,8 @@ pub fn send(
 }
 
 /// Goes on with a move after which the user is gone here.
-fn resume(user: &User, session: &mut Session, name: MoveName) -> Result<SentUser, SendError> {
-    let said = session.ask(&format!("resume {name}\n"))?;
+fn resume(user: &User, other: &mut dyn OtherSide, name: MoveName) -> Result<SentUser, SendError> {
+    let said = other.ask(&format!("resume {name}"))?;
     let is = said.first().map_or(&b""[..], Vec::as_slice);
     match is {
         // Whoever wrote that it is gone may have been killed before that was durable.
@@ -141,7 +120,7 @@ fn resume(user: &User, session: &mut Session, name: MoveName) -> Result<SentUser
             if !locked(user)?.leave(name)? {
                 return Err(SendError::Overtaken);
             }
-            session.ask(&format!("ready {name}\n"))?;
+            other.ask(&format!("ready {name}"))?;
         }
         b"is ready" | b"is served" => {}
         _ => return Err(SendError::OtherMove),
@@ -157,58 +136,45 @@ fn locked(user: &User) -> Result<Exclusive, SendError> {
     user.exclusive_blocking()?.ok_or(SendError::NoSuchUser)
 }
 
-/// The path of the user's folder, for rsync.
-fn store_path(disk: &Real, user: &UserId) -> Result<OsString, SendError> {
-    use crate::disk::Disk;
-    let path = disk.path(Folder::of(user).place());
-    let path = path.ok_or(SendError::NotHere("the data directory has no path"))?;
-    let mut path = std::path::absolute(&path).unwrap_or(path).into_os_string();
-    path.push("/");
-    Ok(path)
-}
-
 /// A move that is under way, the user not being gone yet.
 struct MovingUser<'a> {
     user: User,
-    session: Session,
+    other: &'a mut dyn OtherSide,
     name: MoveName,
-    /// The user's folder, with a slash at the end.
-    source: OsString,
-    to: &'a Destination,
-    /// The directory there that the copy goes into, and those where parts of it may be.
-    into: OsString,
-    known: Vec<OsString>,
-    copied: &'a dyn Fn(u64),
+    stop: &'a StopSend,
     /// The user was served until this froze it.
     froze: bool,
+    /// By mistake it is ready there first.
+    hastens: bool,
 }
 
 impl MovingUser<'_> {
     fn moved(&mut self) -> Result<SentUser, SendError> {
         let name = self.name;
-        for line in self.session.ask(&format!("begin {name}\n"))? {
-            if let Some(path) = line.strip_prefix(b"into ") {
-                self.into = OsString::from_vec(path.to_vec());
-            } else if let Some(path) = line.strip_prefix(b"known ") {
-                self.known.push(OsString::from_vec(path.to_vec()));
-            }
-        }
+        self.other.ask(&format!("begin {name}"))?;
         // While it is served: the bulk, and then all of it compared by content.
-        let heads = ["- /HEAD", "- /CHECKPOINT"];
-        let _ = self.rsync(&[], &heads, &self.known)?;
-        self.session.ask("settle\n")?;
-        let _ = self.rsync(&["--checksum"], &heads, &[])?;
-        self.session.ask("settle\n")?;
+        for what in [CopyRound::Bulk, CopyRound::Compared] {
+            self.other.copy(what)?;
+            self.other.ask("settle")?;
+        }
         let since = Instant::now();
         let head = self.freeze()?;
-        self.rest()?;
-        let said = self.session.ask(&format!("install {name} {head}\n"))?;
+        self.other.copy(CopyRound::Rest)?;
+        let said = self.other.ask(&format!("install {name} {head}"))?;
+        if !self.stop.pass() {
+            return Err(SendError::Stopped);
+        }
+        if self.hastens {
+            self.other.ask(&format!("ready {name}"))?;
+        }
         if !locked(&self.user)?.leave(name)? {
             return Err(SendError::Overtaken);
         }
         // From here on it is not served here again, whatever comes.
         self.froze = false;
-        self.session.ask(&format!("ready {name}\n"))?;
+        if !self.hastens {
+            self.other.ask(&format!("ready {name}"))?;
+        }
         let frozen = since.elapsed();
         locked(&self.user)?.empty()?;
         Ok(SentUser {
@@ -221,56 +187,14 @@ impl MovingUser<'_> {
     fn freeze(&mut self) -> Result<TransactionId, SendError> {
         let lock = locked(&self.user)?;
         let was_served = lock.frozen()? == FrozenFile::Absent;
+        if self.stop.is_asked() {
+            return Err(SendError::Stopped);
+        }
         self.froze = was_served;
         if !lock.freeze_to_send(self.name)? {
             return Err(SendError::Overtaken);
         }
         Ok(lock.head()?.id)
-    }
-
-    /// Copies what came since: what never changes by its time, in nanoseconds, and its length; all else by its content.
-    fn rest(&self) -> Result<(), SendError> {
-        for _ in 0..limits::BACKUP_TRIES {
-            let first = self.rsync(&[], &["- /HEAD", "- /CHECKPOINT"], &[])?;
-            let then = self.rsync(&["--checksum"], &IMMUTABLE, &[])?;
-            if matches!((first, then), (Ran::Whole, Ran::Whole)) {
-                return Ok(());
-            }
-        }
-        let words = "not all of the user's files can be read, or some go all the time";
-        Err(backup::Error::Rsync(words.to_owned()).into())
-    }
-
-    /// One run of rsync. What is taken from the known directories is taken by length and time, also in the place of what was
-    /// compared: so that is for the first run alone.
-    fn rsync(&self, how: &[&str], without: &[&str], known: &[OsString]) -> Result<Ran, SendError> {
-        let mut command = Command::new("rsync");
-        command.args([
-            "-rlt",
-            "--modify-window=-1",
-            "--delete",
-            "--chmod=D0700,F0600",
-        ]);
-        command.arg("--out-format=%l").args(how);
-        let filters = STAYS.iter().chain(without);
-        command.args(filters.map(|rule| format!("--filter={rule}")));
-        for known in known {
-            let mut link = OsString::from("--link-dest=");
-            link.push(known);
-            command.arg(link);
-        }
-        if let Destination::There { .. } = self.to {
-            command.arg("-e").arg(SSH.join(" "));
-        }
-        let mut into = self.into.clone();
-        into.push("/");
-        command.arg(&self.source).arg(self.to.for_rsync(&into));
-        let mut complaints = String::new();
-        let ran = backup::carry_out(command, Vec::new(), self.copied, &mut complaints)?;
-        if matches!(ran, Ran::Partly) {
-            return Err(backup::Error::Rsync(complaints.trim_end().to_owned()).into());
-        }
-        Ok(ran)
     }
 
     /// Has the user served here again, where it is frozen by this move still.

@@ -15,10 +15,11 @@ word_in() {
     printf '%s' "$word"
 }
 
-# What the user is here: absent, served, one of the words of `frozen`, or damaged.
+# What the user is here: absent, served, one of the words of `frozen`, or damaged. No link is followed to where something else is.
 state() {
     if [ ! -e "$folder" ] && [ ! -L "$folder" ]; then echo absent
     elif [ ! -d "$folder" ] || [ -L "$folder" ]; then echo damaged
+    elif [ -L "$folder/lock" ] || [ -L "$folder/gate" ] || [ -L "$incoming" ] || [ -L "$incoming/tmp" ]; then echo damaged
     elif [ ! -e "$folder/frozen" ] && [ ! -L "$folder/frozen" ]; then echo served
     else
         case $(word_in frozen) in
@@ -33,10 +34,18 @@ put() {
         mv -fT "$incoming/tmp/word" "$folder/$1" && sync "$folder"
 }
 
-# Sees that this is a store, and makes one where there is nothing.
+# Sees that this is a store, in no other one, and makes one where there is nothing.
 prepare() {
+    above=$(pwd -P)
+    while [ "$above" != / ]; do
+        above=$(dirname "$above")
+        case $(head -c 12 "$above/FORMAT" 2>/dev/null) in
+        mentat-sync*) echo "why it is in another store, $above"; return 1 ;;
+        esac
+    done
     if [ -e FORMAT ]; then
         [ "$(cat FORMAT)" = "mentat-sync 1" ] && [ -d users ] || { echo "why it has another FORMAT"; return 1; }
+        [ ! -L users ] && [ ! -L tmp ] || { echo "why users or tmp in it is a symbolic link"; return 1; }
     elif [ -z "$(find . -mindepth 1 ! -path ./lost+found ! -path ./users ! -path ./tmp ! -path ./trash ! -path ./tmp/FORMAT)" ]; then
         mkdir -p users tmp trash && own users tmp trash && sync -f . && echo "mentat-sync 1" >tmp/FORMAT && own tmp/FORMAT &&
             sync tmp/FORMAT && mv -T tmp/FORMAT FORMAT && sync . || return 1
@@ -50,6 +59,12 @@ prepare() {
 # Takes the lock of the user, who has a folder. Not in a shell of its own, which would give it back.
 hold() {
     [ -z "$held" ] || return 0
+    made=
+    for file in "$folder/lock" "$folder/gate"; do
+        [ -e "$file" ] || [ -L "$file" ] || { : >>"$file" && made="$made $file"; } || exit 1
+    done
+    # shellcheck disable=SC2086
+    [ -z "$made" ] || own $made
     while :; do
         exec 9>>"$folder/lock"
         flock -w 10 9 || { echo taken; exit 1; }
@@ -61,7 +76,8 @@ hold() {
 # Makes the folder of a user who has none, so that there is none without its word at any time.
 make_folder() {
     new=tmp/$USER_ID.$(printf %s "$1" | tr -d - | head -c 16)
-    rm -rf "$new" && mkdir -p tmp && mkdir -p "$new/incoming/tmp" && echo incoming >"$new/frozen" && echo "$1" >"$new/move" &&
+    [ -d tmp ] || { mkdir tmp && own tmp; } || return 1
+    rm -rf "$new" && mkdir -p "$new/incoming/tmp" && echo incoming >"$new/frozen" && echo "$1" >"$new/move" &&
         : >"$new/lock" && : >"$new/gate" && own "$new" && sync -f . && mv -nT "$new" "$folder"
     rm -rf "$new"
     sync users

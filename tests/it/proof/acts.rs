@@ -10,7 +10,7 @@ use mentat_sync::store::{
 
 use super::answers::{Answers, Book, Fact};
 use super::cast::{self, Chunk, Content, user};
-use super::{additions, bundles, checkpoints, outside, upkeep};
+use super::{additions, bundles, checkpoints, moves, outside, upkeep};
 use simulated_disk::{Sim, SimDisk};
 
 /// One request.
@@ -47,6 +47,9 @@ pub enum Act {
     Collect,
     /// `mentat-sync fsck --repair` on this user.
     Repair,
+    /// `mentat-sync users freeze`, and `thaw`.
+    Freeze,
+    Thaw,
     /// What those who wait are told: what the store has seen, without a look.
     Told,
     /// A folder with this chain is moved in by hand, in place of the one there is, and nothing of it synced.
@@ -122,6 +125,8 @@ impl Act {
             Act::Pull => bundles::pull(store, book, &before),
             Act::Collect => upkeep::collect(store),
             Act::Repair => upkeep::repair(&client.disk, client.mistake),
+            Act::Freeze => moves::freeze(store, book),
+            Act::Thaw => moves::thaw(store, book),
             Act::Told => told(store, book, &before),
             Act::Bring(names) => outside::bring(&client.disk, book, names),
             Act::RenameAway => outside::rename_away(store, book),
@@ -140,6 +145,7 @@ impl Act {
         }
         let error = result.err()?;
         let caught = matches!(error, Error::UserGone | Error::Busy) && book.open().deletions.0 > 0;
+        let caught = caught || matches!(error, Error::Moving) && book.open().freezes;
         if world == World::Sound && !caught {
             book.wrong(format!("{self:?} fails: {error}"));
         }
@@ -176,6 +182,7 @@ impl Act {
                 answers.deletions.0 += 1;
                 answers.facts.clear();
             }
+            Act::Freeze => answers.freezes = true,
             Act::Bring(_) | Act::RenameAway => outside::begin(&mut answers),
             _ => {}
         }

@@ -8,6 +8,7 @@ use mentat_sync::disk::Place;
 use mentat_sync::model::TransactionId;
 
 use super::cast::{self, Chunk, Content};
+use super::moves::Ice;
 use simulated_disk::{Step, World};
 
 /// Something that an answer promised.
@@ -37,6 +38,9 @@ pub struct Answers {
     pub advancing: Vec<TransactionId>,
     /// A folder came from outside: until something is said about it, nobody answers for it.
     pub brought: bool,
+    /// Whether anybody freezes the user, and what was said of that.
+    pub freezes: bool,
+    pub ice: Ice,
     /// What should not have been answered, or done.
     pub wrong: Vec<String>,
 }
@@ -47,6 +51,7 @@ impl Answers {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
         (&self.facts, &self.aims, &self.offered, self.deletions).hash(&mut hasher);
+        self.ice.hash(&mut hasher);
         hasher.finish()
     }
 

@@ -7,8 +7,8 @@ use mentat_sync::model::TransactionId;
 use super::acts::{Act, Client, World as Disks};
 use super::answers::{Answers, Book, Fact};
 use super::cast::{self, Content, Known, folder};
-use super::checkpoints;
 use super::upkeep::findings;
+use super::{checkpoints, moves};
 use simulated_disk::{Sim, World};
 
 /// What is wrong with a store.
@@ -45,6 +45,10 @@ pub fn judge(sim: &Sim, answers: &Answers, files: Files) -> Verdict {
     };
     let client = Client::new(sim, None);
     let act = |act: Act| act.perform(&client, &book, Disks::Sound);
+
+    if sim.with(|world| world.at(&folder().join("frozen")).is_ok()) {
+        act(Act::Thaw);
+    }
 
     for look in [Act::GetHead, Act::GetListing] {
         act(look);
@@ -167,6 +171,7 @@ pub fn judge_files(world: &World, answers: &Answers) -> Verdict {
     if head != TransactionId::ROOT && !answers.aims.contains(&head) {
         return fail(format!("HEAD is {head}, which nobody asked for"));
     }
+    moves::judge(world, answers.ice, head)?;
     let chain = chain(world, head)?;
     checkpoints::judge(world, answers, |id| chain.iter().any(|on| on.id == id))?;
     for known in &chain {
