@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use super::gc;
 use crate::model::{UserId, limits};
-use crate::store::{Result, Store, User};
+use crate::store::{FrozenFile, Result, Store, User};
 
 /// The figures of the last count, which a thread of its own keeps up. A clone is the very same.
 #[derive(Clone, Default)]
@@ -20,6 +20,8 @@ pub struct Figures {
     pub last_gc: Option<SystemTime>,
     /// When the last copy came to its end.
     pub last_copy: Option<SystemTime>,
+    /// How many users are not served from here, by the word for it; nobody is among those who cannot be looked at.
+    pub frozen: BTreeMap<&'static str, u64>,
     /// The users, where they are counted, by what they are called in public.
     pub users: BTreeMap<String, UserFigures>,
 }
@@ -37,7 +39,7 @@ pub struct UserFigures {
 
 impl Census {
     /// Counts at once, and then every [`limits::CENSUS`], on a thread that ends with the process. Each user is counted only
-    /// where that is asked for. Costs two looks and a listing of what is pending a user.
+    /// where that is asked for, which costs two looks and a listing of what is pending; a look a user is taken in any case.
     ///
     /// # Errors
     /// The system has no thread to give.
@@ -70,13 +72,16 @@ fn count(store: &Store, each_user: bool) -> Figures {
     let mut figures = Figures {
         last_gc: gc::last_run(store).ok().flatten(),
         last_copy: store.last_copy().ok().flatten(),
+        frozen: BTreeMap::new(),
         users: BTreeMap::new(),
     };
-    let users = match each_user {
-        true => store.users().unwrap_or_default(),
-        false => Vec::new(),
-    };
-    for id in users {
+    for id in store.users().unwrap_or_default() {
+        if let Ok(FrozenFile::Holds(frozen)) = store.user(id).frozen() {
+            *figures.frozen.entry(frozen.as_str()).or_default() += 1;
+        }
+        if !each_user {
+            continue;
+        }
         if let Ok(theirs) = figures_of(&store.user(id)) {
             let all = figures.users.entry(called(&id)).or_default();
             all.last_write = all.last_write.max(theirs.last_write);

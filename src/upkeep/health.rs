@@ -20,6 +20,9 @@ pub struct Condition {
     pub users: u64,
     /// The users whom no server can serve, each with what is the matter.
     pub damaged: Vec<(UserId, String)>,
+    /// The users who are not served from here until somebody thaws them, or a send goes on: frozen, on their way here, or ready. Those
+    /// who are gone are not among them.
+    pub frozen: u64,
     /// The matters that concern no single user.
     pub trouble: Vec<String>,
     /// How much room there is.
@@ -54,6 +57,7 @@ pub fn condition(store: &Store) -> Result<Condition> {
     let no_folder = |user| (user, "no folder has the name".to_owned());
     let mut damaged: Vec<_> = names.others.into_iter().map(no_folder).collect();
     let mut last_write = None;
+    let mut frozen = 0;
     for id in names.folders {
         let user = store.user(id);
         let looked = fault(disk, &Folder::of(&id), owner).and_then(|fault| {
@@ -61,8 +65,12 @@ pub fn condition(store: &Store) -> Result<Condition> {
                 FrozenFile::Absent => {}
                 FrozenFile::Damaged(why) => return Ok(Some(format!("frozen: {why}"))),
                 // Nothing of it may be here, or not all yet.
-                FrozenFile::Holds(Frozen::Gone | Frozen::Incoming) => return Ok(fault),
-                FrozenFile::Holds(Frozen::Frozen | Frozen::Ready) => {}
+                FrozenFile::Holds(Frozen::Gone) => return Ok(fault),
+                FrozenFile::Holds(Frozen::Incoming) => {
+                    frozen += 1;
+                    return Ok(fault);
+                }
+                FrozenFile::Holds(Frozen::Frozen | Frozen::Ready) => frozen += 1,
             }
             // Reads HEAD, and the beginning of what it names.
             user.glance_at_head()?;
@@ -83,6 +91,7 @@ pub fn condition(store: &Store) -> Result<Condition> {
     Ok(Condition {
         users,
         damaged,
+        frozen,
         trouble,
         room: disk.room()?,
         last_gc: gc::last_run(store)?,

@@ -77,6 +77,7 @@ fn all_is_well_with_a_store_that_is_served() {
         "up",
         "users",
         "damaged",
+        "frozen",
         "free_bytes",
         "last_gc",
         "last_copy",
@@ -231,7 +232,7 @@ fn a_server_is_asked_without_a_directory() {
         let (code, told) = told(health(&["--json", "--url", &way]));
         assert_eq!(code, Some(0), "{way}");
         let nothing = json!({
-            "ok": true, "up": true, "users": null, "damaged": null, "free_bytes": null,
+            "ok": true, "up": true, "users": null, "damaged": null, "frozen": null, "free_bytes": null,
             "last_gc": null, "last_copy": null, "last_write": null,
         });
         assert_eq!(told, nothing);

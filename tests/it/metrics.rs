@@ -283,6 +283,47 @@ fn connections_and_those_who_wait_are_told_while_they_are_there() {
 }
 
 #[test]
+fn who_is_frozen_is_counted_by_the_word_and_so_is_a_proxy_that_leads_to_the_wrong_box() {
+    let (server, metrics) = counting(&["--shard", "0"]);
+    let user = format!("0{}", &user_id("ada")[1..]);
+    let data = server.data();
+    let users = |arguments: &[&str]| {
+        let mut command = crate::kit::binary();
+        let ended = run_with_deadline(
+            command
+                .arg("users")
+                .args(arguments)
+                .arg("--data")
+                .arg(&data),
+        );
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    };
+    users(&["add", &user]);
+    users(&["freeze", &user]);
+    let frozen = |state: &str| format!("users_frozen{{state=\"{state}\"}}");
+    let until = Instant::now() + Duration::from_secs(60);
+    let scrape = loop {
+        let scrape = Scrape::of(metrics);
+        if scrape.get(&frozen("frozen")) == 1.0 {
+            break scrape;
+        }
+        assert!(Instant::now() < until, "{}", scrape.text);
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    for state in ["gone", "incoming", "ready"] {
+        assert_eq!(scrape.get(&frozen(state)), 0.0, "{state}");
+    }
+    let mut client = server.client();
+    client.get(&format!("/0.1/{user}/head")).expect(503);
+    let other = format!("1{}", &user_id("ada")[1..]);
+    client.get(&format!("/0.1/{other}/head")).expect(421);
+    let scrape = Scrape::of(metrics);
+    for status in [421, 503] {
+        assert_eq!(scrape.requests(HEAD, status), 1.0, "{status}");
+    }
+}
+
+#[test]
 fn users_are_told_of_only_where_that_is_asked_for_and_by_eight_digits() {
     let short = &user_id("ada")[..8];
     let wait = |metrics: SocketAddr, name: &str| {

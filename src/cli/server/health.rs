@@ -66,6 +66,7 @@ struct HealthLine {
     up: bool,
     users: Option<u64>,
     damaged: Option<u64>,
+    frozen: Option<u64>,
     free_bytes: Option<u64>,
     last_gc: Option<String>,
     last_copy: Option<String>,
@@ -194,6 +195,7 @@ impl HealthLine {
     fn fill(&mut self, condition: &Condition) {
         self.users = Some(condition.users);
         self.damaged = Some(condition.damaged.len() as u64);
+        self.frozen = Some(condition.frozen);
         self.free_bytes = Some(condition.room.free_bytes);
         self.last_gc = condition.last_gc.map(date);
         self.last_copy = condition.last_copy.map(date);
@@ -251,10 +253,15 @@ fn graver(one: Serves, other: Serves) -> Serves {
     }
 }
 
-fn in_words(condition: &Condition) -> [String; 5] {
+fn in_words(condition: &Condition) -> Vec<String> {
     let date = |time: Option<SystemTime>| time.map_or("never".to_owned(), date);
-    [
-        counted((condition.users, "user")),
+    let users = counted((condition.users, "user"));
+    let users = match condition.frozen {
+        0 => users,
+        frozen => format!("{users} ({frozen} frozen)"),
+    };
+    vec![
+        users,
         format!("{} free", HumanBytes(condition.room.free_bytes)),
         format!("last write {}", date(condition.last_write)),
         format!("last gc {}", date(condition.last_gc)),

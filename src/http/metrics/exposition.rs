@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use super::counters::AnswerCounts;
 use crate::http::site::Site;
 use crate::model::timings::Timings;
+use crate::store::Frozen;
 use crate::upkeep::census::Census;
 
 /// The media type of the text.
@@ -156,6 +157,13 @@ impl Sources {
         if let Some(copied) = figures.last_copy {
             let help = "When the last copy came to its end, in seconds since 1970";
             page.gauge("last_copy_seconds", help, seconds(copied))?;
+        }
+        let help = "Users who are not served from here, by the word in their file frozen";
+        let mut frozen = page.named("users_frozen", help, MetricType::Gauge)?;
+        for state in Frozen::ALL {
+            let labels = [("state", state.as_str())];
+            let count = figures.frozen.get(state.as_str()).copied().unwrap_or(0);
+            one_of(&mut frozen, &labels)?.encode_gauge(&count)?;
         }
         if figures.users.is_empty() {
             return Ok(());

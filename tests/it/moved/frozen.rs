@@ -384,6 +384,10 @@ fn a_frozen_user_is_listed_checked_and_removed_and_gc_lets_it_be() {
             (&health["users"], &health["damaged"]),
             (&1.into(), &0.into())
         );
+        let frozen = u64::from(state != "gone");
+        assert_eq!(health["frozen"], frozen, "{state}");
+        let line = tool(&["health"]).stdout;
+        assert_eq!(line.contains("(1 frozen)"), state != "gone", "{line}");
         let before = tree(&folder);
         let gc = tool(&["gc", "--grace", "0s", "--force"]);
         assert!(gc.stderr.contains("frozen"), "{gc:?}");
