@@ -8,6 +8,7 @@ mod places;
 mod rekeyed;
 mod secrets;
 mod session;
+mod standby;
 mod statuses;
 mod terminal;
 
