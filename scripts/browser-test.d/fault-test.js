@@ -143,7 +143,7 @@ test('whatever a server answers to whatever request, it is told by name, and not
         return /** @type {Promise<Whole>} */ (known.get(path));
     };
     const truth = ['entry 0', 'entry 1', 'entry 2', 'entry 3'];
-    let [trials, told] = [0, 0];
+    let [trials, told, all] = [0, 0, 0];
     /** @type {Map<string, number>} */
     const names = new Map();
     /** The requests that are made only where bundles break off. @type {Set<number>} */
@@ -202,8 +202,9 @@ test('whatever a server answers to whatever request, it is told by name, and not
         assert.ok(asked.length >= 4, `${asked}`);
         for (const at of asked) for (const lie of LIES) await trial(cut, at, lie);
         console.log(`${asked.length} requests${cut ? ' by chunk' : ''}, ${LIES.length} answers to each: ${told} errors: ${[...names].join(' ')}`);
-        told = 0;
+        [told, all] = [0, all + told];
     }
+    console.log(`${trials} trials, ${all} errors of the module, none without a name`);
     assert.ok(trials > 900 && names.size >= 5, `${trials}`);
 });
 
@@ -223,8 +224,10 @@ test('whichever request of a write is lost, refused or answered with rubbish, ea
         ['refused for a parent', async () => problem(409, { code: 'unknown-parent' })],
         ['refused for chunks that nobody named', async () => problem(404, { code: 'missing-chunks', missing: ['00'.repeat(32)] })],
     ];
+    let trials = 0;
     for (const [what, trouble] of troubles) {
         for (let at = 1; at > 0; at += 1) {
+            trials += 1;
             const identity = Identity.generate(box.url);
             let count = 0;
             /** @type {typeof fetch} */
@@ -256,6 +259,7 @@ test('whichever request of a write is lost, refused or answered with rubbish, ea
             if (used < at) break;
         }
     }
+    console.log(`${trials} writes with a request that went wrong`);
 });
 
 /** A storage that fails at one call: before it does anything, or when it has done it. */
@@ -343,6 +347,7 @@ test('whichever write or read of a storage fails, that is told by its name, and 
             failures += 1;
         }
     }
+    console.log(`${failures} calls of a storage that failed`);
     assert.ok(failures > 40, `${failures}`);
 });
 
