@@ -188,7 +188,20 @@ test('two browsers and the example in Rust have one encrypted list, and it decid
     await one.remove('eggs');
     await two.shows('[x] oat milk', '[ ] salt', `[ ] ${markup}`);
     assert.equal(await two.tab.evaluate(() => document.activeElement?.getAttribute('aria-label')), 'Remove salt');
-    for (const { wrong } of [one, two]) assert.deepEqual(wrong, []);
+    // A new key: whoever has the old invite is told so, and the list goes on under the new one.
+    await world.todo(desk, 'sync');
+    const { old, new: now } = JSON.parse(await world.run(desk, ['rekey', '--force', '--json']));
+    await world.run(desk, ['users', 'mv', '-', '-', '--data', server.data], `${old}\n${now}\n`);
+    assert.equal(await world.todo(desk, 'sync'), await two.list());
+    const again = await Person.sitDown(address);
+    await again.enter(await world.run(desk, ['invite', '--force']));
+    await again.shows('[x] oat milk', '[ ] salt', `[ ] ${markup}`);
+    await again.add('jam');
+    await again.shows('[x] oat milk', '[ ] salt', '[ ] jam', `[ ] ${markup}`);
+    await again.says(/^All is sent/);
+    assert.equal(await world.todo(desk, 'sync'), await again.list());
+    await within(30_000, async () => assert.match((await one.tab.getByRole('alert').textContent()) ?? '', /has a new invite/));
+    for (const { wrong } of [one, two, again]) assert.deepEqual(wrong, []);
     await world.run(desk, ['fsck', '--data', server.data]);
 });
 

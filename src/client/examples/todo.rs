@@ -28,6 +28,18 @@ enum Op {
     Remove { id: String },
 }
 
+/// An entry of the chain: one of the list, or one of the program itself, which every application leaves alone. A `rekey` hands
+/// on the old keys by one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TodoEntry {
+    List(Op),
+    Program {
+        #[serde(rename = "app")]
+        _app: String,
+    },
+}
+
 /// The list after some entry.
 #[derive(Default, Clone, Serialize, Deserialize)]
 struct State {
@@ -76,10 +88,13 @@ impl App for TodoList {
     }
 
     fn apply(&mut self, entry: &Entry) -> Result<(), Self::Error> {
-        let op: Op = serde_json::from_slice(&entry.body)?;
-        self.shown.step(op.clone());
+        if let TodoEntry::List(op) = serde_json::from_slice(&entry.body)? {
+            self.shown.step(op.clone());
+            if !entry.pending {
+                self.confirmed.step(op);
+            }
+        }
         if !entry.pending {
-            self.confirmed.step(op);
             self.confirmed.at = Some(entry.id.to_string());
         }
         Ok(())
@@ -94,7 +109,10 @@ impl App for TodoList {
     /// that they removed.
     fn rebase(&mut self, ours: &Entry) -> Result<Rebase, Self::Error> {
         let is_there = |id: &str| self.shown.todos.contains_key(id);
-        Ok(match serde_json::from_slice(&ours.body)? {
+        let TodoEntry::List(ours) = serde_json::from_slice(&ours.body)? else {
+            return Ok(Rebase::Keep);
+        };
+        Ok(match ours {
             // We ticked it off, or removed it as well: nothing is left to say.
             Op::Done { id } | Op::Remove { id } if !is_there(&id) => Rebase::Drop,
             // We wrote it anew: that is worth more than its removal, so it comes back.

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::Once;
 
-use super::{Desk, Desks, address, ran};
+use super::{Desk, Desks, address, ran, ran_in};
 use crate::kit::{Finished, Server, binary};
 
 /// An example's program; all are built where they are not yet.
@@ -83,6 +83,28 @@ fn the_list_decides_what_becomes_of_what_others_removed() {
     assert_eq!(todo(&laptop, &["list"]), "  1 [ ] rye bread\n");
     assert_eq!(todo(&laptop, &["add", "eggs"]).lines().count(), 2);
     assert_eq!(todo(&laptop, &["sync"]).lines().count(), 2);
+}
+
+#[test]
+fn the_list_goes_on_after_a_rekey() {
+    let server = Server::start();
+    let desks = Desks::new();
+    let desk = desks.init("desk", &address(&server));
+    todo(&desk, &["add", "milk"]);
+    todo(&desk, &["sync"]);
+    let laptop = desks.clone_of(&desk, "laptop");
+    // The old keys are handed on by an entry that is none of the list, and that others may be quicker than.
+    let told = desk.told(&["rekey", "--force"]).1;
+    todo(&laptop, &["add", "bread"]);
+    let both = todo(&laptop, &["sync"]);
+    let [old, new] = ["old", "new"].map(|name| told[name].as_str().unwrap());
+    let data = server.data();
+    let moved = ["users", "mv", "-", "-", "--data", data.to_str().unwrap()];
+    ran_in(&desk.path, &moved, format!("{old}\n{new}\n")).good();
+    assert_eq!(todo(&desk, &["sync"]), both);
+    let phone = desks.clone_of(&desk, "phone");
+    assert_eq!(todo(&phone, &["sync"]), both);
+    assert_eq!(todo(&phone, &["list"]), both);
 }
 
 #[test]

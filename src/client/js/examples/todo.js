@@ -13,7 +13,9 @@ let shown = structuredClone(confirmed);
 
 /** An entry is `{"Add":{"id","text"}}`, `{"Edit":{"id","text"}}`, `{"Done":{"id"}}` or `{"Remove":{"id"}}`. */
 function read({ body }) {
-    const [[what, { id, text }]] = Object.entries(JSON.parse(new TextDecoder().decode(body)));
+    const said = JSON.parse(new TextDecoder().decode(body));
+    if (typeof said.app === 'string') return {}; // the program's own: a rekey hands on the old keys
+    const [[what, { id, text }]] = Object.entries(said);
     const isWhole = ['Add', 'Edit'].includes(what) ? typeof text === 'string' : ['Done', 'Remove'].includes(what);
     if (!isWhole || typeof id !== 'string') throw new Error(`no word of a to-do list: ${what}`);
     return { what, id, text };
@@ -35,7 +37,7 @@ const app = {
     // Others were quicker, and what they said is in `shown` now. The conflicts are about what they removed.
     rebase(ours) {
         const { what, id, text } = read(ours);
-        if (what === 'Add' || shown.todos.has(id)) return 'keep';
+        if (!what || what === 'Add' || shown.todos.has(id)) return 'keep';
         // Who wrote it anew has it back; who ticked it off, or removed it as well, has nothing left to say.
         return what === 'Edit' ? { body: JSON.stringify({ Add: { id, text } }) } : 'drop';
     },
@@ -63,8 +65,7 @@ function show() {
     for (const [id, { item }] of rows) {
         if (shown.todos.has(id)) continue;
         if (item.contains(document.activeElement)) at('text').focus();
-        item.remove();
-        rows.delete(id);
+        if (rows.delete(id)) item.remove();
     }
     let place = at('todos').firstChild;
     for (const [id, { text, done }] of [...shown.todos].sort(([one], [two]) => (one < two ? -1 : 1))) {
