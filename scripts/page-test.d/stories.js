@@ -85,7 +85,7 @@ story('a store that was made by curl: text, JSON, pictures and hex, and more of 
     assert.equal(await page.locator('#facts meter').count(), 2);
     assert.ok((await page.locator('#history li').count()) < 120);
     await scroll(page, 120);
-    assert.ok(await page.isHidden('#older'));
+    await page.waitForSelector('#older', { state: 'hidden' });
     // Down the parents, by the keyboard alone.
     await page.locator('#shown dl button').focus();
     await page.keyboard.press('Enter');
