@@ -145,7 +145,9 @@ impl Replica {
         };
         let entry = entry_of(transaction, Vec::new(), !on_chain);
         let chunk = self.entry_chunk(&first)?;
-        let chunk = chunk.ok_or_else(|| forged(Forgery::Missing))?;
+        // Its transaction is here, so that it was too: the loss is none of the server's doing.
+        let missing = || Error::MissingChunks(vec![ChunkId::Digest(first)]);
+        let chunk = chunk.ok_or_else(missing)?;
         let said = self.keys.open_entry(parent, seq, &entry.chunks, &chunk);
         let said = said.map_err(|why| Error::unopened(id, why))?;
         let entry = Entry {

@@ -115,3 +115,26 @@ fn a_sync_takes_nothing_of_a_commit_that_is_under_way() {
     assert_eq!(bytes.len(), 5_000_000);
     assert!(bytes[..4_000_000].iter().all(|byte| *byte == 7));
 }
+
+#[test]
+fn what_was_lost_here_is_told_as_damage_and_no_server_is_blamed() {
+    let server = Server::start();
+    let desks = Desks::new();
+    let desk = desks.init("desk", &address(&server));
+    desk.commit("milk");
+    for file in incoming(&desk) {
+        if file.contains("/chunks/") {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    for args in [
+        &["pull"][..],
+        &["sync"],
+        &["push"],
+        &["follow", "--once", "--offline", "--pending"],
+    ] {
+        let (code, told) = desk.told(args);
+        let word = &told["error"];
+        assert_eq!((code, word), (1, &"damaged".into()), "{args:?}: {told}");
+    }
+}
