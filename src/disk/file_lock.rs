@@ -4,7 +4,18 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use super::{Held, Mode};
+/// How a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Shared,
+    Exclusive,
+}
+
+/// A lock on a file, given back when this is dropped.
+pub trait Held: Send + Sync {
+    /// The file that is locked, to be compared with the one under its name.
+    fn inode(&self) -> u64;
+}
 
 /// A file that is locked until this is dropped.
 pub struct RealLock {

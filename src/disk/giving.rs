@@ -4,7 +4,12 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use super::Owner;
+/// The owner of a file or directory: a user and a group of the box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub user: u32,
+    pub group: u32,
+}
 
 /// Whether what this process makes belongs to this owner by itself.
 pub(super) fn is_ours(owner: Owner) -> bool {

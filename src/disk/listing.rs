@@ -5,8 +5,16 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, RawDir};
 
-use super::{Kind, Listed};
+use super::Kind;
 use crate::model::limits;
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Lossy where the name is not UTF-8, which no name of a store is.
+    pub name: String,
+    pub kind: Kind,
+}
 
 /// Calls `each` with each entry of this directory but `.` and `..`, until it says `false`. `kind_of` says what a name
 /// is where the file system does not say so in the listing; `None`: it is gone.

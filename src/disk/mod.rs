@@ -19,13 +19,16 @@ mod real_file;
 mod room;
 mod root;
 mod rounds;
+mod row;
 #[cfg(feature = "mistakes")]
 mod skipped;
 mod syncing;
 
+pub use file_lock::{Held, Mode};
 pub use file_system::FileSystem;
-pub use giving::can_make_for;
+pub use giving::{Owner, can_make_for};
 pub use identity::DirectoryIdentity;
+pub use listing::Listed;
 pub use real::Real;
 pub use room::Room;
 pub use root::{make_root, remove_root};
@@ -238,34 +241,6 @@ pub struct Meta {
     pub owner: Owner,
 }
 
-/// The owner of a file or directory: a user and a group of the box.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    pub user: u32,
-    pub group: u32,
-}
-
-/// One name in a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Lossy where the name is not UTF-8, which no name of a store is.
-    pub name: String,
-    pub kind: Kind,
-}
-
-/// How a lock is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Shared,
-    Exclusive,
-}
-
-/// A lock on a file, given back when this is dropped.
-pub trait Held: Send + Sync {
-    /// The file that is locked, to be compared with the one under its name.
-    fn inode(&self) -> u64;
-}
-
 /// An open regular file.
 pub trait DiskFile: Send + Sync {
     /// Writes all of it at the end of what this handle wrote so far.
@@ -329,6 +304,11 @@ pub trait Disk: Send + Sync + 'static {
     fn make_directory(&self, place: &Place) -> Result<()>;
     /// Gives a regular file a second name; the name must be free.
     fn link(&self, from: &Place, to: &Place) -> Result<()>;
+    /// Gives files second names as [`Disk::link`] does, in this order, up to the first that cannot have its own; says how many
+    /// have theirs. Costs less than one by one where neighbours stand in one directory.
+    fn link_all(&self, names: &[(Place, Place)]) -> (usize, Result<()>) {
+        until_refused(names, |(from, to)| self.link(from, to))
+    }
     /// Gives a file or directory a new name, which must be free. Where the file system has no such
     /// rename, a directory may take the place of one that is empty.
     fn rename_new(&self, from: &Place, to: &Place) -> Result<()>;
@@ -336,6 +316,10 @@ pub trait Disk: Send + Sync + 'static {
     fn rename_over(&self, from: &Place, to: &Place) -> Result<()>;
     /// Takes a name away from a file. Where it was the last one, the file is gone once nobody has it open.
     fn remove_file(&self, place: &Place) -> Result<()>;
+    /// Takes names away as [`Disk::remove_file`] does, in this order, up to the first that cannot go; says how many went.
+    fn remove_all(&self, names: &[Place]) -> (usize, Result<()>) {
+        until_refused(names, |place| self.remove_file(place))
+    }
     /// Removes a directory, which must be empty.
     fn remove_directory(&self, place: &Place) -> Result<()>;
     /// Returns when all of it is durable, in no order. May be shared with others who sync at the
@@ -397,4 +381,14 @@ pub trait Disk: Send + Sync + 'static {
     }
     /// A random number, for names that nobody else has.
     fn random(&self) -> u64;
+}
+
+/// Runs a verb on each of these, in their order, up to the first that it fails of; says how many it was run on before.
+fn until_refused<N>(names: &[N], mut verb: impl FnMut(&N) -> Result<()>) -> (usize, Result<()>) {
+    for (done, name) in names.iter().enumerate() {
+        if let Err(refused) = verb(name) {
+            return (done, Err(refused));
+        }
+    }
+    (names.len(), Ok(()))
 }

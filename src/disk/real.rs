@@ -20,7 +20,7 @@ use super::real_file::RealFile;
 use super::syncing::{Grouping, Syncing};
 use super::{Disk, Error, Handle, Held, IfThere, Kind, Listed, Meta, Mode, Owner};
 use super::{Place, Result, Room, Target};
-use super::{lacking, listing};
+use super::{lacking, listing, row};
 use crate::model::timings::Timings;
 
 /// A directory of the box, as a [`Disk`].
@@ -253,6 +253,10 @@ impl Disk for Real {
             })
     }
 
+    fn link_all(&self, names: &[(Place, Place)]) -> (usize, Result<()>) {
+        row::link_all(&self.beneath, names)
+    }
+
     fn rename_new(&self, from: &Place, to: &Place) -> Result<()> {
         self.beneath
             .at_two("rename", from, to, |source, old, target, new| {
@@ -277,6 +281,10 @@ impl Disk for Real {
         self.beneath.at("remove", place, |directory, name| {
             Ok(rustix::fs::unlinkat(directory, name, AtFlags::empty())?)
         })
+    }
+
+    fn remove_all(&self, names: &[Place]) -> (usize, Result<()>) {
+        row::remove_all(&self.beneath, names)
     }
 
     fn remove_directory(&self, place: &Place) -> Result<()> {
@@ -460,6 +468,47 @@ mod tests {
         std::os::unix::fs::symlink("/", two.path().join("d")).unwrap();
         let through = Place::new("d/tmp/never");
         assert!(target.link_from(&source, &a, &through).is_err());
+    }
+
+    #[test]
+    fn names_in_a_row_are_made_and_taken_away_up_to_the_first_that_is_refused() {
+        let (root, disk) = fresh();
+        for directory in ["from", "to"] {
+            disk.make_directory(&Place::new(directory)).unwrap();
+        }
+        std::os::unix::fs::symlink("to", root.path().join("led")).unwrap();
+        let places = |directory: &str| ["a", "b", "c"].map(|name| Place::new(directory).join(name));
+        for place in places("from") {
+            disk.create(&place).unwrap();
+        }
+        let links = |into: [&str; 3]| -> Vec<_> {
+            let to = into.iter().zip(["a", "b", "c"]);
+            let to = to.map(|(into, name)| Place::new(*into).join(name));
+            places("from").into_iter().zip(to).collect()
+        };
+        for through in ["none", "led"] {
+            let (done, refused) = disk.link_all(&links(["to", through, "to"]));
+            assert_eq!((done, refused.is_err()), (1, true), "{through}");
+            assert!(disk.meta(&Place::new("to/c")).is_err());
+            disk.remove_file(&Place::new("to/a")).unwrap();
+        }
+        let (done, linked) = disk.link_all(&links(["to"; 3]));
+        linked.unwrap();
+        assert_eq!(
+            (done, disk.meta(&Place::new("to/b")).unwrap().links),
+            (3, 2)
+        );
+        let (done, taken) = disk.link_all(&links(["to"; 3]));
+        assert!(done == 0 && taken.unwrap_err().is_taken());
+
+        disk.remove_file(&Place::new("from/b")).unwrap();
+        let [a, b, c] = places("from");
+        let (done, absent) = disk.remove_all(&[a.clone(), b, c.clone()]);
+        assert!(done == 1 && absent.unwrap_err().is_absent());
+        assert!(disk.meta(&a).is_err() && disk.meta(&c).is_ok());
+        let there = Place::new("to/a");
+        assert_eq!(disk.remove_all(&[c, there.clone()]).0, 2);
+        assert!(disk.meta(&there).is_err());
     }
 
     #[test]

@@ -53,6 +53,10 @@ pub const UNPACKERS: usize = 4;
 /// left to wait for at the end: a tenth of a second's writing.
 pub const SYNCED_EARLY: usize = 4096;
 
+/// After so many bytes of longer members, too: what a disk takes a tenth of a second for, and more, so that it is busy while the
+/// rest comes.
+pub const SYNCED_EARLY_BYTES: u64 = 16 << 20;
+
 /// The longest member that is handed to those threads whole: with the two limits below, 1.5 MiB a thread at the
 /// very most.
 pub const SMALL_MEMBER: usize = 16 << 10;
@@ -85,6 +89,9 @@ pub const VOUCHED_AT_ONCE: usize = 4096;
 /// Names that an advance remembers to have made, so as to take them back when it fails, and to clear
 /// `incoming/` after it: 35 MB. What is beyond that is left to gc.
 pub const LINKED: usize = 1 << 20;
+
+/// Names that an advance makes, and takes away, in one go, sorted by their directories: each of these is looked up once.
+pub const LINKED_AT_ONCE: usize = 4096;
 
 /// Zeroes that may follow a tar's end. Records are 10 KiB unless told otherwise (`tar -b`).
 pub const BUNDLE_TRAILER: usize = 1 << 20;
@@ -574,11 +581,17 @@ pub const HELD_NAMES: usize = 100_000;
 /// time, where each transaction says some words.
 pub const HELD_SMALL: usize = 12 << 20;
 
+/// Chunks of what is pending that one thread looks at alone: starting another one takes as long as some.
+pub const WEIGHED_ALONE: usize = 256;
+
 /// The bytes of chunks that a device sends in one bundle: a break costs no more.
 pub const PUSHED_BYTES: u64 = 64 << 20;
 
 /// The chunks that a device asks for in one request when it fetches a broken slice by chunk: 64 MiB of its own.
 pub const FETCHED_TOGETHER: usize = 64;
+
+/// Pieces ([`PIECE`]) of an answer that a device has ahead of its work on them: 2 MiB, which outlast what the work waits for.
+pub const ANSWER_AHEAD: usize = 8;
 
 /// The largest chunk that is held in memory on its way in, so that a break after it loses nothing of it.
 pub const HELD_BYTES: u64 = 4 << 20;

@@ -5,7 +5,8 @@ use super::layout::{Area, Thing};
 use super::lock::Exclusive;
 use super::to_sync::ToSync;
 use super::{Advance, AdvanceRefusal, Error, Result};
-use crate::model::{Head, TransactionId};
+use crate::disk::Place;
+use crate::model::{Head, TransactionId, limits};
 use crate::rules::Descent;
 
 /// Files that an advance leaves in `incoming/` once HEAD reaches them, with the lock that it happened under.
@@ -121,17 +122,27 @@ impl Leftovers {
         let mut was_pending = self.line.clone();
         was_pending.retain(|id| self.lock.state.known().pending.contains_key(id));
         let transactions = was_pending.iter().map(|id| folder.pending(*id));
-        for place in transactions.chain(others.map(|linked| folder.thing(Area::Incoming, linked))) {
-            match self.lock.store.disk.remove_file(&place) {
-                Err(error) if !error.is_absent() => {
-                    log::debug!("a leftover stays until gc: {error}");
-                }
-                _ => {}
-            }
+        let others = others.map(|linked| folder.thing(Area::Incoming, linked));
+        let mut places = transactions.chain(others).peekable();
+        while places.peek().is_some() {
+            let row: Vec<_> = places.by_ref().take(limits::LINKED_AT_ONCE).collect();
+            self.remove(&row);
         }
         let mut known = self.lock.state.known();
         for id in &self.line {
             known.pending.remove(id);
+        }
+    }
+
+    fn remove(&self, mut row: &[Place]) {
+        while !row.is_empty() {
+            let (done, outcome) = self.lock.store.disk.remove_all(row);
+            if let Err(error) = outcome
+                && !error.is_absent()
+            {
+                log::debug!("a leftover stays until gc: {error}");
+            }
+            row = row.get(done + 1..).unwrap_or_default();
         }
     }
 }

@@ -41,6 +41,16 @@ pub struct Start {
     pub parent: TransactionId,
 }
 
+impl Start {
+    /// The start of this transaction's file.
+    pub fn of(transaction: &Transaction) -> Self {
+        let Transaction {
+            id, seq, parent, ..
+        } = *transaction;
+        Self { id, seq, parent }
+    }
+}
+
 /// Reads the start of a file; `None` if it is not a transaction's.
 pub fn parse_start(bytes: &[u8]) -> Option<Start> {
     start_and_rest(bytes).map(|(start, _)| start)

@@ -84,6 +84,9 @@ impl Exclusive {
 
     /// The chunks that a transaction of the line names.
     pub(super) fn chunks_of(&self, id: TransactionId, aside: &dyn Aside) -> Result<Vec<ChunkId>> {
+        if let Some(read) = aside.chunks(id) {
+            return Ok(read.to_vec());
+        }
         let place = self.place_of_new(id, aside);
         let there = self.store.read_transaction(&place, id)?;
         let there = there.ok_or_else(|| damaged(&place, "gone, though the lock is held"))?;

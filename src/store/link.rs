@@ -24,6 +24,7 @@ impl Exclusive {
     ) -> Result<BTreeSet<Dir>> {
         let mut dirs = BTreeSet::new();
         let mut done = Window::default();
+        let mut names = Vec::new();
         for (id, chunks) in line.ids.iter().zip(&line.chunks) {
             let read;
             let chunks = match chunks {
@@ -52,16 +53,57 @@ impl Exclusive {
                         continue;
                     }
                 };
-                let name = Thing::Chunk(digest);
-                let from = self.folder.thing(Area::Incoming, &name);
-                dirs.insert(self.link(name, &from, linked)?);
+                names.push((
+                    Thing::Chunk(digest),
+                    self.folder.chunk(Area::Incoming, &digest),
+                ));
+                if names.len() == limits::LINKED_AT_ONCE {
+                    self.link_row(&mut names, linked, &mut dirs)?;
+                }
             }
         }
-        for id in &line.ids {
-            let from = self.place_of_new(*id, aside);
-            dirs.insert(self.link(Thing::Transaction(*id), &from, linked)?);
+        self.link_row(&mut names, linked, &mut dirs)?;
+        for ids in line.ids.chunks(limits::LINKED_AT_ONCE) {
+            let places = ids
+                .iter()
+                .map(|id| (Thing::Transaction(*id), self.place_of_new(*id, aside)));
+            names.extend(places);
+            self.link_row(&mut names, linked, &mut dirs)?;
         }
         Ok(dirs)
+    }
+
+    /// Makes these names in the committed area, those of one directory one after the other, and leaves none of them to be made.
+    fn link_row(
+        &self,
+        names: &mut Vec<(Thing, Place)>,
+        linked: &mut Vec<Thing>,
+        dirs: &mut BTreeSet<Dir>,
+    ) -> Result<()> {
+        names.sort_by_key(|(name, _)| name.dir(Area::Committed));
+        let ends = |(name, from): &(Thing, Place)| {
+            (from.clone(), self.folder.thing(Area::Committed, name))
+        };
+        let ends: Vec<_> = names.iter().map(ends).collect();
+        dirs.extend(names.iter().map(|(name, _)| name.dir(Area::Committed)));
+        let moves = self.store.mistakes.made(Mistake::RenameInsteadOfLink);
+        let mut at = 0;
+        while at < names.len() {
+            if !moves {
+                let (done, _) = self.store.disk.link_all(&ends[at..]);
+                let made = names[at..at + done].iter().map(|(name, _)| *name);
+                let room = limits::LINKED.saturating_sub(linked.len());
+                linked.extend(made.take(room));
+                at += done;
+            }
+            // The one that was refused is tried by itself: its directory is made, or it is there already.
+            if let Some((name, from)) = names.get(at) {
+                self.link(*name, from, linked)?;
+                at += 1;
+            }
+        }
+        names.clear();
+        Ok(())
     }
 
     /// Makes one name in the committed area; says in which directory. What is there already stays,

@@ -3,10 +3,12 @@
 //! `local` is what HEAD is to a server: the one small file that decides, replaced by rename once all that it reaches is
 //! durable. `renamed` only helps a person to find what an old id has become.
 
+use super::aside::AlreadyRead;
+use super::json::Start;
 use super::layout::{Area, Dir};
 use super::locate::Where;
 use super::lock::Exclusive;
-use super::{Error, Result, User};
+use super::{Advance, Error, Leftovers, Result, User};
 use crate::disk::{Place, Target};
 use crate::model::{ChunkDigest, Transaction, TransactionId, limits};
 
@@ -88,6 +90,17 @@ impl User {
 }
 
 impl Exclusive {
+    /// Advances HEAD as [`Exclusive::advance`] does, over a line of pending transactions that have been read: to the last of
+    /// them. None of them is read again.
+    pub fn advance_over_read(self, line: &[Transaction]) -> Result<(Advance, Leftovers)> {
+        let to = line.last().map_or(TransactionId::ROOT, |last| last.id);
+        let starts = line
+            .iter()
+            .map(|read: &Transaction| (read.id, Start::of(read)));
+        self.state.known().pending.extend(starts);
+        self.advance_over(to, &AlreadyRead::of(line))
+    }
+
     /// Sets the tip of what is pending: durable when it returns. All that it reaches is durable already, as what was put is.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use super::known::PendingLine;
 use super::verify::{BundleAnswer, Verified};
 use crate::client::error::{Error, Forgery, Result};
 use crate::client::remote::WithChunks;
-use crate::model::{Head, limits};
+use crate::model::{Head, Transaction, limits};
 use crate::store::{Advance, AdvanceRefusal, Members, PushBundle};
 
 /// The outcome of pulling a slice.
@@ -114,10 +114,20 @@ impl Replica {
         }
     }
 
-    /// Moves HEAD to a transaction of our own that the server has confirmed.
-    pub(super) fn confirm(&self, line: &PendingLine, head: Head) -> Result<()> {
+    /// Moves HEAD to a transaction of our own that the server has confirmed. Those that are to be confirmed, and were read, are
+    /// not read again.
+    pub(super) fn confirm(
+        &self,
+        line: &PendingLine,
+        head: Head,
+        read: &[Transaction],
+    ) -> Result<()> {
         debug_assert!(line.ids.contains(&head.id));
-        let (outcome, leftovers) = self.exclusive()?.advance(head.id)?;
+        let lock = self.exclusive()?;
+        let (outcome, leftovers) = match read.last() {
+            Some(last) if last.id == head.id => lock.advance_over_read(read)?,
+            _ => lock.advance(head.id)?,
+        };
         leftovers.clear();
         match outcome {
             Advance::Advanced(_) => Ok(()),

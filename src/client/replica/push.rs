@@ -39,15 +39,15 @@ impl Replica {
         for ids in line.ids.chunks(limits::PUSHED_SLICE) {
             let later = line.ids.len() - sent as usize - ids.len();
             let transactions = ids.iter().map(|id| self.in_line(&line, *id));
-            let transactions = transactions.collect::<Result<_>>()?;
-            match self.send(line.base.id, transactions, later)? {
+            let transactions = transactions.collect::<Result<Vec<_>>>()?;
+            match self.send(line.base.id, &transactions, later)? {
                 PushAnswer::Taken(head) => {
-                    self.confirm(&line, head)?;
+                    self.confirm(&line, head, &transactions)?;
                     sent += ids.len() as u64;
                 }
                 PushAnswer::Lost(head) if self.is_ours(&line.ids, head) => {
                     // An earlier try got through as far as this, and its answer was lost.
-                    self.confirm(&line, head)?;
+                    self.confirm(&line, head, &[])?;
                     return match head.id == line.tip.id {
                         true => Ok(Sent::All(line.ids.len() as u64)),
                         false => Ok(Sent::Lost),
@@ -70,10 +70,10 @@ impl Replica {
     pub(super) fn send(
         &self,
         base: TransactionId,
-        transactions: Vec<Transaction>,
+        transactions: &[Transaction],
         later: usize,
     ) -> Result<PushAnswer> {
-        let mut chunks = self.weigh(&transactions)?;
+        let mut chunks = self.weigh(transactions)?;
         let total = |chunks: &ChunkLengths| chunks.iter().map(|(_, bytes)| bytes).sum::<u64>();
         if total(&chunks) > limits::SMALL as u64 {
             chunks = self.missing_of(chunks)?;
@@ -88,8 +88,8 @@ impl Replica {
             chunks = self.send_in_bulk(chunks)?;
         }
         for _ in 0..limits::PULL_TRIES {
-            match self.send_bundle(&chunks, &transactions)? {
-                PushAnswer::Missing(_) => chunks = self.missing_of(self.weigh(&transactions)?)?,
+            match self.send_bundle(&chunks, transactions)? {
+                PushAnswer::Missing(_) => chunks = self.missing_of(self.weigh(transactions)?)?,
                 answer => {
                     if let PushAnswer::Taken(_) = answer {
                         self.went(transactions.len());
@@ -154,21 +154,21 @@ impl Replica {
     /// The chunks that these name, each once.
     fn weigh(&self, transactions: &[Transaction]) -> Result<ChunkLengths> {
         let mut seen = HashSet::new();
-        let mut chunks = ChunkLengths::new();
-        for chunk in transactions
+        let named = transactions
             .iter()
-            .flat_map(|transaction| &transaction.chunks)
-        {
-            let ChunkId::Digest(digest) = chunk else {
-                continue;
-            };
-            if seen.insert(*digest) {
-                let bytes = self.weighed(digest)?;
-                let bytes = bytes.ok_or_else(|| Error::MissingChunks(vec![*chunk]))?;
-                chunks.push((*digest, length_in_bundle(bytes)));
-            }
-        }
-        Ok(chunks)
+            .flat_map(|transaction| &transaction.chunks);
+        let digests: Vec<_> = named
+            .filter_map(|chunk| match chunk {
+                ChunkId::Digest(digest) => seen.insert(*digest).then_some(*digest),
+                ChunkId::Alias(_) => None,
+            })
+            .collect();
+        let lengths = self.all_weighed(&digests)?.into_iter();
+        let weighed = digests.into_iter().zip(lengths).map(|(digest, bytes)| {
+            let missing = || Error::MissingChunks(vec![ChunkId::Digest(digest)]);
+            Ok((digest, length_in_bundle(bytes.ok_or_else(missing)?)))
+        });
+        weighed.collect()
     }
 
     /// The chunks of these that the server lacks.
@@ -195,7 +195,7 @@ impl Replica {
             let ids = listing.read(limits::PUSHED_SLICE)?;
             let later = listing.left() as usize;
             let transactions = ids.iter().map(|id| Ok(self.found(*id)?.transaction));
-            match self.send(base, transactions.collect::<Result<_>>()?, later)? {
+            match self.send(base, &transactions.collect::<Result<Vec<_>>>()?, later)? {
                 PushAnswer::Taken(head) => base = head.id,
                 _ => return Err(Error::Busy),
             }

@@ -33,14 +33,24 @@ impl Replica {
     pub fn status(&self) -> Result<Status> {
         let line = self.pending()?;
         let mut bytes = 0;
-        for id in &line.ids {
-            for chunk in self.in_line(&line, *id)?.chunks {
-                bytes += match chunk {
-                    ChunkId::Digest(digest) => self.weighed(&digest)?,
-                    ChunkId::Alias(_) => self.user.chunk(&chunk)?.map(|found| found.bytes),
+        for ids in line.ids.chunks(8 * limits::WEIGHED_ALONE) {
+            let mut digests = Vec::new();
+            for id in ids {
+                for chunk in self.in_line(&line, *id)?.chunks {
+                    match chunk {
+                        ChunkId::Digest(digest) => digests.push(digest),
+                        ChunkId::Alias(_) => {
+                            let found = self.user.chunk(&chunk)?;
+                            bytes += found.map_or(0, |found| found.bytes);
+                        }
+                    }
                 }
-                .unwrap_or(0);
             }
+            bytes += self
+                .all_weighed(&digests)?
+                .into_iter()
+                .flatten()
+                .sum::<u64>();
         }
         Ok(Status {
             base: self.user.head()?,
