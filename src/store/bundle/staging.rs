@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::outcome::Step;
-use super::unpack::{Crew, Unpacker};
+use super::unpack::{Crew, EarlySyncs, Unpacker};
 use crate::disk::{self, Disk, Handle, Meta, Place};
 use crate::model::{ChunkDigest, TransactionId, limits};
 use crate::store::layout::{Dir, Folder, Thing};
@@ -48,6 +48,8 @@ pub struct Staging {
     unpacker: Unpacker,
     crew: Option<Crew>,
     begun: bool,
+    /// The bytes of longer members that were written since the last early sync of them, and those syncs.
+    early: (u64, EarlySyncs),
     /// How many members were written since the last sync of all.
     pub unsynced: usize,
     pub chunks: Vec<StagedChunk>,
@@ -67,6 +69,7 @@ impl Staging {
             },
             crew: None,
             begun: false,
+            early: Default::default(),
             unsynced: 0,
             chunks: Vec::new(),
             aliases: Vec::new(),
@@ -125,8 +128,18 @@ impl Staging {
     }
 
     /// Writes more of a member that comes piece by piece.
-    pub fn append(&self, file: &Handle, bytes: &[u8]) -> Result<()> {
-        self.unpacker.append(file, bytes)
+    pub fn append(&mut self, file: &Handle, bytes: &[u8]) -> Result<()> {
+        self.unpacker.append(file, bytes)?;
+        let (written, syncs) = &mut self.early;
+        *written += bytes.len() as u64;
+        if *written >= limits::SYNCED_EARLY_BYTES
+            && self.unpacker.disk.syncs_everything()
+            && !syncs.are_running()
+        {
+            *written = 0;
+            syncs.start(&self.unpacker);
+        }
+        Ok(())
     }
 
     fn begin(&mut self) -> Result<()> {
@@ -143,7 +156,10 @@ impl Staging {
 
     /// Waits until all members are written.
     pub fn finish(&mut self) -> Step<()> {
-        self.crew.take().map_or(Ok(()), Crew::finish)
+        let written = self.crew.take().map_or(Ok(()), Crew::finish);
+        self.early.0 = 0;
+        self.early.1.finish()?;
+        written
     }
 
     /// Removes a member's file that has not got a name.

@@ -86,8 +86,39 @@ pub struct Crew {
     lanes: Vec<UnpackLane>,
     unpacker: Unpacker,
     given: usize,
-    /// Syncs of what has been written, beside the writing of the rest.
-    syncs: Vec<JoinHandle<disk::Result<()>>>,
+    syncs: EarlySyncs,
+}
+
+/// Syncs of what has been written, beside the writing of the rest, so that most of the waiting for the disk is over when the last
+/// of it comes.
+#[derive(Default)]
+pub struct EarlySyncs(Vec<JoinHandle<disk::Result<()>>>);
+
+impl EarlySyncs {
+    /// Starts another one.
+    pub fn start(&mut self, unpacker: &Unpacker) {
+        let Unpacker { disk, folder, .. } = unpacker.clone();
+        let thread = std::thread::Builder::new().name("sync".to_owned());
+        // With no thread to be had, the sync in the end does it all.
+        self.0
+            .extend(thread.spawn(move || disk.sync_written(folder.place())).ok());
+    }
+
+    /// Whether one of them is not over yet.
+    pub fn are_running(&self) -> bool {
+        self.0.iter().any(|sync| !sync.is_finished())
+    }
+
+    /// Waits for all of them: what one that failed was to make durable no later one does.
+    pub fn finish(&mut self) -> Step<()> {
+        for sync in self.0.drain(..) {
+            let synced = sync
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            synced.if_there()?.ok_or(Error::UserGone)?;
+        }
+        Ok(())
+    }
 }
 
 /// One of the threads: it makes all files of its directories, so that what has the same name comes one after
@@ -121,7 +152,7 @@ impl Crew {
             lanes,
             unpacker: unpacker.clone(),
             given: 0,
-            syncs: Vec::new(),
+            syncs: EarlySyncs::default(),
         })
     }
 
@@ -132,7 +163,7 @@ impl Crew {
         };
         self.given += 1;
         if self.given.is_multiple_of(limits::SYNCED_EARLY) {
-            self.sync_early();
+            self.syncs.start(&self.unpacker);
         }
         let lanes = self.lanes.len();
         let lane = &mut self.lanes[usize::from(byte) % lanes];
@@ -146,27 +177,11 @@ impl Crew {
             // One that failed says why when it has ended.
             lane.flush();
         }
-        let syncs = std::mem::take(&mut self.syncs);
+        let mut syncs = std::mem::take(&mut self.syncs);
         self.end()
             .into_iter()
             .try_for_each(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))?;
-        for sync in syncs {
-            // What one that failed was to make durable no later one does.
-            let synced = sync
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            synced.if_there()?.ok_or(Error::UserGone)?;
-        }
-        Ok(())
-    }
-
-    /// Starts a sync beside the reading, so that most of the waiting for the disk is over when the last member comes.
-    fn sync_early(&mut self) {
-        let Unpacker { disk, folder, .. } = self.unpacker.clone();
-        let thread = std::thread::Builder::new().name("sync".to_owned());
-        // With no thread to be had, the sync in the end does it all.
-        self.syncs
-            .extend(thread.spawn(move || disk.sync_written(folder.place())).ok());
+        syncs.finish()
     }
 
     fn end(&mut self) -> Vec<std::thread::Result<Step<()>>> {

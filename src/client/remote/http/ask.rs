@@ -8,6 +8,7 @@ use ureq::{AsSendBody, Body, SendBody};
 
 use super::again::again;
 use super::agent::{HttpOptions, Way};
+use super::ahead::ReadAhead;
 use super::answer::{Answers, Declined, Replied};
 use super::parcel::SentParcel;
 use super::unreached::Unreached;
@@ -161,7 +162,7 @@ impl Caller {
         absent: Code,
     ) -> Result<Option<AnswerBody>> {
         match self.ask(ask, json)? {
-            Replied::Good(response) => Ok(Some(Box::new(self.answers.body(response)))),
+            Replied::Good(response) => Ok(Some(ReadAhead::of(self.answers.body(response)))),
             Replied::Refused(refusal) if refusal.code == absent => Ok(None),
             Replied::Refused(refusal) => Err(refusal.into_error()),
             Replied::Unchanged => Err(self.not_asked_for()),

@@ -5,11 +5,13 @@
 //! - `unix`: sockets in the file system, for the library
 //! - `ask`: one question
 //! - `answer`: what an answer must be, and what a refusal says
+//! - `ahead`: a long answer, read beside the work on it
 //! - `again`: when a request is tried again
 //! - `unreached`: why there is no answer
 
 mod again;
 mod agent;
+mod ahead;
 mod answer;
 mod ask;
 mod parcel;
@@ -29,6 +31,7 @@ pub use self::agent::HttpOptions;
 pub use self::proxies::Proxies;
 pub use self::unreached::{Lookup, ServerName, Unreached};
 
+use self::ahead::ReadAhead;
 use self::answer::{Declined, Replied, length_of};
 use self::ask::{Ask, Caller, SentBody};
 use self::parcel::SentParcel;
@@ -226,7 +229,7 @@ impl Remote for HttpRemote {
     fn chunks(&self, ids: &[ChunkDigest]) -> Result<AnswerBody> {
         let ask = Ask::of(Method::POST, "chunks/get", TAR);
         match self.0.ask(&ask, Some(&list(ids)))? {
-            Replied::Good(response) => Ok(Box::new(self.0.answers.body(response))),
+            Replied::Good(response) => Ok(ReadAhead::of(self.0.answers.body(response))),
             Replied::Refused(refusal) => Err(refusal.into_error()),
             Replied::Unchanged => Err(self.0.not_asked_for()),
         }
