@@ -68,11 +68,16 @@ impl Running {
 
     /// The most memory it ever had, in KiB (VmHWM).
     pub fn peak_memory(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let number = line.and_then(|line| line.split_whitespace().next());
-        Ok(number.context("no VmHWM")?.parse()?)
+        peak_memory(self.child.id())
     }
+}
+
+/// The most memory that a process ever had, in KiB (VmHWM).
+pub fn peak_memory(process: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    Ok(number.context("no VmHWM")?.parse()?)
 }
 
 impl Drop for Running {

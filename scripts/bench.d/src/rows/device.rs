@@ -1,20 +1,29 @@
 //! A device's commands, a process each time: a history that it has not pushed yet goes to a server and comes from there, and so does
-//! one long file. git has as many commits, and curl sends and gets the same bundle as it is.
+//! one long file. git has as many commits, and curl sends and gets the same bundle as it is. Commits are the library's, many in
+//! one process, beside PUTs of chunks of our own over one connection: both are durable one by one.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::bundle::{git, run_to_end, write_history};
 use super::{Bench, Chunk, ROOT, new_id, text};
+use crate::load::{self, Request};
 use crate::measure::{Bar, Figures, Row, Unit, in_turns, timed};
 use crate::running::{self, Running};
 
 /// What a device says of where the server is, before there is one: of its file `remote`.
 const NOWHERE: &str = "http://127.0.0.1:1";
+
+/// The bar of a device's memory, in KiB.
+const MEMORY: f64 = 64.0 * 1024.0;
+
+/// How often a command's memory is looked at: it may take a little more just before it ends.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// A device with something pending, the server that has it too, and the bundle of it.
 struct Said<'a> {
@@ -44,8 +53,8 @@ pub fn rows(bench: &Bench) -> Vec<Row> {
             Bar::AtMost(1.5),
         ),
     ];
-    let history = Said::new(bench, "history", |device| say_history(bench, device));
-    let file = Said::new(bench, "file", |device| say_file(bench, device));
+    let history = Said::new(bench, "history", || say_history(bench));
+    let file = Said::new(bench, "file", || say_file(bench));
     let failed = |error: &anyhow::Error| anyhow::anyhow!("{error:#}");
     let figures = [
         history.as_ref().map_err(failed).and_then(Said::push),
@@ -56,19 +65,52 @@ pub fn rows(bench: &Bench) -> Vec<Row> {
         file.as_ref().map_err(failed).and_then(Said::push),
         file.as_ref().map_err(failed).and_then(Said::clone_curl),
     ];
-    works
-        .into_iter()
-        .zip(figures)
+    let both = works.into_iter().zip(figures);
+    let mut rows: Vec<_> = both
         .map(|((work, bar), figures)| Row::measured(work, bar, figures))
-        .collect()
+        .collect();
+    rows.push(Row::measured(
+        "a device's commit of 1 KiB, durable, by the library",
+        Bar::AtLeast(0.67),
+        commit(bench),
+    ));
+    for (what, said) in [("this history", &history), ("this file", &file)] {
+        rows.push(Row::measured(
+            format!("peak memory of a device's push and clone of {what}"),
+            Bar::AtMost(1.0),
+            said.as_ref().map_err(failed).and_then(Said::memory),
+        ));
+    }
+    rows
+}
+
+/// As many commits a second as of our own PUTs, of chunks as long as the sealed entry is.
+fn commit(bench: &Bench) -> Result<Figures> {
+    let count = bench.sizes.uploads[2];
+    in_turns(
+        bench.sizes.runs,
+        &bench.work,
+        Unit::PerSecond,
+        "our own PUT chunk, 1 connection",
+        |run| {
+            let place = bench.place(&format!("committed-{run}"));
+            let seconds = timed(|| make_journal(bench, &place, count))?;
+            Ok(count as f64 / seconds)
+        },
+        |run| {
+            let user = new_id();
+            let chunks =
+                (0..count as u64).map(|number| Chunk::new(81 + run as u64, number, 1 << 10));
+            let puts: Vec<Request> = chunks.map(|chunk| chunk.put(&user)).collect();
+            Ok(load::run(bench.server.address, 1, &puts)?.rate())
+        },
+    )
 }
 
 impl<'a> Said<'a> {
     /// A device that has said this, and a server that it was pushed to.
-    fn new(bench: &'a Bench, name: &str, say: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
-        let device = bench.place(&format!("{name}-device"));
-        run_to_end(ours(bench).args(["init", "--server", NOWHERE]).arg(&device))?;
-        say(&device)?;
+    fn new(bench: &'a Bench, name: &str, say: impl FnOnce() -> Result<PathBuf>) -> Result<Self> {
+        let device = say()?;
         let identity: serde_json::Value =
             serde_json::from_slice(&fs::read(device.join(".mentat-sync/remote"))?)?;
         let user = identity["user"].as_str().context("no user")?.to_owned();
@@ -127,6 +169,28 @@ impl<'a> Said<'a> {
                 timed(|| run_to_end(&mut curl))
             },
         )
+    }
+
+    /// The most that either takes.
+    fn memory(&self) -> Result<Figures> {
+        let ours = (0..self.bench.sizes.runs).map(|run| {
+            let server = serve(self.bench, &self.name(&format!("lean-{run}")))?;
+            let device = self.bench.place(&self.name(&format!("lean-device-{run}")));
+            copy(&self.device, &device, &server)?;
+            let mut push = ours(self.bench);
+            let pushed = peak(push.arg("-C").arg(&device).arg("push"))?;
+            let mut clone = ours(self.bench);
+            clone.args(["clone", "--invite-file"]).arg(&self.invite);
+            let target = self.bench.place(&self.name(&format!("lean-clone-{run}")));
+            let cloned = peak(clone.arg(&target))?;
+            Ok(pushed.max(cloned) as f64)
+        });
+        Ok(Figures {
+            unit: Unit::Kibibytes,
+            peer: "the bound".to_owned(),
+            ours: ours.collect::<Result<_>>()?,
+            theirs: vec![MEMORY],
+        })
     }
 
     fn clone_git(&self) -> Result<Figures> {
@@ -206,31 +270,46 @@ fn copy(device: &Path, to: &Path, server: &Running) -> Result<()> {
     Ok(fs::write(&remote, said.replace(NOWHERE, &there))?)
 }
 
-/// A process for each, as a person commits.
-fn say_history(bench: &Bench, device: &Path) -> Result<()> {
-    for number in 0..bench.sizes.history as u64 {
-        let mut commit = ours(bench)
-            .arg("-C")
-            .arg(device)
-            .arg("commit")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()?;
-        let text = hex::encode(Chunk::new(79, number, 425).bytes);
-        let input = commit.stdin.take().context("its input is a pipe")?;
-        { input }.write_all(text.as_bytes())?;
-        ensure!(commit.wait()?.success(), "commit failed");
-    }
-    Ok(())
+fn say_history(bench: &Bench) -> Result<PathBuf> {
+    let place = bench.place("history-said");
+    make_journal(bench, &place, bench.sizes.history)?;
+    Ok(place.join("device"))
 }
 
-fn say_file(bench: &Bench, device: &Path) -> Result<()> {
+/// A device with so many commits of 1 KiB, one after the other, each durable before the next.
+fn make_journal(bench: &Bench, place: &Path, count: usize) -> Result<()> {
+    let program = bench.binary.with_file_name("examples").join("make-journal");
+    let mut make = Command::new(program);
+    run_to_end(make.arg(place).arg(count.to_string()).arg("--pending"))
+}
+
+fn say_file(bench: &Bench) -> Result<PathBuf> {
+    let device = bench.place("file-said");
+    run_to_end(ours(bench).args(["init", "--server", NOWHERE]).arg(&device))?;
     let path = bench.place("file");
     let mut file = File::create(&path)?;
     for number in 0..(bench.sizes.file >> 20) {
         file.write_all(&Chunk::new(80, number, 1 << 20).bytes)?;
     }
-    run_to_end(ours(bench).arg("-C").arg(device).arg("commit").arg(&path))
+    run_to_end(ours(bench).arg("-C").arg(&device).arg("commit").arg(&path))?;
+    Ok(device)
+}
+
+/// The most memory that this took, in KiB, as the system says it while it runs.
+fn peak(command: &mut Command) -> Result<u64> {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.spawn()?;
+    let mut peak = 0;
+    let status = loop {
+        peak = peak.max(running::peak_memory(child.id()).unwrap_or(0));
+        match child.try_wait()? {
+            Some(status) => break status,
+            None => std::thread::sleep(LOOK),
+        }
+    };
+    ensure!(status.success(), "{command:?} ({status})");
+    ensure!(peak > 0, "{command:?} was over too soon");
+    Ok(peak)
 }
 
 fn synced(path: &Path) -> Result<()> {
