@@ -75,8 +75,10 @@ fn the_program_over_there_is_killed_at_each_command_and_the_user_is_served_here_
             matches!(states.0.as_str(), "served" | "gone"),
             "{states:?} {ended:?}"
         );
+        // Ready there before that is known to be durable, it is gone here: the same command again sees to it.
         assert!(
-            matches!(states.1.as_str(), "absent" | "gone" | "incoming"),
+            matches!(states.1.as_str(), "absent" | "gone" | "incoming")
+                || states == ("gone".into(), "ready".into()),
             "{states:?}"
         );
         assert!(!ended.stderr.contains(&user_id(ADA)), "{ended:?}");
