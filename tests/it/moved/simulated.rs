@@ -6,7 +6,7 @@ use mentat_sync::upkeep::backup;
 use mentat_sync::upkeep::send::{CopyRound, OtherSide, SendError};
 use simulated_disk::SimDisk;
 
-use crate::proof::folder;
+use crate::proof::{folder, read, write};
 
 /// A rule of that side that is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,18 +289,6 @@ fn names(disk: &SimDisk, place: &Place) -> disk::Result<Vec<String>> {
     });
     listed.if_there()?;
     Ok(names)
-}
-
-fn read(disk: &SimDisk, place: &Place) -> disk::Result<Vec<u8>> {
-    let handle = disk.open(place)?;
-    let mut bytes = vec![0; 4096];
-    let read = handle.read_at(0, &mut bytes)?;
-    bytes.truncate(read);
-    Ok(bytes)
-}
-
-fn write(disk: &SimDisk, place: &Place, bytes: &[u8]) -> disk::Result<()> {
-    disk.create(place)?.append(bytes)
 }
 
 fn make_all(disk: &SimDisk, place: &Place) -> disk::Result<()> {

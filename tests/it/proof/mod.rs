@@ -16,5 +16,5 @@ pub use acts::{Act, Client, World as Disks};
 pub use answers::{Answers, Book, Fact};
 pub use cast::folder;
 pub use explore::{Broken, Effort, Scenario, explore};
-pub use upkeep::{findings, repair};
+pub use upkeep::{findings, read, repair, write};
 pub use verdict::{Files, judge, judge_files};

@@ -146,7 +146,8 @@ pub fn copy(
     Ok(())
 }
 
-fn read(disk: &SimDisk, place: &Place) -> disk::Result<Vec<u8>> {
+/// The bytes of a short file.
+pub fn read(disk: &SimDisk, place: &Place) -> disk::Result<Vec<u8>> {
     let handle = disk.open(place)?;
     let mut bytes = vec![0; 4096];
     let read = handle.read_at(0, &mut bytes)?;
@@ -154,7 +155,8 @@ fn read(disk: &SimDisk, place: &Place) -> disk::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn write(disk: &SimDisk, place: &Place, bytes: &[u8]) -> disk::Result<()> {
+/// Makes a file of these bytes.
+pub fn write(disk: &SimDisk, place: &Place, bytes: &[u8]) -> disk::Result<()> {
     disk.create(place)?.append(bytes)
 }
 
