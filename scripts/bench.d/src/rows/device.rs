@@ -33,6 +33,9 @@ struct Said<'a> {
     bundle: PathBuf,
     invite: PathBuf,
     server: Running,
+    /// It has few files, and long ones: what a turn made of them goes after it, before the disk is full. The many of a history
+    /// stay to the end, since ext4 searches long for inodes once they went.
+    is_long: bool,
 }
 
 pub fn rows(bench: &Bench) -> Vec<Row> {
@@ -53,8 +56,8 @@ pub fn rows(bench: &Bench) -> Vec<Row> {
             Bar::AtMost(1.5),
         ),
     ];
-    let history = Said::new(bench, "history", || say_history(bench));
-    let file = Said::new(bench, "file", || say_file(bench));
+    let history = Said::new(bench, "history", false, || say_history(bench));
+    let file = Said::new(bench, "file", true, || say_file(bench));
     let failed = |error: &anyhow::Error| anyhow::anyhow!("{error:#}");
     let figures = [
         history.as_ref().map_err(failed).and_then(Said::push),
@@ -109,7 +112,12 @@ fn commit(bench: &Bench) -> Result<Figures> {
 
 impl<'a> Said<'a> {
     /// A device that has said this, and a server that it was pushed to.
-    fn new(bench: &'a Bench, name: &str, say: impl FnOnce() -> Result<PathBuf>) -> Result<Self> {
+    fn new(
+        bench: &'a Bench,
+        name: &str,
+        is_long: bool,
+        say: impl FnOnce() -> Result<PathBuf>,
+    ) -> Result<Self> {
         let device = say()?;
         let identity: serde_json::Value =
             serde_json::from_slice(&fs::read(device.join(".mentat-sync/remote"))?)?;
@@ -142,6 +150,7 @@ impl<'a> Said<'a> {
             bundle,
             invite,
             server,
+            is_long,
         })
     }
 
@@ -158,23 +167,32 @@ impl<'a> Said<'a> {
                 let device = self.bench.place(&format!("{name}-device"));
                 copy(&self.device, &device, &server)?;
                 crate::measure::settle(&self.bench.work)?;
-                timed(|| run_to_end(ours(self.bench).arg("-C").arg(&device).arg("push")))
+                let took =
+                    timed(|| run_to_end(ours(self.bench).arg("-C").arg(&device).arg("push")))?;
+                drop(server);
+                self.clear(&[&device, &self.bench.place(&name)])?;
+                Ok(took)
             },
             |run| {
-                let server = serve(self.bench, &self.name(&format!("theirs-{run}")))?;
+                let name = self.name(&format!("theirs-{run}"));
+                let server = serve(self.bench, &name)?;
                 let url = format!("http://{}/0.1/{}/bundle", server.address, new_id());
                 let mut curl = Command::new("curl");
                 curl.args(["-sS", "--fail-with-body", "-X", "POST", "-T"]);
                 curl.arg(&self.bundle).arg(url);
-                timed(|| run_to_end(&mut curl))
+                let took = timed(|| run_to_end(&mut curl))?;
+                drop(server);
+                self.clear(&[&self.bench.place(&name)])?;
+                Ok(took)
             },
         )
     }
 
     /// The most that either takes.
     fn memory(&self) -> Result<Figures> {
-        let ours = (0..self.bench.sizes.runs).map(|run| {
-            let server = serve(self.bench, &self.name(&format!("lean-{run}")))?;
+        let peaks = (0..self.bench.sizes.runs).map(|run| {
+            let name = self.name(&format!("lean-{run}"));
+            let server = serve(self.bench, &name)?;
             let device = self.bench.place(&self.name(&format!("lean-device-{run}")));
             copy(&self.device, &device, &server)?;
             let mut push = ours(self.bench);
@@ -183,12 +201,14 @@ impl<'a> Said<'a> {
             clone.args(["clone", "--invite-file"]).arg(&self.invite);
             let target = self.bench.place(&self.name(&format!("lean-clone-{run}")));
             let cloned = peak(clone.arg(&target))?;
+            drop(server);
+            self.clear(&[&device, &target, &self.bench.place(&name)])?;
             Ok(pushed.max(cloned) as f64)
         });
         Ok(Figures {
             unit: Unit::Kibibytes,
             peer: "the bound".to_owned(),
-            ours: ours.collect::<Result<_>>()?,
+            ours: peaks.collect::<Result<_>>()?,
             theirs: vec![MEMORY],
         })
     }
@@ -218,6 +238,7 @@ impl<'a> Said<'a> {
                 run_to_end(curl.args(["-sSf", "-o"]).arg(&target).arg(&url))?;
                 run_to_end(Command::new("sync").arg(&target))
             })
+            .and_then(|took| self.clear(&[&target]).map(|()| took))
         })
     }
 
@@ -239,9 +260,21 @@ impl<'a> Said<'a> {
                     run_to_end(clone.arg(&target))?;
                     synced(&target)
                 })
+                .and_then(|took| self.clear(&[&target]).map(|()| took))
             },
             theirs,
         )
+    }
+
+    /// Takes away what a turn made, if it is long.
+    fn clear(&self, made: &[&Path]) -> Result<()> {
+        for path in made.iter().filter(|_| self.is_long) {
+            match path.is_dir() {
+                true => fs::remove_dir_all(path)?,
+                false => fs::remove_file(path)?,
+            }
+        }
+        Ok(())
     }
 
     fn name(&self, what: &str) -> String {
