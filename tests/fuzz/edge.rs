@@ -7,8 +7,8 @@ use std::str::FromStr;
 use mentat_sync::http::conditions::{self, Wanted};
 use mentat_sync::model::{ChunkDigest, ChunkId, MalformedId, TransactionId, UserId, limits};
 use mentat_sync::wire::{
-    BadQuery, BundleQuery, ListingQuery, Malformed, Route, parse_checkpoint, parse_chunk_lines,
-    parse_chunks, parse_head, parse_transaction, parse_wait,
+    BadQuery, BundleQuery, ListingQuery, Malformed, NewestQuery, Route, parse_checkpoint,
+    parse_chunk_lines, parse_chunks, parse_head, parse_transaction, parse_wait,
 };
 use serde_json::{Value, json};
 
@@ -346,15 +346,37 @@ pub fn query(bytes: &[u8]) {
     let read = read.map(|read| (Some(read.from.to_string()), read.limit));
     assert_eq!(read.map_err(drop), expected, "{text:?}");
 
+    let chunks = match all("chunks")[..] {
+        [] => Ok(true),
+        ["none"] => Ok(false),
+        _ => Err(()),
+    };
     let expected = both(id("from", root), number("limit", 1..=100_000, 100_000))
-        .and_then(|bundle| Ok((bundle, id("to", None)?)));
+        .and_then(|bundle| Ok((bundle, id("to", None)?, chunks?)));
     let read = BundleQuery::parse(Some(text));
-    agree(text, &read, &["from", "to", "limit"], all);
+    agree(text, &read, &["from", "to", "limit", "chunks"], all);
     let read = read.map(|read| {
         let to = read.to.map(|to| to.to_string());
-        ((Some(read.from.to_string()), read.limit), to)
+        ((Some(read.from.to_string()), read.limit), to, read.chunks)
     });
     assert_eq!(read.map_err(drop), expected, "{text:?}");
+
+    // Without `last` the list is another one, and nothing beside it is looked at.
+    let newest = !all("last").is_empty();
+    let alone = all("from").is_empty() && all("limit").is_empty();
+    let expected = both(id("to", None), number("last", 1..=1_000_000, 0));
+    let expected = expected.and_then(|both| alone.then_some(both).ok_or(()));
+    let read = NewestQuery::parse(Some(text));
+    let named: &[&str] = if newest { &["last", "to"] } else { &[] };
+    agree(text, &read, named, all);
+    assert!(matches!(read, Ok(None)) != newest, "{text:?}");
+    if newest {
+        let read = read.map_err(drop).map(|read| {
+            let read = read.expect("it has a last");
+            (read.to.map(|to| to.to_string()), read.last)
+        });
+        assert_eq!(read, expected, "{text:?}");
+    }
 
     let read = parse_wait(Some(text));
     agree(text, &read, &["wait"], all);
