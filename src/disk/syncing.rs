@@ -27,7 +27,7 @@ const CROWD: usize = 3;
 
 /// From this many targets on, a lone caller is better off with one `syncfs` than with one `fsync`
 /// each: every one of those waits for a journal commit or a cache flush of its own.
-const MANY: usize = 3;
+const MANY: usize = 2;
 
 /// Files of a folder that are synced one by one at most, where each writer syncs its own. For a longer folder
 /// all of the file system is synced, once, which is over sooner.

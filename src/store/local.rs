@@ -4,6 +4,7 @@
 //! durable. `renamed` only helps a person to find what an old id has become.
 
 use super::aside::AlreadyRead;
+use super::incoming::Temporary;
 use super::json::Start;
 use super::layout::{Area, Dir};
 use super::locate::Where;
@@ -145,7 +146,16 @@ impl Exclusive {
         temporary.file.append(bytes)?;
         let file = Target::File(temporary.file.clone());
         self.store.disk.sync(&[file])?;
-        temporary.replace(place)?;
-        self.sync_dirs([Dir::User], Vec::new())
+        self.replace_in_folder(&mut temporary, place)
+    }
+
+    /// Renames a file that is durable over one of the user's folder: durable when it returns. The folder is another by that to
+    /// whoever looks at its time of change, and its name as durable as it was.
+    pub(super) fn replace_in_folder(&self, new: &mut Temporary, place: &Place) -> Result<()> {
+        new.replace(place)?;
+        let folder = self.store.disk.meta(self.folder.place())?;
+        self.sync_dirs([Dir::User], Vec::new())?;
+        self.state.replaced_in(&folder);
+        Ok(())
     }
 }

@@ -57,8 +57,7 @@ impl Exclusive {
             Published::Other => return Err(Error::BrokeOff),
         }
         self.sync(to_sync)?;
-        tip.replace(&self.folder.local())?;
-        self.sync_dirs([Dir::User], Vec::new())?;
+        self.replace_in_folder(&mut tip, &self.folder.local())?;
         Ok(Vec::new())
     }
 }

@@ -220,6 +220,14 @@ impl UserState {
         known.doubted_checkpoint = inode.or(known.doubted_checkpoint);
     }
 
+    /// Notes that this process replaced a file in the folder, under the exclusive lock, and that it is durable.
+    pub fn replaced_in(&self, folder: &Meta) {
+        let mut known = self.known();
+        if known.standing == FolderSeen::Here(DirectoryIdentity::of(folder)) {
+            known.stays_named(folder);
+        }
+    }
+
     /// Notes that this process replaced CHECKPOINT, under the exclusive lock, and that it is durable.
     pub fn checkpoint_moved(&self, checkpoint: CheckpointStamp, folder: &Meta) {
         let mut known = self.known();
