@@ -584,8 +584,8 @@ pub const HELD_SMALL: usize = 12 << 20;
 /// Chunks of what is pending that one thread looks at alone: starting another one takes as long as some.
 pub const WEIGHED_ALONE: usize = 256;
 
-/// The bytes of chunks that a device sends in one bundle: a break costs no more.
-pub const PUSHED_BYTES: u64 = 64 << 20;
+/// The bytes of chunks that a device sends in one bundle, of which two are on their way at a time: a break costs no more.
+pub const PUSHED_BYTES: u64 = 32 << 20;
 
 /// The chunks that a device asks for in one request when it fetches a broken slice by chunk: 64 MiB of its own.
 pub const FETCHED_TOGETHER: usize = 64;

@@ -48,13 +48,10 @@ impl User {
         Ok(text.lines().filter_map(parse).collect())
     }
 
-    /// A transaction that is pending, found at less cost than by [`User::find_transaction`]; `None` where it may be elsewhere.
-    /// HEAD reaches none whose file is in `incoming/` alone, so that nothing of the chain is looked at.
+    /// A transaction as it stands in `incoming/`, found at less cost than by [`User::find_transaction`]; `None` where it does
+    /// not. HEAD does not reach it where its number is beyond HEAD's.
     pub fn find_pending(&self, id: TransactionId) -> Result<Option<Transaction>> {
-        match self.store.look_at(&self.folder.transaction(id))? {
-            Some(_) => Ok(None),
-            None => self.store.read_transaction(&self.folder.pending(id), id),
-        }
+        self.store.read_transaction(&self.folder.pending(id), id)
     }
 
     /// A transaction that a [`Listing`](super::Listing) told: it is on the chain. `None` where its file is not in its place.
@@ -95,6 +92,8 @@ impl Exclusive {
     /// them. None of them is read again.
     pub fn advance_over_read(self, line: &[Transaction]) -> Result<(Advance, Leftovers)> {
         let to = line.last().map_or(TransactionId::ROOT, |last| last.id);
+        // Else what is told here would be forgotten with what was known before.
+        self.forget_if_swept()?;
         let starts = line
             .iter()
             .map(|read: &Transaction| (read.id, Start::of(read)));

@@ -1,8 +1,10 @@
 //! The chain as an application reads it: each transaction verified and opened as it is reached.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::Replica;
+use super::known::PendingLine;
 use super::say::{digest, entry_of};
 use crate::client::app::Entry;
 use crate::client::entry::Said;
@@ -21,6 +23,8 @@ pub struct Entries<'a> {
     listing: Option<Listing>,
     ids: VecDeque<TransactionId>,
     pending: VecDeque<TransactionId>,
+    /// A line that was pending, whose transactions are not read again.
+    known: Option<Arc<PendingLine>>,
     trouble: Option<Error>,
 }
 
@@ -36,6 +40,7 @@ impl Replica {
             listing: None,
             ids: VecDeque::new(),
             pending: VecDeque::new(),
+            known: None,
             trouble: Some(trouble),
         })
     }
@@ -57,12 +62,17 @@ impl Replica {
             listing,
             ids: VecDeque::new(),
             pending,
+            known: None,
             trouble: None,
         })
     }
 
-    /// The entries after `from` that are confirmed.
-    pub(super) fn confirmed_after(&self, from: TransactionId) -> Result<Entries<'_>> {
+    /// The entries after `from` that are confirmed. Those of this line, which was pending, are not read again.
+    pub(super) fn confirmed_after(
+        &self,
+        from: TransactionId,
+        known: Option<Arc<PendingLine>>,
+    ) -> Result<Entries<'_>> {
         let user = &self.user;
         let listing = user.mending_log(|| user.listing(from, u64::MAX))?;
         if listing.is_none() && !self.is_awaited(from)? {
@@ -73,6 +83,7 @@ impl Replica {
             listing,
             ids: VecDeque::new(),
             pending: VecDeque::new(),
+            known,
             trouble: None,
         })
     }
@@ -182,8 +193,12 @@ impl Entries<'_> {
             self.ids = listing.read(LISTED)?.into();
         }
         if let Some(id) = self.ids.pop_front() {
-            let user = &self.replica.user;
-            return match user.listed(id)? {
+            let held = self.known.as_ref().and_then(|known| known.held.get(&id));
+            let listed = match held {
+                Some(transaction) => Some(transaction.clone()),
+                None => self.replica.user.listed(id)?,
+            };
+            return match listed {
                 Some(transaction) => Ok(Some(FoundTransaction {
                     transaction,
                     on_chain: true,

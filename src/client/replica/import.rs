@@ -28,7 +28,7 @@ impl Replica {
     /// [`Error::App`], those of reading the old replica and of a commit. What was said by then is pending.
     pub fn import<A: App>(&self, old: &Replica, app: &mut A) -> Result<Imported> {
         let _lock = self.sync_lock()?;
-        self.show(app, self.head()?)?;
+        self.show(app, self.head()?, None)?;
         let common = self.newest_of(old)?;
         let mut here = HashSet::new();
         let mut ours = self.entries(common);

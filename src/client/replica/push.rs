@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use super::Replica;
 use super::parcel::Outgoing;
@@ -119,19 +121,46 @@ impl Replica {
         Ok(())
     }
 
-    /// Sends chunks alone, as many bundles as they fill; gives back what is left for the last one.
-    fn send_in_bulk(&self, mut chunks: ChunkLengths) -> Result<ChunkLengths> {
-        let mut batch = ChunkLengths::new();
-        let mut bytes: u64 = 0;
-        for (chunk, length) in std::mem::take(&mut chunks) {
+    /// Sends chunks alone, as many bundles as they fill, two at a time; gives back what is left for the last one.
+    fn send_in_bulk(&self, chunks: ChunkLengths) -> Result<ChunkLengths> {
+        let (mut batches, mut batch, mut bytes) = (Vec::new(), ChunkLengths::new(), 0);
+        for (chunk, length) in chunks {
             if bytes + length > limits::PUSHED_BYTES && !batch.is_empty() {
-                self.send_bundle(&batch, &[])?;
-                batch.clear();
+                batches.push(std::mem::take(&mut batch));
                 bytes = 0;
             }
             batch.push((chunk, length));
             bytes += length;
         }
+        let alone = batches.len() < 2;
+        let batches = Mutex::new(batches.into_iter());
+        let next = || batches.lock().unwrap_or_else(PoisonError::into_inner);
+        let send = || {
+            loop {
+                let Some(batch) = next().next() else {
+                    return Ok(());
+                };
+                if let Err(error) = self.send_bundle(&batch, &[]) {
+                    // The other one sends no more either.
+                    next().by_ref().for_each(drop);
+                    return Err(error);
+                }
+            }
+        };
+        if alone {
+            return send().map(|()| batch);
+        }
+        // While the server syncs the one, it takes in the other.
+        thread::scope(|scope| {
+            let named = thread::Builder::new().name("send".to_owned());
+            let other = named.spawn_scoped(scope, send);
+            let sent = send();
+            if let Ok(other) = other {
+                let other = other.join();
+                other.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            }
+            sent
+        })?;
         Ok(batch)
     }
 

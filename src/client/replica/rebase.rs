@@ -3,7 +3,10 @@
 //! All of it is written beside what there is; then `local` is renamed over, once: the commit point. A crash before it leaves
 //! what was pending as it was, and garbage.
 
+use std::sync::Arc;
+
 use super::Replica;
+use super::known::PendingLine;
 use super::say::entry_of;
 use super::slip::Slip;
 use crate::client::app::{App, Entry, Rebase};
@@ -33,13 +36,19 @@ struct Rebasing<'a> {
 
 impl Replica {
     /// Shows an application what is confirmed after its position, and what is pending after that: said again where HEAD has
-    /// moved since it was said. `before` is where HEAD was when the sync began.
+    /// moved since it was said. `before` is where HEAD was when the sync began; of `line`, which was pending then, nothing is
+    /// read again.
     ///
     /// # Errors
     /// [`Error::App`], and those of the replica's own files. What is pending is as it was then, or said again as a whole.
-    pub(super) fn show<A: App>(&self, app: &mut A, before: Head) -> Result<Rebased> {
+    pub(super) fn show<A: App>(
+        &self,
+        app: &mut A,
+        before: Head,
+        line: Option<Arc<PendingLine>>,
+    ) -> Result<Rebased> {
         app.rewind().map_err(Error::app)?;
-        for entry in self.confirmed_after(app.position())? {
+        for entry in self.confirmed_after(app.position(), line)? {
             app.apply(&entry?).map_err(Error::app)?;
         }
         let head = self.head()?;

@@ -1,6 +1,9 @@
 //! One sync: push, and where others were quicker pull and rebase, until HEAD is our tip.
 
+use std::sync::Arc;
+
 use super::Replica;
+use super::known::PendingLine;
 use super::push::Sent;
 use crate::client::app::App;
 use crate::client::error::{Error, Result};
@@ -75,10 +78,10 @@ impl Replica {
 
     /// Sends what is pending; the application is shown what has become of it, whatever that is.
     fn push_locked<A: App>(&self, app: &mut A, synced: &mut Synced) -> Result<Sent> {
-        let before = self.head()?;
+        let (before, line) = (self.head()?, self.pending()?);
         let sent = self.push_pending();
         synced.pushed += self.head()?.seq - before.seq;
-        let shown = self.shown(app, before, synced);
+        let shown = self.shown(app, before, Some(line), synced);
         self.let_go();
         shown?;
         sent
@@ -99,12 +102,18 @@ impl Replica {
         }
         synced.pushed += own;
         synced.pulled += after.seq - before.seq - own;
-        self.shown(app, before, synced)?;
+        self.shown(app, before, None, synced)?;
         pulled
     }
 
-    fn shown<A: App>(&self, app: &mut A, before: Head, synced: &mut Synced) -> Result<()> {
-        let rebased = self.show(app, before)?;
+    fn shown<A: App>(
+        &self,
+        app: &mut A,
+        before: Head,
+        line: Option<Arc<PendingLine>>,
+        synced: &mut Synced,
+    ) -> Result<()> {
+        let rebased = self.show(app, before, line)?;
         synced.rebased += rebased.kept;
         synced.dropped += rebased.dropped;
         synced.head = self.head()?;

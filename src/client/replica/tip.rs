@@ -121,13 +121,14 @@ impl Replica {
         is_base: impl Fn(&FoundTransaction) -> bool,
     ) -> Result<PendingLine> {
         self.while_it_stands(|local| {
+            let head = self.head()?;
             let (mut ids, mut tip, mut at) = (Vec::new(), None, local);
             let (mut held, mut names) = (HashMap::new(), 0);
             let base = loop {
                 if at == TransactionId::ROOT {
                     break Head::ROOT;
                 }
-                let found = self.found_on_line(at)?;
+                let found = self.found_on_line(head, at)?;
                 let here = Head {
                     id: at,
                     seq: found.transaction.seq,
@@ -157,14 +158,14 @@ impl Replica {
         })
     }
 
-    /// A transaction that is pending, most likely.
-    fn found_on_line(&self, id: TransactionId) -> Result<FoundTransaction> {
+    /// A transaction that is pending, most likely: so it is where HEAD, as it was before, has not come to its number.
+    fn found_on_line(&self, head: Head, id: TransactionId) -> Result<FoundTransaction> {
         match self.user.find_pending(id)? {
-            Some(transaction) => Ok(FoundTransaction {
+            Some(transaction) if transaction.seq > head.seq => Ok(FoundTransaction {
                 transaction,
                 on_chain: false,
             }),
-            None => self.found(id),
+            _ => self.found(id),
         }
     }
 
