@@ -208,6 +208,14 @@ test('the old keys of a store are found after a rekey, all of them after two, an
     // Opened again, it has them still.
     assert.deepEqual(await journal(await device(first, { storage })), ['one', 'two', 'quicker', 'pending', 'keys']);
     await throwsNamed('NotThisReplica', () => device(before, { storage }));
+    // Wherever an answer of the server ends, in the search for the keys.
+    for (const most of [1, 2, 3, 4, 5]) {
+        /** @type {typeof fetch} */
+        const short = (input, init) => fetch(String(input).replace(/limit=\d+(?=&chunks=none)/, `limit=${most}`), init);
+        const reader = await device(first, { fetch: short });
+        await reader.sync();
+        assert.deepEqual(await journal(reader), ['one', 'two', 'quicker', 'pending', 'keys'], `${most} in an answer`);
+    }
     // And once more.
     const second = await rekey(box, place);
     await world.run(place, ['sync']);

@@ -6,7 +6,7 @@ use super::envelope::key_id;
 use super::error::{Error, Forgery, Result};
 use super::identity::{Identity, Masters};
 use super::journal::{JournalBody, JournalEntry};
-use super::keys::{KeyId, Keys};
+use super::keys::{KeyId, Keys, Master};
 use super::remote::{AnswerBody, Remote, WithChunks};
 use crate::model::{ChunkDigest, ChunkId, Transaction, TransactionId, limits};
 use crate::store::layout::Member;
@@ -22,7 +22,7 @@ impl Identity {
     /// Looks on a server for the entry with the old keys, and takes them over. Returns whether there was one. What is taken is
     /// sealed with the present key, so that no server can make it up.
     ///
-    /// Costs the chain without its chunks up to there, and some twenty entries.
+    /// Costs the chain without its chunks up to there, some twenty entries, and those that were pending when the key was made.
     ///
     /// # Errors
     /// Those of the remote; [`Error::Forged`] where it gives out what is no history.
@@ -30,22 +30,34 @@ impl Identity {
         let Masters::Sealed { current, old } = &mut self.masters else {
             return Ok(false);
         };
-        let ours = Keys::derive(current).id();
+        let keys = Keys::derive(current);
         let mut from = TransactionId::ROOT;
+        let mut is_reached = false;
+        let mut found = None;
         loop {
             let slice = slice_after(remote, from)?;
             let Some(last) = slice.last() else {
-                return Ok(false);
+                break;
             };
-            if sealed_with(remote, last)? == Some(ours) {
-                let first = first_of(remote, &slice, ours)?;
-                let found = keys_from(remote, &slice[first..], &Keys::derive(current))?;
-                let is_found = found.is_some();
-                *old = found.unwrap_or_default();
-                return Ok(is_found);
+            // The entry may be in a later answer than the first that is sealed with our key.
+            let first = match is_reached {
+                true => 0,
+                false if sealed_with(remote, last)? == Some(keys.id()) => {
+                    first_of(remote, &slice, keys.id())?
+                }
+                false => slice.len(),
+            };
+            is_reached |= first < slice.len();
+            if look_for_keys(remote, &slice[first..], &keys, &mut found)? {
+                break;
             }
             from = last.id;
         }
+        let is_found = found.is_some();
+        if let Some(found) = found {
+            *old = found;
+        }
+        Ok(is_found)
     }
 }
 
@@ -69,30 +81,27 @@ fn sealed_with(remote: &dyn Remote, transaction: &SealedPlace) -> Result<Option<
     Ok(key_id(&chunk).ok())
 }
 
-/// The old masters that the first entries under our key have. What was pending when the `rekey` came may stand before its entry,
-/// where it had to be said again; and the entry of another `rekey` may follow at once, which has more of them.
-fn keys_from(
+/// Looks for the old masters that the first entries under our key have, and says whether there are no more to be found. What was
+/// pending when the `rekey` came may stand before its entry, where it had to be said again; and the entry of another `rekey` may
+/// follow at once, which has more of them.
+fn look_for_keys(
     remote: &dyn Remote,
     slice: &[SealedPlace],
     keys: &Keys,
-) -> Result<Option<Vec<super::keys::Master>>> {
-    let mut found = None;
+    found: &mut Option<Vec<Master>>,
+) -> Result<bool> {
     for place in slice {
         match keys_in(remote, place, keys)? {
-            None if found.is_some() => break,
+            None if found.is_some() => return Ok(true),
             None => {}
-            some => found = some,
+            some => *found = some,
         }
     }
-    Ok(found)
+    Ok(false)
 }
 
 /// The old masters that an entry has, where it is one that a `rekey` made.
-fn keys_in(
-    remote: &dyn Remote,
-    place: &SealedPlace,
-    keys: &Keys,
-) -> Result<Option<Vec<super::keys::Master>>> {
+fn keys_in(remote: &dyn Remote, place: &SealedPlace, keys: &Keys) -> Result<Option<Vec<Master>>> {
     use super::keyring::Keyring;
     let forged = |what| Error::Forged {
         transaction: place.id,

@@ -2579,44 +2579,51 @@ export class Replica {
             const chunk = chunks.length > 0 && CHUNK.test(chunks[0]) ? await this.#server.chunk(chunks[0]) : undefined;
             return chunk !== undefined && keyIdOf(chunk) === ours.id;
         };
-        for (let from = { id: ROOT, seq: 0 }; ; ) {
+        /** @type {State['keys']} */
+        let found = null;
+        for (let [from, reached] = [{ id: ROOT, seq: 0 }, false]; ; ) {
             const members = await this.#server.bundle(from.id, { chunks: 'none' });
             const slice = members === undefined ? [] : await transactionsOf(members);
             const last = slice.at(-1);
-            if (last === undefined) return false;
+            if (last === undefined) break;
             for (const { id, seq, parent } of slice) {
                 if (parent !== from.id || seq !== from.seq + 1) throw forged(id, 'order', 'does not follow the one before it');
                 from = { id, seq };
             }
-            if (!(await sealedWithOurs(last))) continue;
-            let [low, high] = [0, slice.length - 1];
+            if (!reached && !(await sealedWithOurs(last))) continue;
+            // The entry may be in a later answer than the first that is sealed with our key.
+            let [low, high] = [0, reached ? 0 : slice.length - 1];
+            reached = true;
             while (low < high) {
                 const middle = (low + high) >> 1;
                 if (await sealedWithOurs(slice[middle])) high = middle;
                 else low = middle + 1;
             }
-            return this.#takeKeysFrom(slice.slice(low));
+            const newest = await this.#takeKeysFrom(slice.slice(low), found);
+            found = newest.found;
+            if (newest.isLast) break;
         }
+        if (found === null) return false;
+        while (!(await this.#keepKeys(found)));
+        return true;
     }
 
     /**
      * Takes over the old keys that the first of these have, which are all sealed with ours. What was pending when the `rekey` came may stand
      * before its entry, and that of another `rekey` may follow at once, which has more of them.
      * @param {Transaction[]} transactions
+     * @param {State['keys']} found the entry before these that has some
+     * @returns {Promise<{ found: State['keys'], isLast: boolean }>} the last that has some, and whether none after these may have more
      */
-    async #takeKeysFrom(transactions) {
-        /** @type {State['keys']} */
-        let found = null;
+    async #takeKeysFrom(transactions, found) {
         for (const transaction of transactions) {
             const chunk = await this.#server.chunk(transaction.chunks[0]);
             if (chunk === undefined) throw forged(transaction.id, 'missing', 'names chunks that are not there');
             const isOfKeys = await this.#takeKeys(transaction, chunk);
+            if (!isOfKeys && found !== null) return { found, isLast: true };
             if (isOfKeys) found = { transaction, chunk };
-            else if (found !== null) break;
         }
-        if (found === null) return false;
-        while (!(await this.#keepKeys(found)));
-        return true;
+        return { found, isLast: false };
     }
 
     /** @param {NonNullable<State['keys']>} keys */

@@ -29,6 +29,8 @@ pub type Decide = Box<dyn FnMut(&'static str) -> Fate + Send>;
 pub struct Lossy {
     inner: Arc<dyn Remote>,
     decide: Arc<Mutex<Decide>>,
+    /// The most transactions that one answer has.
+    pub most: u64,
     /// The requests that there were, by name.
     pub asked: Arc<Mutex<Vec<&'static str>>>,
 }
@@ -39,6 +41,7 @@ impl Lossy {
         Self {
             inner: Arc::new(inner),
             decide: Arc::new(Mutex::new(Box::new(|_| Fate::Fine))),
+            most: u64::MAX,
             asked: Arc::default(),
         }
     }
@@ -152,7 +155,7 @@ impl Remote for Lossy {
         };
         self.ask(name, |remote, left| {
             Ok(remote
-                .bundle(from, limit, chunks)?
+                .bundle(from, limit.min(self.most), chunks)?
                 .map(|body| cut(body, left)))
         })
     }

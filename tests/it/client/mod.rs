@@ -4,6 +4,8 @@
 mod rules;
 // Servers that are not the one that a device knew.
 mod parting;
+// The keys from before a `rekey`, for a device that has the present one alone.
+mod old_keys;
 // Devices that meet each other only by a server: what all of them must agree on.
 mod convergence;
 // What was put and is not named.
