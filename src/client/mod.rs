@@ -38,7 +38,7 @@ pub use remote::{
 };
 pub use remote_file::RemoteFileError;
 pub use replica::{
-    Entries, HOME, Imported, Replica, SavedState, Slip, Status, Synced, Woken, say_farewell,
-    store_in,
+    Entries, HOME, Imported, Replica, SavedState, Slip, Status, Synced, Woken, has_entries,
+    say_farewell, store_in,
 };
 pub use url::{BadUrl, Url};

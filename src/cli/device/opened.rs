@@ -10,10 +10,10 @@ use super::told::{DeviceTrouble, Outcome};
 use super::transfer::TransferBar;
 use crate::cli::output::date;
 use crate::client::{
-    Error, HttpOptions, HttpRemote, Identity, JournalBody, JournalEntry, Masters, Progress, Remote,
-    Replica, say_farewell,
+    Divergence, Error, HttpOptions, HttpRemote, Identity, JournalBody, JournalEntry, Masters,
+    Parting, Progress, Remote, Replica, has_entries, say_farewell,
 };
-use crate::model::UserId;
+use crate::model::{Head, UserId};
 use crate::store::layout::DeviceFile;
 
 /// A replica, and what is beside it.
@@ -68,7 +68,7 @@ impl OpenReplica {
         if !self.home.has(DeviceFile::Moving)? {
             return Ok(());
         }
-        if let Some(parted) = self.replica.diverged()? {
+        if let Some(parted) = self.not_moved()? {
             let trouble = DeviceTrouble::from(Error::from(parted));
             return Err(trouble.hint(
                 "this store has a new key: its user is to be moved at the server, as `mentat-sync rekey` said",
@@ -76,6 +76,28 @@ impl OpenReplica {
         }
         farewell(&self.home, &self.identity)?;
         self.home.remove(DeviceFile::Moving)
+    }
+
+    /// How the server's history under the new user has parted from ours, after a `rekey`: empty also where neither has anything and
+    /// other devices said something under the old one. `None` where the store is under the new one.
+    pub fn not_moved(&self) -> Outcome<Option<Divergence>> {
+        if let Some(parted) = self.replica.diverged()? {
+            return Ok(Some(parted));
+        }
+        if self.replica.head()? != Head::ROOT || self.remote.head()? != Head::ROOT {
+            return Ok(None);
+        }
+        // Last is the one that was left first.
+        let Some(old) = left(&self.home, &self.identity)?.pop() else {
+            return Ok(None);
+        };
+        let has_something = has_entries(&*remote_of(&old)?, &old.keyring())?;
+        Ok(has_something.then_some(Divergence {
+            how: Parting::Empty,
+            common: Head::ROOT,
+            ours: 0,
+            theirs: 0,
+        }))
     }
 
     /// A new entry of this device's, with this in it.
@@ -138,29 +160,32 @@ fn left_users(home: &DeviceHome, user: UserId) -> Outcome {
     }
 }
 
+/// The identities of before, for as long as it is not known that the store has moved: the newest first.
+fn left(home: &DeviceHome, identity: &Identity) -> Outcome<Vec<Identity>> {
+    let left = home.read(DeviceFile::Moving)?.unwrap_or_default();
+    let left = String::from_utf8(left).unwrap_or_default();
+    let left = left.lines().enumerate().filter_map(|(number, user)| {
+        let masters = match &identity.masters {
+            Masters::Plain => Masters::Plain,
+            Masters::Sealed { old, .. } => Masters::Sealed {
+                current: old.get(number)?.clone(),
+                old: Vec::new(),
+            },
+        };
+        Some(Identity {
+            user: user.parse().ok()?,
+            masters,
+            ..identity.clone()
+        })
+    });
+    Ok(left.collect())
+}
+
 /// Writes the last word under the users whom the store left: who comes there with the old invite is told so. A server that
 /// admits no user whom it does not know tells by that.
 fn farewell(home: &DeviceHome, identity: &Identity) -> Outcome {
-    let left = home.read(DeviceFile::Moving)?.unwrap_or_default();
-    let left = String::from_utf8(left).unwrap_or_default();
     let entry = entry_of(home, None, JournalBody::Moved)?;
-    for (number, user) in left.lines().enumerate() {
-        let Ok(user) = user.parse() else { continue };
-        let masters = match &identity.masters {
-            Masters::Plain => Masters::Plain,
-            Masters::Sealed { old, .. } => match old.get(number) {
-                Some(master) => Masters::Sealed {
-                    current: master.clone(),
-                    old: Vec::new(),
-                },
-                None => continue,
-            },
-        };
-        let old = Identity {
-            user,
-            masters,
-            ..identity.clone()
-        };
+    for old in left(home, identity)? {
         let remote = remote_of(&old)?;
         match say_farewell(&*remote, &old.keyring(), &entry) {
             Err(error @ Error::Refused { .. }) => {

@@ -62,7 +62,7 @@ impl RekeyCommand {
 /// Makes the new key, and brings it in. Returns the user that the server has the store under, and the new one. `moving`: the
 /// former, where a `rekey` before this one is not known to have reached the server.
 fn another(opened: OpenReplica, moving: Option<UserId>) -> Outcome<(UserId, UserId)> {
-    let has_moved = moving.is_some() && opened.replica.diverged()?.is_none();
+    let has_moved = moving.is_some() && opened.not_moved()?.is_none();
     if has_moved {
         opened.moved()?;
     }

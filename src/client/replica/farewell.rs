@@ -16,6 +16,7 @@ use crate::client::keyring::Keyring;
 use crate::client::remote::{Parcel, PushAnswer, Remote};
 use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId, limits};
 use crate::store::{END, json};
+use crate::wire::Code;
 
 /// A transaction with its entry, which nothing else goes with.
 struct LastWord<'a> {
@@ -73,6 +74,22 @@ pub fn say_farewell(remote: &dyn Remote, keys: &Keyring, entry: &JournalEntry) -
         }
     }
     Err(Error::Busy)
+}
+
+/// Whether something was said under the user of this remote, and the last word was not, under these keys.
+///
+/// # Errors
+/// Those of the remote.
+pub fn has_entries(remote: &dyn Remote, keys: &Keyring) -> Result<bool> {
+    let head = match remote.head() {
+        // Where new users are not admitted, one who is not known has nothing.
+        Err(Error::Refused {
+            code: Code::UnknownUser,
+            ..
+        }) => Head::ROOT,
+        head => head?,
+    };
+    Ok(head != Head::ROOT && !is_farewell_at(remote, keys, head)?)
 }
 
 /// Whether an application's bytes are the last word.

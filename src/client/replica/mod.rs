@@ -46,7 +46,7 @@ mod wait;
 
 pub use checkpoint::SavedState;
 pub use entries::Entries;
-pub use farewell::say_farewell;
+pub use farewell::{has_entries, say_farewell};
 pub use import::Imported;
 pub use open::{HOME, store_in};
 pub use replica::Replica;

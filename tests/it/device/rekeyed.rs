@@ -10,13 +10,19 @@ fn rekeyed(desk: &Desk, server: &Server) -> String {
     let (code, told) = desk.told(&["rekey", "--force"]);
     assert_eq!(code, 0, "{told}");
     let id = |name: &str| told[name].as_str().unwrap().to_owned();
-    let mut moved = binary();
-    moved
-        .args(["users", "mv", "-", "-", "--data"])
-        .arg(server.data());
-    let ids = format!("{}\n{}\n", id("old"), id("new"));
-    ran(&mut moved, ids.as_bytes()).good();
+    users(server, &["mv", "-", "-"], &[&id("old"), &id("new")]);
     id("old")
+}
+
+/// Has the server do this with users, whose ids it reads.
+fn users(server: &Server, args: &[&str], ids: &[&str]) {
+    let mut users = binary();
+    users
+        .arg("users")
+        .args(args)
+        .arg("--data")
+        .arg(server.data());
+    ran(&mut users, (ids.join("\n") + "\n").as_bytes()).good();
 }
 
 fn diverged(desk: &Desk, args: &[&str]) -> Value {
@@ -92,6 +98,32 @@ fn who_had_nothing_confirmed_is_told_at_the_last_word_and_loses_nothing() {
     new.run(&import).good();
     new.run(&["sync"]).good();
     assert_eq!(new.texts(), ["first", "theirs"]);
+}
+
+#[test]
+fn a_new_key_of_a_device_that_had_nothing_waits_until_what_others_said_is_moved() {
+    let server = Server::start();
+    let desks = Desks::new();
+    let desk = desks.init("desk", &address(&server));
+    let laptop = desks.clone_of(&desk, "laptop");
+    laptop.commit("theirs");
+    laptop.run(&["sync"]).good();
+    let (_, told) = desk.told(&["rekey", "--force"]);
+    desk.commit("ours");
+    assert_eq!(diverged(&desk, &["sync"])["how"], "empty");
+    // A key once more: the store is still where it was before both.
+    let (_, again) = desk.told(&["rekey", "--force"]);
+    assert_eq!(again["old"], told["old"]);
+    let ids = ["old", "new"].map(|name| again[name].as_str().unwrap());
+    users(&server, &["mv", "-", "-"], &ids);
+    desk.run(&["sync"]).good();
+    assert_eq!(desk.texts(), ["theirs", "ours"]);
+    assert_eq!(diverged(&laptop, &["sync"])["how"], "moved");
+    // Where nobody has said anything, there is nothing to be moved.
+    let young = desks.init("young", &address(&server));
+    young.run(&["rekey", "--force"]).good();
+    young.commit("first");
+    young.run(&["sync"]).good();
 }
 
 #[test]
