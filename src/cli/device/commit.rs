@@ -60,8 +60,11 @@ impl CommitCommand {
                 &json!({"id": entry.id.to_string(), "seq": entry.seq, "pending": true}),
             ),
             false => writeln!(out, "{}", entry.id),
-        })?;
-        Ok(())
+        })
+        .map_err(|failure| {
+            let trouble = DeviceTrouble::from(failure);
+            trouble.hint("it is committed: `mentat-sync follow --once --pending` says its id")
+        })
     }
 
     fn say(

@@ -205,17 +205,20 @@ impl From<Failure> for DeviceTrouble {
 
 /// The failure of the process: told on stdout already, where JSON was asked for.
 pub fn tell(json: bool, trouble: DeviceTrouble) -> Failure {
-    let status = trouble.status;
+    let (status, words) = (trouble.status, trouble.words());
     if !json {
-        let words = trouble.words();
         return Failure { status, words };
     }
     let mut object = Map::new();
     object.insert("error".to_owned(), trouble.word.into());
     object.insert("message".to_owned(), trouble.words.into());
     object.extend(trouble.more);
-    // Where stdout takes nothing, the status still tells.
-    let _ = print(|out| json_line(out, &object));
-    let words = String::new();
-    Failure { status, words }
+    match print(|out| json_line(out, &object)) {
+        Ok(()) => {
+            let words = String::new();
+            Failure { status, words }
+        }
+        // Where stdout takes nothing, stderr may.
+        Err(_) => Failure { status, words },
+    }
 }

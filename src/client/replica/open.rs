@@ -51,8 +51,13 @@ impl Replica {
             // Last: where it is, all that a command opens is there, and what was broken off before it is begun anew.
             identity.write(&*home, &place)?;
         }
-        let replica = Self::over(home, &store, identity.user, identity.keyring(), remote)?;
-        Ok(replica.at(identity))
+        let keys = identity.keyring();
+        let replica = Self::over(Arc::clone(&home), &store, identity.user, keys, remote);
+        if replica.is_err() && !is_there && store.users().is_ok_and(|users| users.is_empty()) {
+            // The disk may be full: there is no replica yet, and the next try makes one.
+            let _ = home.remove_file(&place);
+        }
+        Ok(replica?.at(identity))
     }
 
     /// Opens the replica in `DIR/.mentat-sync`, whose server is reached as `connect` says. Asks nobody.

@@ -183,3 +183,38 @@ fn a_full_disk_loses_nothing_that_was_committed() {
         ["\"text\":\"first", "\"text\":\"third"]
     );
 }
+
+#[test]
+fn an_init_that_a_full_disk_broke_off_is_begun_anew_once_there_is_room() {
+    let desks = Desks::new();
+    let small = desks.path("small");
+    std::fs::create_dir(&small).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=1m,mode=700 none '{}'",
+        small.display()
+    );
+    let Some(command) = in_own_namespace(&script) else {
+        return;
+    };
+    // A page more of room each time, until one is enough.
+    let program = format!(
+        "cd '{}'; B='{}'; filler=$(df --output=avail -B 4096 . | tail -n 1)\n\
+         for pages in $(seq 0 20); do\n\
+         head -c $(((filler - pages) * 4096)) /dev/zero >filler\n\
+         $B init new --server http://127.0.0.1:1 2>../said && exit 0\n\
+         rm filler; grep -q 'No space left' ../said || exit 8\n\
+         $B init new --server http://127.0.0.1:1 >&2 && $B -C new status >&2 || exit 9\n\
+         rm -r new; echo refused; done\n",
+        small.display(),
+        binary().get_program().to_string_lossy(),
+    );
+    let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    let mut shell = std::process::Command::new(command.get_program());
+    shell
+        .args(&args[..args.len() - 1])
+        .args(["bash", "-c", &program]);
+    let ran = super::ran(&mut shell, b"");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let refused = ran.stdout.matches("refused").count();
+    assert!((2..20).contains(&refused), "{ran:?}");
+}

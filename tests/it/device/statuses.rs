@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Desk, Desks, address, ran_in};
-use crate::kit::{Device, Server, chunk, transaction_json};
+use crate::kit::{Device, Server, binary, chunk, transaction_json};
 
 #[track_caller]
 fn is_told(desk: &Desk, args: &[&str], status: i32, word: &str) -> Value {
@@ -39,6 +39,30 @@ fn restored(server: Server, before: &std::path::Path) -> Server {
     copy(before, &top.path().join("data"));
     drop(server);
     Server::on(top, &[])
+}
+
+#[test]
+fn where_stdout_is_full_the_status_and_stderr_tell_and_what_was_committed_is() {
+    let server = Server::start();
+    let desks = Desks::new();
+    let desk = desks.init("desk", &address(&server));
+    for json in [&[][..], &["--json"]] {
+        for (args, words) in [(&["commit"][..], "it is committed"), (&["status"], "")] {
+            let full = std::fs::File::options().write(true).open("/dev/full");
+            let mut command = binary();
+            command.args(args).args(json).current_dir(&desk.path);
+            let ran = command
+                .stdin(super::stdin(b"milk"))
+                .stdout(full.unwrap())
+                .output();
+            let ran = ran.unwrap();
+            let said = String::from_utf8(ran.stderr).unwrap();
+            assert_eq!(ran.status.code(), Some(1), "{said}");
+            let is_told = said.starts_with("mentat-sync: cannot write to stdout: ");
+            assert!(is_told && said.contains(words), "{args:?}: {said}");
+        }
+    }
+    assert_eq!(desk.texts(), ["milk", "milk"]);
 }
 
 #[test]
