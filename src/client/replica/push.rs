@@ -87,7 +87,7 @@ impl Replica {
             if head.id != base && Some(head.id) != before {
                 return Ok(PushAnswer::Lost(head));
             }
-            chunks = self.send_in_bulk(chunks)?;
+            self.send_in_bulk(std::mem::take(&mut chunks))?;
         }
         for _ in 0..limits::PULL_TRIES {
             match self.send_bundle(&chunks, transactions)? {
@@ -114,15 +114,11 @@ impl Replica {
         }
         let missing = self.missing_of(weighed)?;
         self.will_go(0, missing.iter().map(|(_, bytes)| bytes).sum(), 0);
-        let left = self.send_in_bulk(missing)?;
-        if !left.is_empty() {
-            self.send_bundle(&left, &[])?;
-        }
-        Ok(())
+        self.send_in_bulk(missing)
     }
 
-    /// Sends chunks alone, as many bundles as they fill, two at a time; gives back what is left for the last one.
-    fn send_in_bulk(&self, chunks: ChunkLengths) -> Result<ChunkLengths> {
+    /// Sends chunks alone, as many bundles as they fill, two at a time.
+    fn send_in_bulk(&self, chunks: ChunkLengths) -> Result<()> {
         let (mut batches, mut batch, mut bytes) = (Vec::new(), ChunkLengths::new(), 0);
         for (chunk, length) in chunks {
             if bytes + length > limits::PUSHED_BYTES && !batch.is_empty() {
@@ -132,6 +128,7 @@ impl Replica {
             batch.push((chunk, length));
             bytes += length;
         }
+        batches.extend((!batch.is_empty()).then_some(batch));
         let alone = batches.len() < 2;
         let batches = Mutex::new(batches.into_iter());
         let next = || batches.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,7 +145,7 @@ impl Replica {
             }
         };
         if alone {
-            return send().map(|()| batch);
+            return send();
         }
         // While the server syncs the one, it takes in the other.
         thread::scope(|scope| {
@@ -160,8 +157,7 @@ impl Replica {
                 other.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             }
             sent
-        })?;
-        Ok(batch)
+        })
     }
 
     fn send_bundle(

@@ -298,7 +298,7 @@ fn a_large_push_goes_in_bundles_two_at_a_time_and_a_break_costs_no_more_than_tho
 
     one.network.decide(|_| Fate::Fine);
     one.sync().unwrap();
-    assert_eq!(count(one.network.take_asked()), 3);
+    assert_eq!(count(one.network.take_asked()), 4);
     assert_eq!(server.chain(), [said.id]);
 }
 
