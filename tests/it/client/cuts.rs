@@ -155,10 +155,11 @@ fn with(device: Device, slip: Option<Slip>) -> Device {
 /// The verb is cut at each step, and what is left goes on; the error says where it went wrong.
 fn cut_everywhere(verb: &Verb, reading: Reading, slip: Option<Slip>) -> Result<u64, String> {
     let (there, here) = worlds(verb, reading);
-    // A first look takes some of the steps, other ones for each verb.
-    let stride = match slip {
-        None => effort::either(9, 1),
-        Some(_) => 1,
+    // A first look takes some of the steps, other ones for each verb; a full one each step in the reading that allows more.
+    let stride = match (slip, reading) {
+        (Some(_), _) => 1,
+        (None, Reading::Posix) => effort::either(9, 1),
+        (None, Reading::Atomic) => effort::either(9, 3),
     };
     let first = 1 + verb.name.len() % stride;
     for step in (first as u64..).step_by(stride) {
@@ -178,15 +179,17 @@ fn cut_everywhere(verb: &Verb, reading: Reading, slip: Option<Slip>) -> Result<u
         };
         let mut there = server.sim.world();
         there.settle();
-        let survivors = effort::either(2, 5);
-        for seed in 0..=survivors {
-            let left = match seed {
+        for survivor in 0..3 {
+            let left = match survivor {
                 // The process alone has died.
                 0 => device.sim.world(),
-                _ => device.sim.world().survivor(seed - 1),
+                // Nothing is left that was not synced.
+                1 => device.sim.world().survivor(1),
+                // Some is, and at each step another part.
+                _ => device.sim.world().survivor(2 + step),
             };
             goes_on(verb, left, there.clone(), slip)
-                .map_err(|what| format!("{}, step {step}, survivor {seed}: {what}", verb.name))?;
+                .map_err(|what| format!("{}, step {step}, survivor {survivor}: {what}", verb.name))?;
         }
         if !died {
             return Ok(step);
