@@ -188,8 +188,9 @@ fn cut_everywhere(verb: &Verb, reading: Reading, slip: Option<Slip>) -> Result<u
                 // Some is, and at each step another part.
                 _ => device.sim.world().survivor(2 + step),
             };
-            goes_on(verb, left, there.clone(), slip)
-                .map_err(|what| format!("{}, step {step}, survivor {survivor}: {what}", verb.name))?;
+            goes_on(verb, left, there.clone(), slip).map_err(|what| {
+                format!("{}, step {step}, survivor {survivor}: {what}", verb.name)
+            })?;
         }
         if !died {
             return Ok(step);
