@@ -154,7 +154,7 @@ impl Exclusive {
         new.replace(place)?;
         let folder = self.store.disk.meta(self.folder.place())?;
         self.sync_dirs([Dir::User], Vec::new())?;
-        self.state.replaced_in(&folder);
+        drop(self.state.replaced_in(&folder));
         Ok(())
     }
 }

@@ -220,33 +220,29 @@ impl UserState {
         known.doubted_checkpoint = inode.or(known.doubted_checkpoint);
     }
 
-    /// Notes that this process replaced a file in the folder, under the exclusive lock, and that it is durable.
-    pub fn replaced_in(&self, folder: &Meta) {
+    /// Notes that this process replaced a file in the folder, under the exclusive lock, and that it is durable. That changed the
+    /// folder, whose name stayed as durable as it was. Gives back the facts, if they are of this folder.
+    pub fn replaced_in(&self, folder: &Meta) -> Option<MutexGuard<'_, Remembered>> {
         let mut known = self.known();
-        if known.standing == FolderSeen::Here(DirectoryIdentity::of(folder)) {
-            known.stays_named(folder);
+        if known.standing != FolderSeen::Here(DirectoryIdentity::of(folder)) {
+            return None;
         }
+        known.stays_named(folder);
+        Some(known)
     }
 
     /// Notes that this process replaced CHECKPOINT, under the exclusive lock, and that it is durable.
     pub fn checkpoint_moved(&self, checkpoint: CheckpointStamp, folder: &Meta) {
-        let mut known = self.known();
-        if known.standing != FolderSeen::Here(DirectoryIdentity::of(folder)) {
-            return;
+        if let Some(mut known) = self.replaced_in(folder) {
+            known.checkpoint = Some(checkpoint);
         }
-        known.stays_named(folder);
-        known.checkpoint = Some(checkpoint);
     }
 
-    /// Notes that this process replaced HEAD, under the exclusive lock, and that it is durable. Replacing it changed the
-    /// folder, whose name stayed as durable as it was.
+    /// Notes that this process replaced HEAD, under the exclusive lock, and that it is durable.
     pub fn head_moved(&self, head: DurableHead, folder: &Meta) {
-        let mut known = self.known();
-        if known.standing != FolderSeen::Here(DirectoryIdentity::of(folder)) {
-            return;
-        }
-        known.stays_named(folder);
-        if (known.head).is_none_or(|newest| newest.head.seq <= head.head.seq) {
+        if let Some(mut known) = self.replaced_in(folder)
+            && (known.head).is_none_or(|newest| newest.head.seq <= head.head.seq)
+        {
             known.head = Some(head);
         }
     }

@@ -14,6 +14,7 @@
 //! - `sync`: all of it in order; `parted`: a server whose history is not ours, and the ways out of that; `import` is one;
 //!   `farewell`: the store went to another user.
 
+mod both;
 mod by_chunk;
 mod checkpoint;
 mod course;

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use super::Replica;
+use super::both::both;
 use super::parcel::Outgoing;
 use super::tar::length_in_bundle;
 use crate::client::error::{Error, Result};
@@ -148,16 +148,8 @@ impl Replica {
             return send();
         }
         // While the server syncs the one, it takes in the other.
-        thread::scope(|scope| {
-            let named = thread::Builder::new().name("send".to_owned());
-            let other = named.spawn_scoped(scope, send);
-            let sent = send();
-            if let Ok(other) = other {
-                let other = other.join();
-                other.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            }
-            sent
-        })
+        let (one, other) = both("send", send, send);
+        one.and(other)
     }
 
     fn send_bundle(

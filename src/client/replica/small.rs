@@ -4,6 +4,7 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::Replica;
+use super::both::both;
 use super::known::SmallChunks;
 use crate::client::error::Result;
 use crate::model::{ChunkDigest, ChunkId, limits};
@@ -41,19 +42,10 @@ impl Replica {
             return weigh(digests);
         }
         let (first, second) = digests.split_at(digests.len() / 2);
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("weigh".to_owned());
-            let beside = thread.spawn_scoped(scope, || weigh(second));
-            let mut lengths = weigh(first)?;
-            // With no thread to be had, one after the other.
-            lengths.extend(match beside {
-                Ok(beside) => beside
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
-                Err(_) => weigh(second)?,
-            });
-            Ok(lengths)
-        })
+        let (first, second) = both("weigh", || weigh(first), || weigh(second));
+        let mut lengths = first?;
+        lengths.extend(second?);
+        Ok(lengths)
     }
 
     /// The bytes of a chunk that is held.
