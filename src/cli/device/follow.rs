@@ -120,7 +120,7 @@ impl FollowCommand {
                 false => Err(trouble),
             };
         }
-        let mut journal = Journal::at(opened.replica.head()?.id);
+        let mut journal = Journal(&opened.replica);
         let pulled = opened.replica.pull(&mut journal);
         opened.bar.end();
         match pulled {

@@ -30,7 +30,7 @@ impl ImportCommand {
         private();
         let opened = OpenReplica::of(&self.replica, None)?;
         let old = OpenReplica::in_home(DeviceHome::around(&self.from)?)?;
-        let mut journal = Journal::at(opened.replica.head()?.id);
+        let mut journal = Journal(&opened.replica);
         let done = opened.replica.import(&old.replica, &mut journal)?;
         let json = self.replica.json;
         print(|out| match json {

@@ -23,7 +23,7 @@ impl PullCommand {
         let opened = OpenReplica::of(&self.replica, None)?;
         opened.moved()?;
         let before = opened.replica.status()?;
-        let mut journal = Journal::at(before.base.id);
+        let mut journal = Journal(&opened.replica);
         let pulled = opened.replica.pull(&mut journal);
         opened.bar.end();
         tell_synced(&opened, pulled?, before.bytes, self.replica.json)

@@ -39,7 +39,7 @@ impl SyncCommand {
 pub fn synced(opened: &OpenReplica, json: bool) -> Outcome {
     opened.moved()?;
     let before = opened.replica.status()?;
-    let mut journal = Journal::at(before.base.id);
+    let mut journal = Journal(&opened.replica);
     let synced = opened.replica.sync(&mut journal);
     opened.bar.end();
     tell_synced(opened, synced?, before.bytes, json)
