@@ -574,8 +574,8 @@ pub const FORETOLD: u64 = 256 << 10;
 pub const PUSHED_SLICE: usize = 10_000;
 
 /// The ids of transactions and chunks that a device holds of what is pending, so that each is read once on its way: some
-/// 16 MiB, and five times what is pushed at a time where each has one chunk.
-pub const HELD_NAMES: usize = 100_000;
+/// 5 MiB, and all that is pushed at a time where each has one chunk.
+pub const HELD_NAMES: usize = 30_000;
 
 /// The bytes of small chunks that a device holds of what is pending, so that each is read once on its way: what it pushes at a
 /// time, where each transaction says some words.

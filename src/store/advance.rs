@@ -50,7 +50,7 @@ impl Exclusive {
         let head = self.head_under_lock()?.ok_or(Error::UserGone)?;
 
         // Find the new transaction in `incoming/`; walk parents there until HEAD is met.
-        self.look_at_pending()?;
+        self.look_at_pending(&[])?;
         let line = match self.line_to(head, to, aside)? {
             Descent::Descends(line) => line,
             Descent::NotADescendant => {

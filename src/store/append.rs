@@ -201,7 +201,7 @@ impl Exclusive {
         if head.id == parent {
             return Ok(false);
         }
-        self.look_at_pending()?;
+        self.look_at_pending(&[parent])?;
         Ok(self.state.known().pending.contains_key(&parent))
     }
 

@@ -56,8 +56,14 @@ impl Exclusive {
             }
             let start = match known {
                 Some(start) => Some(start),
-                None => (self.store.start_of(&self.folder.pending(id), id)?)
-                    .or_else(|| aside.find(id).map(|(start, _)| start)),
+                None => {
+                    let pending = self.store.start_of(&self.folder.pending(id), id)?;
+                    self.state
+                        .known()
+                        .pending
+                        .extend(pending.map(|start| (id, start)));
+                    pending.or_else(|| aside.find(id).map(|(start, _)| start))
+                }
             };
             Ok(match start {
                 Some(start) if number.is_none_or(|child| child == start.seq + 1) => {
@@ -107,6 +113,11 @@ impl Exclusive {
             ids,
         };
         let mut kept = 0;
+        // A device is asked for nothing that it would sync first.
+        let vouched = match self.is_of_device() {
+            true => 0,
+            false => limits::VOUCHED_AT_ONCE,
+        };
         // The line gets committed names, which are synced.
         let mut adopted = ToSync::default();
         for id in &line.ids {
@@ -116,7 +127,7 @@ impl Exclusive {
                     continue;
                 }
                 match self.reach(chunk, &mut adopted)? {
-                    Some(found) if line.found.len() < limits::VOUCHED_AT_ONCE => {
+                    Some(found) if line.found.len() < vouched => {
                         line.found.push(found);
                     }
                     Some(_) => {}

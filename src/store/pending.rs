@@ -11,7 +11,7 @@
 //! however many processes there are, but for [`limits::PENDING_UNCOUNTED`] by each process that had
 //! counted not a moment before.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::kind::StoreKind;
 use super::layout::Dir;
@@ -39,11 +39,27 @@ pub(super) enum PendingRoom {
 }
 
 impl Locked {
+    /// Whether this is a device's own store.
+    pub(super) fn is_of_device(&self) -> bool {
+        self.store.options.kind == StoreKind::Replica
+    }
+
     /// Reads the starts of all pending transactions into memory. What has been read of one is
     /// remembered by its id, since it never changes, for as long as it is listed.
-    pub(super) fn look_at_pending(&self) -> Result<()> {
+    ///
+    /// In a device's own store, where any number may be pending and nobody asks for children, it is those of `asked` alone.
+    pub(super) fn look_at_pending(&self, asked: &[TransactionId]) -> Result<()> {
         self.forget_if_swept()?;
-        let listed = self.store.list_pending(&self.folder)?;
+        let asked = match self.is_of_device() {
+            true if asked.is_empty() => return Ok(()),
+            true => Some(asked.iter().collect::<HashSet<_>>()),
+            false => None,
+        };
+        let mut listed = Vec::new();
+        self.store.each_pending(&self.folder, |id| {
+            let is_asked = asked.as_ref().is_none_or(|asked| asked.contains(&id));
+            listed.extend(is_asked.then_some(id));
+        })?;
         let before = std::mem::take(&mut self.state.known().pending);
         let mut now = HashMap::with_capacity(listed.len());
         for id in &listed {
@@ -63,7 +79,7 @@ impl Locked {
     /// were just looked at. In a device's own store there are none: HEAD is what the server confirmed, and what is pending
     /// after it is the device's next.
     pub(super) fn pending_children(&self, parent: Head) -> Vec<TransactionId> {
-        if self.store.options.kind == StoreKind::Replica {
+        if self.is_of_device() {
             return Vec::new();
         }
         let known = self.state.known();
@@ -164,7 +180,7 @@ impl Exclusive {
 
     /// The pending transactions that can never be committed, children before parents.
     fn dead(&self, head: Head) -> Result<Vec<TransactionId>> {
-        self.look_at_pending()?;
+        self.look_at_pending(&[])?;
         let known = self.state.known();
         let links = known.pending.iter().map(|(id, start)| Link {
             id: *id,
@@ -218,5 +234,53 @@ impl User {
             lock.drop_dead(&dead[..go])?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::disk::{Grouping, Real};
+    use crate::model::{ChunkId, Transaction, UserId};
+    use crate::store::{Advance, Options, Store};
+
+    #[test]
+    fn a_device_that_confirms_some_of_what_is_pending_looks_at_none_of_the_rest() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Real::new(directory.path(), Grouping::Auto).unwrap());
+        let options = Options {
+            kind: StoreKind::Replica,
+            ..Options::default()
+        };
+        let user = Store::open(disk, options)
+            .unwrap()
+            .user(UserId::from_bytes([9; 16]));
+        user.add().unwrap();
+        let lock = || user.exclusive_blocking().unwrap().unwrap();
+        let mut line = Vec::new();
+        for seq in 1..=5 {
+            let mut chunk = user.stage().unwrap();
+            chunk.write(&[seq]).unwrap();
+            let transaction = Transaction {
+                id: TransactionId::from_bytes([seq; 16]),
+                seq: seq.into(),
+                parent: TransactionId::from_bytes([seq - 1; 16]),
+                chunks: vec![ChunkId::Digest(chunk.digest())],
+            };
+            assert!(lock().say(chunk, &transaction).unwrap().is_empty());
+            line.push(transaction);
+        }
+        let (outcome, leftovers) = lock().advance_over_read(&line[..2]).unwrap();
+        leftovers.clear();
+        assert!(matches!(outcome, Advance::Advanced(head) if head.id == line[1].id));
+        assert!(lock().state.known().pending.is_empty());
+        // Those that it is asked for it knows.
+        let lock = lock();
+        lock.look_at_pending(&[line[0].id, line[2].id]).unwrap();
+        let known = lock.state.known();
+        let known: Vec<_> = known.pending.keys().collect();
+        assert_eq!(known, [&line[2].id]);
     }
 }

@@ -71,12 +71,22 @@ impl Store {
     /// The ids in `incoming/transactions` of a folder.
     pub(crate) fn list_pending(&self, folder: &Folder) -> Result<Vec<TransactionId>> {
         let mut ids = Vec::new();
+        self.each_pending(folder, |id| ids.push(id))?;
+        Ok(ids)
+    }
+
+    /// Calls this for every pending transaction of a folder, in no order.
+    pub(super) fn each_pending(
+        &self,
+        folder: &Folder,
+        mut each: impl FnMut(TransactionId),
+    ) -> Result<()> {
         let listed = self.disk.list(&folder.dir(Dir::Pending), &mut |entry| {
-            ids.extend(layout::parse_transaction(&entry.name));
+            layout::parse_transaction(&entry.name).map(&mut each);
             true
         });
         listed.if_there()?;
-        Ok(ids)
+        Ok(())
     }
 
     /// Opens the `log` of a folder; `None` where there is none. For whoever tells what is wrong with it: the others

@@ -40,6 +40,10 @@ impl Replica {
         let mut sent = 0;
         for ids in line.ids.chunks(limits::PUSHED_SLICE) {
             let later = line.ids.len() - sent as usize - ids.len();
+            if sent > 0 {
+                // What went is not sent again: the next ones have its room.
+                self.let_go();
+            }
             let transactions = ids.iter().map(|id| self.in_line(&line, *id));
             let transactions = transactions.collect::<Result<Vec<_>>>()?;
             match self.send(line.base.id, &transactions, later)? {

@@ -3,6 +3,7 @@
 //! All of it is written beside what there is; then `local` is renamed over, once: the commit point. A crash before it leaves
 //! what was pending as it was, and garbage.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Replica;
@@ -31,7 +32,7 @@ struct Rebasing<'a> {
     /// The transactions that are replaced, and the chunks of their entries.
     old: Vec<TransactionId>,
     old_chunks: Vec<ChunkDigest>,
-    new_chunks: Vec<ChunkDigest>,
+    new_chunks: HashSet<ChunkDigest>,
 }
 
 impl Replica {
@@ -72,7 +73,7 @@ impl Replica {
             renamed: Vec::new(),
             old: Vec::new(),
             old_chunks: Vec::new(),
-            new_chunks: Vec::new(),
+            new_chunks: HashSet::new(),
         };
         rebasing.run(app, line.ids.clone(), line.tip)
     }
@@ -128,7 +129,7 @@ impl Rebasing<'_> {
         self.done.kept += 1;
         self.renamed.push((id, new.id));
         if let Some(ChunkId::Digest(chunk)) = new.chunks.first() {
-            self.new_chunks.push(*chunk);
+            self.new_chunks.insert(*chunk);
         }
         if replica.slips.made(Slip::RebaseInPlace) {
             replica.exclusive()?.set_local(new.id)?;

@@ -104,7 +104,8 @@ impl Intake {
         if first != Some((head.id, head.seq + 1)) {
             return Ok(false);
         }
-        lock.look_at_pending()?;
+        let ids: Vec<_> = transactions.iter().map(|staged| staged.id).collect();
+        lock.look_at_pending(&ids)?;
         let seq = head.seq + transactions.len() as u64;
         if !(lock.pending_children(Head { id: to, seq })).is_empty() {
             return Ok(false);
