@@ -16,6 +16,7 @@ mod journal;
 mod keyring;
 mod keys;
 mod old_keys;
+mod order;
 mod progress;
 mod remote;
 mod remote_file;

@@ -7,14 +7,15 @@ use super::error::{Error, Forgery, Result};
 use super::identity::{Identity, Masters};
 use super::journal::{JournalBody, JournalEntry};
 use super::keys::{KeyId, Keys, Master};
+use super::order::follows;
 use super::remote::{AnswerBody, Remote, WithChunks};
-use crate::model::{ChunkDigest, ChunkId, Transaction, TransactionId, limits};
+use crate::model::{ChunkDigest, ChunkId, Head, Transaction, limits};
 use crate::store::layout::Member;
 use crate::store::{Members, Trouble, json};
 
 /// A transaction as far as the search needs it.
 struct SealedPlace {
-    id: TransactionId,
+    at: Head,
     entry: ChunkDigest,
 }
 
@@ -31,7 +32,7 @@ impl Identity {
             return Ok(false);
         };
         let keys = Keys::derive(current);
-        let mut from = TransactionId::ROOT;
+        let mut from = Head::ROOT;
         let mut is_reached = false;
         let mut found = None;
         loop {
@@ -51,7 +52,7 @@ impl Identity {
             if look_for_keys(remote, &slice[first..], &keys, &mut found)? {
                 break;
             }
-            from = last.id;
+            from = last.at;
         }
         let is_found = found.is_some();
         if let Some(found) = found {
@@ -104,10 +105,10 @@ fn look_for_keys(
 fn keys_in(remote: &dyn Remote, place: &SealedPlace, keys: &Keys) -> Result<Option<Vec<Master>>> {
     use super::keyring::Keyring;
     let forged = |what| Error::Forged {
-        transaction: place.id,
+        transaction: place.at.id,
         what,
     };
-    let found = remote.transaction(place.id)?;
+    let found = remote.transaction(place.at.id)?;
     let found = found.ok_or_else(|| forged(Forgery::Missing))?;
     let others = found.chunks.iter().skip(1);
     let others = others.map(|chunk| match chunk {
@@ -122,7 +123,7 @@ fn keys_in(remote: &dyn Remote, place: &SealedPlace, keys: &Keys) -> Result<Opti
     };
     let chunk = chunk.unwrap_or_default();
     let said = ring.open_entry(found.parent, found.seq, &others, &chunk);
-    let said = said.map_err(|why| Error::unopened(place.id, why))?;
+    let said = said.map_err(|why| Error::unopened(place.at.id, why))?;
     Ok(match JournalEntry::decode(&said.app) {
         Some(JournalEntry {
             what: JournalBody::Keys(keys),
@@ -139,36 +140,44 @@ fn whole(answer: AnswerBody) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The next transactions after one, without their chunks.
-fn slice_after(remote: &dyn Remote, from: TransactionId) -> Result<Vec<SealedPlace>> {
-    let garbage = |what: String| Error::Forged {
-        transaction: from,
-        what: Forgery::Garbage(what),
-    };
-    let broke = |trouble: Trouble| match trouble {
-        Trouble::Bad(why) => garbage(why),
-        other => Error::offline(format!("{other:?}")),
-    };
-    let bundle = remote.bundle(from, limits::PULLED_TOGETHER, WithChunks::None)?;
+/// The next transactions after one, without their chunks, each of which follows the one before it: so no server can keep a device
+/// asking with what it gave out before.
+fn slice_after(remote: &dyn Remote, from: Head) -> Result<Vec<SealedPlace>> {
+    let bundle = remote.bundle(from.id, limits::PULLED_TOGETHER, WithChunks::None)?;
     let Some(mut bundle) = bundle else {
         return Ok(Vec::new());
     };
+    let (mut at, mut slice) = (from, Vec::new());
+    let garbage = |at: Head, what: String| Error::Forged {
+        transaction: at.id,
+        what: Forgery::Garbage(what),
+    };
+    let broke = |at: Head, trouble: Trouble| match trouble {
+        Trouble::Bad(why) => garbage(at, why),
+        other => Error::offline(format!("{other:?}")),
+    };
+    let more = |at| garbage(at, "more than was asked for".to_owned());
     let mut members = Members::new(&mut bundle);
-    let mut slice = Vec::new();
-    while let Some(member) = members.next().map_err(broke)? {
+    while let Some(member) = members.next().map_err(|trouble| broke(at, trouble))? {
         let limit = limits::TRANSACTION_BYTES + json::PREFIX;
-        let contents = members.whole_within(member.bytes, limit).map_err(broke)?;
+        let contents = members.whole_within(member.bytes, limit);
+        let contents = contents.map_err(|trouble| broke(at, trouble))?;
         match Member::parse(&member.name) {
+            Some(Member::Transaction(_)) if slice.len() as u64 == limits::PULLED_TOGETHER => {
+                return Err(more(at));
+            }
             Some(Member::Transaction(id)) => {
-                let read: Option<Transaction> = json::decode(&contents);
-                let first = read.filter(|read| read.id == id);
-                match first.and_then(|read| read.chunks.first().copied()) {
-                    Some(ChunkId::Digest(entry)) => slice.push(SealedPlace { id, entry }),
-                    _ => return Err(garbage("a transaction that is none of ours".to_owned())),
-                }
+                let read = json::decode(&contents).filter(|read: &Transaction| read.id == id);
+                let ours = read.and_then(|read| Some((read.chunks.first().copied()?, read)));
+                let Some((ChunkId::Digest(entry), read)) = ours else {
+                    return Err(garbage(at, "a transaction that is none of ours".to_owned()));
+                };
+                follows(at, &read)?;
+                at = Head { id, seq: read.seq };
+                slice.push(SealedPlace { at, entry });
             }
             Some(Member::Head) => {}
-            _ => return Err(garbage("more than was asked for".to_owned())),
+            _ => return Err(more(at)),
         }
     }
     Ok(slice)

@@ -18,6 +18,7 @@ use super::farewell::is_farewell;
 use super::slip::Slip;
 use crate::client::envelope::{Context, MAGIC};
 use crate::client::error::{Error, Forgery};
+use crate::client::order::follows;
 use crate::model::{ChunkDigest, ChunkId, Head, Transaction, TransactionId, limits};
 use crate::store::layout::Member;
 use crate::store::{END, Members, Trouble, header, json, padding};
@@ -325,15 +326,7 @@ impl Replica {
                 what,
             })
         };
-        if transaction.parent != after.id {
-            return forged(Forgery::Order);
-        }
-        if Some(transaction.seq) != after.seq.checked_add(1) {
-            return forged(Forgery::Seq);
-        }
-        if transaction.content_id() != Some(transaction.id) {
-            return forged(Forgery::Id);
-        }
+        follows(after, transaction)?;
         let digests: Vec<ChunkDigest> = (transaction.chunks.iter())
             .filter_map(|chunk| match chunk {
                 ChunkId::Digest(digest) => Some(*digest),

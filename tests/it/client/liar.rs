@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mentat_sync::client::{
-    AnswerBody, Error, Forgery, LocalRemote, Parcel, PushAnswer, Remote, Replica, Result, Slip,
-    WithChunks,
+    AnswerBody, Error, Forgery, Identity, LocalRemote, Parcel, PushAnswer, Remote, Replica, Result,
+    Slip, WithChunks,
 };
 use mentat_sync::disk::{Kind, Place};
-use mentat_sync::model::{Checkpoint, ChunkDigest, ChunkId, Head, Transaction, TransactionId};
+use mentat_sync::model::{
+    Checkpoint, ChunkDigest, ChunkId, Head, Transaction, TransactionId, limits,
+};
 use mentat_sync::store::{PutCheckpoint, Store};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -587,4 +589,56 @@ fn a_saved_state_that_was_moved_to_another_transaction_does_not_open() {
     let error = one.replica.saved_state().unwrap_err();
     assert!(ENVELOPE(&error), "{error:?}");
     let _ = ChunkId::Digest(chunks[0]);
+}
+
+#[test]
+fn a_lie_is_told_to_who_looks_for_old_keys() {
+    thread_local! {
+        /// The answer that comes again and again.
+        static FIRST: std::cell::RefCell<Vec<Member>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    let again: Lie = |all| {
+        FIRST.with_borrow_mut(|first| match first.is_empty() {
+            true => first.clone_from(all),
+            false => all.clone_from(first),
+        });
+    };
+    let endless: Lie = |all| {
+        // More than was asked for, each right after the one before it.
+        let mut last = value(&all[*transactions(all).last().unwrap()]);
+        let head = all.pop().unwrap();
+        for _ in 0..limits::PULLED_TOGETHER {
+            last["parent"] = last["id"].clone();
+            last["seq"] = json!(last["seq"].as_u64().unwrap() + 1);
+            all.push(respelt(&last));
+            last = value(all.last().unwrap());
+        }
+        all.push(head);
+    };
+    let more: [(&str, Lie, Told); 2] = [
+        ("the same answer comes again", again, ORDER),
+        ("there is no end of it", endless, GARBAGE),
+    ];
+    let of_the_chain = [
+        "two change places",
+        "one is left out of the middle",
+        "the first is left out",
+        "one comes twice",
+        "one has another number",
+        "one has an id of its own",
+    ];
+    let lies = LIES.iter().filter(|(name, ..)| of_the_chain.contains(name));
+    let lies: Vec<_> = lies.chain(&more).collect();
+    assert_eq!(lies.len(), of_the_chain.len() + more.len());
+    let server = history();
+    for (name, lie, told) in lies {
+        let liar = Liar {
+            inner: server.remote(),
+            lie: *lie,
+        };
+        // Nothing is sealed with its key, so that it would look to the end.
+        let mut new = Identity::generate("https://sync.example.org".parse().unwrap()).unwrap();
+        let error = new.find_old_keys(&liar).unwrap_err();
+        assert!(told(&error), "{name}: {error:?}");
+    }
 }
