@@ -114,10 +114,7 @@ impl Exclusive {
         };
         let mut kept = 0;
         // A device is asked for nothing that it would sync first.
-        let vouched = match self.is_of_device() {
-            true => 0,
-            false => limits::VOUCHED_AT_ONCE,
-        };
+        let vouches = !self.store.is_of_device();
         // The line gets committed names, which are synced.
         let mut adopted = ToSync::default();
         for id in &line.ids {
@@ -127,7 +124,7 @@ impl Exclusive {
                     continue;
                 }
                 match self.reach(chunk, &mut adopted)? {
-                    Some(found) if line.found.len() < vouched => {
+                    Some(found) if vouches && line.found.len() < limits::VOUCHED_AT_ONCE => {
                         line.found.push(found);
                     }
                     Some(_) => {}

@@ -13,7 +13,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::kind::StoreKind;
 use super::layout::Dir;
 use super::lock::{Exclusive, Locked, Shared};
 use super::mistake::Mistake;
@@ -39,18 +38,13 @@ pub(super) enum PendingRoom {
 }
 
 impl Locked {
-    /// Whether this is a device's own store.
-    pub(super) fn is_of_device(&self) -> bool {
-        self.store.options.kind == StoreKind::Replica
-    }
-
     /// Reads the starts of all pending transactions into memory. What has been read of one is
     /// remembered by its id, since it never changes, for as long as it is listed.
     ///
     /// In a device's own store, where any number may be pending and nobody asks for children, it is those of `asked` alone.
     pub(super) fn look_at_pending(&self, asked: &[TransactionId]) -> Result<()> {
         self.forget_if_swept()?;
-        let asked = match self.is_of_device() {
+        let asked = match self.store.is_of_device() {
             true if asked.is_empty() => return Ok(()),
             true => Some(asked.iter().collect::<HashSet<_>>()),
             false => None,
@@ -79,7 +73,7 @@ impl Locked {
     /// were just looked at. In a device's own store there are none: HEAD is what the server confirmed, and what is pending
     /// after it is the device's next.
     pub(super) fn pending_children(&self, parent: Head) -> Vec<TransactionId> {
-        if self.is_of_device() {
+        if self.store.is_of_device() {
             return Vec::new();
         }
         let known = self.state.known();
@@ -151,7 +145,7 @@ impl Exclusive {
         if wanted <= limit.saturating_sub(count) {
             return Ok(PendingRoom::Enough);
         }
-        let is_kept = self.store.keeps_dead() || self.store.mistakes.made(Mistake::DeadCounted);
+        let is_kept = self.store.is_of_device() || self.store.mistakes.made(Mistake::DeadCounted);
         let dead = match is_kept {
             true => Vec::new(),
             false => self.dead(head)?,
@@ -220,7 +214,7 @@ impl User {
     /// # Errors
     /// [`Error::Busy`] where the lock is not to be had.
     pub(super) fn drop_all_dead(&self) -> Result<()> {
-        if self.store.keeps_dead() {
+        if self.store.is_of_device() {
             return Ok(());
         }
         while let Some(lock) = self.exclusive_blocking()? {
@@ -244,7 +238,7 @@ mod tests {
     use super::*;
     use crate::disk::{Grouping, Real};
     use crate::model::{ChunkId, Transaction, UserId};
-    use crate::store::{Advance, Options, Store};
+    use crate::store::{Advance, Options, Store, StoreKind};
 
     #[test]
     fn a_device_that_confirms_some_of_what_is_pending_looks_at_none_of_the_rest() {

@@ -93,8 +93,8 @@ impl Store {
         &self.options
     }
 
-    /// Whether what HEAD cannot reach any more is kept, since a rebase makes it anew: a device's own words.
-    pub(super) fn keeps_dead(&self) -> bool {
+    /// Whether this is a device's own store. What HEAD cannot reach any more is kept there, since a rebase makes it anew.
+    pub(crate) fn is_of_device(&self) -> bool {
         self.options.kind == StoreKind::Replica
     }
 

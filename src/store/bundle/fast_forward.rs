@@ -51,8 +51,7 @@ impl Intake {
             Err(Error::QuotaExceeded { .. }) => return Ok(None),
             room => room?,
         };
-        let transactions = &self.staging.transactions;
-        let ids: Vec<_> = transactions.iter().map(|staged| staged.id).collect();
+        let ids = self.staging.transaction_ids();
         let before = self.existing;
         let staged = self.staging.folder().clone();
         let (head, _) = lock.or_take_back(
@@ -104,8 +103,7 @@ impl Intake {
         if first != Some((head.id, head.seq + 1)) {
             return Ok(false);
         }
-        let ids: Vec<_> = transactions.iter().map(|staged| staged.id).collect();
-        lock.look_at_pending(&ids)?;
+        lock.look_at_pending(&self.staging.transaction_ids())?;
         let seq = head.seq + transactions.len() as u64;
         if !(lock.pending_children(Head { id: to, seq })).is_empty() {
             return Ok(false);

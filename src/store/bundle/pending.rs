@@ -93,10 +93,7 @@ impl Intake {
         let lock = self.exclusive()?;
         let now = lock.head_under_lock()?;
         let now = now.ok_or(Error::UserGone)?;
-        let ids: Vec<_> = (self.staging.transactions.iter())
-            .map(|staged| staged.id)
-            .collect();
-        lock.look_at_pending(&ids)?;
+        lock.look_at_pending(&self.staging.transaction_ids())?;
         let (mut stored, mut existing) = (self.stored, self.existing);
         let mut amount = Amount::default();
         for index in 0..self.staging.transactions.len() {

@@ -78,6 +78,11 @@ impl Staging {
         }
     }
 
+    /// The ids of the transactions, in their order.
+    pub fn transaction_ids(&self) -> Vec<TransactionId> {
+        self.transactions.iter().map(|staged| staged.id).collect()
+    }
+
     /// The place of a member's file.
     pub fn place(&self, thing: &Thing) -> Place {
         self.unpacker.place(thing)

@@ -3,7 +3,6 @@
 use super::check::Check;
 use super::content_ids::Misfits;
 use super::finding::Kind;
-use crate::store::StoreKind;
 
 impl Check<'_> {
     /// Reports the ids of version 8 that do not fit, once all transactions were read.
@@ -12,7 +11,7 @@ impl Check<'_> {
             return;
         }
         let Misfits { number, first } = self.content_ids.take_misfits();
-        let is_a_devices = self.store().options().kind == StoreKind::Replica;
+        let is_a_devices = self.store().is_of_device();
         if !is_a_devices && !self.content_ids.any_fits() {
             if let Some((_, place, _)) = first.into_iter().next() {
                 let what = format!(
