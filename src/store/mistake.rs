@@ -50,6 +50,8 @@ pub enum Mistake {
     SweptThoughLost,
     /// Garbage collection takes what the chain names, where the committed area has lost it.
     SweptThoughNamed,
+    /// What garbage collection found in one folder it takes from another that came into the user's place.
+    AnyFolderSwept,
     /// Garbage collection believes every date.
     BelieveDates,
     /// The transactions of a bundle are pending whether there is room for them or not.
@@ -87,7 +89,7 @@ pub enum Mistake {
 #[cfg(feature = "mistakes")]
 impl Mistake {
     /// Each of them once.
-    pub const ALL: [Mistake; 39] = [
+    pub const ALL: [Mistake; 40] = [
         Mistake::NoVouch,
         Mistake::Replace,
         Mistake::AnswerBeforeSync,
@@ -111,6 +113,7 @@ impl Mistake {
         Mistake::UntoldRepair,
         Mistake::SweptThoughLost,
         Mistake::SweptThoughNamed,
+        Mistake::AnyFolderSwept,
         Mistake::BelieveDates,
         Mistake::BundleUncounted,
         Mistake::DeadCounted,

@@ -132,9 +132,8 @@ impl Shared {
 }
 
 impl Exclusive {
-    /// PendingRoom for so many more pending transactions: what is dead goes if it must, and only if there is room
-    /// then. The lock holds others off until they
-    /// are there.
+    /// Room for so many more pending transactions: what is dead goes if it must, and only if there is room
+    /// then. The lock holds others off until they are there.
     ///
     /// Costs a listing of what is pending; where that is too much, a look at each.
     pub(super) fn make_room(&self, head: Head, wanted: usize) -> Result<PendingRoom> {

@@ -133,10 +133,18 @@ impl User {
         Ok(meta.and_then(|meta| (meta.bytes > 0).then_some(meta.modified)))
     }
 
-    /// The stamp that changes with every sweep of pending transactions, by whomever.
+    /// The stamp that changes with every sweep of pending transactions, by whomever, and with the folder that the
+    /// user has, as far as this process has seen it. Whoever takes the lock sees it.
     pub fn sweep_stamp(&self) -> Result<SweepStamp> {
         let meta = self.store.meta_if_there(&self.folder.gate())?;
-        Ok(SweepStamp(meta.map(|meta| meta.modified)))
+        let generation = match self.store.mistakes.made(Mistake::AnyFolderSwept) {
+            true => 0,
+            false => self.state.known().generation,
+        };
+        Ok(SweepStamp {
+            generation,
+            gate: meta.map(|meta| meta.modified),
+        })
     }
 }
 

@@ -139,9 +139,13 @@ pub(super) struct Counted {
     pub full: Option<(SystemTime, TransactionId, usize)>,
 }
 
-/// The time of `gate`, which changes before pending transactions are swept.
+/// The time of `gate`, which changes before pending transactions are swept, and in which folder that is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SweepStamp(pub(super) Option<SystemTime>);
+pub struct SweepStamp {
+    /// [`Remembered::generation`]: the gate of another folder may have the same time.
+    pub(super) generation: u64,
+    pub(super) gate: Option<SystemTime>,
+}
 
 impl UserState {
     /// State of a user of whom nothing is known yet.

@@ -9,6 +9,15 @@ use crate::disk::{DirectoryIdentity, IfThere, Kind, Meta, Target};
 use crate::model::limits;
 
 impl User {
+    /// Which folder the user has now: another number for each one that this process sees; `None` where there is none. Costs
+    /// a look.
+    ///
+    /// # Errors
+    /// Those of [`User::has_folder`].
+    pub fn which_folder(&self) -> Result<Option<u64>> {
+        Ok(self.visit()?.map(|visit| visit.generation))
+    }
+
     /// Looks which folder the user has, and forgets what is known of another; `None` where there is none.
     pub(super) fn visit(&self) -> Result<Option<Visit>> {
         loop {

@@ -32,7 +32,7 @@ pub struct GcCommand {
     #[arg(long, env = "MENTAT_SYNC_USER")]
     user: Option<String>,
 
-    /// CollectOptions long what nothing reachable needs is kept after it was last uploaded or asked about.
+    /// How long what nothing reachable needs is kept after it was last uploaded or asked about.
     #[arg(long, value_name = "TIME", env = "MENTAT_SYNC_GRACE", default_value = "14d",
           value_parser = grace)]
     grace: Duration,
@@ -69,7 +69,7 @@ struct GarbageLine<'a> {
     removed: bool,
 }
 
-/// CollectOptions much went.
+/// How much went.
 #[derive(Default)]
 struct Total {
     files: u64,

@@ -1,4 +1,4 @@
-//! PendingListing transactions. Their number is bounded, so that all of them can be held in mind.
+//! Pending transactions. Their number is bounded, so that all of them can be held in mind.
 
 use std::collections::{HashMap, HashSet};
 

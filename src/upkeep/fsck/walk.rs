@@ -27,7 +27,7 @@ pub(super) struct Walked {
     pub whole: bool,
     /// The newest transaction whose whole past is sound.
     pub sound: Head,
-    /// LogReader of `log` that are not as they should be, and the newest of them.
+    /// Lines of `log` that are not as they should be, and the newest of them.
     pub wrong_lines: u64,
     pub newest_wrong: u64,
 }

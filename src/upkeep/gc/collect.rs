@@ -42,14 +42,22 @@ pub fn collect(
 }
 
 /// Collects as [`collect`] does, and notes what else was done.
+///
+/// Whoever was deleted or renamed meanwhile, or came just now, has nothing that this run is about: however it ended, that is
+/// no failure. What it found in one folder it takes from no other, see [`SweepStamp`].
 pub(super) fn collect_and_mend(
     user: &User,
     options: &CollectOptions,
     besides: &mut Besides,
     each: &mut dyn FnMut(Garbage),
 ) -> Result<Collected> {
-    match collect_of_folder(user, options, besides, each) {
-        // Whoever was deleted or renamed meanwhile, or came just now, has nothing that this run is about.
+    let folder = user.which_folder()?;
+    let collected = collect_of_folder(user, options, besides, each);
+    if user.which_folder()? != folder {
+        besides.trouble = None;
+        return Ok(Collected::All);
+    }
+    match collected {
         Err(Error::UserGone) => Ok(Collected::All),
         Err(Error::Moving) => Ok(Collected::Frozen),
         other => other,

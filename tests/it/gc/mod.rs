@@ -5,6 +5,7 @@ mod bench;
 mod clock;
 mod dates;
 mod kills;
+mod moved;
 mod named;
 mod oracle;
 mod processes;
