@@ -50,7 +50,7 @@ pub enum Mistake {
     SweptThoughLost,
     /// Garbage collection takes what the chain names, where the committed area has lost it.
     SweptThoughNamed,
-    /// What garbage collection found in one folder it takes from another that came into the user's place.
+    /// Garbage collection takes what it found in one folder from another that came into the user's place.
     AnyFolderSwept,
     /// Garbage collection believes every date.
     BelieveDates,

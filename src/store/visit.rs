@@ -9,8 +9,8 @@ use crate::disk::{DirectoryIdentity, IfThere, Kind, Meta, Target};
 use crate::model::limits;
 
 impl User {
-    /// Which folder the user has now: another number for each one that this process sees; `None` where there is none. Costs
-    /// a look.
+    /// Looks which folder the user has now: another number for each one that this process sees; `None` where there is
+    /// none.
     ///
     /// # Errors
     /// Those of [`User::has_folder`].

@@ -133,7 +133,7 @@ fn without_quick_every_byte_is_read_and_with_it_none() {
     assert_eq!(seen.newest_sound.unwrap().seq, 1);
 }
 
-/// A disk that refuses to open one file.
+/// A disk that refuses to open one file, or says that it was made anew.
 struct Refuses {
     disk: Real,
     name: String,
@@ -142,6 +142,8 @@ struct Refuses {
     looks: bool,
     /// But the next look is allowed.
     spared: AtomicBool,
+    /// No look is refused, but tells of another one with the same inode.
+    anew: bool,
 }
 
 impl Refuses {
@@ -169,6 +171,13 @@ impl Disk for Refuses {
     }
     fn meta(&self, place: &Place) -> disk::Result<Meta> {
         let spared = place.name() == self.name && self.spared.swap(false, Ordering::Relaxed);
+        if self.anew {
+            let mut meta = self.disk.meta(place)?;
+            if place.name() == self.name && !spared {
+                meta.born = Some(SystemTime::now());
+            }
+            return Ok(meta);
+        }
         match self.looks && !spared {
             true => self.refuse(place, || self.disk.meta(place)),
             false => self.disk.meta(place),
@@ -236,6 +245,7 @@ fn a_file_that_the_disk_cannot_read_is_damage_and_one_that_we_may_not_read_is_no
                 errno,
                 looks: false,
                 spared: AtomicBool::new(false),
+                anew: false,
             };
             let seen = check_disk(Arc::new(disk), &fsck::CheckOptions::default());
             assert!(seen.words().contains(&says.to_owned()), "{name}: {seen:#?}");
@@ -277,6 +287,7 @@ fn what_cannot_be_looked_at_is_said_to_be_that_and_nothing_else() {
                     errno,
                     looks: true,
                     spared: AtomicBool::new(false),
+                    anew: false,
                 };
                 let options = fsck::CheckOptions {
                     repair,
@@ -304,6 +315,7 @@ fn a_folder_that_cannot_be_looked_at_any_more_has_not_gone_away() {
         errno: 5,
         looks: true,
         spared: AtomicBool::new(true),
+        anew: false,
     };
     let seen = check_disk(Arc::new(disk), &fsck::CheckOptions::default());
     assert!(
@@ -311,6 +323,23 @@ fn a_folder_that_cannot_be_looked_at_any_more_has_not_gone_away() {
         "{seen:#?}"
     );
     assert_eq!(seen.summary.users, 1);
+}
+
+#[test]
+fn a_user_who_is_deleted_and_made_anew_with_the_same_inode_is_no_damage() {
+    let stock = Stock::full(4);
+    fs::remove_file(stock.chunk_file("", "chunk 3")).unwrap();
+    let disk = Refuses {
+        disk: Real::new(&stock.data(), Grouping::Auto).unwrap(),
+        name: USER.to_string(),
+        errno: 5,
+        looks: false,
+        spared: AtomicBool::new(true),
+        anew: true,
+    };
+    let seen = check_disk(Arc::new(disk), &fsck::CheckOptions::default());
+    seen.is_spotless();
+    assert_eq!(seen.summary.users, 0);
 }
 
 #[test]

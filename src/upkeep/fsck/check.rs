@@ -11,7 +11,7 @@ use super::finding::{Finding, Kind, Severity};
 use super::run::Run;
 use super::seen_checkpoint::SeenCheckpoint;
 use super::suspect::Suspect;
-use crate::disk::{self, IfThere, Meta, Place};
+use crate::disk::{self, DirectoryIdentity, IfThere, Meta, Place};
 use crate::model::{Checkpoint, ChunkDigest, ChunkId, Head, TransactionId, UserId, limits};
 use crate::store::layout::{Area, Folder, Thing};
 use crate::store::{self, Store};
@@ -21,8 +21,8 @@ pub(super) struct Check<'a> {
     pub run: &'a Run<'a>,
     pub user: UserId,
     pub folder: Folder,
-    /// The folder's inode: another one, or none, means that the user was deleted or renamed.
-    inode: u64,
+    /// Another one, or none, in this place means that the user was deleted or renamed.
+    identity: DirectoryIdentity,
     gone: AtomicBool,
     pub chain: Chain,
     /// CHECKPOINT as it was read before HEAD.
@@ -116,13 +116,18 @@ pub(super) struct Chain {
 }
 
 impl<'a> Check<'a> {
-    /// A check of the user whose folder has this inode, with nothing known yet.
-    pub fn new(run: &'a Run<'a>, user: UserId, folder: Folder, inode: u64) -> Self {
+    /// A check of the user whose folder is this one, with nothing known yet.
+    pub fn new(
+        run: &'a Run<'a>,
+        user: UserId,
+        folder: Folder,
+        identity: DirectoryIdentity,
+    ) -> Self {
         Self {
             run,
             user,
             folder,
-            inode,
+            identity,
             gone: AtomicBool::new(false),
             chain: Chain::default(),
             checkpoint: None,
@@ -159,9 +164,22 @@ impl Check<'_> {
         self.todo.lock().expect("nobody panics with this")
     }
 
-    /// Whether the user was deleted or renamed meanwhile: then nothing more is reported.
+    /// Whether the user was deleted or renamed meanwhile, as far as anybody has looked: then nothing more is reported.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Looks whether the user was deleted or renamed meanwhile.
+    pub fn has_gone(&self) -> bool {
+        let gone = match self.store().disk().meta(self.folder.place()).if_there() {
+            Ok(there) => there.is_none_or(|meta| DirectoryIdentity::of(&meta) != self.identity),
+            // It may well be there.
+            Err(_) => false,
+        };
+        if gone {
+            self.gone.store(true, Ordering::Relaxed);
+        }
+        self.is_gone()
     }
 
     /// Adds to a counter of the run.
@@ -182,15 +200,7 @@ impl Check<'_> {
     /// Reports a finding, unless the whole folder is gone. Costs a look at the folder.
     pub fn report(&self, kind: Kind, severity: Severity, place: Place, detail: impl Into<String>) {
         // What is missing because the whole folder went away was not damaged.
-        let gone = match self.store().disk().meta(self.folder.place()).if_there() {
-            Ok(there) => there.is_none_or(|meta| meta.inode != self.inode),
-            // It may well be there.
-            Err(_) => false,
-        };
-        if gone {
-            self.gone.store(true, Ordering::Relaxed);
-        }
-        if self.is_gone() {
+        if self.has_gone() {
             return;
         }
         self.run.found(&Finding {

@@ -87,8 +87,9 @@ impl Check<'_> {
         for batch in items.chunks(limits::FSCK_BATCH) {
             let user = self.store().user(self.user).though_frozen();
             let lock = match user.exclusive_blocking() {
+                // Deleted or renamed meanwhile, and what is there now is not what was found wrong.
+                Ok(_) if self.has_gone() => return,
                 Ok(Some(lock)) => Ok(lock),
-                // Deleted or renamed meanwhile.
                 Ok(None) => return,
                 Err(error) => Err(error.to_string()),
             };

@@ -6,7 +6,7 @@ use super::access::unread;
 use super::check::Check;
 use super::finding::Finding;
 use super::run::Run;
-use crate::disk::IfThere;
+use crate::disk::{DirectoryIdentity, IfThere};
 use crate::model::UserId;
 use crate::store::layout::Folder;
 
@@ -14,8 +14,8 @@ impl Run<'_> {
     /// Checks one user.
     pub(super) fn user(&self, user: UserId) {
         let folder = Folder::of(&user);
-        let inode = match self.store.disk().meta(folder.place()).if_there() {
-            Ok(Some(meta)) => meta.inode,
+        let identity = match self.store.disk().meta(folder.place()).if_there() {
+            Ok(Some(meta)) => DirectoryIdentity::of(&meta),
             // Deleted or renamed since it was listed.
             Ok(None) => return,
             Err(error) => {
@@ -29,7 +29,7 @@ impl Run<'_> {
                 });
             }
         };
-        let mut check = Check::new(self, user, folder, inode);
+        let mut check = Check::new(self, user, folder, identity);
         if check.may_lack_head() {
             check.read_files();
             check.tell_noted();
@@ -46,10 +46,10 @@ impl Run<'_> {
         check.check_checkpoint();
         check.settle();
         check.tell_noted();
-        if self.options.repair && !check.is_gone() {
+        if self.options.repair && !check.has_gone() {
             check.repair();
         }
-        if !check.is_gone() {
+        if !check.has_gone() {
             check.tell_newest_sound();
             self.tally.users.fetch_add(1, Ordering::Relaxed);
         }
