@@ -75,9 +75,17 @@ fn until(what: impl Fn() -> bool) {
     }
 }
 
-/// A send in a group of processes of its own, as a shell has it at a terminal.
+/// A send in a group of processes of its own, as a shell has it at a terminal: with the interrupt key as usual, also where
+/// these tests run in the background, which has it ignored by all that it begins.
 fn begin(from: &Path, to: &Path, programs: &Programs) -> Child {
-    let mut command = binary();
+    let program = binary();
+    let mut command = Command::new("env");
+    for (name, _) in program.get_envs() {
+        command.env_remove(name);
+    }
+    command
+        .arg("--default-signal=INT")
+        .arg(program.get_program());
     command.args(["users", "send", &user_id(ADA)]).arg(to);
     command.arg("--data").arg(from).env("PATH", programs.path());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
