@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::kit::{Client, Connection, Server, binary, chunk, run_with_deadline, user_id};
+use crate::kit::{Client, Connection, Ending, Server, binary, chunk, run_with_deadline, user_id};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -230,6 +230,7 @@ fn an_upgrade_with_a_socket_that_is_handed_over_refuses_nobody() {
     let mut are_answered = true;
     let _last = std::thread::scope(|scope| {
         let mut server = start();
+        let _ending = Ending(&end);
         for stay in [false, true, false] {
             let (end, answered) = (&end, &answered);
             scope.spawn(move || ask_without_a_pause(address, end, answered, stay));
@@ -241,7 +242,6 @@ fn an_upgrade_with_a_socket_that_is_handed_over_refuses_nobody() {
             server = start();
         }
         are_answered &= wait_for_more();
-        end.store(true, Ordering::Relaxed);
         // It ends after those who ask.
         server
     });

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::kit::{
-    Answer, Device, Finished, ROOT, Server, binary, chunk, run_with_deadline, transaction_id, tree,
-    user_id,
+    Answer, Device, Ending, Finished, ROOT, Server, binary, chunk, run_with_deadline,
+    transaction_id, tree, user_id,
 };
 use crate::waiting::Stream;
 
@@ -290,6 +290,7 @@ fn what_is_acknowledged_while_a_user_freezes_and_thaws_is_there_and_a_frozen_one
                 }
             });
         }
+        let _ending = Ending(&ends);
         for _ in 0..8 {
             thread::sleep(Duration::from_millis(100));
             works(&server, &["freeze", &user_id(ADA)]);
@@ -298,7 +299,6 @@ fn what_is_acknowledged_while_a_user_freezes_and_thaws_is_there_and_a_frozen_one
             assert_eq!(fs::read(server.folder(ADA).join("HEAD")).unwrap(), before);
             works(&server, &["thaw", &user_id(ADA)]);
         }
-        ends.store(true, Ordering::Relaxed);
     });
     let (_, seq) = server.device(ADA).head();
     assert_eq!(seq, acknowledged.load(Ordering::Relaxed));

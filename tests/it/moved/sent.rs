@@ -11,8 +11,8 @@ use super::frozen::{is_moving, users};
 use crate::backups::other_machine;
 use crate::kit::effort;
 use crate::kit::{
-    Device, Finished, Server, binary, chunk, run_with_deadline, skipped, transaction_id, tree,
-    user_id,
+    Device, Ending, Finished, Server, binary, chunk, run_with_deadline, skipped, transaction_id,
+    tree, user_id,
 };
 
 const ADA: &str = "ada";
@@ -350,6 +350,7 @@ fn acknowledged_minus_found_is_zero_after_moves_under_full_load() {
                 }
             });
         }
+        let _ending = Ending(&ends);
         for turn in 0..6 {
             let at = *home.lock().unwrap();
             let (from, to) = (&boxes[at], &boxes[1 - at]);
@@ -368,7 +369,6 @@ fn acknowledged_minus_found_is_zero_after_moves_under_full_load() {
             *home.lock().unwrap() = 1 - at;
             thread::sleep(Duration::from_millis(100));
         }
-        ends.store(true, Ordering::Relaxed);
     });
     let last = &boxes[*home.lock().unwrap()];
     let listed = last.device(ADA).get("transactions").expect(200).json();
