@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::mark::{Claim, Mark};
 use crate::model::{ChunkId, Head};
-use crate::store::{Error, Mistake, Result, SweepStamp, User};
+use crate::store::{Mistake, Result, User};
 
 impl Mark {
     /// Asks the chain whether it names what would go and the committed area does not have. What it names is
@@ -20,7 +20,8 @@ impl Mark {
     /// it, is not taken if it has it no more.
     ///
     /// # Errors
-    /// [`Error::UserGone`]; that the chain cannot be read is not one, but [`Mark::trouble`].
+    /// Those of the disk; that the chain cannot be read is not one, but [`Mark::trouble`]. Whether that is since the user went is
+    /// seen when the collection has ended.
     pub fn ask_chain(&mut self, user: &User, head: Head) -> Result<()> {
         if user.store().mistakes.made(Mistake::SweptThoughNamed) {
             return Ok(());
@@ -34,13 +35,8 @@ impl Mark {
         if asked.is_empty() {
             return Ok(());
         }
-        let named = match user.named_by_chain(head, &asked) {
-            Ok(named) => Some(named),
-            Err(error) => {
-                self.cannot_ask(user, error)?;
-                None
-            }
-        };
+        let named = user.named_by_chain(head, &asked);
+        let named = named.map_err(|error| self.trouble = Some(error)).ok();
         for old in self.old.iter_mut().filter(|old| asked.contains(&old.id)) {
             old.claim = match &named {
                 None => Claim::Unasked,
@@ -48,16 +44,6 @@ impl Mark {
                 Some(_) => Claim::Unnamed,
             };
             old.spared = old.claim != Claim::Unnamed;
-        }
-        Ok(())
-    }
-
-    /// Remembers why the chain cannot be read, unless it is that the user went, or became another, meanwhile.
-    fn cannot_ask(&mut self, user: &User, error: Error) -> Result<()> {
-        user.durable_head()?.ok_or(Error::UserGone)?;
-        // Else the sweep finds out that it is overtaken.
-        if self.stamp == SweepStamp::default() || user.sweep_stamp()? == self.stamp {
-            self.trouble = Some(error);
         }
         Ok(())
     }
