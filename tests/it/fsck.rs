@@ -13,7 +13,7 @@ use mentat_sync::disk::{
 use mentat_sync::upkeep::fsck::{self, Kind, Severity};
 
 use crate::kit::{Device, Server, binary, chunk, run_with_deadline, transaction_id};
-use crate::stock::{Stock, StopAtEnd, USER, alias, check, check_disk, renames, transaction};
+use crate::stock::{Seen, Stock, StopAtEnd, USER, alias, check, check_disk, renames, transaction};
 
 #[test]
 fn a_sound_store_has_nothing_to_be_said_of_it() {
@@ -133,35 +133,53 @@ fn without_quick_every_byte_is_read_and_with_it_none() {
     assert_eq!(seen.newest_sound.unwrap().seq, 1);
 }
 
-/// A disk that refuses to open one file, or says that it was made anew.
-struct Refuses {
-    disk: Real,
-    name: String,
-    errno: i32,
-    /// Looks at it, as well as opening it.
-    looks: bool,
-    /// But the next look is allowed.
-    spared: AtomicBool,
-    /// No look is refused, but tells of another one with the same inode.
-    anew: bool,
+/// What becomes of one file or directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Oddity {
+    /// It cannot be opened: the error's number.
+    Closed(i32),
+    /// Nor looked at.
+    Dark(i32),
+    /// A look tells of another one with the same inode.
+    Anew,
 }
 
-impl Refuses {
-    fn refuse<T>(&self, place: &Place, verb: impl FnOnce() -> disk::Result<T>) -> disk::Result<T> {
-        if place.name() != self.name {
-            return verb();
+/// A disk on which something becomes of one file or directory.
+struct Odd {
+    disk: Real,
+    name: String,
+    oddity: Oddity,
+    /// But the next look finds it as it is.
+    spared: AtomicBool,
+}
+
+impl Odd {
+    fn new(stock: &Stock, name: &str, oddity: Oddity) -> Self {
+        Self {
+            disk: Real::new(&stock.data(), Grouping::Auto).unwrap(),
+            name: name.to_owned(),
+            oddity,
+            spared: AtomicBool::new(false),
         }
-        Err(disk::Error {
+    }
+
+    fn refusal(place: &Place, errno: i32) -> disk::Error {
+        disk::Error {
             verb: "open",
             place: place.clone(),
-            source: std::io::Error::from_raw_os_error(self.errno),
-        })
+            source: std::io::Error::from_raw_os_error(errno),
+        }
     }
 }
 
-impl Disk for Refuses {
+impl Disk for Odd {
     fn open(&self, place: &Place) -> disk::Result<Handle> {
-        self.refuse(place, || self.disk.open(place))
+        match self.oddity {
+            Oddity::Closed(errno) | Oddity::Dark(errno) if place.name() == self.name => {
+                Err(Self::refusal(place, errno))
+            }
+            _ => self.disk.open(place),
+        }
     }
     fn open_to_write(&self, place: &Place) -> disk::Result<Handle> {
         self.disk.open_to_write(place)
@@ -170,17 +188,16 @@ impl Disk for Refuses {
         self.disk.create(place)
     }
     fn meta(&self, place: &Place) -> disk::Result<Meta> {
-        let spared = place.name() == self.name && self.spared.swap(false, Ordering::Relaxed);
-        if self.anew {
-            let mut meta = self.disk.meta(place)?;
-            if place.name() == self.name && !spared {
-                meta.born = Some(SystemTime::now());
-            }
-            return Ok(meta);
+        if place.name() != self.name || self.spared.swap(false, Ordering::Relaxed) {
+            return self.disk.meta(place);
         }
-        match self.looks && !spared {
-            true => self.refuse(place, || self.disk.meta(place)),
-            false => self.disk.meta(place),
+        match self.oddity {
+            Oddity::Closed(_) => self.disk.meta(place),
+            Oddity::Dark(errno) => Err(Self::refusal(place, errno)),
+            Oddity::Anew => self.disk.meta(place).map(|meta| Meta {
+                born: Some(SystemTime::now()),
+                ..meta
+            }),
         }
     }
     fn list(&self, directory: &Place, each: &mut dyn FnMut(Listed) -> bool) -> disk::Result<()> {
@@ -239,14 +256,7 @@ fn a_file_that_the_disk_cannot_read_is_damage_and_one_that_we_may_not_read_is_no
     let transaction = format!("{}.json", transaction(2));
     for name in [chunk.as_str(), &transaction, "HEAD", "log"] {
         for (errno, says) in [(EIO, "damage unreadable"), (EACCES, "unchecked unchecked")] {
-            let disk = Refuses {
-                disk: Real::new(&stock.data(), Grouping::Auto).unwrap(),
-                name: name.to_owned(),
-                errno,
-                looks: false,
-                spared: AtomicBool::new(false),
-                anew: false,
-            };
+            let disk = Odd::new(&stock, name, Oddity::Closed(errno));
             let seen = check_disk(Arc::new(disk), &fsck::CheckOptions::default());
             assert!(seen.words().contains(&says.to_owned()), "{name}: {seen:#?}");
             let of_it = seen.findings.iter().filter(|f| f.place.name() == name);
@@ -281,14 +291,7 @@ fn what_cannot_be_looked_at_is_said_to_be_that_and_nothing_else() {
     for name in dark {
         for (errno, says) in [(EIO, "damage unreadable"), (EACCES, "unchecked unchecked")] {
             for repair in [false, true] {
-                let disk = Refuses {
-                    disk: Real::new(&stock.data(), Grouping::Auto).unwrap(),
-                    name: name.clone(),
-                    errno,
-                    looks: true,
-                    spared: AtomicBool::new(false),
-                    anew: false,
-                };
+                let disk = Odd::new(&stock, &name, Oddity::Dark(errno));
                 let options = fsck::CheckOptions {
                     repair,
                     ..fsck::CheckOptions::default()
@@ -305,19 +308,19 @@ fn what_cannot_be_looked_at_is_said_to_be_that_and_nothing_else() {
     assert_eq!(stock.check().words(), [""; 0]);
 }
 
-#[test]
-fn a_folder_that_cannot_be_looked_at_any_more_has_not_gone_away() {
+/// Checks a user who lacks a chunk, and of whose folder this becomes after the first look.
+fn check_while_the_folder(becomes: Oddity) -> Seen {
     let stock = Stock::full(4);
     fs::remove_file(stock.chunk_file("", "chunk 3")).unwrap();
-    let disk = Refuses {
-        disk: Real::new(&stock.data(), Grouping::Auto).unwrap(),
-        name: USER.to_string(),
-        errno: 5,
-        looks: true,
-        spared: AtomicBool::new(true),
-        anew: false,
-    };
-    let seen = check_disk(Arc::new(disk), &fsck::CheckOptions::default());
+    let disk = Odd::new(&stock, &USER.to_string(), becomes);
+    disk.spared.store(true, Ordering::Relaxed);
+    check_disk(Arc::new(disk), &fsck::CheckOptions::default())
+}
+
+#[test]
+fn a_folder_that_cannot_be_looked_at_any_more_has_not_gone_away() {
+    const EIO: i32 = 5;
+    let seen = check_while_the_folder(Oddity::Dark(EIO));
     assert!(
         seen.words().contains(&"damage chunk-missing".to_owned()),
         "{seen:#?}"
@@ -327,17 +330,7 @@ fn a_folder_that_cannot_be_looked_at_any_more_has_not_gone_away() {
 
 #[test]
 fn a_user_who_is_deleted_and_made_anew_with_the_same_inode_is_no_damage() {
-    let stock = Stock::full(4);
-    fs::remove_file(stock.chunk_file("", "chunk 3")).unwrap();
-    let disk = Refuses {
-        disk: Real::new(&stock.data(), Grouping::Auto).unwrap(),
-        name: USER.to_string(),
-        errno: 5,
-        looks: false,
-        spared: AtomicBool::new(true),
-        anew: true,
-    };
-    let seen = check_disk(Arc::new(disk), &fsck::CheckOptions::default());
+    let seen = check_while_the_folder(Oddity::Anew);
     seen.is_spotless();
     assert_eq!(seen.summary.users, 0);
 }

@@ -13,7 +13,7 @@ use mentat_sync::upkeep::gc::{self, Collected, Garbage, collect};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use simulated_disk::{Reading, Sim};
+use simulated_disk::{Chooser, Reading, Sim, SimDisk};
 
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -50,16 +50,41 @@ pub fn fresh() -> Sim {
 
 /// A process that has the store open.
 pub fn open(sim: &Sim) -> Store {
-    Store::open(Arc::new(sim.process()), Options::default()).unwrap()
+    open_mistaken(sim, None)
 }
 
 /// The same, breaking a rule.
 pub fn open_mistaken(sim: &Sim, mistake: Option<Mistake>) -> Store {
-    let disk = Arc::new(sim.process());
-    match mistake {
-        Some(mistake) => Store::open_with_mistake(disk, Options::default(), mistake).unwrap(),
-        None => open(sim),
+    enter(sim, mistake).1
+}
+
+/// A process, and the store that it has open.
+pub fn enter(sim: &Sim, mistake: Option<Mistake>) -> (SimDisk, Store) {
+    let process = sim.process();
+    let (disk, options) = (Arc::new(process.clone()), Options::default());
+    let store = match mistake {
+        Some(mistake) => Store::open_with_mistake(disk, options, mistake),
+        None => Store::open(disk, options),
+    };
+    (process, store.unwrap())
+}
+
+/// Every order of the steps within the bounds of this: the first thing that is wrong, or how many orders there were.
+pub fn walk(
+    mut one_order: impl FnMut(Chooser) -> (Chooser, Option<String>),
+) -> Result<usize, String> {
+    let mut chooser = Chooser::walk();
+    for orders in 1.. {
+        let (next, wrong) = one_order(chooser);
+        if let Some(wrong) = wrong {
+            return Err(wrong);
+        }
+        chooser = next;
+        if !chooser.advance() {
+            return Ok(orders);
+        }
     }
+    unreachable!("a walk ends")
 }
 
 pub fn pass(sim: &Sim, time: Duration) {
@@ -169,7 +194,11 @@ pub fn dry_run(store: &Store) -> Vec<Garbage> {
 }
 
 pub fn folder() -> Place {
-    Place::new("users").join(&user().to_string())
+    folder_of(&user())
+}
+
+pub fn folder_of(user: &UserId) -> Place {
+    Place::new("users").join(&user.to_string())
 }
 
 /// The files below a directory of the user's folder.

@@ -8,8 +8,8 @@ use mentat_sync::store::{Mistake, Options, Store};
 use mentat_sync::upkeep::gc::{self, collect};
 
 use super::bench::{
-    DAY, GRACE, accept, advance, advance_and_die, alias, chunk, fresh, is_pending, open, pass,
-    put_alias, put_chunk, sweep, tx, user,
+    DAY, GRACE, accept, advance, advance_and_die, alias, chunk, enter, fresh, is_pending, open,
+    pass, put_alias, put_chunk, sweep, tx, user,
 };
 use super::oracle::Oracle;
 use crate::kit::effort;
@@ -42,13 +42,7 @@ fn stocked() -> World {
 }
 
 fn collect_on(sim: &Sim, mistake: Option<Mistake>, fault: Fault) -> bool {
-    let disk = sim.process();
-    let options = Options::default();
-    let store = match mistake {
-        Some(mistake) => Store::open_with_mistake(Arc::new(disk.clone()), options, mistake),
-        None => Store::open(Arc::new(disk.clone()), options),
-    };
-    let store = store.unwrap();
+    let (disk, store) = enter(sim, mistake);
     disk.set_fault(fault);
     let run = || collect(&store, &user(), &gc::CollectOptions::default(), &mut |_| {});
     matches!(catch_unwind(AssertUnwindSafe(run)), Ok(Ok(_)))

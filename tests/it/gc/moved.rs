@@ -1,17 +1,15 @@
 //! A collection beside somebody who gives the user's place to another folder.
 
-use std::sync::Arc;
-
 use mentat_sync::disk::{Kind, Place};
 use mentat_sync::model::{TransactionId, UserId};
-use mentat_sync::store::{Mistake, Options, RenameUser, Store};
+use mentat_sync::store::{Mistake, RenameUser, Store};
 use mentat_sync::upkeep::gc::{self, Event};
 
 use super::bench::{
-    DAY, GRACE, accept, advance_to, alias, chunk, folder, fresh, incoming, is_there, open, pass,
-    put_alias, put_chunk, sweep, user,
+    DAY, GRACE, accept, advance_to, alias, chunk, enter, files, folder, folder_of, fresh, incoming,
+    is_there, open, pass, put_alias, put_chunk, sweep, user, walk,
 };
-use simulated_disk::{Bounds, Chooser, Program, Sim, SimDisk, World, run};
+use simulated_disk::{Bounds, Chooser, Program, Sim, World, run};
 
 const ROOT: TransactionId = TransactionId::ROOT;
 
@@ -23,19 +21,6 @@ fn other() -> UserId {
 /// To whom the user's folder goes.
 fn aside() -> UserId {
     UserId::from_bytes([0x44; 16])
-}
-
-fn folder_of(id: &UserId) -> Place {
-    Place::new("users").join(&id.to_string())
-}
-
-fn open_as(process: &SimDisk, mistake: Option<Mistake>) -> Store {
-    let (disk, options) = (Arc::new(process.clone()), Options::default());
-    let store = match mistake {
-        Some(mistake) => Store::open_with_mistake(disk, options, mistake),
-        None => Store::open(disk, options),
-    };
-    store.unwrap()
 }
 
 fn rename(store: &Store, from: &UserId, to: &UserId) {
@@ -50,7 +35,7 @@ fn two_folders() -> World {
     put_chunk(&open(&sim), 1);
     accept(&open(&sim), 1, ROOT, &[chunk(1)]);
     advance_to(&open(&sim), 1, 1);
-    let committed = super::bench::files(&sim, "chunks");
+    let committed = files(&sim, "chunks");
     assert_eq!(committed.len(), 1, "{committed:?}");
     sim.with(|world| {
         for place in committed {
@@ -93,9 +78,8 @@ fn one_order(
         kills: 0,
         both: 2,
     };
-    let (collector, operator) = (sim.process(), sim.process());
-    let store = open_as(&collector, mistake);
-    let operators = open_as(&operator, None);
+    let (collector, store) = enter(&sim, mistake);
+    let (operator, operators) = enter(&sim, None);
     let mut news = Vec::new();
     let programs: Vec<Program> = vec![
         (
@@ -130,22 +114,10 @@ fn one_order(
     (ran.chooser, wrong)
 }
 
-/// Every order of the steps with at most two changes of turn: the first thing that is wrong, or how many orders there were.
+/// Every order of the steps with at most two changes of turn, see [`walk`].
 fn explore(mistake: Option<Mistake>) -> Result<usize, String> {
     let world = two_folders();
-    let mut chooser = Chooser::walk();
-    let mut orders = 0;
-    loop {
-        orders += 1;
-        let (next, wrong) = one_order(&world, mistake, chooser);
-        if let Some(wrong) = wrong {
-            return Err(wrong);
-        }
-        chooser = next;
-        if !chooser.advance() {
-            return Ok(orders);
-        }
-    }
+    walk(|chooser| one_order(&world, mistake, chooser))
 }
 
 #[test]

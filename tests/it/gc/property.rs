@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use mentat_sync::model::{ChunkId, Head, TransactionId};
-use mentat_sync::store::{Advance, AdvanceRefusal, Mistake, Options, PutTransaction, Store};
+use mentat_sync::store::{Advance, AdvanceRefusal, Mistake, PutTransaction, Store};
 use mentat_sync::upkeep::gc::{self, collect};
 
 use super::bench::{
-    DAY, GRACE, advance, alias, ask, chunk, folder, fresh, is_there, open, pass, put, put_alias,
-    put_chunk, sweep, tx, user,
+    DAY, GRACE, advance, alias, ask, chunk, enter, folder, fresh, is_there, open, pass, put,
+    put_alias, put_chunk, sweep, tx, user,
 };
 use super::oracle::Oracle;
 use crate::kit::effort;
@@ -329,16 +329,6 @@ fn live(seed: u64, mistake: Option<Mistake>) -> Result<usize, String> {
     wrong.map_or(Ok(gone), |wrong| {
         Err(format!("seed {seed}, at last: {wrong}"))
     })
-}
-
-fn enter(sim: &Sim, mistake: Option<Mistake>) -> (SimDisk, Store) {
-    let disk = sim.process();
-    let shared = Arc::new(disk.clone());
-    let store = match mistake {
-        Some(mistake) => Store::open_with_mistake(shared, Options::default(), mistake),
-        None => Store::open(shared, Options::default()),
-    };
-    (disk, store.unwrap())
 }
 
 fn not_just_what_is_kept(sim: &Sim) -> Option<String> {

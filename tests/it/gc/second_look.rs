@@ -8,8 +8,8 @@ use mentat_sync::store::{Mistake, PutTransaction, Store};
 use mentat_sync::upkeep::gc::{self, collect};
 
 use super::bench::{
-    DAY, GRACE, accept, advance, advance_to, alias, ask, chunk, fresh, is_there, open,
-    open_mistaken, pass, put, put_alias, put_chunk, sweep, tx, user,
+    DAY, GRACE, accept, advance, advance_to, alias, ask, chunk, enter, fresh, is_there, open,
+    open_mistaken, pass, put, put_alias, put_chunk, sweep, tx, user, walk,
 };
 use super::oracle::Oracle;
 use simulated_disk::{Bounds, Chooser, Program, Sim, World, run};
@@ -46,19 +46,7 @@ fn explore(scene: &Scene, graces: &[Duration], mistake: Option<Mistake>) -> Resu
     (scene.lately)(&open(&sim));
     let mut world = sim.world();
     world.settle();
-    let mut chooser = Chooser::walk();
-    let mut orders = 0;
-    loop {
-        orders += 1;
-        let (next, wrong) = one_order(scene, &world, graces, mistake, chooser, 1);
-        if let Some(wrong) = wrong {
-            return Err(wrong);
-        }
-        chooser = next;
-        if !chooser.advance() {
-            break;
-        }
-    }
+    let mut orders = walk(|chooser| one_order(scene, &world, graces, mistake, chooser, 1))?;
     for seed in 0..DRAWN {
         orders += 1;
         let drawn = Chooser::draw(seed);
@@ -87,8 +75,8 @@ fn one_order(
         kills: 0,
         both: switches,
     };
-    let client = open_on(&sim, None);
-    let sweepers: Vec<_> = graces.iter().map(|_| open_on(&sim, mistake)).collect();
+    let client = enter(&sim, None);
+    let sweepers: Vec<_> = graces.iter().map(|_| enter(&sim, mistake)).collect();
     let mut programs: Vec<Program> = Vec::new();
     for ((disk, store), grace) in sweepers.iter().zip(graces) {
         let options = gc::CollectOptions {
@@ -110,17 +98,6 @@ fn one_order(
     };
     let wrong = wrong.map(|wrong| format!("{wrong}\n{}", sim.trace()));
     (ran.chooser, wrong)
-}
-
-fn open_on(sim: &Sim, mistake: Option<Mistake>) -> (simulated_disk::SimDisk, Store) {
-    use std::sync::Arc;
-    let disk = sim.process();
-    let options = mentat_sync::store::Options::default();
-    let store = match mistake {
-        Some(mistake) => Store::open_with_mistake(Arc::new(disk.clone()), options, mistake),
-        None => Store::open(Arc::new(disk.clone()), options),
-    };
-    (disk, store.unwrap())
 }
 
 fn judge(sim: &Sim, acknowledged: &Acknowledged) -> Option<String> {
